@@ -1,0 +1,56 @@
+# The two commands to know are `make demo` and `make test`; `make help` lists the others.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test check format samples lock clean
+
+help: ## List these commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./messaging.db
+	@DATABASE_URL=sqlite:///./messaging.db LANDING_PATH=data/samples RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
+
+run: $(VENV)/installed ## Run the hourly job once, as the settings say (environment or .env)
+	@$(BIN)/python -m flows.hourly
+
+test: $(VENV)/installed-dev ## Run the tests
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/installed-dev ## Format the code and mend what the linter can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+samples: $(VENV)/installed ## Write data/samples anew
+	@$(BIN)/python data/generate_samples.py
+
+lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allows, for every Python from 3.11 on
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
+		pyproject.toml --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
+		--group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## Remove the virtual environment, caches and the demo's database
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache messaging.db*
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.lock | $(VENV)/bin/python
+	@echo "Installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
+	@echo "Installing the test tools into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@

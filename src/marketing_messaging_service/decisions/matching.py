@@ -1,0 +1,120 @@
+"""Which events a rule matches, as SQL."""
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    String,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from src.marketing_messaging_service.decisions.rules import (
+    Condition,
+    FieldCondition,
+    FieldName,
+    Operator,
+    PriorEvent,
+    Rule,
+)
+from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
+from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
+
+COLUMNS: Mapping[FieldName, InstrumentedAttribute[Any]] = {
+    FieldName.AMOUNT: EventProperties.amount,
+    FieldName.ATTEMPT_NUMBER: EventProperties.attempt_number,
+    FieldName.FAILURE_REASON: EventProperties.failure_reason,
+    FieldName.EMAIL: UserTraits.email,
+    FieldName.COUNTRY: UserTraits.country,
+    FieldName.MARKETING_OPT_IN: UserTraits.marketing_opt_in,
+    FieldName.RISK_SEGMENT: UserTraits.risk_segment,
+}
+
+# A comparison with NULL is not true in SQL, which is just what a rule means by a missing value.
+_COMPARISONS: Mapping[Operator, Callable[[Any, Any], ColumnElement[bool]]] = {
+    Operator.EQUALS: operator.eq,
+    Operator.NOT_EQUALS: operator.ne,
+    Operator.GT: operator.gt,
+    Operator.GTE: operator.ge,
+    Operator.LT: operator.lt,
+    Operator.LTE: operator.le,
+    Operator.IN: lambda column, values: column.in_(values),
+    Operator.EXISTS: lambda column, _: column.is_not(None),
+    Operator.NOT_EXISTS: lambda column, _: column.is_(None),
+}
+
+
+def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> CTE:
+    """Return the matches of pending events with rules, one row a match, as a common table expression.
+
+    Columns: event_id, user_id, event_timestamp, and of the rule its position in the given sequence (from 0),
+    rule_name, template_name, channel, suppression_mode, is_alert. Of the rules of one exclusive group only the
+    first that matches an event stands.
+    """
+    of_each_rule = [_matches_of_rule(position, rule, pending) for position, rule in enumerate(rules)]
+    every_match = union_all(*of_each_rule)
+    if any(rule.exclusive_group is not None for rule in rules):
+        return _first_of_each_group(every_match).cte("matches")
+    return every_match.cte("matches")
+
+
+def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) -> Select[Any]:
+    return (
+        select(
+            Event.id.label("event_id"),
+            Event.user_id,
+            Event.event_timestamp,
+            literal(position).label("rule_position"),
+            literal(rule.name).label("rule_name"),
+            literal(rule.action.template_name).label("template_name"),
+            literal(rule.action.delivery_method).label("channel"),
+            literal(rule.suppression.mode.value).label("suppression_mode"),
+            literal(rule.action.is_alert).label("is_alert"),
+            (null() if rule.exclusive_group is None else literal(rule.exclusive_group))
+            .cast(String)
+            .label("exclusive_group"),
+        )
+        .select_from(Event)
+        .outerjoin(EventProperties, EventProperties.event_id == Event.id)
+        .outerjoin(UserTraits, UserTraits.event_id == Event.id)
+        .where(pending, Event.event_type == rule.trigger.event_type)
+        .where(*(_holds(condition) for condition in rule.conditions.all))
+    )
+
+
+def _holds(condition: Condition) -> ColumnElement[bool]:
+    if isinstance(condition, FieldCondition):
+        return _COMPARISONS[condition.operator](COLUMNS[condition.field], condition.value)
+    return _came_before(condition.prior_event)
+
+
+def _came_before(prior_event: PriorEvent) -> ColumnElement[bool]:
+    prior = aliased(Event, name="prior")
+    return exists().where(
+        prior.user_id == Event.user_id,
+        prior.event_type == prior_event.event_type,
+        prior.event_timestamp.between(SecondsBefore(Event.event_timestamp, prior_event.seconds), Event.event_timestamp),
+        prior.id != Event.id,
+    )
+
+
+def _first_of_each_group(every_match: CompoundSelect[Any]) -> Select[Any]:
+    match = every_match.subquery("every_match")
+    place = func.row_number().over(
+        partition_by=(match.c.event_id, match.c.exclusive_group), order_by=match.c.rule_position
+    )
+    ranked = select(match, place.label("place_in_group")).subquery("ranked")
+    return select(*(ranked.c[column.name] for column in match.c)).where(
+        or_(ranked.c.exclusive_group.is_(None), ranked.c.place_in_group == 1)
+    )

@@ -1,0 +1,246 @@
+"""What a rule may say: the typed form of rules.yaml."""
+
+import math
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StrictStr,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from src.marketing_messaging_service.models import ALERT_CHANNEL
+
+LARGEST_INTEGER = 2**63 - 1
+LONGEST_WINDOW_HOURS = 24 * 366 * 10
+
+
+class FieldName(StrEnum):
+    """The property and trait columns that a condition may look at."""
+
+    AMOUNT = "properties.amount"
+    ATTEMPT_NUMBER = "properties.attempt_number"
+    FAILURE_REASON = "properties.failure_reason"
+    EMAIL = "user_traits.email"
+    COUNTRY = "user_traits.country"
+    MARKETING_OPT_IN = "user_traits.marketing_opt_in"
+    RISK_SEGMENT = "user_traits.risk_segment"
+
+
+class Operator(StrEnum):
+    """How a condition compares. A comparison with a missing value is false, whatever the operator."""
+
+    EQUALS = "equals"
+    NOT_EQUALS = "not_equals"
+    GT = "gt"
+    GTE = "gte"
+    LT = "lt"
+    LTE = "lte"
+    IN = "in"
+    EXISTS = "exists"
+    NOT_EXISTS = "not_exists"
+
+
+class SuppressionMode(StrEnum):
+    """How often a user gets a message: every time, once in a lifetime, or once on each UTC day."""
+
+    NONE = "none"
+    ONCE_EVER = "once_ever"
+    ONCE_PER_CALENDAR_DAY = "once_per_calendar_day"
+
+
+ORDERED_FIELDS = frozenset({FieldName.AMOUNT, FieldName.ATTEMPT_NUMBER})
+ORDERING_OPERATORS = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+PRESENCE_OPERATORS = frozenset({Operator.EXISTS, Operator.NOT_EXISTS})
+
+EXPECTED_VALUES = {
+    FieldName.AMOUNT: "a number",
+    FieldName.ATTEMPT_NUMBER: "a whole number",
+    FieldName.FAILURE_REASON: "text",
+    FieldName.EMAIL: "text",
+    FieldName.COUNTRY: "text",
+    FieldName.MARKETING_OPT_IN: "true or false",
+    FieldName.RISK_SEGMENT: "text",
+}
+
+
+def expectation_error(expected: str, key: str = "", found: Any = None) -> PydanticCustomError:
+    """Return the error that says what was expected; `key` and `found` when it is about one key of a larger part."""
+    details = {"expected": expected} | ({"key": key, "found": found} if key else {})
+    return PydanticCustomError("expectation", "expected {expected}", details)
+
+
+def _storable(text: str) -> str:
+    """Refuse text that no database can hold."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise expectation_error("text of whole characters, without half a surrogate pair") from None
+    return text
+
+
+_Name = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_storable)]
+_Channel = Annotated[StrictStr, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class _Part(BaseModel):
+    """A part of a rule: no other keys than its own, and no change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Trigger(_Part):
+    """The events that a rule looks at."""
+
+    event_type: _Name
+
+
+class FieldCondition(_Part):
+    """A comparison of one property or trait of the event with a value of the field's own type."""
+
+    field: FieldName
+    operator: Operator
+    value: Any = None
+
+    @model_validator(mode="after")
+    def _operator_and_value_fit(self) -> Self:
+        if self.operator in ORDERING_OPERATORS and self.field not in ORDERED_FIELDS:
+            raise expectation_error(
+                f"an operator for {EXPECTED_VALUES[self.field]}, which is what {self.field} holds",
+                "operator",
+                self.operator.value,
+            )
+        has_value = "value" in self.model_fields_set
+        if self.operator in PRESENCE_OPERATORS:
+            if has_value:
+                raise expectation_error(f"no value beside the operator {self.operator}", "value", self.value)
+        elif not has_value:
+            raise expectation_error(f"a value beside the operator {self.operator}", "value", "no such key")
+        elif self.operator is Operator.IN:
+            if not isinstance(self.value, list) or not self.value:
+                raise expectation_error("a list of at least one value", "value", self.value)
+            for item in self.value:
+                self._refuse_unfit(item)
+        else:
+            self._refuse_unfit(self.value)
+        return self
+
+    def _refuse_unfit(self, value: Any) -> None:
+        if not _fits(self.field, value):
+            raise expectation_error(f"{EXPECTED_VALUES[self.field]} to compare {self.field} with", "value", value)
+
+
+def _fits(field: FieldName, value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if field is FieldName.AMOUNT:
+        return is_number and math.isfinite(value) and abs(value) <= LARGEST_INTEGER
+    if field is FieldName.ATTEMPT_NUMBER:
+        return is_number and isinstance(value, int) and abs(value) <= LARGEST_INTEGER
+    if field is FieldName.MARKETING_OPT_IN:
+        return isinstance(value, bool)
+    return isinstance(value, str) and _storable(value) == value
+
+
+def _window_hours(value: Any) -> float:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= LONGEST_WINDOW_HOURS or value * 3600 != round(value * 3600):
+        raise expectation_error(
+            f"a number of hours above 0, at most {LONGEST_WINDOW_HOURS}, that makes whole seconds (24, 0.5)"
+        )
+    return float(value)
+
+
+class PriorEvent(_Part):
+    """Another event of the same user, at most `hours` before the event or at the same instant."""
+
+    event_type: _Name
+    hours: Annotated[float, PlainValidator(_window_hours)]
+
+    @property
+    def seconds(self) -> int:
+        """The window's length."""
+        return round(self.hours * 3600)
+
+
+class PriorEventCondition(_Part):
+    """The condition that another event came before."""
+
+    prior_event: PriorEvent
+
+
+def _kind_of_condition(value: Any) -> str:
+    return "prior_event" if isinstance(value, dict) and "prior_event" in value else "field"
+
+
+Condition = Annotated[
+    Annotated[FieldCondition, Tag("field")] | Annotated[PriorEventCondition, Tag("prior_event")],
+    Discriminator(_kind_of_condition),
+]
+
+
+class Conditions(_Part):
+    """What must hold, all of it."""
+
+    all: tuple[Condition, ...] = ()
+
+
+class Action(_Part):
+    """What a match earns: a message to the user, or an alert to our own people."""
+
+    type: Literal["send", "alert"]
+    template_name: _Name
+    delivery_method: _Channel
+
+    @property
+    def is_alert(self) -> bool:
+        """Whether it goes to our own people, and so counts as no send and is never suppressed."""
+        return self.type == "alert"
+
+    @model_validator(mode="after")
+    def _channel_fits(self) -> Self:
+        if self.is_alert != (self.delivery_method == ALERT_CHANNEL):
+            expected = ALERT_CHANNEL if self.is_alert else f"a channel to users; {ALERT_CHANNEL} is for alerts"
+            raise expectation_error(f"{expected}, beside the type {self.type}", "delivery_method", self.delivery_method)
+        return self
+
+
+class SuppressionPolicy(_Part):
+    """How often the message may go out."""
+
+    mode: SuppressionMode = SuppressionMode.NONE
+
+
+class Rule(_Part):
+    """One rule of rules.yaml."""
+
+    name: _Name
+    description: StrictStr = ""
+    enabled: StrictBool = True
+    exclusive_group: _Name | None = None
+    trigger: Trigger
+    conditions: Conditions = Conditions()
+    action: Action
+    suppression: SuppressionPolicy = SuppressionPolicy()
+
+    @model_validator(mode="after")
+    def _alerts_are_never_suppressed(self) -> Self:
+        if self.action.is_alert and self.suppression.mode is not SuppressionMode.NONE:
+            raise expectation_error(
+                "none for an alert, which is never suppressed", "suppression.mode", self.suppression.mode.value
+            )
+        return self
+
+
+class Rules(_Part):
+    """All of rules.yaml."""
+
+    rules: tuple[Rule, ...]

@@ -1,0 +1,98 @@
+"""Arithmetic on stored instants, in SQL, exact to the microsecond.
+
+SQLite's own date functions round to milliseconds. The shifts needed here are whole seconds, so the fraction is
+carried over as text.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import SQLColumnExpression, String, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+
+
+class SecondsBefore(FunctionElement[datetime]):
+    """The instant a number of whole seconds before another."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, instant: SQLColumnExpression[datetime], seconds: int) -> None:
+        super().__init__(instant, literal(f"-{seconds} seconds", String))
+
+
+class UtcDay(FunctionElement[str]):
+    """The UTC date of an instant, as text of the form 2026-11-23."""
+
+    inherit_cache = True
+    type = String()
+
+
+class StartOfUtcDay(FunctionElement[datetime]):
+    """The first instant of an instant's UTC date."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+class EndOfUtcDay(FunctionElement[datetime]):
+    """The last microsecond of an instant's UTC date."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+
+def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> list[str]:
+    return [compiler.process(clause, **options) for clause in element.clauses]
+
+
+@compiles(SecondsBefore)
+def _seconds_before(element: SecondsBefore, compiler: SQLCompiler, **options: Any) -> str:
+    instant, shift = _arguments(element, compiler, **options)
+    return f"(strftime('%Y-%m-%d %H:%M:%S', substr({instant}, 1, 19), {shift}) || substr({instant}, 20))"
+
+
+@compiles(UtcDay)
+def _utc_day(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"substr({instant}, 1, 10)"
+
+
+@compiles(StartOfUtcDay)
+def _start_of_utc_day(element: StartOfUtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"(substr({instant}, 1, 10) || ' 00:00:00.000000')"
+
+
+@compiles(EndOfUtcDay)
+def _end_of_utc_day(element: EndOfUtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"(substr({instant}, 1, 10) || ' 23:59:59.999999')"
+
+
+@compiles(SecondsBefore, "postgresql")
+def _seconds_before_postgresql(element: SecondsBefore, compiler: SQLCompiler, **options: Any) -> str:
+    instant, shift = _arguments(element, compiler, **options)
+    return f"({instant} + CAST({shift} AS interval))"
+
+
+@compiles(UtcDay, "postgresql")
+def _utc_day_postgresql(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"to_char({instant}, 'YYYY-MM-DD')"
+
+
+@compiles(StartOfUtcDay, "postgresql")
+def _start_of_utc_day_postgresql(element: StartOfUtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"date_trunc('day', {instant})"
+
+
+@compiles(EndOfUtcDay, "postgresql")
+def _end_of_utc_day_postgresql(element: EndOfUtcDay, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"(date_trunc('day', {instant}) + interval '1 day' - interval '1 microsecond')"

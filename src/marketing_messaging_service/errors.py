@@ -1,0 +1,29 @@
+"""Foreseeable failures, each told as one sentence that a person can act on."""
+
+
+class PipelineError(Exception):
+    """A failure whose message says what was wrong and what to do; it is shown without a traceback."""
+
+
+class SettingsError(PipelineError):
+    """A setting is unknown or malformed; the message names the variable and never repeats a secret."""
+
+
+class DatabaseError(PipelineError):
+    """The database file cannot be opened, migrated or written."""
+
+
+class LandingError(PipelineError):
+    """A raw file, or the landing folder itself, cannot be read as it should be."""
+
+
+class LoadError(PipelineError):
+    """A staged file did not load as it was counted; nothing of it was kept."""
+
+
+class RulesError(PipelineError):
+    """rules.yaml cannot be used; the message names the rule, the key, what stood there and what was expected."""
+
+
+class RunInProgressError(PipelineError):
+    """Another run holds the database and did not end within the time this one was willing to wait."""

@@ -1,0 +1,135 @@
+"""The one place that knows how the database is opened, and how time is stored in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    NullPool,
+    TypeDecorator,
+    create_engine,
+    event,
+)
+from sqlalchemy.orm import DeclarativeBase, Session
+
+from src.marketing_messaging_service.settings import load_settings
+
+SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
+"""How an instant is written in SQLite: UTC, always with six decimals, so that text order is time order."""
+
+BUSY_TIMEOUT_SECONDS = 60
+"""How long a connection waits for another program's write lock, such as an analyst's, before it gives up."""
+
+CACHE_KIBIBYTES = 64 * 1024
+"""Page cache of a connection; with SQLite's default of 2 MB a million events load in 17.7 s instead of 11."""
+
+_BEGIN_OPTION = "sqlite_begin"
+
+
+class Base(DeclarativeBase):
+    """Declarative base of every table; the naming convention lets migrations address each constraint."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in Python, UTC text of one format in the database.
+
+    `DateTime(timezone=True)` on SQLite drops the offset without a word; this type turns every instant to
+    UTC on the way in and raises ValueError on a naive one.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware instant into naive UTC for storage."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a naive datetime cannot be stored: {value.isoformat()} has no UTC offset")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give a stored instant its UTC zone back."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def utc_now() -> datetime:
+    """Return the present instant, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+def timestamp_text(instant: datetime) -> str:
+    """Return an aware instant as the text that SQLite stores; raise ValueError on a naive one."""
+    if instant.tzinfo is None:
+        raise ValueError(f"a naive datetime cannot be stored: {instant.isoformat()} has no UTC offset")
+    # strftime does not pad years below 1000, so the text is built from isoformat, which does.
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def create_database_engine(database_url: str, *, foreign_keys: bool = True) -> Engine:
+    """Return an engine whose every transaction takes the write lock at its start.
+
+    A transaction that begins as a reader and writes later can fail half-way with "database is locked", so
+    BEGIN IMMEDIATE is the rule and `read_transaction` the exception. Connections are not pooled: the last
+    one to close leaves no -wal file behind. `foreign_keys=False` is for migrations alone, which rebuild tables.
+    """
+    engine = create_engine(database_url, poolclass=NullPool)
+
+    @event.listens_for(engine, "connect")
+    def configure(dbapi_connection: Any, _record: Any) -> None:
+        # The driver's own transaction handling commits around DDL; None hands BEGIN to the listener below.
+        dbapi_connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
+            f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
+            "synchronous=NORMAL",
+            f"cache_size=-{CACHE_KIBIBYTES}",
+        ):
+            dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN_OPTION, 'IMMEDIATE')}")
+
+    return engine
+
+
+@contextmanager
+def write_transaction(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection inside one write transaction: committed at the end, rolled back on any error."""
+    with engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def read_transaction(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection that sees one consistent snapshot and never waits for a writer."""
+    with engine.connect().execution_options(**{_BEGIN_OPTION: "DEFERRED"}) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def create_session(engine: Engine | None = None) -> Iterator[Session]:
+    """Yield an ORM session in one transaction, on the configured database unless an engine is given.
+
+    The pipeline itself loads and decides through Core; the session is for people and tests.
+    """
+    session = Session(engine or create_database_engine(load_settings().database_url))
+    with session, session.begin():
+        yield session

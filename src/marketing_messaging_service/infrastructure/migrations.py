@@ -1,0 +1,100 @@
+"""Bringing a database to the schema that this code expects."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy import Connection, inspect
+from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
+
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+
+SCRIPT_LOCATION = Path(__file__).resolve().parents[3] / "alembic"
+
+DATABASE_URL_ATTRIBUTE = "database_url"
+"""Where a caller in Python leaves the URL for alembic/env.py; on the command line it is absent."""
+
+APPLIED_ATTRIBUTE = "applied_revisions"
+"""Where alembic/env.py leaves the ids of the revisions it really applied, in order."""
+
+
+def alembic_config(database_url: str) -> Config:
+    """Return an Alembic configuration for one database, without logging set-up and without an .ini file."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPT_LOCATION).replace("%", "%%"))
+    config.attributes[DATABASE_URL_ATTRIBUTE] = database_url
+    return config
+
+
+def upgrade_to_head(database_url: str) -> list[str]:
+    """Apply every migration that the database lacks, in one transaction, and return their revision ids in order.
+
+    A new database is created. Two upgrades at once are serialised by SQLite's write lock: the second finds
+    nothing left to do. Raises DatabaseError, before anything is written, when the file is not a SQLite
+    database or its schema is not one of this code's; and when a migration fails, which leaves the schema as
+    it was.
+    """
+    config = alembic_config(database_url)
+    if not _missing_revisions(config, database_url):
+        return []
+    try:
+        command.upgrade(config, "head")
+    except SqlalchemyDatabaseError as error:
+        raise DatabaseError(
+            f"The database could not be migrated and keeps the schema it had: {error.orig}. Check that this user may "
+            "write to the file that DATABASE_URL names and that no other program holds it, then run again."
+        ) from None
+    applied: list[str] = config.attributes.get(APPLIED_ATTRIBUTE, [])
+    return applied
+
+
+def _missing_revisions(config: Config, database_url: str) -> list[str]:
+    """Return the revisions that the database lacks; raise DatabaseError when it is not one of this code's."""
+    try:
+        # One snapshot: another run may be migrating at this moment.
+        with read_transaction(create_database_engine(database_url)) as connection:
+            revision = MigrationContext.configure(connection).get_current_revision()
+            tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+        missing = revisions_after(config, revision)
+    except (CommandError, RevisionError) as error:
+        raise DatabaseError(
+            f"The database's schema is not one this version knows ({error}). Run the newest version of the code, "
+            "or point DATABASE_URL at another file."
+        ) from None
+    except SqlalchemyDatabaseError as error:
+        raise DatabaseError(
+            f"The database cannot be used: {error.orig}. Check that DATABASE_URL names a SQLite file that this "
+            "user may write to."
+        ) from None
+    if revision is None and tables:
+        raise DatabaseError(
+            f"The database holds tables ({', '.join(tables)}) but no record of this project's migrations; nothing was "
+            "changed. Point DATABASE_URL at another file."
+        )
+    return missing
+
+
+def current_revision(database_url: str) -> str | None:
+    """Return the database's revision id, or None when no migration has run yet."""
+    with read_transaction(create_database_engine(database_url)) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def revisions_after(config: Config, revision: str | None) -> list[str]:
+    """Return the revision ids that lead from one revision (None: an empty database) to head, oldest first."""
+    script = ScriptDirectory.from_config(config)
+    return [entry.revision for entry in script.iterate_revisions("head", revision or "base")][::-1]
+
+
+def enable_wal(connection: Connection) -> None:
+    """Let readers go on while a run writes. Must be called outside a transaction; the setting stays in the file."""
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA journal_mode")
+    if cursor.fetchone() != ("wal",):
+        cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.close()

@@ -1,0 +1,52 @@
+"""One run at a time on one database."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from src.marketing_messaging_service.errors import DatabaseError, RunInProgressError
+
+
+def lock_path(database_path: Path) -> Path:
+    """Return the lock file that belongs to a database file, the same one by whatever link it is reached."""
+    resolved = database_path.resolve()
+    return resolved.with_name(resolved.name + ".lock")
+
+
+@contextmanager
+def run_lock(database_path: Path, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
+    """Hold the database's run lock; `on_wait` is called once if another run holds it.
+
+    The operating system frees the lock when its process ends, however it ends. Raises RunInProgressError when
+    the other run does not end in time.
+    """
+    path = lock_path(database_path)
+    if not path.parent.is_dir():
+        raise DatabaseError(f"The folder {path.parent} of DATABASE_URL does not exist; create it, or correct the URL.")
+    lock = FileLock(path)
+    try:
+        _acquire(lock, timeout_seconds, on_wait)
+    except Timeout:
+        raise RunInProgressError(
+            f"Another run is at work on {database_path} and did not end within {timeout_seconds:g} s; nothing was "
+            "done. What it leaves pending is taken by the next run."
+        ) from None
+    except OSError as error:
+        raise DatabaseError(
+            f"The folder {path.parent} of DATABASE_URL cannot be written to ({os.strerror(error.errno or 0)})."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, timeout_seconds: float, on_wait: Callable[[], None]) -> None:
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        on_wait()
+        lock.acquire(timeout=timeout_seconds)

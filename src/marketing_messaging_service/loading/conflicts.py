@@ -1,0 +1,95 @@
+"""Events that were delivered again, and whether they still say the same."""
+
+from functools import reduce
+from operator import add
+
+import pandas as pd
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    case,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
+
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.loading.bulk import bulk_insert
+from src.marketing_messaging_service.loading.split import duplicate_columns
+from src.marketing_messaging_service.models import Conflict, Event, EventProperties, UserTraits
+
+_delivered = Table(
+    "delivered_again",
+    MetaData(),
+    Column("line_number", Integer, primary_key=True),
+    Column("message_id", String),
+    Column("user_id", String),
+    Column("event_type", String),
+    Column("event_timestamp", UtcDateTime),
+    Column("amount", Float),
+    Column("attempt_number", Integer),
+    Column("failure_reason", String),
+    Column("email", String),
+    Column("country", String),
+    Column("marketing_opt_in", Boolean),
+    Column("risk_segment", String),
+    prefixes=["TEMPORARY"],
+)
+
+_COMPARED = {
+    "user_id": Event.user_id,
+    "event_type": Event.event_type,
+    "event_timestamp": Event.event_timestamp,
+    "amount": EventProperties.amount,
+    "attempt_number": EventProperties.attempt_number,
+    "failure_reason": EventProperties.failure_reason,
+    "email": UserTraits.email,
+    "country": UserTraits.country,
+    "marketing_opt_in": UserTraits.marketing_opt_in,
+    "risk_segment": UserTraits.risk_segment,
+}
+
+
+class DuplicateCheck:
+    """Collects a load's duplicates in a temporary table, and compares all of them with what stands at once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.count = 0
+
+    def add(self, duplicates: pd.DataFrame) -> None:
+        """Add duplicates, as a frame of EVENT_SCHEMA."""
+        if duplicates.empty:
+            return
+        if self.count == 0:
+            _delivered.create(self._connection, checkfirst=False)
+        self.count += bulk_insert(self._connection, insert(_delivered), duplicate_columns(duplicates))
+
+    def record_conflicts(self, load_id: int) -> int:
+        """Record the duplicates that differ from the event that stands, and return how many there are."""
+        if self.count == 0:
+            return 0
+        differs: dict[str, ColumnElement[bool]] = {
+            name: _delivered.c[name].is_distinct_from(standing) for name, standing in _COMPARED.items()
+        }
+        # Each differing field adds ", name"; the text proper begins at its third character.
+        names = reduce(add, (case((condition, f", {name}"), else_="") for name, condition in differs.items()))
+        conflicts = (
+            select(literal(load_id), _delivered.c.line_number, Event.id, func.substr(names, 3))
+            .select_from(_delivered)
+            .join(Event, Event.message_id == _delivered.c.message_id)
+            .outerjoin(EventProperties, EventProperties.event_id == Event.id)
+            .outerjoin(UserTraits, UserTraits.event_id == Event.id)
+            .where(or_(*differs.values()))
+        )
+        columns = ["load_id", "line_number", "event_id", "differing_fields"]
+        return self._connection.execute(insert(Conflict).from_select(columns, conflicts)).rowcount

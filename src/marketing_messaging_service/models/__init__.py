@@ -1,0 +1,30 @@
+"""The tables, one a file. Importing this package registers all of them on `Base.metadata`."""
+
+from src.marketing_messaging_service.models.conflict import Conflict
+from src.marketing_messaging_service.models.event import Event
+from src.marketing_messaging_service.models.event_properties import EventProperties
+from src.marketing_messaging_service.models.load import Load, LoadState
+from src.marketing_messaging_service.models.rejected_row import ReasonCode, RejectedRow
+from src.marketing_messaging_service.models.ruleset import Ruleset
+from src.marketing_messaging_service.models.send_request import ALERT_CHANNEL, SendRequest
+from src.marketing_messaging_service.models.source_file import SourceFile
+from src.marketing_messaging_service.models.suppression import Suppression
+from src.marketing_messaging_service.models.unknown_key import UnknownKey
+from src.marketing_messaging_service.models.user_traits import UserTraits
+
+__all__ = [
+    "ALERT_CHANNEL",
+    "Conflict",
+    "Event",
+    "EventProperties",
+    "Load",
+    "LoadState",
+    "ReasonCode",
+    "RejectedRow",
+    "Ruleset",
+    "SendRequest",
+    "SourceFile",
+    "Suppression",
+    "UnknownKey",
+    "UserTraits",
+]

@@ -1,0 +1,18 @@
+"""Keys in raw events that the pipeline does not know."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from src.marketing_messaging_service.infrastructure.database import Base
+
+
+class UnknownKey(Base):
+    """How often one unknown key stood in one load, named by its path, such as `properties.coupon`."""
+
+    __tablename__ = "unknown_keys"
+
+    load_id: Mapped[int] = mapped_column(ForeignKey("loads.id", ondelete="CASCADE"), primary_key=True)
+    key_path: Mapped[str] = mapped_column(String(255), primary_key=True)
+    occurrence_count: Mapped[int]

@@ -1,0 +1,5 @@
+"""From counts to what a person reads. Knows neither files nor database."""
+
+from src.marketing_messaging_service.reporting.summary import headline, problem_sentence, summary_markdown, summary_text
+
+__all__ = ["headline", "problem_sentence", "summary_markdown", "summary_text"]

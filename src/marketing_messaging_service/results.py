@@ -1,0 +1,175 @@
+"""What passes from one stage to the next: small frozen records, and the shape of a staged file."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+import pyarrow as pa
+
+EVENT_SCHEMA = pa.schema(
+    [
+        ("line_number", pa.int64()),
+        ("message_id", pa.string()),
+        ("user_id", pa.string()),
+        ("event_type", pa.string()),
+        ("event_timestamp", pa.timestamp("us", tz="UTC")),
+        ("amount", pa.float64()),
+        ("attempt_number", pa.int64()),
+        ("failure_reason", pa.string()),
+        ("email", pa.string()),
+        ("country", pa.string()),
+        ("marketing_opt_in", pa.bool_()),
+        ("risk_segment", pa.string()),
+    ]
+)
+"""Columns of a frame of staged events; in pandas each has the ArrowDtype of its type here."""
+
+PROPERTY_COLUMNS = ("amount", "attempt_number", "failure_reason")
+TRAIT_COLUMNS = ("email", "country", "marketing_opt_in", "risk_segment")
+
+REJECTED_SCHEMA = pa.schema(
+    [
+        ("line_number", pa.int64()),
+        ("raw_line", pa.string()),
+        ("raw_bytes", pa.binary()),
+        ("reason_code", pa.string()),
+        ("field_name", pa.string()),
+        ("explanation", pa.string()),
+    ]
+)
+"""Columns of a frame of rejected rows; the meaning of each is told by the model RejectedRow."""
+
+
+@dataclass(frozen=True, slots=True)
+class LandingFile:
+    """A raw file in landing, known by its content."""
+
+    path: Path
+    display_path: str
+    """The path relative to landing, always valid text, for people and for the ledger."""
+    content_hash: str
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    size_bytes: int
+    modified_at: datetime
+    file_signature: str
+    """Size, times and inode as the file system gives them; the same signature means the same content."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFiles:
+    """What the ledger knows: the content hashes taken, and the signature each path had when it was."""
+
+    content_hashes: frozenset[str] = frozenset()
+    signatures: frozenset[tuple[str, str]] = frozenset()
+    """Pairs of display path and file signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileProblem:
+    """A raw file that could not be taken, and why; the other files are not held up by it."""
+
+    display_path: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What one look into landing found."""
+
+    new_files: tuple[LandingFile, ...]
+    """Files whose content no load has taken, oldest first."""
+    known_count: int
+    """Files whose content has been taken before, under whatever name."""
+    ignored_names: tuple[str, ...]
+    """Files whose ending is not one of raw events."""
+    problems: tuple[FileProblem, ...]
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A raw file as typed rows, waiting on disk to be loaded; `close` frees the disk space.
+
+    read_count = valid_count + rejected_count + blank_count, all of them lines.
+    """
+
+    file: LandingFile
+    read_count: int
+    valid_count: int
+    rejected_count: int
+    blank_count: int
+    unknown_keys: Mapping[str, int]
+    """How often each unknown key stood in the file, by path such as `properties.coupon`."""
+    event_spool: IO[bytes] = field(repr=False)
+    rejected_spool: IO[bytes] = field(repr=False)
+
+    def event_chunks(self) -> Iterator[pd.DataFrame]:
+        """Yield the staged events in line order, as frames of EVENT_SCHEMA."""
+        return _read_spool(self.event_spool)
+
+    def rejected_chunks(self) -> Iterator[pd.DataFrame]:
+        """Yield the rejected rows in line order, as frames of REJECTED_SCHEMA."""
+        return _read_spool(self.rejected_spool)
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.event_spool.close()
+        self.rejected_spool.close()
+
+
+def _read_spool(spool: IO[bytes]) -> Iterator[pd.DataFrame]:
+    spool.seek(0)
+    with pa.ipc.open_stream(spool) as reader:
+        for batch in reader:
+            yield batch.to_pandas(types_mapper=pd.ArrowDtype)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadResult:
+    """What one load did; read = inserted + duplicate + rejected + blank, all of them lines."""
+
+    display_path: str
+    read_count: int
+    inserted_count: int
+    duplicate_count: int
+    conflict_count: int
+    """The part of the duplicates whose content differed from the event that stands."""
+    rejected_count: int
+    blank_count: int
+    rejected_by_reason: Mapping[str, int]
+    unknown_keys: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleOutcome:
+    """What one rule decided in a run."""
+
+    rule_name: str
+    template_name: str
+    channel: str
+    send_count: int
+    suppression_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionResult:
+    """What deciding did: events looked at, and the outcome of every enabled rule in file order."""
+
+    ruleset_hash: str
+    event_count: int
+    outcomes: tuple[RuleOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Everything a run did, for people."""
+
+    as_of: datetime
+    database: str
+    discovery: Discovery
+    loads: tuple[LoadResult, ...]
+    decision: DecisionResult | None
+    """None when deciding failed; its events wait for the next run."""
+    problems: tuple[FileProblem, ...]

@@ -1,0 +1,100 @@
+"""What a run may be told from outside: environment variables, or a `.env` file in the current folder."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated
+
+from dotenv.parser import parse_stream
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from src.marketing_messaging_service.errors import SettingsError
+
+ENV_FILE = Path(".env")
+
+FOREIGN_PREFIXES = ("PREFECT_",)
+"""Variables in `.env` that belong to other programs and are left to them."""
+
+
+def _sqlite_file_url(value: str) -> str:
+    """Return the URL if it names a SQLite file; the error never repeats the value, which may hold a password."""
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        # The ValueError of a port that is no number repeats it, and it may be half a password.
+        raise ValueError("is not a database URL; expected the form sqlite:///./messaging.db") from None
+    if url.get_backend_name() != "sqlite":
+        raise ValueError(f"names a {url.get_backend_name()} database; only SQLite files are supported (sqlite:///…)")
+    if url.get_driver_name() != "pysqlite":
+        raise ValueError(f"asks for the driver {url.get_driver_name()}; expected plain sqlite:///…")
+    if url.host or url.port or url.username or url.password or url.query:
+        raise ValueError("names more than a file; expected sqlite:/// and a path, such as sqlite:///./messaging.db")
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise ValueError("names no file; a run needs one to leave its result in (sqlite:///./messaging.db)")
+    return value
+
+
+class Settings(BaseSettings):
+    """The settings of a run. Relative paths are relative to the current folder."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True)
+
+    database_url: Annotated[str, AfterValidator(_sqlite_file_url)] = "sqlite:///./messaging.db"
+    landing_path: Path = Path("data/landing")
+    rules_path: Path = Path("data/rules.yaml")
+    run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file that `database_url` names."""
+        return Path(make_url(self.database_url).database or "")
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment and `.env`; the environment wins.
+
+    Raises SettingsError, naming the variable, when a value is malformed or `.env` holds an unknown name.
+    """
+    _refuse_unknown_names(_names_in_env_file())
+    try:
+        return Settings(_env_file=ENV_FILE)
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(item["loc"], item["msg"]) for item in error.errors())) from None
+
+
+def _sentence(location: tuple[int | str, ...], message: str) -> str:
+    variable = str(location[0]).upper() if location else "The settings"
+    return f"{variable}: {message.removeprefix('Value error, ')}. Correct it in the environment or in .env."
+
+
+def _names_in_env_file() -> list[str]:
+    """Return the names that `.env` sets; raise SettingsError at a line that python-dotenv would pass over."""
+    if not ENV_FILE.is_file():
+        return []
+    try:
+        with ENV_FILE.open(encoding="utf-8") as stream:
+            bindings = list(parse_stream(stream))
+    except UnicodeDecodeError:
+        raise SettingsError(f"{ENV_FILE} is not UTF-8 text; save it as UTF-8.") from None
+    names = []
+    for binding in bindings:
+        if binding.key is None and not binding.error:
+            continue
+        if binding.key is None or binding.value is None or not binding.key.isidentifier():
+            # The line itself is not repeated, because it may hold a password.
+            raise SettingsError(f"Line {binding.original.line} of {ENV_FILE} cannot be read; expected NAME=value.")
+        names.append(binding.key)
+    return names
+
+
+def _refuse_unknown_names(names: list[str]) -> None:
+    """Raise SettingsError at a name that no setting has, which is nearly always a typing slip."""
+    known = {name.upper() for name in Settings.model_fields}
+    for name in names:
+        if name.upper() in known or name.upper().startswith(FOREIGN_PREFIXES):
+            continue
+        nearest = difflib.get_close_matches(name.upper(), known, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known settings are {', '.join(sorted(known))}."
+        raise SettingsError(f"{name} in {ENV_FILE} is not a setting; {hint}")

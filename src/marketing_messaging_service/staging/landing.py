@@ -1,0 +1,122 @@
+"""What lies in landing, and which of it has not been taken yet."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from src.marketing_messaging_service.errors import LandingError
+from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
+
+RAW_FILE_ENDINGS = tuple(f"{ending}{gz}" for ending in (".jsonl", ".ndjson", ".json") for gz in ("", ".gz"))
+
+
+def discover(landing_path: Path, known: KnownFiles) -> Discovery:
+    """Look into landing and its subfolders for files that no load has taken, oldest first by modification time.
+
+    A file whose path and signature are known is not read again; every other one is hashed. Names that begin
+    with a dot are passed over, links are not followed out of landing. A file that cannot be read becomes a
+    problem, not an error. Raises LandingError when landing itself cannot be listed.
+    """
+    found: dict[str, LandingFile] = {}
+    ignored: list[str] = []
+    problems: list[FileProblem] = []
+    known_count = 0
+    for path, display_path in _regular_files(landing_path, problems):
+        if not path.name.lower().endswith(RAW_FILE_ENDINGS):
+            ignored.append(display_path)
+            continue
+        try:
+            status = path.stat()
+            if (display_path, _signature(status)) in known.signatures:
+                known_count += 1
+                continue
+            file = _landing_file(path, display_path, status)
+        except OSError as error:
+            problems.append(FileProblem(display_path, _os_explanation(error)))
+            continue
+        if file.content_hash in known.content_hashes:
+            known_count += 1
+        elif file.content_hash in found:
+            known_count += 1
+            found[file.content_hash] = min(file, found[file.content_hash], key=_age)
+        else:
+            found[file.content_hash] = file
+    return Discovery(
+        new_files=tuple(sorted(found.values(), key=_age)),
+        known_count=known_count,
+        ignored_names=tuple(sorted(ignored)),
+        problems=tuple(problems),
+    )
+
+
+def _age(file: LandingFile) -> tuple[datetime, str]:
+    return file.modified_at, file.display_path
+
+
+def _regular_files(landing_path: Path, problems: list[FileProblem]) -> Iterator[tuple[Path, str]]:
+    """Yield every regular file below landing with its display path; what is left out on purpose is told."""
+    if not landing_path.is_dir():
+        raise LandingError(
+            f"LANDING_PATH names {landing_path}, which is not a folder; create it, or correct LANDING_PATH."
+        )
+
+    def unlistable(error: OSError) -> None:
+        folder = Path(error.filename or landing_path)
+        if folder == landing_path:
+            raise LandingError(f"The landing folder {landing_path} cannot be listed: {error.strerror}.")
+        problems.append(FileProblem(_display(folder, landing_path), _os_explanation(error)))
+
+    for folder, subfolders, names in os.walk(landing_path, onerror=unlistable):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if name.startswith("."):
+                continue
+            if _leads_outside(path, landing_path):
+                problems.append(
+                    FileProblem(_display(path, landing_path), "is a link that leads out of landing; copy the file in.")
+                )
+            elif _is_regular(path):
+                yield path, _display(path, landing_path)
+
+
+def _leads_outside(path: Path, landing_path: Path) -> bool:
+    return path.is_symlink() and not path.resolve().is_relative_to(landing_path.resolve())
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        # A link to nothing, or a file that vanished since the folder was listed.
+        return False
+
+
+def _display(path: Path, landing_path: Path) -> str:
+    relative = path.relative_to(landing_path).as_posix()
+    return os.fsencode(relative).decode("utf-8", errors="backslashreplace")
+
+
+def _signature(status: os.stat_result) -> str:
+    # ctime cannot be set by hand, so that a file written again always shows another signature.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
+def _landing_file(path: Path, display_path: str, status: os.stat_result) -> LandingFile:
+    with path.open("rb") as stream:
+        content_hash = hashlib.file_digest(stream, "sha256").hexdigest()
+    return LandingFile(
+        path=path,
+        display_path=display_path,
+        content_hash=content_hash,
+        size_bytes=status.st_size,
+        modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+        file_signature=_signature(status),
+    )
+
+
+def _os_explanation(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or error}. Correct it; the next run takes the file."

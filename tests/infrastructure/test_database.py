@@ -1,0 +1,197 @@
+"""How the database is opened, and how time is stored in it."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, func, insert, literal, select
+from sqlalchemy.exc import StatementError
+
+from src.marketing_messaging_service.infrastructure import database
+from src.marketing_messaging_service.infrastructure.database import (
+    UtcDateTime,
+    create_database_engine,
+    create_session,
+    read_transaction,
+    timestamp_text,
+    utc_now,
+    write_transaction,
+)
+from src.marketing_messaging_service.models import Ruleset
+
+moments = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("instant", UtcDateTime))
+
+INDIA = timezone(timedelta(hours=5, minutes=30))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Engine]:
+    """An engine on a file that holds the table `moments` alone."""
+    engine = create_database_engine(f"sqlite:///{tmp_path}/scratch.db")
+    moments.metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def stored(engine: Engine, instant: datetime | None) -> tuple[str | None, datetime | None]:
+    """An instant as text in the file and as Python reads it back, once it has been stored."""
+    with write_transaction(engine) as connection:
+        connection.execute(insert(moments).values(instant=instant))
+        text = connection.exec_driver_sql("SELECT instant FROM moments").scalar_one()
+        return text, connection.execute(select(moments.c.instant)).scalar_one()
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (datetime(2026, 3, 1, 12, 30, 5, tzinfo=UTC), "2026-03-01 12:30:05.000000"),
+        (datetime(2026, 3, 1, 12, 30, 5, 123456, tzinfo=UTC), "2026-03-01 12:30:05.123456"),
+        (datetime(2026, 3, 1, 2, 0, tzinfo=INDIA), "2026-02-28 20:30:00.000000"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01 00:00:00.000000"),
+        (datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC), "9999-12-31 23:59:59.999999"),
+    ],
+)
+def test_an_instant_is_stored_as_utc_text_of_one_format_and_comes_back_the_same(scratch, instant, text):
+    in_file, read_back = stored(scratch, instant)
+    assert in_file == text == timestamp_text(instant)
+    assert read_back == instant
+    assert read_back.tzinfo is UTC
+
+
+def test_a_missing_instant_stays_missing(scratch):
+    assert stored(scratch, None) == (None, None)
+
+
+def test_a_naive_datetime_is_refused(scratch):
+    naive = datetime(2026, 3, 1, 12)  # noqa: DTZ001
+    with pytest.raises(StatementError, match="a naive datetime cannot be stored: 2026-03-01T12:00:00 has no UTC offset"):
+        stored(scratch, naive)
+    with pytest.raises(ValueError, match="a naive datetime cannot be stored"):
+        timestamp_text(naive)
+
+
+def test_an_instant_at_another_offset_is_found_by_its_utc(scratch):
+    stored(scratch, datetime(2026, 3, 1, 12, tzinfo=UTC))
+    same_instant = datetime(2026, 3, 1, 17, 30, tzinfo=INDIA)
+    with read_transaction(scratch) as connection:
+        found = connection.execute(select(moments.c.id).where(moments.c.instant == same_instant)).all()
+    assert len(found) == 1
+
+
+def test_the_present_is_aware_and_in_utc():
+    assert utc_now().tzinfo is UTC
+
+
+def test_a_connection_checks_foreign_keys_and_waits_for_locks(scratch):
+    with read_transaction(scratch) as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 60_000
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 1
+        assert connection.exec_driver_sql("PRAGMA cache_size").scalar_one() == -64 * 1024
+
+
+def test_foreign_keys_can_be_left_off_for_migrations(tmp_path):
+    engine = create_database_engine(f"sqlite:///{tmp_path}/scratch.db", foreign_keys=False)
+    with read_transaction(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 0
+
+
+def test_a_migrated_file_keeps_its_writes_in_a_wal(engine):
+    with read_transaction(engine) as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+
+
+def test_the_last_connection_to_close_leaves_no_wal_behind(engine, tmp_path):
+    with write_transaction(engine) as connection:
+        connection.execute(insert(Ruleset).values(content_hash="h", yaml_text=""))
+        assert (tmp_path / "test.db-wal").exists()
+    assert not (tmp_path / "test.db-wal").exists()
+
+
+def test_a_write_transaction_holds_the_write_lock_before_its_first_statement(scratch, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0)
+    with write_transaction(scratch):
+        other = sqlite3.connect(scratch.url.database, timeout=0, isolation_level=None)
+        with pytest.raises(sqlite3.OperationalError, match="database is locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+
+def test_a_second_writer_waits_for_the_first_and_then_sees_what_it_wrote(engine):
+    first_has_begun = threading.Event()
+    count = select(func.count()).select_from(Ruleset)
+
+    def second_writer() -> int:
+        first_has_begun.wait()
+        with write_transaction(engine) as connection:
+            return connection.execute(count).scalar_one()
+
+    with ThreadPoolExecutor(1) as pool:
+        with write_transaction(engine) as connection:
+            seen_by_second = pool.submit(second_writer)
+            first_has_begun.set()
+            connection.execute(insert(Ruleset).values(content_hash="h", yaml_text=""))
+            assert not seen_by_second.done()
+        assert seen_by_second.result(timeout=30) == 1
+
+
+def test_a_reader_does_not_wait_for_a_writer_and_sees_one_snapshot(engine):
+    count = select(func.count()).select_from(Ruleset)
+    with write_transaction(engine) as writer:
+        writer.execute(insert(Ruleset).values(content_hash="h", yaml_text=""))
+        with read_transaction(engine) as reader:
+            assert reader.execute(count).scalar_one() == 0
+            writer.commit()
+            assert reader.execute(count).scalar_one() == 0
+    with read_transaction(engine) as reader:
+        assert reader.execute(count).scalar_one() == 1
+
+
+def test_a_write_transaction_that_fails_leaves_nothing_not_even_a_table(scratch):
+    def fail_half_way() -> None:
+        with write_transaction(scratch) as connection:
+            connection.execute(insert(moments).values(instant=utc_now()))
+            connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    with read_transaction(scratch) as connection:
+        tables = connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()
+        assert tables == ["moments"]
+        assert connection.execute(select(func.count()).select_from(moments)).scalar_one() == 0
+
+
+def test_a_session_commits_at_its_end(engine):
+    with create_session(engine) as session:
+        session.add(Ruleset(content_hash="h", yaml_text="rules: []"))
+    with create_session(engine) as session:
+        assert session.scalars(select(Ruleset.content_hash)).all() == ["h"]
+
+
+def test_a_session_that_fails_rolls_back(engine):
+    def fail_half_way() -> None:
+        with create_session(engine) as session:
+            session.add(Ruleset(content_hash="h", yaml_text="rules: []"))
+            session.flush()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail_half_way()
+    with create_session(engine) as session:
+        assert session.scalars(select(Ruleset)).all() == []
+
+
+def test_a_session_without_an_engine_is_on_the_configured_database(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/configured.db")
+    with create_session() as session:
+        session.execute(select(literal(1)))
+    assert (tmp_path / "configured.db").exists()
+
+
+def test_an_engine_does_not_show_the_password_of_its_url():
+    assert "hunter2" not in repr(create_database_engine("sqlite://ana:hunter2@localhost/messaging.db"))

@@ -1,0 +1,331 @@
+"""What the pipeline must end in, worked out one event at a time.
+
+The oracle that the set-based pipeline is compared with, row for row. It is slow and simple on purpose, and
+shares no code with what it judges: it imports the standard library only.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+KNOWN_KEYS = ("message_id", "user_id", "event_type", "event_timestamp", "properties", "user_traits")
+KNOWN_PROPERTIES = ("amount", "attempt_number", "failure_reason")
+KNOWN_TRAITS = ("email", "country", "marketing_opt_in", "risk_segment")
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class LoadCounts:
+    """What became of one file's events; a conflict is counted among the duplicates too."""
+
+    inserted: int
+    duplicate: int
+    conflict: int
+
+
+@dataclass(frozen=True)
+class Properties:
+    """The known properties of an event, each None when it has none."""
+
+    amount: float | None
+    attempt_number: int | None
+    failure_reason: str | None
+
+
+@dataclass(frozen=True)
+class Traits:
+    """The known traits of an event's user, each None when it has none."""
+
+    email: str | None
+    country: str | None
+    marketing_opt_in: bool | None
+    risk_segment: str | None
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a raw event says, as far as the tables keep it; the timestamp is in UTC."""
+
+    user_id: str
+    event_type: str
+    timestamp: datetime
+    properties: Properties
+    user_traits: Traits
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event that was inserted; its key is its position among all that were."""
+
+    key: int
+    message_id: str | None
+    content: Content
+
+
+@dataclass(frozen=True)
+class Request:
+    """A rule's decision to send, or to alert; an alert uses up nobody's once."""
+
+    event: Event
+    rule_name: str
+    template_name: str
+    channel: str
+    is_alert: bool
+
+
+@dataclass(frozen=True)
+class Suppressed:
+    """A rule's decision not to send, and the send that stood in its way."""
+
+    event: Event
+    rule_name: str
+    template_name: str
+    mode: str
+    blocked_by: Request
+
+
+class Reference:
+    """Everything loaded and decided so far, run after run."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._by_identity: dict[tuple[Any, ...], Event] = {}
+        self._decided: set[int] = set()
+        self._requests: list[Request] = []
+        self._suppressed: list[Suppressed] = []
+
+    def load(self, raw_events: Sequence[Mapping[str, Any]]) -> LoadCounts:
+        """Take one file's events in file order; of those with one identity the first ever seen stands."""
+        inserted = duplicate = conflict = 0
+        for raw in raw_events:
+            content = _content(raw)
+            identity = _identity(raw, content)
+            standing = self._by_identity.get(identity)
+            if standing is None:
+                event = Event(len(self._events), raw.get("message_id"), content)
+                self._events.append(event)
+                self._by_identity[identity] = event
+                inserted += 1
+            else:
+                duplicate += 1
+                if standing.content != content:
+                    conflict += 1
+        return LoadCounts(inserted, duplicate, conflict)
+
+    def decide(self, rules_document: Mapping[str, Any]) -> None:
+        """Decide every event not decided yet by the enabled rules that match it, once and for all."""
+        waiting = [event for event in self._events if event.key not in self._decided]
+        for event in sorted(waiting, key=lambda event: (event.content.timestamp, event.key)):
+            groups_spoken_for: set[str] = set()
+            for rule in rules_document.get("rules") or []:
+                if not rule.get("enabled", True) or not self._matches(rule, event):
+                    continue
+                group = rule.get("exclusive_group")
+                if group is not None and group in groups_spoken_for:
+                    continue
+                if group is not None:
+                    groups_spoken_for.add(group)
+                self._apply(rule, event)
+            self._decided.add(event.key)
+
+    def events(self) -> list[Row]:
+        """Rows of (message_id, user_id, event_type, event_timestamp)."""
+        return sort_rows(
+            (
+                event.message_id,
+                event.content.user_id,
+                event.content.event_type,
+                _text(event.content.timestamp),
+            )
+            for event in self._events
+        )
+
+    def event_properties(self) -> list[Row]:
+        """Rows of (event key, amount, attempt_number, failure_reason), for events with at least one."""
+        rows = [(event.key, *astuple(event.content.properties)) for event in self._events]
+        return sort_rows(row for row in rows if any(value is not None for value in row[1:]))
+
+    def user_traits(self) -> list[Row]:
+        """Rows of (event key, email, country, marketing_opt_in, risk_segment), likewise."""
+        rows = [(event.key, *astuple(event.content.user_traits)) for event in self._events]
+        return sort_rows(row for row in rows if any(value is not None for value in row[1:]))
+
+    def send_requests(self) -> list[Row]:
+        """Rows of (event key, user_id, template_name, channel, reason, rule_name, event_timestamp)."""
+        return sort_rows(
+            (
+                request.event.key,
+                request.event.content.user_id,
+                request.template_name,
+                request.channel,
+                f"rule:{request.rule_name}",
+                request.rule_name,
+                _text(request.event.content.timestamp),
+            )
+            for request in self._requests
+        )
+
+    def suppressions(self) -> list[Row]:
+        """Rows of (event key, user_id, template_name, suppression_reason, rule_name, timestamp, blocker).
+
+        The blocker is the send that stood in the way, as the pair (event key, rule_name).
+        """
+        return sort_rows(
+            (
+                suppressed.event.key,
+                suppressed.event.content.user_id,
+                suppressed.template_name,
+                suppressed.mode,
+                suppressed.rule_name,
+                _text(suppressed.event.content.timestamp),
+                (suppressed.blocked_by.event.key, suppressed.blocked_by.rule_name),
+            )
+            for suppressed in self._suppressed
+        )
+
+    def _matches(self, rule: Mapping[str, Any], event: Event) -> bool:
+        """Whether the event is of the rule's type and every condition holds."""
+        if event.content.event_type != rule["trigger"]["event_type"]:
+            return False
+        conditions = (rule.get("conditions") or {}).get("all") or []
+        return all(self._holds(condition, event) for condition in conditions)
+
+    def _holds(self, condition: Mapping[str, Any], event: Event) -> bool:
+        """Whether one condition holds for the event, given everything loaded by now."""
+        if "prior_event" in condition:
+            wanted = condition["prior_event"]
+            return self._has_prior(event, wanted["event_type"], timedelta(hours=wanted["hours"]))
+        return _compare(_field(event, condition["field"]), condition["operator"], condition.get("value"))
+
+    def _has_prior(self, event: Event, event_type: str, window: timedelta) -> bool:
+        """Whether another event of the type by the user lies in the window up to the event, ends included."""
+        for other in self._events:
+            if (
+                other.key != event.key
+                and other.content.user_id == event.content.user_id
+                and other.content.event_type == event_type
+                and event.content.timestamp - window <= other.content.timestamp <= event.content.timestamp
+            ):
+                return True
+        return False
+
+    def _apply(self, rule: Mapping[str, Any], event: Event) -> None:
+        """Write what a matching rule decides on the event: a request or a suppression."""
+        action = rule["action"]
+        mode = (rule.get("suppression") or {}).get("mode", "none")
+        request = Request(
+            event, rule["name"], action["template_name"], action["delivery_method"], action["type"] == "alert"
+        )
+        in_the_way = [] if request.is_alert else self._in_the_way(request, mode)
+        if not in_the_way:
+            self._requests.append(request)
+            return
+        # Requests are in the order they were decided and min takes the first of equals.
+        blocker = min(in_the_way, key=lambda send: send.event.content.timestamp)
+        self._suppressed.append(Suppressed(event, request.rule_name, request.template_name, mode, blocker))
+
+    def _in_the_way(self, wanted: Request, mode: str) -> list[Request]:
+        """The sends made so far that use up the once of the wanted one."""
+        same_message = [
+            sent
+            for sent in self._requests
+            if not sent.is_alert
+            and sent.event.content.user_id == wanted.event.content.user_id
+            and sent.template_name == wanted.template_name
+        ]
+        if mode == "none":
+            return []
+        if mode == "once_ever":
+            return same_message
+        if mode == "once_per_calendar_day":
+            day = wanted.event.content.timestamp.date()
+            return [sent for sent in same_message if sent.event.content.timestamp.date() == day]
+        raise ValueError(f"unknown suppression mode {mode!r}")
+
+
+def sort_rows(rows: Iterable[Row]) -> list[Row]:
+    """The rows in one fixed order, None before any value; sort the database's rows with it too."""
+    return sorted(rows, key=lambda row: [(value is not None, value) for value in row])
+
+
+def _content(raw: Mapping[str, Any]) -> Content:
+    """What a raw event says, in one spelling."""
+    timestamp = datetime.fromisoformat(raw["event_timestamp"])
+    if timestamp.tzinfo is None:
+        raise ValueError(f"timestamp without an offset: {raw['event_timestamp']!r}")
+    properties = raw.get("properties") or {}
+    traits = raw.get("user_traits") or {}
+    amount = properties.get("amount")
+    attempt_number = properties.get("attempt_number")
+    return Content(
+        user_id=raw["user_id"],
+        event_type=raw["event_type"],
+        timestamp=timestamp.astimezone(UTC),
+        properties=Properties(
+            amount=None if amount is None else float(amount),
+            attempt_number=None if attempt_number is None else int(attempt_number),
+            failure_reason=properties.get("failure_reason"),
+        ),
+        user_traits=Traits(
+            email=traits.get("email"),
+            country=traits.get("country"),
+            marketing_opt_in=traits.get("marketing_opt_in"),
+            risk_segment=traits.get("risk_segment"),
+        ),
+    )
+
+
+def _identity(raw: Mapping[str, Any], content: Content) -> tuple[Any, ...]:
+    """What makes two raw events the same one: the message_id, or for want of it all they say."""
+    message_id = raw.get("message_id")
+    if message_id is not None:
+        return ("message_id", message_id)
+    unknown = [
+        {key: value for key, value in raw.items() if key not in KNOWN_KEYS},
+        {key: value for key, value in (raw.get("properties") or {}).items() if key not in KNOWN_PROPERTIES},
+        {key: value for key, value in (raw.get("user_traits") or {}).items() if key not in KNOWN_TRAITS},
+    ]
+    return ("content", content, json.dumps(unknown, sort_keys=True))
+
+
+def _field(event: Event, field: str) -> Any:
+    """The event's value of a field named as rules name it, None when it is missing."""
+    part, _, name = field.partition(".")
+    if part == "properties" and name in KNOWN_PROPERTIES:
+        return getattr(event.content.properties, name)
+    if part == "user_traits" and name in KNOWN_TRAITS:
+        return getattr(event.content.user_traits, name)
+    raise ValueError(f"unknown field {field!r}")
+
+
+def _compare(actual: Any, operator: str, value: Any) -> bool:
+    """Whether the comparison holds; with a missing value none does but not_exists."""
+    if operator == "exists":
+        return actual is not None
+    if operator == "not_exists":
+        return actual is None
+    if actual is None:
+        return False
+    if operator == "equals":
+        return bool(actual == value)
+    if operator == "not_equals":
+        return bool(actual != value)
+    if operator == "gt":
+        return bool(actual > value)
+    if operator == "gte":
+        return bool(actual >= value)
+    if operator == "lt":
+        return bool(actual < value)
+    if operator == "lte":
+        return bool(actual <= value)
+    if operator == "in":
+        return actual in value
+    raise ValueError(f"unknown operator {operator!r}")
+
+
+def _text(timestamp: datetime) -> str:
+    """A UTC timestamp as SQLite keeps it: YYYY-MM-DD HH:MM:SS.ffffff."""
+    return timestamp.replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")

@@ -1,0 +1,162 @@
+"""What a run may be told from outside, and how a slip is answered."""
+
+from pathlib import Path
+
+import pytest
+
+from src.marketing_messaging_service.errors import SettingsError
+from src.marketing_messaging_service.settings import load_settings
+
+
+def write_env_file(*lines: str) -> None:
+    """Write `.env` into the current folder, which is the test's own."""
+    Path(".env").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def error_of_load() -> str:
+    """The sentence that load_settings ends in."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+def test_without_environment_and_env_file_every_setting_has_its_default():
+    settings = load_settings()
+    assert settings.database_url == "sqlite:///./messaging.db"
+    assert settings.landing_path == Path("data/landing")
+    assert settings.rules_path == Path("data/rules.yaml")
+    assert settings.run_lock_timeout_seconds == 600
+
+
+def test_every_setting_is_read_from_the_environment(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///other.db")
+    monkeypatch.setenv("LANDING_PATH", "incoming")
+    monkeypatch.setenv("RULES_PATH", "rules/mine.yaml")
+    monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "0")
+    settings = load_settings()
+    assert settings.database_url == "sqlite:///other.db"
+    assert settings.landing_path == Path("incoming")
+    assert settings.rules_path == Path("rules/mine.yaml")
+    assert settings.run_lock_timeout_seconds == 0
+
+
+def test_env_file_is_read_as_dotenv_reads_it():
+    write_env_file("# where files arrive", "", 'export LANDING_PATH="in coming"  # quoted', "RULES_PATH='mine.yaml'")
+    settings = load_settings()
+    assert settings.landing_path == Path("in coming")
+    assert settings.rules_path == Path("mine.yaml")
+
+
+def test_env_file_may_refer_to_the_environment(monkeypatch):
+    monkeypatch.setenv("SHARE", "/mnt/share")
+    write_env_file("LANDING_PATH=${SHARE}/landing")
+    assert load_settings().landing_path == Path("/mnt/share/landing")
+
+
+def test_environment_beats_env_file(monkeypatch):
+    monkeypatch.setenv("LANDING_PATH", "from_environment")
+    write_env_file("LANDING_PATH=from_file", "RULES_PATH=from_file")
+    settings = load_settings()
+    assert settings.landing_path == Path("from_environment")
+    assert settings.rules_path == Path("from_file")
+
+
+def test_an_empty_value_means_the_default(monkeypatch):
+    monkeypatch.setenv("LANDING_PATH", "")
+    write_env_file("RUN_LOCK_TIMEOUT_SECONDS=", "DATABASE_URL=''")
+    settings = load_settings()
+    assert settings.landing_path == Path("data/landing")
+    assert settings.run_lock_timeout_seconds == 600
+    assert settings.database_url == "sqlite:///./messaging.db"
+
+
+def test_a_misspelt_name_in_env_file_is_an_error_that_suggests_the_right_one():
+    write_env_file("LANDING_PAHT=incoming")
+    assert error_of_load() == "LANDING_PAHT in .env is not a setting; did you mean LANDING_PATH?"
+
+
+def test_a_name_in_env_file_that_is_like_no_setting_is_an_error_that_lists_them():
+    write_env_file("COLOUR=red")
+    message = error_of_load()
+    assert message.startswith("COLOUR in .env is not a setting; known settings are DATABASE_URL, LANDING_PATH, ")
+
+
+def test_variables_of_prefect_in_env_file_are_left_to_prefect():
+    write_env_file("PREFECT_API_URL=http://localhost:4200/api", "LANDING_PATH=incoming")
+    assert load_settings().landing_path == Path("incoming")
+
+
+@pytest.mark.parametrize("line", ["LANDING_PATH", "LANDING_PATH: incoming", "=incoming", "postgresql://u:hunter2@h/d?a=b"])
+def test_a_line_of_env_file_that_says_nothing_is_an_error_that_gives_its_number_and_not_its_text(line):
+    write_env_file("RULES_PATH=mine.yaml", line)
+    assert error_of_load() == "Line 2 of .env cannot be read; expected NAME=value."
+
+
+def test_an_env_file_that_is_not_utf8_is_an_error():
+    Path(".env").write_bytes(b"LANDING_PATH=caf\xe9\n")
+    assert error_of_load() == ".env is not UTF-8 text; save it as UTF-8."
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("messaging.db", "is not a database URL"),
+        ("sqlite:messaging.db", "is not a database URL"),
+        ("postgresql://localhost/db", "names a postgresql database; only SQLite files are supported"),
+        ("sqlite+aiosqlite:///messaging.db", "asks for the driver aiosqlite"),
+        ("sqlite://", "names no file"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:///:memory:", "names no file"),
+        ("sqlite:///file:messaging.db", "names no file"),
+        ("sqlite://messaging.db", "names more than a file"),
+        ("sqlite://localhost/messaging.db", "names more than a file"),
+        ("sqlite:///messaging.db?mode=memory&uri=true", "names more than a file"),
+    ],
+)
+def test_a_database_url_that_names_no_sqlite_file_is_an_error_that_says_what_is_wrong(monkeypatch, url, expected):
+    monkeypatch.setenv("DATABASE_URL", url)
+    message = error_of_load()
+    assert message.startswith(f"DATABASE_URL: {expected}")
+    assert message.endswith("Correct it in the environment or in .env.")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ana:hunter2@localhost/db",
+        "postgresql://ana:hunter2@localhost:port/db",
+        "postgresql://ana:hunter2/db",
+        "postgresql//ana:hunter2@localhost/db",
+        "sqlite://ana:hunter2@localhost/messaging.db",
+        "sqlite://:hunter2@/messaging.db",
+        "sqlite:///messaging.db?password=hunter2",
+        "ana:hunter2",
+    ],
+)
+def test_a_password_in_a_url_never_appears_in_the_error(monkeypatch, url):
+    monkeypatch.setenv("DATABASE_URL", url)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "1.5", "86401"])
+def test_a_wrong_lock_timeout_is_an_error_that_names_the_variable(monkeypatch, value):
+    monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", value)
+    assert error_of_load().startswith("RUN_LOCK_TIMEOUT_SECONDS: Input should be ")
+
+
+def test_every_malformed_setting_is_named_at_once(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "messaging.db")
+    write_env_file("RUN_LOCK_TIMEOUT_SECONDS=soon")
+    message = error_of_load()
+    assert "DATABASE_URL: " in message
+    assert "RUN_LOCK_TIMEOUT_SECONDS: " in message
+
+
+def test_database_path_is_the_file_that_the_url_names(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "sqlite:////srv/data/messaging.db")
+    assert load_settings().database_path == Path("/srv/data/messaging.db")
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///./messaging.db")
+    assert load_settings().database_path == Path("messaging.db")
