@@ -13,16 +13,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
+
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 RawEvent = dict[str, Any]
 RawFile = list[RawEvent]
 RulesDocument = dict[str, Any]
 
-SHIPPED_RULES: RulesDocument = yaml.safe_load(
-    (Path(__file__).parent.parent / "data" / "rules.yaml").read_text(encoding="utf-8")
-)
+SHIPPED_RULES: RulesDocument = YAML(typ="safe", pure=True).load(Path(__file__).parent.parent / "data" / "rules.yaml")
 
 USERS = ("001", "1", "O'Brien", "zoë 🙂")
 EVENT_TYPES = ("payment_failed", "signup_completed", "payment_failed", "link_bank_success", "app_opened")

@@ -52,12 +52,12 @@ def upgrade() -> None:
             ["id"],
         )
         batch.create_unique_constraint(op.f("uq_suppressions_event_id_rule_name"), ["event_id", "rule_name"])
-    for table in DECISION_TABLES:
-        op.create_index(
-            op.f(f"ix_{table}_user_id_template_name_event_timestamp"),
-            table,
-            ["user_id", "template_name", "event_timestamp"],
-        )
+    op.create_index(
+        op.f("ix_send_requests_user_id_template_name_event_timestamp"),
+        "send_requests",
+        ["user_id", "template_name", "event_timestamp"],
+    )
+    op.create_index(op.f("ix_suppressions_user_id"), "suppressions", ["user_id"])
 
 
 def name_rules_of_earlier_sends() -> None:
@@ -67,15 +67,15 @@ def name_rules_of_earlier_sends() -> None:
     rule is unique from here on and no row may be lost.
     """
     op.execute(
-        "UPDATE send_requests SET rule_name = substr(reason, 6) WHERE reason LIKE 'rule:%' "
-        "AND length(reason) <= 69 AND id IN (SELECT min(id) FROM send_requests GROUP BY event_id, reason)"
+        "UPDATE send_requests SET rule_name = substr(reason, 6) WHERE reason GLOB 'rule:*' AND length(reason) <= 69 "
+        "AND (event_id IS NULL OR id IN (SELECT min(id) FROM send_requests GROUP BY event_id, reason))"
     )
 
 
 def downgrade() -> None:
     """Drop what explains a decision; the decisions themselves stay."""
-    for table in DECISION_TABLES:
-        op.drop_index(op.f(f"ix_{table}_user_id_template_name_event_timestamp"), table_name=table)
+    op.drop_index(op.f("ix_send_requests_user_id_template_name_event_timestamp"), table_name="send_requests")
+    op.drop_index(op.f("ix_suppressions_user_id"), table_name="suppressions")
     with op.batch_alter_table("suppressions") as batch:
         batch.drop_constraint(op.f("uq_suppressions_event_id_rule_name"), type_="unique")
         batch.drop_constraint(op.f("fk_suppressions_blocked_by_send_request_id_send_requests"), type_="foreignkey")

@@ -73,9 +73,11 @@ def _decide(
     )
     last_send_id = connection.execute(select(func.coalesce(func.max(SendRequest.id), 0))).scalar_one()
     outcomes.decision.create(connection, checkfirst=False)
-    connection.execute(outcomes.decide(matches(rules, pending), last_send_id))
-    connection.execute(outcomes.insert_send_requests(ruleset_id, decided_at))
-    connection.execute(outcomes.insert_suppressions(ruleset_id, decided_at))
+    connection.execute(outcomes.insert_matches(matches(rules, pending)))
+    for statement in outcomes.suppress(rules):
+        connection.execute(statement)
+    connection.execute(outcomes.insert_send_requests(last_send_id, ruleset_id, decided_at))
+    connection.execute(outcomes.insert_suppressions(last_send_id, ruleset_id, decided_at))
     counts = _counts(connection)
     outcomes.decision.drop(connection, checkfirst=False)
     return counts

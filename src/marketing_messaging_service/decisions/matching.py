@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     CompoundSelect,
     Select,
@@ -55,18 +54,17 @@ _COMPARISONS: Mapping[Operator, Callable[[Any, Any], ColumnElement[bool]]] = {
 }
 
 
-def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> CTE:
-    """Return the matches of pending events with rules, one row a match, as a common table expression.
+def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
+    """Return the matches of pending events with rules, one row a match.
 
     Columns: event_id, user_id, event_timestamp, and of the rule its position in the given sequence (from 0),
-    rule_name, template_name, channel, suppression_mode, is_alert. Of the rules of one exclusive group only the
-    first that matches an event stands.
+    rule_name, template_name, channel, suppression_mode, is_alert, exclusive_group. Of the rules of one exclusive
+    group only the first that matches an event stands.
     """
-    of_each_rule = [_matches_of_rule(position, rule, pending) for position, rule in enumerate(rules)]
-    every_match = union_all(*of_each_rule)
+    every_match = union_all(*(_matches_of_rule(position, rule, pending) for position, rule in enumerate(rules)))
     if any(rule.exclusive_group is not None for rule in rules):
-        return _first_of_each_group(every_match).cte("matches")
-    return every_match.cte("matches")
+        return _first_of_each_group(every_match)
+    return select(every_match.subquery("every_match"))
 
 
 def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) -> Select[Any]:

@@ -22,7 +22,8 @@ class Suppression(Base):
     __tablename__ = "suppressions"
     __table_args__ = (
         UniqueConstraint("event_id", "rule_name"),
-        Index(None, "user_id", "template_name", "event_timestamp"),
+        # Answers "what was refused to this user".
+        Index(None, "user_id"),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -24,6 +24,7 @@ from src.marketing_messaging_service.results import (
 from src.marketing_messaging_service.staging.line_parser import (
     LARGEST_INTEGER,
     MAX_LENGTHS,
+    MOST_LEVELS,
     PROPERTY_KEYS,
     TOP_KEYS,
     TRAIT_KEYS,
@@ -160,6 +161,7 @@ def _plain_form(number: int, line: bytes, sorting: _Sorting) -> bytes | None:
     """Return a line that the columnar reader takes for the event that the line holds, or None if it holds none."""
     try:
         _decode_any(line)
+        _refuse_unseen(line)
         sorting.unknown_keys[number] = _unknown_keys(line)
         return line
     except _NOT_PLAIN:
@@ -169,13 +171,22 @@ def _plain_form(number: int, line: bytes, sorting: _Sorting) -> bytes | None:
         return _closely(number, line, sorting)
 
 
+def _refuse_unseen(line: bytes) -> None:
+    """Raise one of _NOT_PLAIN for what the decoder does not look at in the values of keys that it skips."""
+    if not line.isascii():
+        line.decode("utf-8")
+    if line.count(b"{") + line.count(b"[") > MOST_LEVELS:
+        raise RecursionError
+
+
 def _closely(number: int, line: bytes, sorting: _Sorting) -> bytes | None:
     try:
         parsed = parse_line(line)
     except RejectedLineError as error:
         sorting.rejected.append((number, line, error.rejection))
         return None
-    sorting.unknown_keys[number] = parsed.unknown_keys
+    # A line that is already in its plain form has lost the keys that were counted when it was brought into it.
+    sorting.unknown_keys.setdefault(number, parsed.unknown_keys)
     return _encode(parsed.event)
 
 

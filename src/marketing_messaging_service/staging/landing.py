@@ -12,6 +12,8 @@ from src.marketing_messaging_service.results import Discovery, FileProblem, Know
 
 RAW_FILE_ENDINGS = tuple(f"{ending}{gz}" for ending in (".jsonl", ".ndjson", ".json") for gz in ("", ".gz"))
 
+LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
+
 
 def discover(landing_path: Path, known: KnownFiles) -> Discovery:
     """Look into landing and its subfolders for files that no load has taken, oldest first by modification time.
@@ -71,26 +73,32 @@ def _regular_files(landing_path: Path, problems: list[FileProblem]) -> Iterator[
 
     for folder, subfolders, names in os.walk(landing_path, onerror=unlistable):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in sorted(names):
+        for name in sorted([*names, *_links(folder, subfolders)]):
             path = Path(folder, name)
             if name.startswith("."):
                 continue
-            if _leads_outside(path, landing_path):
-                problems.append(
-                    FileProblem(_display(path, landing_path), "is a link that leads out of landing; copy the file in.")
-                )
-            elif _is_regular(path):
-                yield path, _display(path, landing_path)
+            try:
+                if _leads_outside(path, landing_path):
+                    problems.append(FileProblem(_display(path, landing_path), LEADS_OUTSIDE))
+                elif _is_regular(path):
+                    yield path, _display(path, landing_path)
+            except OSError as error:
+                problems.append(FileProblem(_display(path, landing_path), _os_explanation(error)))
+
+
+def _links(folder: str, subfolders: list[str]) -> list[str]:
+    return [name for name in subfolders if Path(folder, name).is_symlink()]
 
 
 def _leads_outside(path: Path, landing_path: Path) -> bool:
-    return path.is_symlink() and not path.resolve().is_relative_to(landing_path.resolve())
+    # Not Path.resolve(), which up to Python 3.12 raises RuntimeError on links that run in a circle.
+    return path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(landing_path))
 
 
 def _is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except OSError:
+    except FileNotFoundError:
         # A link to nothing, or a file that vanished since the folder was listed.
         return False
 
@@ -113,9 +121,17 @@ def _landing_file(path: Path, display_path: str, status: os.stat_result) -> Land
         display_path=display_path,
         content_hash=content_hash,
         size_bytes=status.st_size,
-        modified_at=datetime.fromtimestamp(status.st_mtime, UTC),
+        modified_at=_instant(status.st_mtime),
         file_signature=_signature(status),
     )
+
+
+def _instant(timestamp: float) -> datetime:
+    """Return a modification time, which a damaged archive or clock may have put outside the years of a datetime."""
+    try:
+        return datetime.fromtimestamp(timestamp, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC) if timestamp > 0 else datetime.min.replace(tzinfo=UTC)
 
 
 def _os_explanation(error: OSError) -> str:

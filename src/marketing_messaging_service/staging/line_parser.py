@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -53,11 +53,15 @@ CONTENT_ID_PREFIX = "content:"
 _TIMESTAMP = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})[Tt ]"
     r"(?P<hour>[01][0-9]|2[0-3]):?(?P<minute>[0-9]{2})(:?(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
-    r"(?P<offset>[Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?"
+    r"(?P<offset>[Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)?"
 )
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_LONGEST_NUMBER_TEXT = 400
-"""Characters of a number; a longer one is out of any range, and costly to turn into a number exactly."""
+
+MOST_LEVELS = 100
+"""Levels of objects and arrays on a line. Beyond them the parsers' own limits would speak, which move with the depth of
+the caller's stack."""
+# A string counts as one piece, also one that is never closed; the quantifiers give nothing back.
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
 
 
 class PlainProperties(msgspec.Struct, omit_defaults=True):
@@ -103,10 +107,10 @@ class _DuplicateKeys(dict[str, Any]):
 
 
 @dataclass(frozen=True, slots=True)
-class _NotFinite:
-    """NaN, Infinity or -Infinity, which are words of JavaScript and not of JSON."""
+class _Number:
+    """A number exactly as it is written, or NaN or an Infinity, which are words of JavaScript and not of JSON."""
 
-    word: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +124,10 @@ class ParsedLine:
 def parse_line(line: bytes) -> ParsedLine:
     """Return the event on a raw line.
 
-    Raises RejectedLineError with the first thing that is wrong, in the order: text, JSON, object, then field by
-    field.
+    Raises RejectedLineError with the first thing that is wrong, in the order: text, depth, JSON, object, then
+    field by field.
     """
-    try:
-        return _parse_document(_json_object(line))
-    except RecursionError:
-        _reject(
-            ReasonCode.NESTED_TOO_DEEP, None, "The JSON is nested too deeply to be read; an event needs two levels."
-        )
-
-
-def _parse_document(document: Mapping[str, Any]) -> ParsedLine:
+    document = _json_object(line)
     _refuse_duplicates(document, TOP_KEYS, "")
     user_id = _required_text(document, "user_id")
     event_type = _required_text(document, "event_type")
@@ -156,10 +152,14 @@ def _parse_document(document: Mapping[str, Any]) -> ParsedLine:
             risk_segment=_optional_text(traits, "user_traits", "risk_segment"),
         ),
     )
-    unknown = dict(_unknown_items(document, properties, traits))
+    unknown = {
+        "": _unknown_items(document, TOP_KEYS),
+        "properties.": _unknown_items(properties, PROPERTY_KEYS),
+        "user_traits.": _unknown_items(traits, TRAIT_KEYS),
+    }
     if message_id is None:
         event.message_id = _content_id(event, unknown)
-    return ParsedLine(event, tuple(unknown))
+    return ParsedLine(event, tuple(prefix + key for prefix, items in unknown.items() for key in items))
 
 
 def _json_object(line: bytes) -> Mapping[str, Any]:
@@ -171,13 +171,14 @@ def _json_object(line: bytes) -> Mapping[str, Any]:
             None,
             f"Byte {error.start + 1} of the line is not UTF-8 text ({error.reason}); the file must be UTF-8.",
         )
+    _refuse_depth(text)
     try:
         document = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_float=_decimal,
-            parse_int=_decimal,
-            parse_constant=_NotFinite,
+            parse_float=_Number,
+            parse_int=_Number,
+            parse_constant=_Number,
         )
     except json.JSONDecodeError as error:
         _reject(ReasonCode.INVALID_JSON, None, f"Not JSON: {error.msg} at character {error.pos + 1} of the line.")
@@ -188,6 +189,20 @@ def _json_object(line: bytes) -> Mapping[str, Any]:
     return document
 
 
+def _refuse_depth(text: str) -> None:
+    if text.count("{") + text.count("[") <= MOST_LEVELS:
+        return
+    depth = 0
+    for match in _STRING_OR_BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if depth > MOST_LEVELS:
+            _reject(
+                ReasonCode.NESTED_TOO_DEEP,
+                None,
+                f"The JSON is nested more than {MOST_LEVELS} levels deep; an event needs two.",
+            )
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     plain = dict(pairs)
     if len(plain) == len(pairs):
@@ -196,14 +211,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     marked = _DuplicateKeys(plain)
     marked.duplicated = frozenset(key for key, count in counts.items() if count > 1)
     return marked
-
-
-def _decimal(text: str) -> Decimal | _NotFinite:
-    """Return a number exactly as it is written, or a note that it is beyond every range."""
-    try:
-        return Decimal(text) if len(text) <= _LONGEST_NUMBER_TEXT else _NotFinite("a number of over 400 digits")
-    except InvalidOperation:
-        return _NotFinite("a number with an exponent beyond every range")
 
 
 def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefix: str) -> None:
@@ -307,33 +314,45 @@ def _nested_object(document: Mapping[str, Any], name: str, known: frozenset[str]
 
 def _amount(value: Any) -> float | None:
     name = "properties.amount"
-    number = _number(value, name)
-    if number is None:
+    text = _number_text(value, name)
+    if text is None:
         return None
-    amount = float(number)
+    amount = float(text)
     if not math.isfinite(amount):
-        _reject(ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {_shown(value)}, which is too large to be stored.")
+        _reject(ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {_shown(text)}; it must be a finite number.")
     return amount
 
 
 def _attempt_number(value: Any) -> int | None:
     name = "properties.attempt_number"
-    number = _number(value, name)
-    if number is None:
+    text = _number_text(value, name)
+    if text is None:
         return None
-    if number < 0:
-        _reject(ReasonCode.NEGATIVE_NUMBER, name, f"{name} is {_shown(value)}; it counts from 0.")
-    if number > LARGEST_INTEGER:
+    number = _decimal(text)
+    if number is None or number > LARGEST_INTEGER:
         _reject(
-            ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {_shown(value)}; at most {LARGEST_INTEGER} is stored."
+            ReasonCode.NUMBER_OUT_OF_RANGE,
+            name,
+            f"{name} is {_shown(text)}; it must be a whole number of at most {LARGEST_INTEGER}.",
         )
+    if number < 0:
+        _reject(ReasonCode.NEGATIVE_NUMBER, name, f"{name} is {_shown(text)}; it counts from 0.")
     if number != int(number):
-        _reject(ReasonCode.NOT_A_WHOLE_NUMBER, name, f"{name} is {_shown(value)}; it must be a whole number.")
+        _reject(ReasonCode.NOT_A_WHOLE_NUMBER, name, f"{name} is {_shown(text)}; it must be a whole number.")
     return int(number)
 
 
-def _number(value: Any, name: str) -> Decimal | None:
-    """Return a number, given as one or as text, without loss; None where there is none."""
+def _decimal(text: str) -> Decimal | None:
+    """Return a number exactly as it is written, or None when it is not finite or its exponent is beyond every range."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _number_text(value: Any, name: str) -> str | None:
+    """Return a number, given as one or as text, as it is written; None where there is none."""
     if value is None:
         return None
     if isinstance(value, str):
@@ -341,12 +360,10 @@ def _number(value: Any, name: str) -> Decimal | None:
             _reject(
                 ReasonCode.INVALID_NUMBER, name, f"{name} is the text {_shown(value)}, which is not a finite number."
             )
-        value = _decimal(value)
-    if isinstance(value, _NotFinite):
-        _reject(ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {value.word}; it must be a finite number.")
-    if not isinstance(value, Decimal):
+        return value
+    if not isinstance(value, _Number):
         _reject(ReasonCode.WRONG_TYPE, name, f"{name} must be a number, found {_kind(value)}.")
-    return value
+    return value.text
 
 
 def _opt_in(value: Any) -> bool | None:
@@ -356,22 +373,11 @@ def _opt_in(value: Any) -> bool | None:
     return value
 
 
-def _unknown_items(
-    document: Mapping[str, Any], properties: Mapping[str, Any], traits: Mapping[str, Any]
-) -> Iterator[tuple[str, Any]]:
-    for prefix, level, known in (
-        ("", document, TOP_KEYS),
-        ("properties.", properties, PROPERTY_KEYS),
-        ("user_traits.", traits, TRAIT_KEYS),
-    ):
-        if level.keys() <= known:
-            continue
-        for key, value in level.items():
-            if key not in known:
-                yield prefix + key, value
+def _unknown_items(level: Mapping[str, Any], known: frozenset[str]) -> Mapping[str, Any]:
+    return {key: value for key, value in level.items() if key not in known}
 
 
-def _content_id(event: PlainEvent, unknown: Mapping[str, Any]) -> str:
+def _content_id(event: PlainEvent, unknown: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the id of an event whose producer gave it none: the same content always has the same id.
 
     Content is every known value in its plain form, so that "3" and 3 or two ways to write an instant do not
@@ -384,12 +390,13 @@ def _content_id(event: PlainEvent, unknown: Mapping[str, Any]) -> str:
         msgspec.structs.astuple(event.properties or PlainProperties()),
         msgspec.structs.astuple(event.user_traits or PlainTraits()),
     )
-    text = json.dumps([known, unknown], sort_keys=True, default=_content_text)
+    text = json.dumps([known, unknown], sort_keys=True, default=_content_of_number)
     return CONTENT_ID_PREFIX + hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _content_text(value: Any) -> str:
-    return f"number {value}" if isinstance(value, Decimal) else f"word {value.word}"
+def _content_of_number(number: _Number) -> list[object]:
+    # Told apart from every string and array: no number stands bare among the unknown values.
+    return [0, number.text]
 
 
 def _reject(reason_code: ReasonCode, field_name: str | None, explanation: str) -> NoReturn:
@@ -399,8 +406,7 @@ def _reject(reason_code: ReasonCode, field_name: str | None, explanation: str) -
 _KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
     (bool, lambda value: "true" if value else "false"),
     (str, lambda value: f"the string {_shown(value)}"),
-    (Decimal, lambda value: f"the number {_shown(value)}"),
-    (_NotFinite, lambda value: value.word),
+    (_Number, lambda value: f"the number {_shown(value.text)}"),
     (list, lambda _: "an array"),
     (dict, lambda _: "an object"),
 )

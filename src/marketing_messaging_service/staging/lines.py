@@ -1,5 +1,6 @@
 """From a file's bytes to numbered lines, whatever is wrong with the bytes."""
 
+import contextlib
 import hashlib
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ READ_BYTES = 1 << 20
 
 CHUNK_BYTES = 8 << 20
 """How much text one chunk holds, give or take a line. Memory follows this, never the file's size."""
+
+CHUNK_LINES = 50_000
+"""How many lines one chunk holds at most, so that a file of blank or tiny lines does not fill the memory either."""
 
 MAX_LINE_BYTES = 16 << 20
 """The longest line taken; a longer one is rejected with its beginning kept, so that memory stays bounded."""
@@ -106,15 +110,26 @@ def _decompress(first: bytes, reader: HashedReader) -> Iterator[bytes]:
     while compressed:
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
+            before = member.copy()
             try:
                 text = member.decompress(compressed, READ_BYTES)
             except zlib.error as error:
+                yield _text_before_damage(before, compressed)
                 raise CorruptGzipError(f"The gzip file is damaged from here on ({error}); deliver it again.") from None
             yield text
             compressed = member.unconsumed_tail or (b"" if member.eof else reader.read())
             if not compressed and not member.eof and not text:
                 raise CorruptGzipError("The gzip file breaks off here; deliver it again whole.")
         compressed = _after_padding(member.unused_data, reader)
+
+
+def _text_before_damage(member: "zlib._Decompress", compressed: bytes) -> bytes:
+    """Return the text that a call of `decompress` had worked out when it met the damage, and kept to itself."""
+    pieces = []
+    with contextlib.suppress(zlib.error):
+        for position in range(len(compressed)):
+            pieces.append(member.decompress(compressed[position : position + 1]))
+    return b"".join(pieces)
 
 
 def _after_padding(data: bytes, reader: HashedReader) -> bytes:
@@ -153,13 +168,15 @@ class _LineSplitter:
         if complete and len(complete[0]) > MAX_LINE_BYTES:
             self._let_go(complete.pop(0))
             yield self._overlong()
-        if complete:
-            self._add(complete)
+        while complete:
+            taken = CHUNK_LINES - len(self._lines)
+            self._add(complete[:taken])
+            complete = complete[taken:]
+            if self._size >= self._chunk_bytes or len(self._lines) >= CHUNK_LINES:
+                yield self._chunk()
         if len(self._rest) > MAX_LINE_BYTES:
             self._let_go(self._rest)
             self._rest = b""
-        if self._size >= self._chunk_bytes:
-            yield self._chunk()
 
     def finish(self) -> Iterator[Chunk]:
         """Yield what is left when the text has ended in good order."""
@@ -172,7 +189,7 @@ class _LineSplitter:
 
     def damaged(self, rejection: Rejection) -> Chunk:
         """Return what is left when the text breaks off, with the unfinished line as its fault."""
-        return self._chunk(rejection, self._rest)
+        return self._chunk(rejection, self._rest or self._long_line)
 
     def _let_go(self, line: bytes) -> None:
         self._long_line, self._long_length = line[:KEPT_BYTES_OF_LONG_LINE], len(line)

@@ -11,7 +11,7 @@ from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, HashedRea
 from src.marketing_messaging_service.staging.spool import SpoolWriter
 
 MOST_UNKNOWN_KEYS = 1_000
-"""Names of unknown keys counted one by one in a file; the keys beyond them are counted together."""
+"""Names of unknown keys counted one by one in a file, the first met; the keys beyond them are counted together."""
 
 OTHER_KEYS = "(other keys)"
 
@@ -39,13 +39,14 @@ def stage_file(
         ):
             reader = HashedReader(stream, on_progress)
             for chunk in read_chunks(reader, named_gzip=_named_gzip(file), chunk_bytes=chunk_bytes):
-                staged = stage_chunk(chunk, unknown_keys)
+                found_keys: Counter[str] = Counter()
+                staged = stage_chunk(chunk, found_keys)
                 events.write(staged.events)
                 rejected.write(staged.rejected)
                 valid_count += len(staged.events)
                 rejected_count += len(staged.rejected)
                 blank_count += staged.blank_count
-                _bound(unknown_keys)
+                _count(found_keys, unknown_keys)
             if reader.content_hash() != file.content_hash:
                 raise LandingError(
                     f"{file.display_path} changed while it was read; nothing of it was taken, the next run takes it."
@@ -69,19 +70,16 @@ def _named_gzip(file: LandingFile) -> bool:
     return file.path.name.lower().endswith(".gz")
 
 
-def _bound(unknown_keys: Counter[str]) -> None:
-    """Keep the names of unknown keys few and short, whatever an event invents; their count stays exact."""
-    for key in [key for key in unknown_keys if not _storable(key)]:
-        unknown_keys[_storable_form(key)] += unknown_keys.pop(key)
-    if len(unknown_keys) > MOST_UNKNOWN_KEYS:
-        beyond = unknown_keys.most_common()[MOST_UNKNOWN_KEYS:]
-        for key, count in beyond:
-            del unknown_keys[key]
-            unknown_keys[OTHER_KEYS] += count
+def _count(found_keys: Counter[str], unknown_keys: Counter[str]) -> None:
+    """Add a chunk's unknown keys to those of its file, whose names stay few and short whatever an event invents.
 
-
-def _storable(key: str) -> bool:
-    return key == _storable_form(key)
+    The names that come first in the file have a count of their own, so that chunk borders do not matter.
+    """
+    for key, count in found_keys.items():
+        name = _storable_form(key)
+        if name not in unknown_keys and len(unknown_keys) >= MOST_UNKNOWN_KEYS:
+            name = OTHER_KEYS
+        unknown_keys[name] += count
 
 
 def _storable_form(key: str) -> str:

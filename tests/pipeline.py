@@ -1,0 +1,127 @@
+"""The real stages joined as flows/ joins them, without Prefect, on a database of their own; and its rows to compare."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.results import DecisionResult, LoadResult
+from src.marketing_messaging_service.staging import discover, stage_file
+from tests.reference import Row, sort_rows
+
+AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+# Events are numbered by their place among all that were inserted, whatever ids they have.
+_KEYED = "WITH keyed AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS event_key FROM events) "
+
+
+class Pipeline:
+    """A landing folder and a database; each `run` is what one hourly run does."""
+
+    def __init__(self, folder: Path, migrated_template: Path) -> None:
+        self.landing = folder / "landing"
+        self.landing.mkdir(parents=True)
+        self.rules_path = folder / "rules.yaml"
+        self.database_path = folder / "messaging.db"
+        shutil.copyfile(migrated_template, self.database_path)
+        self.engine = create_database_engine(f"sqlite:///{self.database_path}")
+        self._file_count = 0
+
+    def land(self, raw_events: Sequence[Mapping[str, Any]]) -> Path:
+        """Write a raw file into landing, a minute younger than the one before."""
+        return self.land_bytes("".join(json.dumps(event) + "\n" for event in raw_events).encode())
+
+    def land_bytes(self, content: bytes) -> Path:
+        """Write the bytes of a raw file into landing, a minute younger than the one before."""
+        path = self.landing / f"{self._file_count:04d}.jsonl"
+        path.write_bytes(content)
+        modified = (AS_OF - timedelta(days=1) + timedelta(minutes=self._file_count)).timestamp()
+        os.utime(path, (modified, modified))
+        self._file_count += 1
+        return path
+
+    def take(self) -> list[LoadResult]:
+        """Stage and load everything in landing that was not taken yet."""
+        results = []
+        for file in discover(self.landing, known_files(self.engine)).new_files:
+            staged = stage_file(file)
+            result = load_file(self.engine, staged, as_of=AS_OF)
+            staged.close()
+            assert result is not None
+            results.append(result)
+        return results
+
+    def decide(self, rules: Mapping[str, Any]) -> DecisionResult:
+        """Decide by a rules document everything that was not decided yet."""
+        self.rules_path.write_text(json.dumps(rules), encoding="utf-8")
+        return decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF)
+
+    def run(self, files: Sequence[Sequence[Mapping[str, Any]]], rules: Mapping[str, Any]) -> None:
+        """Land files, take them and decide, as one run."""
+        for file in files:
+            self.land(file)
+        self.take()
+        self.decide(rules)
+
+    def rows(self, sql: str) -> list[Row]:
+        """Return the rows of a query as plain tuples, in the reference's order."""
+        with read_transaction(self.engine) as connection:
+            return sort_rows(tuple(row) for row in connection.execute(text(sql)))
+
+    def events(self) -> list[Row]:
+        """Rows of (message_id or None where the producer gave none, user_id, event_type, event_timestamp)."""
+        return self.rows(
+            "SELECT CASE WHEN message_id NOT LIKE 'content:%' THEN message_id END, user_id, event_type, "
+            "event_timestamp FROM events"
+        )
+
+    def event_properties(self) -> list[Row]:
+        """Rows of (event key, amount, attempt_number, failure_reason)."""
+        return self.rows(
+            _KEYED + "SELECT event_key, amount, attempt_number, failure_reason "
+            "FROM event_properties JOIN keyed ON keyed.id = event_id"
+        )
+
+    def user_traits(self) -> list[Row]:
+        """Rows of (event key, email, country, marketing_opt_in, risk_segment)."""
+        return self.rows(
+            _KEYED + "SELECT event_key, email, country, marketing_opt_in, risk_segment "
+            "FROM user_traits JOIN keyed ON keyed.id = event_id"
+        )
+
+    def send_requests(self) -> list[Row]:
+        """Rows of (event key, user_id, template_name, channel, reason, rule_name, event_timestamp)."""
+        return self.rows(
+            _KEYED + "SELECT event_key, user_id, template_name, channel, reason, rule_name, event_timestamp "
+            "FROM send_requests JOIN keyed ON keyed.id = event_id"
+        )
+
+    def suppressions(self) -> list[Row]:
+        """Rows of (event key, user_id, template_name, mode, rule_name, event_timestamp, (blocker's key, its rule))."""
+        return sort_rows(
+            (*row[:6], (row[6], row[7]))
+            for row in self.rows(
+                _KEYED + "SELECT keyed.event_key, s.user_id, s.template_name, s.suppression_reason, s.rule_name, "
+                "s.event_timestamp, blocker.event_key, r.rule_name FROM suppressions s "
+                "JOIN keyed ON keyed.id = s.event_id JOIN send_requests r ON r.id = s.blocked_by_send_request_id "
+                "JOIN keyed blocker ON blocker.id = r.event_id"
+            )
+        )
+
+    def everything(self) -> dict[str, list[Row]]:
+        """All rows that a run leaves, by table, without ids and clock columns."""
+        return {
+            "events": self.events(),
+            "event_properties": self.event_properties(),
+            "user_traits": self.user_traits(),
+            "send_requests": self.send_requests(),
+            "suppressions": self.suppressions(),
+        }
