@@ -4,7 +4,6 @@
 """
 
 import argparse
-import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +20,14 @@ from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
-from src.marketing_messaging_service.reporting import headline, problem_sentence, summary_markdown, summary_text
+from src.marketing_messaging_service.reporting import (
+    decision_line,
+    headline,
+    load_line,
+    problem_sentence,
+    summary_markdown,
+    summary_text,
+)
 from src.marketing_messaging_service.results import (
     DecisionResult,
     Discovery,
@@ -34,19 +40,19 @@ from src.marketing_messaging_service.results import (
 from src.marketing_messaging_service.settings import Settings, load_settings
 
 
-@step
+@step("migrate")
 def migrate(database_url: str) -> list[str]:
     """Bring the database to the newest schema; return the revisions applied."""
     return upgrade_to_head(database_url)
 
 
-@step
+@step("discover")
 def discover(landing_path: Path, engine: Engine) -> Discovery:
     """Find the raw files that no load has taken."""
     return staging.discover(landing_path, loading.known_files(engine))
 
 
-@step
+@step("stage {file.display_path}")
 def stage(file: LandingFile) -> StagedFile:
     """Read one raw file into typed rows and rejected rows."""
     is_long = file.size_bytes >= LONG_FILE_BYTES
@@ -54,7 +60,7 @@ def stage(file: LandingFile) -> StagedFile:
         return staging.stage_file(file, on_progress=advance)
 
 
-@step
+@step("load {staged.file.display_path}")
 def load(staged: StagedFile, engine: Engine, as_of: datetime, flow_run_id: str | None) -> LoadResult | None:
     """Put one staged file into the tables, in one transaction."""
     is_long = staged.file.size_bytes >= LONG_FILE_BYTES
@@ -62,13 +68,13 @@ def load(staged: StagedFile, engine: Engine, as_of: datetime, flow_run_id: str |
         return loading.load_file(engine, staged, as_of=as_of, flow_run_id=flow_run_id, on_progress=advance)
 
 
-@step
+@step("decide")
 def decide(rules_path: Path, engine: Engine) -> DecisionResult:
     """Decide every loaded event that has not been decided, in one transaction."""
     return decisions.decide_pending(engine, decisions.read_rules(rules_path), decided_at=utc_now())
 
 
-@step
+@step("report")
 def report(run_report: RunReport) -> None:
     """Leave the summary where people look for it: on the run's page in the Prefect UI."""
     create_markdown_artifact(summary_markdown(run_report), key="run-report", description=headline(run_report))
@@ -123,13 +129,13 @@ def _run(settings: Settings, landing_path: Path, as_of: datetime) -> RunReport:
     decision = None
     try:
         decision = outcome(decide(settings.rules_path, engine))
-        log.info("Decided: %d events.", decision.event_count)
+        log.info(decision_line(decision))
     except PipelineError as error:
-        waiting = loading.undecided_event_count(engine)
-        problems.append(FileProblem(str(settings.rules_path), f"{error} {waiting} events wait for the next run."))
+        count = loading.undecided_event_count(engine)
+        waiting = "1 event waits" if count == 1 else f"{count} events wait"
+        problems.append(FileProblem("Deciding", f"{error} {waiting} for the next run."))
     run_report = RunReport(as_of, database, discovery, tuple(loads), decision, tuple(problems))
     outcome(report(run_report))
-    log.info(headline(run_report))
     return run_report
 
 
@@ -144,15 +150,7 @@ def _take(file: LandingFile, engine: Engine, as_of: datetime) -> list[LoadResult
     if loaded is None:
         log.info("Passed over %s: another run has taken it.", file.display_path)
         return []
-    log.info(
-        "Loaded %s: %d lines, %d inserted, %d duplicate, %d rejected, %d blank.",
-        file.display_path,
-        loaded.read_count,
-        loaded.inserted_count,
-        loaded.duplicate_count,
-        loaded.rejected_count,
-        loaded.blank_count,
-    )
+    log.info(load_line(loaded))
     return [loaded]
 
 
@@ -168,17 +166,22 @@ def _logical_time(as_of: datetime | None) -> datetime:
 
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m flows.hourly", description=hourly.description)
-    parser.parse_args()
-    state = hourly(return_state=True)
+    parser = argparse.ArgumentParser(prog="python -m flows.hourly", description="Run the hourly job once.")
+    parser.add_argument("--as-of", type=datetime.fromisoformat, help="logical time, such as 2026-11-23T10:00:00Z")
+    parser.add_argument("--landing-path", help="folder to take raw files from, instead of the setting LANDING_PATH")
+    options = parser.parse_args()
+    try:
+        # A wrong setting is told at once, not after ten seconds of starting Prefect.
+        load_settings()
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    state = hourly(as_of=options.as_of, landing_path=options.landing_path, return_state=True)
     run_report = state.result(raise_on_failure=False)
     if isinstance(run_report, RunReport):
         print(summary_text(run_report))
-    elif state.message:
-        print(state.message, file=sys.stderr)
     return 0 if state.is_completed() else 1
 
 
 if __name__ == "__main__":
-    logging.getLogger("prefect.task_runs").setLevel(logging.WARNING)
     sys.exit(main())

@@ -1,5 +1,6 @@
 """What the flows have in common: steps that fail with a sentence instead of a traceback, and a progress bar."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,45 +10,54 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import FailedRun
 from prefect.states import Failed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src.marketing_messaging_service.errors import PipelineError
 
+# The flows log one line a step themselves; Prefect's own lines about a task, and for a foreseeable failure a second
+# telling with "NoneType: None" for a traceback, would bury them. An unforeseen traceback comes from the flow's logger.
+logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
+
 LONG_FILE_BYTES = 16 << 20
 """Files from this size on show a progress bar on a terminal; smaller ones are done in a blink."""
 
 
-def step(function: Callable[..., Any]) -> Callable[..., State[Any]]:
+def step(run_name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]:
     """Make a Prefect task of a function, to be called for its final state.
 
-    A PipelineError becomes a Failed state that carries the sentence, because a raised exception would put a
-    traceback into the log. Nothing is cached or persisted: what has been done is for the database to know.
+    `run_name` is how one run of it is called in the UI, with parameters in braces. A PipelineError becomes a
+    Failed state that carries the sentence, because a raised exception would put a traceback into the log. Nothing
+    is cached or persisted: what has been done is for the database to know.
     """
 
-    @wraps(function)
-    def foreseeable(*arguments: Any, **options: Any) -> Any:
-        try:
-            return function(*arguments, **options)
-        except PipelineError as error:
-            return Failed(message=str(error))
+    def make_step(function: Callable[..., Any]) -> Callable[..., State[Any]]:
+        @task(name=function.__name__, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)
+        @wraps(function)
+        def foreseeable(*arguments: Any, **options: Any) -> Any:
+            try:
+                return function(*arguments, **options)
+            except PipelineError as error:
+                return Failed(message=str(error))
 
-    prefect_task = task(name=function.__name__, cache_policy=NO_CACHE, persist_result=False)(foreseeable)
+        @wraps(function)
+        def run(*arguments: Any, **options: Any) -> State[Any]:
+            state: State[Any] = foreseeable(*arguments, **options, return_state=True)
+            return state
 
-    @wraps(function)
-    def run(*arguments: Any, **options: Any) -> State[Any]:
-        state: State[Any] = prefect_task(*arguments, **options, return_state=True)
-        return state
+        return run
 
-    return run
+    return make_step
 
 
 def outcome(state: State[Any]) -> Any:
     """Return what a step gave. Raises PipelineError with its sentence, or the exception nobody foresaw."""
-    if state.is_failed() and state.data is None:
-        raise PipelineError(state.message or "A step failed without saying why.")
-    return state.result()
+    try:
+        return state.result()
+    except FailedRun as error:
+        raise PipelineError(str(error)) from None
 
 
 @contextmanager

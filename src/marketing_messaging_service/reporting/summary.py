@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from src.marketing_messaging_service.models import ALERT_CHANNEL
-from src.marketing_messaging_service.results import LoadResult, RunReport
+from src.marketing_messaging_service.results import DecisionResult, LoadResult, RunReport
 
 MOST_ROWS = 25
 """Rows of a table that are shown one by one; what lies beyond them is told in one line."""
@@ -29,12 +29,22 @@ def headline(report: RunReport) -> str:
     total = _total(report.loads)
     parts = [f"{_many(len(report.loads), 'file')}: {_line_equation(total)}."]
     if report.decision is not None:
-        sends, suppressions, alerts = _outcome_counts(report)
-        parts.append(
-            f"{_many(report.decision.event_count, 'event')} decided: {_many(sends, 'send')}, "
-            f"{_many(suppressions, 'suppression')}, {_many(alerts, 'alert')}."
-        )
+        parts.append(decision_line(report.decision))
     return " ".join(parts)
+
+
+def load_line(load: LoadResult) -> str:
+    """Return one load in one line."""
+    return f"Loaded {load.display_path}: {_line_equation(_total([load]))}."
+
+
+def decision_line(decision: DecisionResult) -> str:
+    """Return what deciding did in one line."""
+    sends, suppressions, alerts = _outcome_counts(decision)
+    return (
+        f"{_many(decision.event_count, 'event')} decided: {_many(sends, 'send')}, "
+        f"{_many(suppressions, 'suppression')}, {_many(alerts, 'alert')}."
+    )
 
 
 def problem_sentence(report: RunReport) -> str:
@@ -54,8 +64,8 @@ def summary_text(report: RunReport) -> str:
 
 
 def summary_markdown(report: RunReport) -> str:
-    """Return the summary as Markdown for the Prefect UI."""
-    parts = [f"**{headline(report)}**", f"As of {_instant(report)}, into `{report.database}`."]
+    """Return the summary as Markdown for the Prefect UI, which shows the headline above it."""
+    parts = [f"As of {_instant(report)}, into `{report.database}`."]
     if report.problems:
         parts.append(
             "### Problems\n\n" + "\n".join(f"- {_escaped(p.display_path)}: {p.explanation}" for p in report.problems)
@@ -73,7 +83,7 @@ def _tables(report: RunReport) -> list[Table]:
 
 
 def _decisions(report: RunReport) -> Table:
-    outcomes = report.decision.outcomes if report.decision is not None else ()
+    outcomes = report.decision.outcomes if report.decision is not None and report.decision.event_count else ()
     rows = tuple(
         (o.rule_name, o.template_name, o.channel, str(o.send_count), str(o.suppression_count)) for o in outcomes
     )
@@ -177,8 +187,8 @@ def _line_equation(total: Counter[str]) -> str:
     )
 
 
-def _outcome_counts(report: RunReport) -> tuple[int, int, int]:
-    outcomes = report.decision.outcomes if report.decision is not None else ()
+def _outcome_counts(decision: DecisionResult) -> tuple[int, int, int]:
+    outcomes = decision.outcomes
     sends = sum(o.send_count for o in outcomes if o.channel != ALERT_CHANNEL)
     alerts = sum(o.send_count for o in outcomes if o.channel == ALERT_CHANNEL)
     return sends, sum(o.suppression_count for o in outcomes), alerts

@@ -1,0 +1,33 @@
+"""A Prefect server of the tests' own, started once for all flow tests."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+
+@pytest.fixture(scope="session")
+def _prefect() -> Iterator[None]:
+    with prefect_test_harness():
+        yield
+
+
+@pytest.fixture
+def landing(_prefect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty landing folder that the settings point at, beside a database that does not exist yet."""
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/messaging.db")
+    monkeypatch.setenv("LANDING_PATH", str(folder))
+    monkeypatch.setenv("RULES_PATH", str(Path(__file__).parents[2] / "data" / "rules.yaml"))
+    return folder
+
+
+@pytest.fixture
+def errors_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What the flow logs, which Prefect's loggers keep to themselves otherwise."""
+    for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    return caplog

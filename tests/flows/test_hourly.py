@@ -1,0 +1,191 @@
+"""The hourly flow under Prefect: what it returns, what it logs, and what it leaves behind when something is wrong."""
+
+import shutil
+import sqlite3
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import State
+
+from flows.hourly import hourly
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.results import RunReport
+
+SAMPLES = Path(__file__).parents[2] / "data" / "samples"
+
+GOOD_LINE = (
+    '{"message_id": "m1", "user_id": "ada", "event_type": "signup_completed", '
+    '"event_timestamp": "2026-11-23T10:00:00Z", "user_traits": {"marketing_opt_in": true}}\n'
+)
+
+
+def run(**parameters: object) -> State[RunReport]:
+    return hourly(**parameters, return_state=True)
+
+
+def report_of(state: State[RunReport]) -> RunReport:
+    report = state.result(raise_on_failure=False)
+    assert isinstance(report, RunReport)
+    return report
+
+
+def count(landing: Path, table: str) -> int:
+    with sqlite3.connect(landing.parent / "messaging.db") as connection:
+        row: tuple[int] = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    connection.close()
+    return row[0]
+
+
+def test_the_samples_come_out_as_the_generator_tells_their_stories(landing: Path) -> None:
+    shutil.copytree(SAMPLES, landing, dirs_exist_ok=True)
+    state = run()
+    assert state.is_completed()
+    report = report_of(state)
+    assert report.decision is not None
+    assert {o.rule_name: (o.send_count, o.suppression_count) for o in report.decision.outcomes} == {
+        "welcome_email": (12, 1),
+        "bank_link_nudge": (5, 1),
+        "insufficient_funds_email": (8, 2),
+        "high_risk_alert": (2, 0),
+    }
+    assert sum(load.read_count for load in report.loads) == 193
+    assert (count(landing, "events"), count(landing, "rejected_rows"), count(landing, "conflicts")) == (180, 8, 1)
+
+
+def test_an_empty_hour_is_a_quick_success_that_says_so(landing: Path) -> None:
+    state = run()
+    assert state.is_completed()
+    assert state.message == "Nothing new: 0 files in landing, all taken before."
+
+
+def test_running_again_takes_nothing_and_decides_nothing(landing: Path) -> None:
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    run()
+    state = run()
+    assert state.message == "Nothing new: 1 file in landing, all taken before."
+    assert (count(landing, "events"), count(landing, "send_requests")) == (1, 1)
+
+
+def test_every_load_names_its_flow_run_and_logical_time(landing: Path) -> None:
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    state = run(as_of=datetime.fromisoformat("2026-11-23T12:00:00+02:00"))
+    with sqlite3.connect(landing.parent / "messaging.db") as connection:
+        row = connection.execute("SELECT as_of, flow_run_id FROM loads").fetchone()
+    connection.close()
+    assert row == ("2026-11-23 10:00:00.000000", str(state.state_details.flow_run_id))
+
+
+def test_a_folder_given_as_parameter_wins_over_the_setting(landing: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.jsonl").write_text(GOOD_LINE)
+    run(landing_path=str(other))
+    assert count(landing, "events") == 1
+
+
+def test_a_broken_rules_file_fails_the_run_but_loads_the_events_which_the_next_run_decides(
+    landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    good_rules = (SAMPLES.parent / "rules.yaml").read_text()
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(good_rules.replace("operator: gte", "operator: atleast"))
+    monkeypatch.setenv("RULES_PATH", str(rules))
+    state = run()
+    assert state.is_failed()
+    assert "rule high_risk_alert, conditions.all[0].operator" in str(state.message)
+    assert "1 event waits for the next run" in str(state.message)
+    assert "Traceback" not in errors_logged.text
+    assert (count(landing, "events"), count(landing, "send_requests")) == (1, 0)
+    rules.write_text(good_rules)
+    assert run().is_completed()
+    assert count(landing, "send_requests") == 1
+
+
+def test_a_file_that_cannot_be_taken_fails_the_run_and_holds_up_no_other(
+    landing: Path, tmp_path: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "outside.jsonl").write_text(GOOD_LINE)
+    (landing / "link.jsonl").symlink_to(tmp_path / "outside.jsonl")
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    state = run()
+    assert state.is_failed()
+    assert "link.jsonl: is a link that leads out of landing" in str(state.message)
+    assert "Everything else was loaded and decided." in str(state.message)
+    assert "Traceback" not in errors_logged.text
+    assert count(landing, "send_requests") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "expected"),
+    [
+        ("DATABASE_URL", "postgresql://ada:secret@localhost/x", "DATABASE_URL: names a postgresql database"),
+        ("LANDING_PATH", "/does/not/exist", "LANDING_PATH names /does/not/exist, which is not a folder"),
+        ("DATABASE_URL", "sqlite:////does/not/exist/messaging.db", "The folder /does/not/exist of DATABASE_URL"),
+    ],
+)
+def test_a_wrong_setting_fails_the_run_with_a_sentence_that_names_it(
+    landing: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    errors_logged: pytest.LogCaptureFixture,
+    variable: str,
+    value: str,
+    expected: str,
+) -> None:
+    monkeypatch.setenv(variable, value)
+    state = run()
+    assert state.is_failed()
+    assert expected in str(state.message)
+    assert "Traceback" not in errors_logged.text
+    assert "secret" not in errors_logged.text
+
+
+def test_a_logical_time_without_an_offset_is_refused(landing: Path) -> None:
+    state = run(as_of=datetime(2026, 11, 23, 10))  # noqa: DTZ001  a naive time is the point
+    assert state.is_failed()
+    assert "as_of is 2026-11-23T10:00:00, which has no UTC offset" in str(state.message)
+
+
+def test_a_database_that_is_none_fails_the_run_and_stays_as_it_is(
+    landing: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    database = landing.parent / "messaging.db"
+    database.write_text("not a database at all, but long enough to be taken for one " * 20)
+    before = database.read_bytes()
+    state = run()
+    assert state.is_failed()
+    assert "file is not a database" in str(state.message)
+    assert "Traceback" not in errors_logged.text
+    assert database.read_bytes() == before
+
+
+def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "1")
+    with run_lock(landing.parent / "messaging.db", 0, on_wait=lambda: None):
+        state = run()
+    assert state.is_failed()
+    assert "Another run is at work" in str(state.message)
+    assert run().is_completed()
+
+
+def test_the_summary_is_left_on_the_run_s_page(landing: Path) -> None:
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    state = run()
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["run-report"])))
+    mine = [artifact for artifact in artifacts if artifact.flow_run_id == state.state_details.flow_run_id]
+    assert len(mine) == 1
+    assert mine[0].description == state.message
+    assert "| welcome_email | WELCOME_EMAIL | email | 1 | 0 |" in str(mine[0].data)
+
+
+def test_the_form_in_the_ui_tells_what_each_parameter_means() -> None:
+    properties = hourly.parameters.properties
+    assert set(properties) == {"as_of", "landing_path"}
+    assert all(entry["description"] for entry in properties.values())
+    assert hourly.parameters.required == []
