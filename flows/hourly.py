@@ -4,6 +4,7 @@
 """
 
 import argparse
+import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from prefect.states import Completed, Failed
 from sqlalchemy import Engine, make_url
 
 from flows.steps import LONG_FILE_BYTES, outcome, progress_bar, step
+from flows.stopping import StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
@@ -53,19 +55,23 @@ def discover(landing_path: Path, engine: Engine) -> Discovery:
 
 
 @step("stage {file.display_path}")
-def stage(file: LandingFile) -> StagedFile:
+def stage(file: LandingFile, stop: StopRequest) -> StagedFile:
     """Read one raw file into typed rows and rejected rows."""
     is_long = file.size_bytes >= LONG_FILE_BYTES
     with progress_bar(f"Staging {file.display_path}", file.size_bytes, is_long=is_long) as advance:
-        return staging.stage_file(file, on_progress=advance)
+        return staging.stage_file(file, on_progress=stop.checking(advance))
 
 
 @step("load {staged.file.display_path}")
-def load(staged: StagedFile, engine: Engine, as_of: datetime, flow_run_id: str | None) -> LoadResult | None:
+def load(
+    staged: StagedFile, engine: Engine, as_of: datetime, flow_run_id: str | None, stop: StopRequest
+) -> LoadResult | None:
     """Put one staged file into the tables, in one transaction."""
     is_long = staged.file.size_bytes >= LONG_FILE_BYTES
     with progress_bar(f"Loading {staged.file.display_path}", staged.valid_count, is_long=is_long) as advance:
-        return loading.load_file(engine, staged, as_of=as_of, flow_run_id=flow_run_id, on_progress=advance)
+        return loading.load_file(
+            engine, staged, as_of=as_of, flow_run_id=flow_run_id, on_progress=stop.checking(advance)
+        )
 
 
 @step("decide")
@@ -92,15 +98,13 @@ def hourly(as_of: datetime | None = None, landing_path: str | None = None) -> St
         landing_path: Folder to take raw files from. Left empty, it is the setting LANDING_PATH.
     """
     log = get_run_logger()
+    stop = StopRequest()
     try:
         settings = load_settings()
         folder = Path(landing_path) if landing_path else settings.landing_path
-        with run_lock(
-            settings.database_path,
-            settings.run_lock_timeout_seconds,
-            on_wait=lambda: log.info("Another run is at work on this database; waiting for it to end."),
-        ):
-            run_report = _run(settings, folder, _logical_time(as_of))
+        waiting = Waiting(log, stop)
+        with stop.listening(), run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on):
+            run_report = _run(settings, folder, _logical_time(as_of), stop)
     except PipelineError as error:
         log.error(str(error))
         return Failed(message=str(error))
@@ -110,7 +114,7 @@ def hourly(as_of: datetime | None = None, landing_path: str | None = None) -> St
     return Completed(message=headline(run_report), data=run_report)
 
 
-def _run(settings: Settings, landing_path: Path, as_of: datetime) -> RunReport:
+def _run(settings: Settings, landing_path: Path, as_of: datetime, stop: StopRequest) -> RunReport:
     """Do every step in order; what fails for one file, or for the rules, does not hold up the rest."""
     log = get_run_logger()
     database = make_url(settings.database_url).render_as_string(hide_password=True)
@@ -122,10 +126,13 @@ def _run(settings: Settings, landing_path: Path, as_of: datetime) -> RunReport:
     loads: list[LoadResult] = []
     problems = list(discovery.problems)
     for file in discovery.new_files:
+        stop.check()
         try:
-            loads.extend(_take(file, engine, as_of))
+            loads.extend(_take(file, engine, as_of, stop))
         except PipelineError as error:
+            stop.check()
             problems.append(FileProblem(file.display_path, str(error)))
+    stop.check()
     decision = None
     try:
         decision = outcome(decide(settings.rules_path, engine))
@@ -139,12 +146,12 @@ def _run(settings: Settings, landing_path: Path, as_of: datetime) -> RunReport:
     return run_report
 
 
-def _take(file: LandingFile, engine: Engine, as_of: datetime) -> list[LoadResult]:
+def _take(file: LandingFile, engine: Engine, as_of: datetime, stop: StopRequest) -> list[LoadResult]:
     """Stage and load one file; the list is empty when another run has taken it meanwhile."""
     log = get_run_logger()
-    staged: StagedFile = outcome(stage(file))
+    staged: StagedFile = outcome(stage(file, stop))
     try:
-        loaded: LoadResult | None = outcome(load(staged, engine, as_of, runtime.flow_run.id))
+        loaded: LoadResult | None = outcome(load(staged, engine, as_of, runtime.flow_run.id, stop))
     finally:
         staged.close()
     if loaded is None:
@@ -179,7 +186,9 @@ def main() -> int:
     state = hourly(as_of=options.as_of, landing_path=options.landing_path, return_state=True)
     run_report = state.result(raise_on_failure=False)
     if isinstance(run_report, RunReport):
-        print(summary_text(run_report))
+        # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.
+        logging.getLogger("prefect").setLevel(logging.WARNING)
+        print(summary_text(run_report), flush=True)
     return 0 if state.is_completed() else 1
 
 

@@ -1,6 +1,6 @@
 """What a rule may say: the typed form of rules.yaml."""
 
-import math
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -22,6 +22,10 @@ from src.marketing_messaging_service.models import ALERT_CHANNEL
 
 LARGEST_INTEGER = 2**63 - 1
 LONGEST_WINDOW_HOURS = 24 * 366 * 10
+MOST_RULES = 300
+"""All rules are one statement, and SQLite takes at most 500 parts in one."""
+MOST_CONDITIONS = 50
+MOST_VALUES = 1000
 
 
 class FieldName(StrEnum):
@@ -73,22 +77,26 @@ EXPECTED_VALUES = {
 }
 
 
-def expectation_error(expected: str, key: str = "", found: Any = None) -> PydanticCustomError:
-    """Return the error that says what was expected; `key` and `found` when it is about one key of a larger part."""
-    details = {"expected": expected} | ({"key": key, "found": found} if key else {})
-    return PydanticCustomError("expectation", "expected {expected}", details)
+def expectation_error(expected: str, *place: str | int) -> PydanticCustomError:
+    """Return the error that says what was expected; `place` leads on to the value when a larger part is checked."""
+    return PydanticCustomError("expectation", "expected {expected}", {"expected": expected, "place": place})
+
+
+def _is_storable(text: str) -> bool:
+    """Whether every database can hold the text: no NUL, and no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _storable(text: str) -> str:
-    """Refuse text that no database can hold."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise expectation_error("text of whole characters, without half a surrogate pair") from None
+    if not _is_storable(text):
+        raise expectation_error(STORABLE_TEXT)
     return text
 
 
-_Name = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_storable)]
+STORABLE_TEXT = "text of whole characters without NUL"
+
+_Text = Annotated[StrictStr, AfterValidator(_storable)]
+_Name = Annotated[_Text, Field(min_length=1, max_length=64)]
 _Channel = Annotated[StrictStr, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -117,42 +125,44 @@ class FieldCondition(_Part):
             raise expectation_error(
                 f"an operator for {EXPECTED_VALUES[self.field]}, which is what {self.field} holds",
                 "operator",
-                self.operator.value,
             )
         has_value = "value" in self.model_fields_set
         if self.operator in PRESENCE_OPERATORS:
             if has_value:
-                raise expectation_error(f"no value beside the operator {self.operator}", "value", self.value)
+                raise expectation_error(f"no value beside the operator {self.operator}", "value")
         elif not has_value:
-            raise expectation_error(f"a value beside the operator {self.operator}", "value", "no such key")
+            raise expectation_error(f"a value beside the operator {self.operator}", "value")
         elif self.operator is Operator.IN:
-            if not isinstance(self.value, list) or not self.value:
-                raise expectation_error("a list of at least one value", "value", self.value)
-            for item in self.value:
-                self._refuse_unfit(item)
+            if not isinstance(self.value, list) or not 0 < len(self.value) <= MOST_VALUES:
+                raise expectation_error(f"a list of 1 to {MOST_VALUES} values", "value")
+            for position, item in enumerate(self.value):
+                self._refuse_unfit(item, "value", position)
         else:
-            self._refuse_unfit(self.value)
+            self._refuse_unfit(self.value, "value")
         return self
 
-    def _refuse_unfit(self, value: Any) -> None:
+    def _refuse_unfit(self, value: Any, *place: str | int) -> None:
+        if isinstance(value, str) and not _is_storable(value):
+            raise expectation_error(STORABLE_TEXT, *place)
         if not _fits(self.field, value):
-            raise expectation_error(f"{EXPECTED_VALUES[self.field]} to compare {self.field} with", "value", value)
+            raise expectation_error(f"{EXPECTED_VALUES[self.field]} to compare {self.field} with", *place)
 
 
 def _fits(field: FieldName, value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if field is FieldName.AMOUNT:
-        return is_number and math.isfinite(value) and abs(value) <= LARGEST_INTEGER
+        return is_number and abs(value) <= LARGEST_INTEGER
     if field is FieldName.ATTEMPT_NUMBER:
         return is_number and isinstance(value, int) and abs(value) <= LARGEST_INTEGER
     if field is FieldName.MARKETING_OPT_IN:
         return isinstance(value, bool)
-    return isinstance(value, str) and _storable(value) == value
+    return isinstance(value, str)
 
 
 def _window_hours(value: Any) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= LONGEST_WINDOW_HOURS or value * 3600 != round(value * 3600):
+    # Decimal, because 1.1 hours are 3960 seconds though 1.1 * 3600 is a little more.
+    if not is_number or not 0 < value <= LONGEST_WINDOW_HOURS or Decimal(str(value)) * 3600 % 1:
         raise expectation_error(
             f"a number of hours above 0, at most {LONGEST_WINDOW_HOURS}, that makes whole seconds (24, 0.5)"
         )
@@ -178,11 +188,11 @@ class PriorEventCondition(_Part):
 
 
 def _kind_of_condition(value: Any) -> str:
-    return "prior_event" if isinstance(value, dict) and "prior_event" in value else "field"
+    return "prior_event_condition" if isinstance(value, dict) and "prior_event" in value else "field_condition"
 
 
 Condition = Annotated[
-    Annotated[FieldCondition, Tag("field")] | Annotated[PriorEventCondition, Tag("prior_event")],
+    Annotated[FieldCondition, Tag("field_condition")] | Annotated[PriorEventCondition, Tag("prior_event_condition")],
     Discriminator(_kind_of_condition),
 ]
 
@@ -190,7 +200,7 @@ Condition = Annotated[
 class Conditions(_Part):
     """What must hold, all of it."""
 
-    all: tuple[Condition, ...] = ()
+    all: Annotated[tuple[Condition, ...], Field(max_length=MOST_CONDITIONS)] = ()
 
 
 class Action(_Part):
@@ -209,7 +219,7 @@ class Action(_Part):
     def _channel_fits(self) -> Self:
         if self.is_alert != (self.delivery_method == ALERT_CHANNEL):
             expected = ALERT_CHANNEL if self.is_alert else f"a channel to users; {ALERT_CHANNEL} is for alerts"
-            raise expectation_error(f"{expected}, beside the type {self.type}", "delivery_method", self.delivery_method)
+            raise expectation_error(f"{expected}, beside the type {self.type}", "delivery_method")
         return self
 
 
@@ -223,7 +233,7 @@ class Rule(_Part):
     """One rule of rules.yaml."""
 
     name: _Name
-    description: StrictStr = ""
+    description: _Text = ""
     enabled: StrictBool = True
     exclusive_group: _Name | None = None
     trigger: Trigger
@@ -234,13 +244,11 @@ class Rule(_Part):
     @model_validator(mode="after")
     def _alerts_are_never_suppressed(self) -> Self:
         if self.action.is_alert and self.suppression.mode is not SuppressionMode.NONE:
-            raise expectation_error(
-                "none for an alert, which is never suppressed", "suppression.mode", self.suppression.mode.value
-            )
+            raise expectation_error("none for an alert, which is never suppressed", "suppression", "mode")
         return self
 
 
 class Rules(_Part):
     """All of rules.yaml."""
 
-    rules: tuple[Rule, ...]
+    rules: Annotated[tuple[Rule, ...], Field(max_length=MOST_RULES)]

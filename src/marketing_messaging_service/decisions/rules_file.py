@@ -11,14 +11,18 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import Node
 
 from src.marketing_messaging_service.decisions.rules import (
+    STORABLE_TEXT,
     Action,
     Conditions,
     FieldCondition,
     PriorEvent,
+    PriorEventCondition,
     Rule,
     Rules,
     SuppressionPolicy,
@@ -26,7 +30,8 @@ from src.marketing_messaging_service.decisions.rules import (
 )
 from src.marketing_messaging_service.errors import RulesError
 
-LARGEST_FILE_BYTES = 1 << 20
+LARGEST_FILE_BYTES = 256 * 1024
+DEEPEST_NESTING = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ def read_rules(path: Path) -> RulesFile:
     if repeated:
         raise RulesError(
             _all_sentences(
-                path, [f"rule {name}: the name stands more than once; give each its own" for name in repeated]
+                path, [f"rule {_word(name)}: the name stands more than once; give each its own" for name in repeated]
             )
         )
     return RulesFile(hashlib.sha256(content).hexdigest(), yaml_text, rules)
@@ -81,25 +86,47 @@ def _read(path: Path) -> bytes:
     return content
 
 
+class _PlainComposer(Composer):
+    """Takes what a rules file needs of YAML, and refuses the rest where it stands.
+
+    A few aliases can unfold into gigabytes, a tag makes other things than plain values, and deep nesting takes
+    the parser a time that grows with its square.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            raise _composer_error(f"the alias *{event.anchor} is not supported; write the value out", event)
+        if event.tag is not None:
+            raise _composer_error(f"the tag {event.tag} is not supported; write a plain value", event)
+        if self._depth == DEEPEST_NESTING:
+            raise _composer_error(f"nested more than {DEEPEST_NESTING} levels deep", event)
+        self._depth += 1
+        node: Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _composer_error(problem: str, event: Any) -> ComposerError:
+    return ComposerError(None, None, problem, event.start_mark)
+
+
 def _parse_yaml(path: Path, yaml_text: str) -> Any:
-    """Return the document as plain values. Aliases are refused: a few of them can unfold into gigabytes."""
+    """Return the document as plain values."""
     yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _PlainComposer
     try:
-        for event in yaml.parse(yaml_text):
-            if isinstance(event, AliasEvent):
-                raise RulesError(
-                    f"{path}, line {event.start_mark.line + 1}: the alias *{event.anchor} is not supported; write the "
-                    "value out."
-                )
-        return YAML(typ="safe", pure=True).load(yaml_text)
+        return yaml.load(yaml_text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f", line {mark.line + 1}" if mark else ""
-        raise RulesError(f"{path}{place}: not the YAML of a rules file: {error.problem or error.context}.") from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        raise RulesError(
-            f"{path}: not the YAML of a rules file: {_first_line(str(error)) or 'nested too deeply'}."
-        ) from None
+        problem = error.problem or error.context or ""
+    except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
+        place = ""
+        problem = str(error)
+    raise RulesError(f"{path}{place}: not the YAML of a rules file: {_one_line(problem)}.")
 
 
 def _all_sentences(path: Path, sentences: Sequence[str]) -> str:
@@ -111,12 +138,15 @@ _EXPECTED: Mapping[str, str] = {
     "tuple_type": "a list",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": STORABLE_TEXT,
     "string_too_short": "text that is not empty",
     "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "a lower-case word such as email or in_app",
     "enum": "{expected}",
     "literal_error": "{expected}",
     "expectation": "{expected}",
+    "too_long": "at most {max_length} entries",
+    "invalid_key": "a key that is text",
 }
 """What to tell of each kind of error; the names in braces are details of pydantic's."""
 
@@ -124,29 +154,35 @@ _PARTS: Mapping[str, type[BaseModel]] = {
     "rules": Rule,
     "trigger": Trigger,
     "conditions": Conditions,
-    "field": FieldCondition,
+    "field_condition": FieldCondition,
+    "prior_event_condition": PriorEventCondition,
     "prior_event": PriorEvent,
     "action": Action,
     "suppression": SuppressionPolicy,
 }
-"""The part of a rule that stands under each key, for telling which keys it knows."""
+"""The part of a rule that stands under each key, or under each kind of condition, for telling which keys it knows."""
 
 
 def _sentence(detail: ErrorDetails, document: Any) -> str:
     """Return an error of pydantic's as: rule and key, what was expected, what was found."""
     context = detail.get("ctx", {})
     path = _path(detail["loc"])
-    if context.get("key"):
-        path = [*path, context["key"]]
+    found = detail["input"]
+    for part in context.get("place", ()):
+        path.append(part)
+        found = _part(found, part)
     place = _place(path, document)
     match detail["type"]:
         case "missing":
             return f"{place}: the key is required and is missing"
         case "extra_forbidden":
             return f"{place}: unknown key; expected one of {_known_keys(detail['loc'])}, found {_shown(path[-1])}"
-    expected = _EXPECTED.get(detail["type"], detail["msg"]).format_map(context)
-    found = context["found"] if context.get("key") else detail["input"]
+    expected = _EXPECTED[detail["type"]].format_map(context) if detail["type"] in _EXPECTED else detail["msg"]
     return f"{place}: expected {expected}, found {_shown(found)}"
+
+
+def _part(whole: Any, key: str | int) -> Any:
+    return whole.get(key) if isinstance(whole, dict) else whole[key]
 
 
 def _path(location: tuple[int | str, ...]) -> list[int | str]:
@@ -162,16 +198,16 @@ def _path(location: tuple[int | str, ...]) -> list[int | str]:
 def _place(path: Sequence[int | str], document: Any) -> str:
     """Return a path as people say it: the rule by its name, then the keys down to the place."""
     if len(path) < 2 or path[0] != "rules":
-        return "".join(f"key {part}" for part in path[:1]) or "the file"
+        return "".join(f"key {_word(part)}" for part in path[:1]) or "the file"
     name = _rule_name(path[1], document)
-    keys = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path[2:]).lstrip(".")
+    keys = "".join(f"[{part}]" if isinstance(part, int) else f".{_word(part)}" for part in path[2:]).removeprefix(".")
     return f"rule {name}, {keys}" if keys else f"rule {name}"
 
 
 def _rule_name(position: Any, document: Any) -> str:
     rule = document["rules"][position]
     name = rule.get("name") if isinstance(rule, dict) else None
-    return name if isinstance(name, str) and name else f"number {position + 1}"
+    return _word(name) if isinstance(name, str) and name else f"number {position + 1}"
 
 
 def _known_keys(location: tuple[int | str, ...]) -> str:
@@ -180,10 +216,27 @@ def _known_keys(location: tuple[int | str, ...]) -> str:
     return ", ".join(part.model_fields)
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else ""
+def _word(part: int | str) -> str:
+    """Return a name or key as it stands, or quoted and escaped where it could not be printed on one line."""
+    return _shortened(part) if isinstance(part, str) and part.isprintable() else _shown(part)
+
+
+def _one_line(text: str) -> str:
+    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _shortened(" ".join(printable.split()) or "it cannot be read", 200)
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    """Return a value as the file's owners would write it, as far as that is short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        return _shortened(repr(value))
+    except ValueError:  # Python writes out no integer of more than 4300 digits
+        return "a number too long to show"
+
+
+def _shortened(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."

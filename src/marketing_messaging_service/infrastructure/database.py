@@ -16,8 +16,10 @@ from sqlalchemy import (
     create_engine,
     event,
 )
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.settings import load_settings
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
@@ -30,6 +32,20 @@ CACHE_KIBIBYTES = 64 * 1024
 """Page cache of a connection; with SQLite's default of 2 MB a million events load in 17.7 s instead of 11."""
 
 _BEGIN_OPTION = "sqlite_begin"
+
+_CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
+
+_ADVICE = {
+    "BUSY": f"Another program has held its write lock for {BUSY_TIMEOUT_SECONDS} s; end that, then run again.",
+    "CANTOPEN": _CHECK_FILE,
+    "CORRUPT": "The file is damaged: put a copy from before back in its place, then run again.",
+    "FULL": "Its disk is full: free some space, then run again. What was committed before is safe.",
+    "IOERR": "Its disk cannot be read or written: look at the disk, then run again.",
+    "NOTADB": _CHECK_FILE,
+    "PERM": _CHECK_FILE,
+    "READONLY": _CHECK_FILE,
+}
+"""What to do about each of SQLite's primary result codes that come from the surroundings and not from a defect."""
 
 
 class Base(DeclarativeBase):
@@ -112,16 +128,39 @@ def create_database_engine(database_url: str, *, foreign_keys: bool = True) -> E
 
 @contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection inside one write transaction: committed at the end, rolled back on any error."""
-    with engine.begin() as connection:
+    """Yield a connection inside one write transaction: committed at the end, rolled back on any error.
+
+    Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database.
+    """
+    with _foreseeable_errors(), engine.begin() as connection:
         yield connection
 
 
 @contextmanager
 def read_transaction(engine: Engine) -> Iterator[Connection]:
-    """Yield a connection that sees one consistent snapshot and never waits for a writer."""
-    with engine.connect().execution_options(**{_BEGIN_OPTION: "DEFERRED"}) as connection, connection.begin():
+    """Yield a connection that sees one consistent snapshot and never waits for a writer.
+
+    Raises DatabaseError for what comes from the surroundings.
+    """
+    with (
+        _foreseeable_errors(),
+        engine.connect().execution_options(**{_BEGIN_OPTION: "DEFERRED"}) as connection,
+        connection.begin(),
+    ):
         yield connection
+
+
+@contextmanager
+def _foreseeable_errors() -> Iterator[None]:
+    """Turn SQLite's complaints about the surroundings into sentences; everything else passes as it is."""
+    try:
+        yield
+    except DBAPIError as error:
+        # An extended code such as SQLITE_READONLY_DIRECTORY begins with its primary one.
+        primary_code = getattr(error.orig, "sqlite_errorname", "SQLITE_").split("_")[1]
+        if primary_code not in _ADVICE:
+            raise
+        raise DatabaseError(f"The database cannot be used: {error.orig}. {_ADVICE[primary_code]}") from None
 
 
 @contextmanager

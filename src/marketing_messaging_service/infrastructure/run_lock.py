@@ -1,6 +1,7 @@
 """One run at a time on one database."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from src.marketing_messaging_service.errors import DatabaseError, RunInProgressError
+
+WAIT_SECONDS = 1.0
+"""How often a waiting run looks up from its waiting."""
 
 
 def lock_path(database_path: Path) -> Path:
@@ -18,7 +22,7 @@ def lock_path(database_path: Path) -> Path:
 
 @contextmanager
 def run_lock(database_path: Path, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the database's run lock; `on_wait` is called once if another run holds it.
+    """Hold the database's run lock; `on_wait` is called about once a second while another run holds it.
 
     The operating system frees the lock when its process ends, however it ends. Raises RunInProgressError when
     the other run does not end in time.
@@ -45,8 +49,15 @@ def run_lock(database_path: Path, timeout_seconds: float, on_wait: Callable[[], 
 
 
 def _acquire(lock: FileLock, timeout_seconds: float, on_wait: Callable[[], None]) -> None:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    deadline = time.monotonic() + timeout_seconds
+    seconds = 0.0
+    while True:
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout:
+            if time.monotonic() >= deadline:
+                raise
+        else:
+            return
         on_wait()
-        lock.acquire(timeout=timeout_seconds)
+        seconds = min(WAIT_SECONDS, max(0.0, deadline - time.monotonic()))

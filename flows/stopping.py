@@ -1,0 +1,80 @@
+"""Stopping a run from outside, at a point where nothing is half done."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from prefect import runtime
+
+from src.marketing_messaging_service.errors import PipelineError
+
+
+class StoppedError(PipelineError):
+    """Somebody asked the run to stop."""
+
+
+class StopRequest:
+    """Remembers that a run was asked to stop, until the run comes to a safe point and looks."""
+
+    def __init__(self) -> None:
+        self._signal_name: str | None = None
+
+    def check(self) -> None:
+        """Raise StoppedError if the run was asked to stop."""
+        if self._signal_name is not None:
+            raise StoppedError(
+                f"Stopped by {self._signal_name} at a safe point. What was committed stays; the next run does the rest."
+            )
+
+    def checking(self, advance: Callable[[int], None]) -> Callable[[int], None]:
+        """Return a progress function that also looks whether the run was asked to stop."""
+
+        def advance_or_stop(amount: int) -> None:
+            self.check()
+            advance(amount)
+
+        return advance_or_stop
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take SIGTERM and Ctrl-C as requests; a second one of the same kind ends the process at once.
+
+        A run that a worker started is left to Prefect, which needs SIGTERM to tell a cancelled run from a crashed
+        one; the open transaction is rolled back there as well.
+        """
+        if runtime.deployment.id is not None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def request(number: int, _frame: FrameType | None) -> None:
+            self._signal_name = signal.Signals(number).name
+            signal.signal(number, signal.SIG_DFL)
+
+        for number in before:
+            signal.signal(number, request)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Waiting:
+    """What a run does while another one holds the database: it says so once, and can be stopped."""
+
+    def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], stop: StopRequest) -> None:
+        self._log = log
+        self._stop = stop
+        self._is_told = False
+
+    def go_on(self) -> None:
+        """Say once that the run waits; raise StoppedError if it was asked to stop."""
+        self._stop.check()
+        if not self._is_told:
+            self._log.info("Another run is at work on this database; waiting for it to end.")
+            self._is_told = True
