@@ -86,7 +86,9 @@ def test_variables_of_prefect_in_env_file_are_left_to_prefect():
     assert load_settings().landing_path == Path("incoming")
 
 
-@pytest.mark.parametrize("line", ["LANDING_PATH", "LANDING_PATH: incoming", "=incoming", "postgresql://u:hunter2@h/d?a=b"])
+@pytest.mark.parametrize(
+    "line", ["LANDING_PATH", "LANDING_PATH: incoming", "=incoming", "postgresql://u:hunter2@h/d?a=b"]
+)
 def test_a_line_of_env_file_that_says_nothing_is_an_error_that_gives_its_number_and_not_its_text(line):
     write_env_file("RULES_PATH=mine.yaml", line)
     assert error_of_load() == "Line 2 of .env cannot be read; expected NAME=value."

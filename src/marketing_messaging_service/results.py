@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
+from sqlalchemy import Select
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -173,3 +174,48 @@ class RunReport:
     decision: DecisionResult | None
     """None when deciding failed; its events wait for the next run."""
     problems: tuple[FileProblem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """Something that must hold in every database, and the queries that find where it does not."""
+
+    name: str
+    sentence: str
+    queries: tuple[Select[Any], ...]
+    """Each gives one row for each breach, with one column: the breach in words by which a person can look it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What checking one invariant found."""
+
+    invariant: str
+    sentence: str
+    breach_count: int
+    examples: tuple[str, ...]
+    """The first few breaches."""
+    problem: str = ""
+    """Why it could not be checked to the end, or nothing."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it was checked to the end and no breach was found."""
+        return self.breach_count == 0 and not self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What a self-check looked at, and what it found of every invariant."""
+
+    database: str
+    revision: str
+    """The schema's."""
+    row_counts: Mapping[str, int]
+    """Rows of the tables that tell how much was checked; a table too damaged to be counted is left out."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def broken(self) -> tuple[Finding, ...]:
+        """The findings of what does not hold, or could not be checked."""
+        return tuple(finding for finding in self.findings if not finding.holds)

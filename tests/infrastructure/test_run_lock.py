@@ -113,7 +113,7 @@ def test_one_database_reached_by_a_link_has_one_lock(tmp_path, monkeypatch):
 
 def test_a_missing_folder_is_an_error_that_says_so(tmp_path):
     with (
-        pytest.raises(DatabaseError, match="The folder .*/missing of DATABASE_URL does not exist; create it"),
+        pytest.raises(DatabaseError, match=r"The folder .*/missing of DATABASE_URL does not exist; create it"),
         run_lock(tmp_path / "missing" / "messaging.db", 0, not_expected_to_wait),
     ):
         pass

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     DateTime,
     Dialect,
@@ -106,7 +108,28 @@ def create_database_engine(database_url: str, *, foreign_keys: bool = True) -> E
     one to close leaves no -wal file behind. `foreign_keys=False` is for migrations alone, which rebuild tables.
     """
     engine = create_engine(database_url, poolclass=NullPool)
+    _configure_connections(engine, foreign_keys=foreign_keys)
+    return engine
 
+
+def create_read_only_engine(database_path: Path) -> Engine:
+    """Return an engine that neither creates nor writes the file, for use with `read_transaction`.
+
+    SQLite itself may leave an empty -wal file and a -shm file beside it; the next writer takes them away. Text that
+    is no UTF-8 comes with replacement characters instead of an error.
+    """
+    url = URL.create("sqlite", database=database_path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+    engine = create_engine(url, poolclass=NullPool)
+    _configure_connections(engine, foreign_keys=True)
+
+    @event.listens_for(engine, "connect")
+    def read_any_text(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.text_factory = lambda content: content.decode("utf-8", errors="replace")
+
+    return engine
+
+
+def _configure_connections(engine: Engine, *, foreign_keys: bool) -> None:
     @event.listens_for(engine, "connect")
     def configure(dbapi_connection: Any, _record: Any) -> None:
         # The driver's own transaction handling commits around DDL; None hands BEGIN to the listener below.
@@ -122,8 +145,6 @@ def create_database_engine(database_url: str, *, foreign_keys: bool = True) -> E
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN_OPTION, 'IMMEDIATE')}")
-
-    return engine
 
 
 @contextmanager

@@ -58,19 +58,25 @@ def _missing_revisions(config: Config, database_url: str) -> list[str]:
     try:
         # One snapshot: another run may be migrating at this moment.
         with read_transaction(create_database_engine(database_url)) as connection:
-            revision = MigrationContext.configure(connection).get_current_revision()
-            tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+            return missing_revisions(connection, config)
+    except SqlalchemyDatabaseError as error:
+        raise DatabaseError(
+            f"The database cannot be used: {error.orig}. Check that DATABASE_URL names a SQLite file that this "
+            "user may write to."
+        ) from None
+
+
+def missing_revisions(connection: Connection, config: Config) -> list[str]:
+    """Return the revisions that the database lacks, oldest first; raise DatabaseError when it is not of this code."""
+    try:
+        revision = MigrationContext.configure(connection).get_current_revision()
         missing = revisions_after(config, revision)
     except (CommandError, RevisionError) as error:
         raise DatabaseError(
             f"The database's schema is not one this version knows ({error}). Run the newest version of the code, "
             "or point DATABASE_URL at another file."
         ) from None
-    except SqlalchemyDatabaseError as error:
-        raise DatabaseError(
-            f"The database cannot be used: {error.orig}. Check that DATABASE_URL names a SQLite file that this "
-            "user may write to."
-        ) from None
+    tables = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
     if revision is None and tables:
         raise DatabaseError(
             f"The database holds tables ({', '.join(tables)}) but no record of this project's migrations; nothing was "

@@ -5,6 +5,7 @@ compiled decoder finds to be plain, and asks here only about the others.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -60,8 +61,9 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 MOST_LEVELS = 100
 """Levels of objects and arrays on a line. Beyond them the parsers' own limits would speak, which move with the depth of
 the caller's stack."""
-# A string counts as one piece, also one that is never closed; the quantifiers give nothing back.
-_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+# Also a string that is never closed; the quantifiers give nothing back.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class PlainProperties(msgspec.Struct, omit_defaults=True):
@@ -171,7 +173,7 @@ def _json_object(line: bytes) -> Mapping[str, Any]:
             None,
             f"Byte {error.start + 1} of the line is not UTF-8 text ({error.reason}); the file must be UTF-8.",
         )
-    _refuse_depth(text)
+    _refuse_depth(line)
     try:
         document = json.loads(
             text,
@@ -181,7 +183,7 @@ def _json_object(line: bytes) -> Mapping[str, Any]:
             parse_constant=_Number,
         )
     except json.JSONDecodeError as error:
-        _reject(ReasonCode.INVALID_JSON, None, f"Not JSON: {error.msg} at character {error.pos + 1} of the line.")
+        _reject(ReasonCode.INVALID_JSON, None, f"Not JSON: {error.msg} (character {error.pos + 1} of the line).")
     if not isinstance(document, dict):
         _reject(
             ReasonCode.NOT_AN_OBJECT, None, f"Expected a JSON object with an event's keys, found {_kind(document)}."
@@ -189,18 +191,17 @@ def _json_object(line: bytes) -> Mapping[str, Any]:
     return document
 
 
-def _refuse_depth(text: str) -> None:
-    if text.count("{") + text.count("[") <= MOST_LEVELS:
+def _refuse_depth(line: bytes) -> None:
+    if line.count(b"{") + line.count(b"[") <= MOST_LEVELS:
         return
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(text):
-        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
-        if depth > MOST_LEVELS:
-            _reject(
-                ReasonCode.NESTED_TOO_DEEP,
-                None,
-                f"The JSON is nested more than {MOST_LEVELS} levels deep; an event needs two.",
-            )
+    brackets = _STRING.sub(b"", line).translate(None, _NO_BRACKETS)
+    depths = itertools.accumulate(1 if bracket in b"[{" else -1 for bracket in brackets)
+    if max(depths, default=0) > MOST_LEVELS:
+        _reject(
+            ReasonCode.NESTED_TOO_DEEP,
+            None,
+            f"The JSON is nested more than {MOST_LEVELS} levels deep; an event needs two.",
+        )
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

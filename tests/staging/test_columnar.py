@@ -1,0 +1,413 @@
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pandas as pd
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from src.marketing_messaging_service.models import ReasonCode
+from src.marketing_messaging_service.results import (
+    EVENT_SCHEMA,
+    PROPERTY_COLUMNS,
+    REJECTED_SCHEMA,
+    TRAIT_COLUMNS,
+)
+from src.marketing_messaging_service.staging import columnar
+from src.marketing_messaging_service.staging.columnar import stage_chunk
+from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS, ParsedLine, RejectedLineError, parse_line
+from src.marketing_messaging_service.staging.lines import Chunk, Rejection
+from tests.staging.helpers import PLAIN, Row, line, line_with, raw_line, rows
+
+Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counter[str], int]
+"""Events, rejected lines, unknown keys, number of blank lines."""
+
+
+def staged(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
+    """What becomes of lines when they are staged together."""
+    unknown_keys: Counter[str] = Counter()
+    chunk = stage_chunk(Chunk(first_line_number, list(lines)), unknown_keys)
+    rejected = [
+        (row["line_number"], raw_line(row), row["reason_code"], row["field_name"], row["explanation"])
+        for row in rows(chunk.rejected, REJECTED_SCHEMA)
+    ]
+    return rows(chunk.events, EVENT_SCHEMA), rejected, unknown_keys, chunk.blank_count
+
+
+def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
+    """What the line parser says of each line that is not blank."""
+    events, rejected, unknown_keys, blank_count = [], [], Counter[str](), 0
+    for number, raw in enumerate(lines, first_line_number):
+        if not raw.strip():
+            blank_count += 1
+            continue
+        try:
+            parsed = parse_line(raw)
+        except RejectedLineError as error:
+            found = error.rejection
+            rejected.append((number, raw, found.reason_code.value, found.field_name, found.explanation))
+        else:
+            events.append(event_row(number, parsed))
+            unknown_keys.update(parsed.unknown_keys)
+    return events, rejected, unknown_keys, blank_count
+
+
+def event_row(number: int, parsed: ParsedLine) -> Row:
+    values: dict[str, Any] = msgspec.structs.asdict(parsed.event)
+    values["event_timestamp"] = datetime.fromisoformat(values["event_timestamp"])
+    for parent in ("properties", "user_traits"):
+        values |= msgspec.structs.asdict(values.pop(parent))
+    return {name: {"line_number": number, **values}[name] for name in EVENT_SCHEMA.names}
+
+
+class TestFrames:
+    def test_events_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
+        chunk = stage_chunk(Chunk(7, [line(), line_with("properties.amount", '"3"')]), Counter())
+
+        expected = {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
+        assert chunk.events.dtypes.to_dict() == expected
+        assert chunk.events["line_number"].tolist() == [7, 8]
+
+    def test_rejected_lines_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
+        chunk = stage_chunk(Chunk(7, [b"x", line(), b"y"]), Counter())
+
+        assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
+        assert chunk.rejected["line_number"].tolist() == [7, 9]
+
+    @pytest.mark.parametrize("lines", [[], [b""], [b"", b" ", b"\t\r", b"\x0b\x0c"]])
+    def test_a_chunk_without_events_gives_empty_frames_of_the_same_types(self, lines: list[bytes]) -> None:
+        chunk = stage_chunk(Chunk(1, lines), Counter())
+
+        assert chunk.events.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
+        assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
+        assert (len(chunk.events), len(chunk.rejected), chunk.blank_count) == (0, 0, len(lines))
+
+    def test_a_whole_event_is_one_row_of_plain_values(self) -> None:
+        raw = line(
+            user_id='"001"',
+            event_timestamp='"2026-11-03T10:00:00.000001+02:00"',
+            properties='{"amount": 12.5, "attempt_number": 3, "failure_reason": "CARD_EXPIRED"}',
+            user_traits='{"email": "a@b.c", "country": "BR", "marketing_opt_in": false, "risk_segment": "low"}',
+        )
+
+        [event], *_ = staged([raw], first_line_number=5)
+
+        assert event == {
+            "line_number": 5,
+            "message_id": "m-1",
+            "user_id": "001",
+            "event_type": "payment_failed",
+            "event_timestamp": datetime(2026, 11, 3, 8, 0, 0, 1, tzinfo=UTC),
+            "amount": 12.5,
+            "attempt_number": 3,
+            "failure_reason": "CARD_EXPIRED",
+            "email": "a@b.c",
+            "country": "BR",
+            "marketing_opt_in": False,
+            "risk_segment": "low",
+        }
+
+    def test_what_is_absent_is_null_in_its_column(self) -> None:
+        [event], *_ = staged([line()])
+
+        assert {event[name] for name in (*PROPERTY_COLUMNS, *TRAIT_COLUMNS)} == {None}
+
+    def test_the_fault_of_a_chunk_is_the_rejected_line_after_its_last(self) -> None:
+        fault = Rejection(ReasonCode.CORRUPT_GZIP, None, "It breaks off.")
+
+        chunk = stage_chunk(Chunk(3, [line(), b"x"], fault, b"rest"), Counter())
+
+        found = [
+            (row["line_number"], row["raw_line"], row["reason_code"]) for row in rows(chunk.rejected, REJECTED_SCHEMA)
+        ]
+        assert found == [(4, "x", "invalid_json"), (5, "rest", "corrupt_gzip")]
+
+
+class TestRawLine:
+    @pytest.mark.parametrize(
+        ("raw", "text", "exact"),
+        [
+            (b"caf\xc3\xa9 \xf0\x9f\x99\x82", "café 🙂", None),
+            (b"a\tb\x1b[31m\x7f\r", "a\tb\x1b[31m\x7f\r", None),
+            (b"\\xff", "\\xff", None),
+            (b"caf\xe9", "caf\\xe9", b"caf\xe9"),
+            (b"a\0b", "a\\x00b", b"a\0b"),
+            (b"\xed\xa0\x80", "\\xed\\xa0\\x80", b"\xed\xa0\x80"),
+        ],
+    )
+    def test_it_is_readable_text_with_the_exact_bytes_where_the_text_is_not_exact(
+        self, raw: bytes, text: str, exact: bytes | None
+    ) -> None:
+        [row] = rows(stage_chunk(Chunk(1, [raw]), Counter()).rejected, REJECTED_SCHEMA)
+
+        assert (row["raw_line"], row["raw_bytes"]) == (text, exact)
+
+    def test_it_is_the_line_as_it_came_also_when_only_the_columnar_reader_refused_it(self) -> None:
+        raw = line(', "user_id": "u-1"').replace(b", ", b" ,  ")
+
+        _, [(_, found, reason_code, *_)], *_ = staged([raw])
+
+        assert (found, reason_code) == (raw, "duplicate_key")
+
+
+class TestUnknownKeys:
+    def test_they_are_counted_by_path_over_all_events(self) -> None:
+        lines = [
+            line(', "x": 1'),
+            line(', "x": NaN', properties='{"x": 1}'),
+            line(user_traits='{"x": {"y": 1}}'),
+            line(),
+        ]
+
+        _, _, unknown_keys, _ = staged(lines)
+
+        assert unknown_keys == {"x": 2, "properties.x": 1, "user_traits.x": 1}
+
+    def test_those_of_rejected_lines_are_not_counted(self) -> None:
+        lines = [line(', "x": 1', user_id="7"), line(', "x": 1, "user_id": "u"'), line(', "x": 1')]
+
+        _, _, unknown_keys, _ = staged(lines)
+
+        assert unknown_keys == {"x": 1}
+
+    def test_they_are_added_to_those_counted_before(self) -> None:
+        unknown_keys = Counter({"x": 5})
+
+        stage_chunk(Chunk(1, [line(', "x": 1')]), unknown_keys)
+
+        assert unknown_keys == {"x": 6}
+
+    def test_those_of_a_line_brought_into_plain_form_survive_a_neighbour_that_is_refused(self) -> None:
+        lines = [line(', "x": 1', properties='{"amount": "3"}'), line(', "user_id": "again"')]
+
+        _, _, unknown_keys, _ = staged(lines)
+
+        assert unknown_keys == {"x": 1}
+
+    def test_a_name_that_is_no_text_is_counted_too(self) -> None:
+        _, _, unknown_keys, _ = staged([line(r', "\ud800": 1')])
+
+        assert unknown_keys == {"\ud800": 1}
+
+
+REFUSED_BY_COLUMNS = (
+    line(', "user_id": "again"'),
+    line_with("event_timestamp", '"0001-01-01T00:00:00+00:01"'),
+    line_with("event_timestamp", '"2026-11-03T10:00:00.123456789z"'),
+    line_with("properties.attempt_number", "3.0"),
+    line_with("properties.amount", "1e-400"),
+    line(r', "x": "\ud800"'),
+)
+
+
+class TestAGroupThatTheColumnarReaderRefuses:
+    @pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 130, 1_000])
+    @pytest.mark.parametrize("odd", REFUSED_BY_COLUMNS)
+    def test_every_other_line_of_it_comes_out_in_its_place(self, size: int, odd: bytes) -> None:
+        lines = [line(message_id=f'"m-{number}"') for number in range(size)]
+        lines[size // 3] = odd
+
+        assert staged(lines) == looked_at_closely(lines)
+
+    def test_all_of_it_may_be_odd(self) -> None:
+        lines = list(REFUSED_BY_COLUMNS) * 30
+
+        assert staged(lines) == looked_at_closely(lines)
+
+
+def test_an_event_nested_to_the_last_level_is_judged_alike_from_any_depth_of_the_stack() -> None:
+    def far_down(levels: int, raw: bytes) -> Outcome:
+        return staged([raw]) if levels == 0 else far_down(levels - 1, raw)
+
+    for levels in (MOST_LEVELS - 1, MOST_LEVELS, 300, 2 * sys.getrecursionlimit()):
+        raw = line(f', "x": {"[" * levels}{"]" * levels}')
+
+        assert far_down(500, raw) == staged([raw]) == looked_at_closely([raw])
+
+
+# ---- Any lines at all ----
+
+TIMESTAMPS = (
+    *("2026-11-03T10:00:00.123456Z", "2026-11-03T10:00:00+05:30", "2026-11-03T10:00:00.123456789Z"),
+    *("2026-11-03t10:00:00z", "20261103T100000Z", "2026-11-03T10:00Z", "2026-11-03T10:00:00,5Z", "2026-11-03T10:00:00"),
+    *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-00:01", "2026-06-30T23:59:60Z"),
+    *("2026-11-03T24:00:00Z", "2026-11-03T10:00:00+02:60", "2026-11-03T10:00:00-00:00", "2026-11-03T10:00:00.1Z"),
+    *("2026-02-29T10:00:00Z", "2026-11-03T10:00:00+24:00", "2026-11-03T10:00:00 Z", "2026-11-03T10:00:00.Z"),
+)
+NUMBERS = (
+    *("0", "-0", "3", "-1", "2.5", "3.0", "1e2", "-0.0", "9223372036854775807", "9223372036854775808", "9" * 20),
+    *("9007199254740993", "0.1", "1e308", "1e309", "1e-400", "1e-99999999999999999999", "1e99999999999999999999"),
+    *("0." + "3" * 450, "1" * 450, "2.2250738585072011e-308", "0e99999999999999999999", "NaN", "Infinity", "-Infinity"),
+    *("01", "+1", "1.", ".5", "0x10", "1_000"),
+)
+TEXTS = (
+    *(
+        "",
+        "001",
+        "3",
+        "2.5",
+        " 3",
+        "1_000",
+        "٣",
+        "1e400",
+        "NaN",
+        "true",
+        "zoë 🙂",
+        "x" * 8,
+        "x" * 9,
+        "x" * 64,
+        "x" * 65,
+    ),
+    *(r"\u0000", r"\ud800", r"\ud83d\ude42", r"\n", r"\q", "\x01", "\x7f", "\u2028", "'"),
+)
+UNKNOWN_KEYS = ("x", "", "USER_ID", "amount", "properties.x", r"\ud800", "user_id ", "zoë", r"user_id\u0000", "caf\xe9")
+OTHER_VALUES = (
+    *(
+        "null",
+        "true",
+        "false",
+        "[]",
+        "{}",
+        "[1]",
+        '["a"]',
+        "tru",
+        "[1,]",
+        '{"a": 1,}',
+        '{"a": 1, "a": 2}',
+        "[NaN]",
+        '"a',
+    ),
+    *("[" * levels + "]" * levels for levels in (98, 99, 100, 101, 2_000)),
+    *('{"caf\xe9": 1}', '["caf\xe9"]', '{"user_id": "u"}', '[{"": "\\ud800"}]'),
+)
+VALUES = (
+    *OTHER_VALUES,
+    *NUMBERS,
+    *(f'"{text}"' for text in (*NUMBERS, *TEXTS, *TIMESTAMPS)),
+)
+"""Values as JSON text, as what is nearly JSON, and with a byte in them that is no UTF-8 once `written` is done."""
+
+LEVELS = {
+    "": tuple(PLAIN.items()),
+    "properties": (("amount", "12.5"), ("attempt_number", "3"), ("failure_reason", '"CARD_EXPIRED"')),
+    "user_traits": (("email", '"a@b.c"'), ("country", '"BR"'), ("marketing_opt_in", "true"), ("risk_segment", '"low"')),
+}
+PLACES = [
+    *((level, key) for level, pairs in LEVELS.items() for key, _ in (*pairs, *((key, "") for key in UNKNOWN_KEYS))),
+    *(("", "properties"), ("", "user_traits")),
+]
+"""Where a value can stand: the level, and the key there."""
+
+
+def written(levels: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:
+    """An event of these keys and values, written as they are."""
+    objects = {level: ", ".join(f'"{key}": {value}' for key, value in pairs) for level, pairs in levels.items()}
+    nested = ", ".join(f'"{level}": {{{text}}}' for level, text in objects.items() if level)
+    return f"{{{objects['']}, {nested}}}".encode().replace("\xe9".encode(), b"\xe9")
+
+
+def with_value(level: str, key: str, value: str) -> bytes:
+    """An ordinary event in which one key has another value, or which has one key more."""
+    if (level, key) == ("", "properties") or (level, key) == ("", "user_traits"):
+        return written(
+            {"": (*LEVELS[""], (key, value)), **{name: LEVELS[name] for name in LEVELS if name not in {"", key}}}
+        )
+    others = tuple(pair for pair in LEVELS[level] if pair[0] != key)
+    return written({**LEVELS, level: (*others, (key, value))})
+
+
+def test_every_odd_value_in_every_place_is_judged_as_when_looked_at_closely() -> None:
+    lines = [with_value(level, key, value) for (level, key), value in itertools.product(PLACES, VALUES)]
+
+    assert staged(lines) == looked_at_closely(lines)
+    for start in range(0, len(lines), 10):
+        assert staged(lines[start : start + 10]) == looked_at_closely(lines[start : start + 10])
+
+
+ODD_BYTES = (
+    *(
+        b"\0",
+        b"\xff",
+        b"\xc3",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"\r",
+        b" ",
+        b'"',
+        b"\\",
+        b",",
+        b":",
+        b"0",
+        b"e",
+        b"-",
+    ),
+    *(b"{", b"}", b"[", b"]", b"\x1f", b"\x85", b"null", b"NaN", b"\\ud800", b"\\u0000", b'"x":1,', b'"user_id":"u",'),
+)
+
+_values = st.one_of(
+    st.sampled_from(VALUES), st.floats().map(str), st.floats().map('"{}"'.format), st.integers().map(str)
+)
+
+
+@st.composite
+def changed_events(draw: st.DrawFn) -> bytes:
+    """An ordinary event with up to three changes: values replaced, keys left out, repeated or added."""
+    levels = {level: list(pairs) for level, pairs in LEVELS.items()}
+    for level, key in draw(st.lists(st.sampled_from(PLACES), max_size=3)):
+        pairs = levels[level]
+        position = next((position for position, pair in enumerate(pairs) if pair[0] == key), None)
+        change = draw(st.sampled_from(("replace", "replace", "replace", "drop", "repeat")))
+        if position is not None and change != "repeat":
+            del pairs[position]
+        if change != "drop":
+            pairs.insert(draw(st.integers(0, len(pairs))), (key, draw(_values)))
+    return written(levels)
+
+
+@st.composite
+def damaged_events(draw: st.DrawFn) -> bytes:
+    """An event with a few of its bytes replaced, left out or put in."""
+    raw = draw(st.one_of(st.just(written(LEVELS)), changed_events()))
+    for _ in range(draw(st.sampled_from((1, 1, 2)))):
+        start = draw(st.integers(0, len(raw)))
+        end = draw(st.sampled_from((start, start, start + 1, start + 2, len(raw))))
+        raw = raw[:start] + draw(st.sampled_from(ODD_BYTES)) + raw[end:]
+    return raw
+
+
+raw_lines = st.one_of(
+    changed_events(),
+    changed_events(),
+    changed_events(),
+    damaged_events(),
+    st.sampled_from((b"", b" ", b"\r", b"\x0b", b"\0", b"[]", b"null", b"{}", b"{", b"[" * 2_000, b'{"a":' * 2_000)),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(lines=st.lists(raw_lines, max_size=12), smallest_half=st.sampled_from((1, 2, 64)), first_line_number=st.just(1))
+@example(lines=[line(f', "x": {"[" * 99}{"]" * 99}')] * 2, smallest_half=1, first_line_number=10**12)
+def test_any_lines_come_out_together_as_each_does_when_looked_at_closely(
+    lines: list[bytes], smallest_half: int, first_line_number: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columnar, "SMALLEST_HALF", smallest_half)
+
+        together = staged(lines, first_line_number)
+
+    events, rejected, _, blank_count = together
+    assert together == looked_at_closely(lines, first_line_number)
+    assert len(events) + len(rejected) + blank_count == len(lines)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lines=st.lists(changed_events(), min_size=1, max_size=6), repetitions=st.integers(20, 60))
+def test_many_lines_come_out_together_as_each_does_when_looked_at_closely(lines: list[bytes], repetitions: int) -> None:
+    many = list(itertools.chain.from_iterable([lines] * repetitions))
+
+    assert staged(many) == looked_at_closely(many)

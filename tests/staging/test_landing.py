@@ -1,0 +1,347 @@
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.marketing_messaging_service.errors import LandingError
+from src.marketing_messaging_service.results import Discovery, KnownFiles, LandingFile
+from src.marketing_messaging_service.staging.landing import LEADS_OUTSIDE, discover
+
+NOTHING_KNOWN = KnownFiles()
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    return folder
+
+
+def put(folder: Path, name: str, content: str | None = None, *, age: int = 0) -> Path:
+    """A file with content of its own unless told otherwise, written `age` seconds before a fixed instant."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(name if content is None else content, encoding="utf-8")
+    os.utime(path, (1_700_000_000 - age,) * 2)
+    return path
+
+
+def names(discovery: Discovery) -> list[str]:
+    return [file.display_path for file in discovery.new_files]
+
+
+def problems(discovery: Discovery) -> list[str]:
+    return [problem.display_path for problem in discovery.problems]
+
+
+def failing_for(name: str, method: Callable[..., Any], error: OSError) -> Callable[..., Any]:
+    """The method of Path, except that it fails for paths of one name."""
+
+    def fake(self: Path, *args: Any, **options: Any) -> Any:
+        if self.name == name:
+            raise error
+        return method(self, *args, **options)
+
+    return fake
+
+
+def test_an_empty_landing_folder_is_an_empty_discovery(landing: Path) -> None:
+    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+
+
+def test_a_file_is_told_with_its_path_hash_size_and_time(landing: Path) -> None:
+    path = put(landing, "2026/11/events.jsonl", "content")
+
+    [file] = discover(landing, NOTHING_KNOWN).new_files
+
+    assert file == LandingFile(
+        path=path,
+        display_path="2026/11/events.jsonl",
+        content_hash=hashlib.sha256(b"content").hexdigest(),
+        size_bytes=7,
+        modified_at=datetime.fromtimestamp(1_700_000_000, UTC),
+        file_signature=file.file_signature,
+    )
+
+
+def test_files_come_oldest_first_and_by_name_where_they_are_of_one_age(landing: Path) -> None:
+    put(landing, "z.jsonl", age=30)
+    put(landing, "b/a.jsonl", age=10)
+    put(landing, "c.jsonl", age=20)
+    put(landing, "a.jsonl", age=10)
+    put(landing, "a/z.jsonl", age=10)
+
+    assert names(discover(landing, NOTHING_KNOWN)) == ["z.jsonl", "c.jsonl", "a.jsonl", "a/z.jsonl", "b/a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "name", ["e.jsonl", "e.ndjson", "e.json", "e.jsonl.gz", "e.ndjson.gz", "e.json.gz", "E.JSONL.GZ"]
+)
+def test_endings_of_raw_events_are_taken_in_any_case(landing: Path, name: str) -> None:
+    put(landing, name)
+
+    assert names(discover(landing, NOTHING_KNOWN)) == [name]
+
+
+def test_files_of_other_endings_are_named_as_ignored(landing: Path) -> None:
+    for name in ("readme.txt", "a/events.jsonl.part", "events.csv", "jsonl"):
+        put(landing, name)
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert discovery.ignored_names == ("a/events.jsonl.part", "events.csv", "jsonl", "readme.txt")
+    assert not discovery.new_files
+    assert not discovery.problems
+
+
+def test_hidden_files_and_folders_are_passed_over(landing: Path) -> None:
+    put(landing, ".hidden.jsonl")
+    put(landing, ".jsonl")
+    put(landing, ".folder/events.jsonl")
+
+    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+
+
+def test_a_folder_named_like_a_raw_file_is_looked_into(landing: Path) -> None:
+    put(landing, "events.jsonl/part.jsonl")
+
+    assert names(discover(landing, NOTHING_KNOWN)) == ["events.jsonl/part.jsonl"]
+
+
+def test_a_name_that_is_not_utf8_is_shown_as_text(landing: Path) -> None:
+    (landing / os.fsdecode(b"caf\xe9.jsonl")).write_bytes(b"")
+
+    assert names(discover(landing, NOTHING_KNOWN)) == ["caf\\xe9.jsonl"]
+
+
+def test_the_same_content_under_two_names_is_taken_once_and_by_its_older_name(landing: Path) -> None:
+    put(landing, "a.jsonl", "same", age=1)
+    put(landing, "b.jsonl", "same", age=3)
+    put(landing, "c.jsonl", "same", age=2)
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["b.jsonl"]
+    assert discovery.known_count == 2
+
+
+def test_content_that_was_taken_is_known_under_any_name(landing: Path) -> None:
+    put(landing, "renamed.jsonl", "taken")
+    put(landing, "new.jsonl", "new")
+
+    discovery = discover(landing, KnownFiles(content_hashes=frozenset({hashlib.sha256(b"taken").hexdigest()})))
+
+    assert names(discovery) == ["new.jsonl"]
+    assert discovery.known_count == 1
+
+
+def test_a_file_whose_path_and_signature_are_known_is_not_read_again(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(landing, "events.jsonl")
+    [file] = discover(landing, NOTHING_KNOWN).new_files
+    known = KnownFiles(signatures=frozenset({(file.display_path, file.file_signature)}))
+    monkeypatch.setattr(Path, "open", failing_for("events.jsonl", Path.open, OSError("was read again")))
+
+    assert discover(landing, known) == Discovery((), 1, (), ())
+
+
+def test_a_file_written_again_is_read_again_even_with_its_size_and_time_kept(landing: Path) -> None:
+    put(landing, "events.jsonl", "one")
+    [before] = discover(landing, NOTHING_KNOWN).new_files
+    put(landing, "events.jsonl", "two")
+
+    known = KnownFiles(
+        content_hashes=frozenset({before.content_hash}),
+        signatures=frozenset({(before.display_path, before.file_signature)}),
+    )
+
+    assert names(discover(landing, known)) == ["events.jsonl"]
+
+
+def test_a_known_signature_counts_for_its_own_path_only(landing: Path) -> None:
+    put(landing, "a.jsonl")
+    [file] = discover(landing, NOTHING_KNOWN).new_files
+
+    discovery = discover(landing, KnownFiles(signatures=frozenset({("b.jsonl", file.file_signature)})))
+
+    assert names(discovery) == ["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("open", PermissionError(errno.EACCES, "Permission denied")),
+        ("open", OSError(errno.EIO, "Input/output error")),
+        ("open", FileNotFoundError(errno.ENOENT, "No such file or directory")),
+        ("stat", PermissionError(errno.EACCES, "Permission denied")),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_problem_and_holds_up_no_other(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, method: str, error: OSError
+) -> None:
+    put(landing, "bad.jsonl")
+    put(landing, "good.jsonl")
+    monkeypatch.setattr(Path, method, failing_for("bad.jsonl", getattr(Path, method), error))
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["good.jsonl"]
+    [problem] = discovery.problems
+    assert problem.display_path == "bad.jsonl"
+    assert str(error.strerror) in problem.explanation
+
+
+def test_a_file_that_vanishes_after_the_folder_is_listed_is_passed_over(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(landing, "gone.jsonl")
+    put(landing, "here.jsonl")
+    monkeypatch.setattr(Path, "stat", failing_for("gone.jsonl", Path.stat, FileNotFoundError(errno.ENOENT, "gone")))
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["here.jsonl"]
+    assert not discovery.problems
+
+
+@pytest.mark.parametrize(("timestamp", "year"), [(1e12, 9999), (-1e12, 1), (-1.0, 1969)])
+def test_a_modification_time_out_of_all_years_stops_nothing(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, timestamp: float, year: int
+) -> None:
+    put(landing, "odd.jsonl")
+    put(landing, "good.jsonl")
+    real_stat = Path.stat
+
+    def stat(self: Path, **options: Any) -> os.stat_result:
+        status = real_stat(self, **options)
+        if self.name != "odd.jsonl":
+            return status
+        return os.stat_result((*status[:8], timestamp, status.st_ctime), {"st_mtime": timestamp})
+
+    monkeypatch.setattr(Path, "stat", stat)
+
+    years = {file.display_path: file.modified_at.year for file in discover(landing, NOTHING_KNOWN).new_files}
+
+    assert years == {"odd.jsonl": year, "good.jsonl": 2023}
+
+
+def test_a_subfolder_that_cannot_be_listed_is_a_problem_and_holds_up_no_file(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(landing, "closed/events.jsonl")
+    put(landing, "open/events.jsonl")
+    monkeypatch.setattr(os, "scandir", closed(landing / "closed"))
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["open/events.jsonl"]
+    assert problems(discovery) == ["closed"]
+
+
+def test_a_landing_folder_that_cannot_be_listed_is_an_error(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "scandir", closed(landing))
+
+    with pytest.raises(LandingError, match="cannot be listed: Permission denied"):
+        discover(landing, NOTHING_KNOWN)
+
+
+def closed(folder: Path) -> Callable[[Any], Any]:
+    """A scandir that is not permitted to list one folder."""
+    real_scandir = os.scandir
+
+    def scandir(path: Any) -> Any:
+        if Path(path) == folder:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_scandir(path)
+
+    return scandir
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_a_landing_path_that_is_no_folder_is_an_error_that_names_the_setting(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(LandingError, match=f"LANDING_PATH names .*{name}, which is not a folder"):
+        discover(tmp_path / name, NOTHING_KNOWN)
+
+
+def test_landing_itself_may_be_a_link(landing: Path, tmp_path: Path) -> None:
+    put(landing, "events.jsonl")
+    (landing / "again.jsonl").symlink_to(landing / "events.jsonl")
+    link = tmp_path / "link"
+    link.symlink_to(landing)
+
+    discovery = discover(link, NOTHING_KNOWN)
+
+    assert len(discovery.new_files) == 1
+    assert not discovery.problems
+
+
+def test_links_out_of_landing_are_problems_and_are_not_followed(landing: Path, tmp_path: Path) -> None:
+    put(tmp_path, "outside/events.jsonl")
+    (landing / "file.jsonl").symlink_to(tmp_path / "outside" / "events.jsonl")
+    (landing / "folder").symlink_to(tmp_path / "outside")
+    (landing / "nothing.jsonl").symlink_to(tmp_path / "nothing.jsonl")
+    put(landing, "own.jsonl")
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["own.jsonl"]
+    assert problems(discovery) == ["file.jsonl", "folder", "nothing.jsonl"]
+    assert {problem.explanation for problem in discovery.problems} == {LEADS_OUTSIDE}
+
+
+def test_a_folder_beside_landing_with_a_name_that_begins_alike_is_outside(landing: Path, tmp_path: Path) -> None:
+    put(tmp_path, "landing-old/events.jsonl")
+    (landing / "events.jsonl").symlink_to("../landing-old/events.jsonl")
+
+    assert problems(discover(landing, NOTHING_KNOWN)) == ["events.jsonl"]
+
+
+def test_a_link_within_landing_is_the_file_it_leads_to(landing: Path) -> None:
+    put(landing, "a/events.jsonl")
+    (landing / "link.jsonl").symlink_to("a/events.jsonl")
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["a/events.jsonl"]
+    assert discovery.known_count == 1
+    assert not discovery.problems
+
+
+def test_a_link_to_nothing_is_passed_over(landing: Path) -> None:
+    (landing / "events.jsonl").symlink_to("not-yet.jsonl")
+
+    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+
+
+def test_folders_that_run_in_a_circle_are_walked_once(landing: Path) -> None:
+    put(landing, "a/events.jsonl")
+    (landing / "a" / "circle").symlink_to("..")
+
+    assert names(discover(landing, NOTHING_KNOWN)) == ["a/events.jsonl"]
+
+
+def test_links_that_lead_to_each_other_are_problems_and_hold_up_no_other_file(landing: Path) -> None:
+    (landing / "a.jsonl").symlink_to("b.jsonl")
+    (landing / "b.jsonl").symlink_to("a.jsonl")
+    (landing / "self.jsonl").symlink_to("self.jsonl")
+    put(landing, "good.jsonl")
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["good.jsonl"]
+    assert problems(discovery) == ["a.jsonl", "b.jsonl", "self.jsonl"]
+
+
+def test_a_fifo_is_not_opened(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(landing / "events.jsonl")
+    monkeypatch.setattr(Path, "open", failing_for("events.jsonl", Path.open, OSError("would wait for ever")))
+
+    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
