@@ -61,9 +61,10 @@ def test_every_row_is_what_deciding_one_event_at_a_time_gives(
 def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions(
     migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
 ) -> None:
+    files = data.draw(strategies.partitions(events))
     with fresh_pipeline(migrated_template) as at_once, fresh_pipeline(migrated_template) as hour_by_hour:
         at_once.run([events], rules)
-        for file in data.draw(strategies.partitions(events)):
+        for file in files:
             hour_by_hour.run([file], rules)
         assert hour_by_hour.everything() == at_once.everything()
 

@@ -85,12 +85,6 @@ def missing_revisions(connection: Connection, config: Config) -> list[str]:
     return missing
 
 
-def current_revision(database_url: str) -> str | None:
-    """Return the database's revision id, or None when no migration has run yet."""
-    with read_transaction(create_database_engine(database_url)) as connection:
-        return MigrationContext.configure(connection).get_current_revision()
-
-
 def revisions_after(config: Config, revision: str | None) -> list[str]:
     """Return the revision ids that lead from one revision (None: an empty database) to head, oldest first."""
     script = ScriptDirectory.from_config(config)

@@ -1,0 +1,605 @@
+"""The schema's history: every step, both ways, on a database that holds rows."""
+
+import configparser
+import logging
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, Inspector, inspect
+
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure import migrations
+from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ALEMBIC_INI = REPOSITORY / "alembic.ini"
+
+REVISIONS = [script.revision for script in ScriptDirectory(str(REPOSITORY / "alembic")).walk_revisions()][::-1]
+STEPS = list(pairwise(REVISIONS))
+
+SEED_TABLES = ("events", "event_properties", "user_traits", "send_requests", "suppressions")
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+TIME = "2026-03-01 10:00:00.250000"
+
+ROWS_BEFORE_LEDGER: Tables = {
+    "events": [
+        {"id": 1, "user_id": "001", "event_type": "signup_completed", "event_timestamp": TIME},
+        {"id": 2, "user_id": "001", "event_type": "payment_failed", "event_timestamp": "2026-03-01 11:00:00"},
+        {"id": 7, "user_id": "zoë", "event_type": "app_opened", "event_timestamp": TIME, "created_at": TIME},
+    ],
+    "event_properties": [
+        {"id": 1, "event_id": 2, "amount": 9.5, "attempt_number": 3, "failure_reason": "INSUFFICIENT_FUNDS"}
+    ],
+    "user_traits": [
+        {"id": 1, "event_id": 1, "email": "a@b.c", "country": "BR", "marketing_opt_in": 1, "risk_segment": "low"},
+        {"id": 2, "event_id": 2, "email": None, "country": None, "marketing_opt_in": 0, "risk_segment": None},
+    ],
+    "send_requests": [
+        {
+            "id": number,
+            "user_id": "001",
+            "event_id": event_id,
+            "template_name": "T",
+            "channel": "email",
+            "reason": reason,
+        }
+        for number, event_id, reason in [
+            (1, 1, "rule:welcome_email"),
+            (2, 1, "rule:welcome_email"),
+            (3, 1, "RULE:welcome_email"),
+            (4, None, "rule:welcome_email"),
+            (5, None, "rule:welcome_email"),
+            (6, 2, "by hand"),
+            (7, 2, "rule:" + "long" * 17),
+        ]
+    ],
+    "suppressions": [
+        {"id": number, "user_id": "001", "event_id": event_id, "template_name": "T", "suppression_reason": "once_ever"}
+        for number, event_id in [(1, 2), (2, 2), (3, None)]
+    ],
+}
+
+ROWS_WITH_LEDGER: Tables = {
+    "rulesets": [{"id": 1, "content_hash": "r", "yaml_text": "rules: []", "first_used_at": TIME}],
+    "source_files": [
+        {"id": 1, "content_hash": "f", "path": "a.jsonl", "size_bytes": 1, "modified_at": TIME, "file_signature": "s"}
+        | {"taken_at": TIME}
+    ],
+    "loads": [
+        {"id": 1, "source_file_id": 1, "as_of": TIME, "flow_run_id": None, "state": "decided", "loaded_at": TIME}
+        | {"read_count": 4, "inserted_count": 1, "duplicate_count": 1, "conflict_count": 1, "rejected_count": 1}
+        | {"blank_count": 1, "first_event_id": 9, "last_event_id": 9, "decided_at": TIME, "ruleset_id": 1}
+    ],
+    "events": [
+        {"id": 9, "user_id": "u", "event_type": "app_opened", "event_timestamp": TIME, "created_at": TIME}
+        | {"message_id": "m9", "load_id": 1}
+    ],
+    "event_properties": [{"id": 9, "event_id": 9, "amount": 1.0, "attempt_number": None, "failure_reason": None}],
+    "user_traits": [
+        {"id": 9, "event_id": 9, "email": None, "country": "NO", "marketing_opt_in": None, "risk_segment": None}
+    ],
+    "rejected_rows": [
+        {"id": 1, "load_id": 1, "line_number": 3, "raw_line": "{", "raw_bytes": b"{\xff", "reason_code": "invalid_json"}
+        | {"field_name": None, "explanation": "is not JSON"}
+    ],
+    "conflicts": [{"load_id": 1, "line_number": 2, "event_id": 9, "differing_fields": "amount"}],
+    "unknown_keys": [{"load_id": 1, "key_path": "properties.coupon", "occurrence_count": 2}],
+}
+
+ROWS_WITH_EXPLANATION: Tables = {
+    "send_requests": [
+        {"id": 9, "user_id": "u", "event_id": 9, "template_name": "T", "channel": "email", "reason": "rule:welcome"}
+        | {"decided_at": TIME, "rule_name": "welcome", "ruleset_id": 1, "event_timestamp": TIME, "dedupe_key": "ever"}
+    ],
+    "suppressions": [
+        {"id": 9, "user_id": "u", "event_id": 9, "template_name": "T", "suppression_reason": "once_ever"}
+        | {"decided_at": TIME, "rule_name": "welcome", "ruleset_id": 1, "event_timestamp": TIME}
+        | {"blocked_by_send_request_id": 9}
+    ],
+}
+
+ROWS_AT = {
+    "0001": [ROWS_BEFORE_LEDGER],
+    "0002": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER],
+    "0003": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION],
+}
+"""What to put in a database of each revision; a row from before a revision is put in before it is applied."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The path of a database that does not exist yet."""
+    return tmp_path / "history.db"
+
+
+def url_of(path: Path) -> str:
+    """The URL of a database file."""
+    return f"sqlite:///{path}"
+
+
+def upgrade(path: Path, revision: str) -> None:
+    """Upgrade to a revision."""
+    command.upgrade(alembic_config(url_of(path)), revision)
+
+
+def downgrade(path: Path, revision: str) -> None:
+    """Downgrade to a revision."""
+    command.downgrade(alembic_config(url_of(path)), revision)
+
+
+def revision_of(path: Path) -> list[str]:
+    """The revisions that a database file says it is at."""
+    with closing(sqlite3.connect(path)) as connection:
+        return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")]
+
+
+def insert_rows(path: Path, tables: Tables) -> None:
+    """Insert rows by their column names, in the order given; what is left out takes the column's default."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA foreign_keys=ON")
+        for table, rows in tables.items():
+            for row in rows:
+                places = ", ".join("?" * len(row))
+                connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({places})", list(row.values()))
+
+
+def populate(path: Path, revision: str) -> None:
+    """Create a database and bring it to a revision, with rows put in at every revision on the way."""
+    for step, rows in zip(REVISIONS, ROWS_AT[revision], strict=False):
+        upgrade(path, step)
+        insert_rows(path, rows)
+
+
+def rows_of(path: Path) -> Tables:
+    """Every row of every table, in the order of the primary key."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2")]
+            for name in names
+            if name != "alembic_version"
+        }
+
+
+def with_six_decimals(value: Any) -> Any:
+    """A value, but a timestamp of whole seconds with the decimals that the one format has."""
+    is_short = isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", value)
+    return f"{value}.000000" if is_short else value
+
+
+def assert_kept(before: Tables, after: Tables) -> None:
+    """Assert that every table in both has its rows still, equal in every column that it has still."""
+    for table in before.keys() & after.keys():
+        assert len(after[table]) == len(before[table]), table
+        for old, new in zip(before[table], after[table], strict=True):
+            shared = old.keys() & new.keys()
+            assert {name: with_six_decimals(old[name]) for name in shared} == {
+                name: with_six_decimals(new[name]) for name in shared
+            }
+
+
+def assert_sound(path: Path) -> None:
+    """Assert that the file is whole and every row's parent is there."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+class TestTheHistory:
+    def test_has_one_head_and_one_base(self):
+        script = ScriptDirectory(str(REPOSITORY / "alembic"))
+        assert script.get_heads() == [REVISIONS[-1]]
+        assert script.get_bases() == [REVISIONS[0]]
+
+    def test_has_rows_in_these_tests_for_every_revision(self):
+        assert list(ROWS_AT) == REVISIONS
+
+    def test_goes_up_and_down_and_up_again(self, path):
+        assert upgrade_to_head(url_of(path)) == REVISIONS
+        schema = schema_of(create_database_engine(url_of(path)))
+        downgrade(path, "base")
+        assert rows_of(path) == {}
+        assert revision_of(path) == []
+        assert upgrade_to_head(url_of(path)) == REVISIONS
+        assert schema_of(create_database_engine(url_of(path))) == schema
+
+    @pytest.mark.parametrize(("lower", "upper"), STEPS)
+    def test_each_downgrade_restores_the_schema_it_came_from(self, path, lower, upper):
+        upgrade(path, lower)
+        schema = schema_of(create_database_engine(url_of(path)))
+        upgrade(path, upper)
+        downgrade(path, lower)
+        assert schema_of(create_database_engine(url_of(path))) == schema
+
+    def test_at_its_head_finds_nothing_to_do(self, path):
+        upgrade_to_head(url_of(path))
+        before = path.read_bytes()
+        assert upgrade_to_head(url_of(path)) == []
+        assert path.read_bytes() == before
+
+
+def schema_of(engine: Engine) -> dict[str, Any]:
+    """All that the database knows of its tables, names of constraints included, in a form to compare."""
+    with read_transaction(engine) as connection:
+        inspector = inspect(connection)
+        return {name: _table_of(inspector, name) for name in inspector.get_table_names() if name != "alembic_version"}
+
+
+def _table_of(inspector: Inspector, name: str) -> dict[str, Any]:
+    return {
+        "columns": {
+            column["name"]: (str(column["type"]), column["nullable"], column["default"])
+            for column in inspector.get_columns(name)
+        },
+        "primary key": inspector.get_pk_constraint(name),
+        "foreign keys": sorted(inspector.get_foreign_keys(name), key=str),
+        "unique": sorted(inspector.get_unique_constraints(name), key=str),
+        "checks": sorted(inspector.get_check_constraints(name), key=str),
+        "indexes": sorted(
+            (index["name"], index["column_names"], str(index["dialect_options"].get("sqlite_where")))
+            for index in inspector.get_indexes(name)
+        ),
+    }
+
+
+class TestModelsAndMigrations:
+    def test_do_not_differ_by_alembics_own_comparison(self, engine):
+        with read_transaction(engine) as connection:
+            assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+
+    def test_do_not_differ_in_any_column_default_check_or_index(self, engine, tmp_path):
+        from_models = create_database_engine(f"sqlite:///{tmp_path}/models.db")
+        Base.metadata.create_all(from_models)
+        assert schema_of(engine) == schema_of(from_models)
+
+    def test_both_have_the_checks_and_the_partial_index_of_loads(self, engine):
+        loads = schema_of(engine)["loads"]
+        checks = {"ck_loads_conflicts_are_duplicates", "ck_loads_counts_add_up", "ck_loads_state"}
+        assert {check["name"] for check in loads["checks"]} == checks
+        assert ("ix_loads_undecided", ["id"], "state = 'loaded'") in loads["indexes"]
+
+
+class TestTheFirstRevision:
+    @pytest.fixture
+    def schema(self, path: Path) -> dict[str, Any]:
+        """The schema at the first revision."""
+        upgrade(path, REVISIONS[0])
+        return schema_of(create_database_engine(url_of(path)))
+
+    def test_creates_exactly_the_five_tables_of_the_seed(self, schema):
+        assert sorted(schema) == sorted(SEED_TABLES)
+        assert {name: list(table["columns"]) for name, table in schema.items()} == {
+            "events": ["id", "user_id", "event_type", "event_timestamp", "created_at"],
+            "event_properties": ["id", "event_id", "amount", "attempt_number", "failure_reason"],
+            "user_traits": ["id", "event_id", "email", "country", "marketing_opt_in", "risk_segment"],
+            "send_requests": ["id", "user_id", "event_id", "template_name", "channel", "reason", "decided_at"],
+            "suppressions": ["id", "user_id", "event_id", "template_name", "suppression_reason", "decided_at"],
+        }
+
+    def test_lets_the_database_set_the_time_of_creation_and_decision(self, schema):
+        defaults = {
+            (table, name): default
+            for table, parts in schema.items()
+            for name, (_, _, default) in parts["columns"].items()
+            if default is not None
+        }
+        assert defaults == {
+            ("events", "created_at"): "CURRENT_TIMESTAMP",
+            ("send_requests", "decided_at"): "CURRENT_TIMESTAMP",
+            ("suppressions", "decided_at"): "CURRENT_TIMESTAMP",
+        }
+
+    def test_allows_an_event_one_row_of_properties_and_one_of_traits(self, schema):
+        for table in ("event_properties", "user_traits"):
+            assert [unique["column_names"] for unique in schema[table]["unique"]] == [["event_id"]]
+
+    def test_links_children_to_their_event_and_decisions_loosely(self, schema):
+        assert {
+            name: [(key["referred_table"], key["options"]["ondelete"]) for key in table["foreign keys"]]
+            for name, table in schema.items()
+        } == {
+            "events": [],
+            "event_properties": [("events", "CASCADE")],
+            "user_traits": [("events", "CASCADE")],
+            "send_requests": [("events", "SET NULL")],
+            "suppressions": [("events", "SET NULL")],
+        }
+
+
+class TestAPopulatedDatabase:
+    @pytest.mark.parametrize("revision", REVISIONS)
+    def test_loses_no_row_on_its_way_to_head(self, path, revision):
+        populate(path, revision)
+        before = rows_of(path)
+        upgrade_to_head(url_of(path))
+        after = rows_of(path)
+        assert set(SEED_TABLES) <= before.keys() <= after.keys()
+        assert all(before[table] for table in before)
+        assert_kept(before, after)
+        assert_sound(path)
+
+    @pytest.mark.parametrize(("lower", "upper"), STEPS)
+    def test_loses_no_row_in_one_step_up(self, path, lower, upper):
+        populate(path, lower)
+        before = rows_of(path)
+        upgrade(path, upper)
+        after = rows_of(path)
+        assert before.keys() <= after.keys()
+        assert_kept(before, after)
+        assert_sound(path)
+
+    @pytest.mark.parametrize(("lower", "upper"), STEPS)
+    def test_loses_no_row_of_the_tables_that_stay_in_one_step_down_and_up_again(self, path, lower, upper):
+        populate(path, upper)
+        before = rows_of(path)
+        downgrade(path, lower)
+        below = rows_of(path)
+        assert set(SEED_TABLES) <= below.keys()
+        assert_kept(before, below)
+        assert_sound(path)
+        upgrade(path, upper)
+        assert_kept(below, rows_of(path))
+        assert_sound(path)
+
+    @pytest.mark.parametrize("revision", REVISIONS)
+    def test_goes_down_to_base(self, path, revision):
+        populate(path, revision)
+        downgrade(path, "base")
+        assert rows_of(path) == {}
+
+    @pytest.mark.parametrize("revision", REVISIONS)
+    def test_ends_with_every_timestamp_in_the_one_format(self, path, revision):
+        populate(path, revision)
+        upgrade_to_head(url_of(path))
+        schema = schema_of(create_database_engine(url_of(path)))
+        timestamps = [
+            row[column]
+            for table, rows in rows_of(path).items()
+            for row in rows
+            for column, (column_type, _, _) in schema[table]["columns"].items()
+            if column_type == "DATETIME" and row[column] is not None
+        ]
+        assert len(timestamps) >= 20
+        for timestamp in timestamps:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", timestamp)
+
+    def test_keeps_every_send_of_an_event_that_was_sent_again_and_names_the_rule_of_the_first(self, path):
+        populate(path, "0001")
+        upgrade_to_head(url_of(path))
+        names = {row["id"]: row["rule_name"] for row in rows_of(path)["send_requests"]}
+        without_event = {4: "welcome_email", 5: "welcome_email"}
+        assert names == {1: "welcome_email", 2: None, 3: None, 6: None, 7: None} | without_event
+
+    def test_gives_earlier_decisions_the_time_of_their_event_or_else_of_the_decision(self, path):
+        populate(path, "0001")
+        upgrade_to_head(url_of(path))
+        rows = rows_of(path)
+        for table in ("send_requests", "suppressions"):
+            for row in rows[table]:
+                of_event = {1: TIME, 2: "2026-03-01 11:00:00.000000", None: row["decided_at"]}
+                assert row["event_timestamp"] == of_event[row["event_id"]]
+
+    def test_gives_earlier_events_and_sends_an_identity_that_no_new_one_can_have(self, path):
+        populate(path, "0001")
+        upgrade_to_head(url_of(path))
+        rows = rows_of(path)
+        assert [(row["message_id"], row["load_id"]) for row in rows["events"]] == [
+            ("before-ledger:1", None),
+            ("before-ledger:2", None),
+            ("before-ledger:7", None),
+        ]
+        assert {row["dedupe_key"] for row in rows["send_requests"]} == {f"before-ledger:{id_}" for id_ in range(1, 8)}
+
+
+UPGRADE_WHEN_TOLD = """
+import sys
+from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+print("ready", flush=True)
+sys.stdin.readline()
+print(*upgrade_to_head(sys.argv[1]))
+"""
+
+
+class TestTwoUpgradesAtOnce:
+    @pytest.mark.parametrize("populated", [False, True], ids=["new database", "populated database"])
+    def test_both_end_well_and_each_migration_runs_once(self, path, populated):
+        if populated:
+            populate(path, REVISIONS[0])
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", UPGRADE_WHEN_TOLD, url_of(path)],
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        outputs = []
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in processes:
+            outputs.append(process.communicate(timeout=60)[0].split())
+            assert process.returncode == 0
+        assert sorted(outputs) == [[], REVISIONS[1:] if populated else REVISIONS]
+        assert revision_of(path) == [REVISIONS[-1]]
+        assert_sound(path)
+
+
+class TestTheAlembicCommand:
+    def run(self, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run alembic in a folder, as a person would, with some variables more."""
+        return subprocess.run(
+            [sys.executable, "-m", "alembic", "-c", str(ALEMBIC_INI), *arguments],
+            cwd=folder,
+            env=dict(os.environ) | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_takes_the_database_from_the_environment(self, tmp_path):
+        done = self.run(tmp_path, "upgrade", "head", DATABASE_URL="sqlite:///from_environment.db")
+        assert done.returncode == 0, done.stderr
+        assert revision_of(tmp_path / "from_environment.db") == [REVISIONS[-1]]
+
+    def test_takes_the_database_from_an_env_file(self, tmp_path):
+        (tmp_path / ".env").write_text("DATABASE_URL=sqlite:///from_file.db\n", encoding="utf-8")
+        done = self.run(tmp_path, "upgrade", "head")
+        assert done.returncode == 0, done.stderr
+        assert revision_of(tmp_path / "from_file.db") == [REVISIONS[-1]]
+
+    def test_takes_messaging_db_in_the_current_folder_without_either_and_back_to_base(self, tmp_path):
+        done = self.run(tmp_path, "upgrade", "head")
+        assert done.returncode == 0, done.stderr
+        assert "Running upgrade 0001 -> 0002, add load ledger" in done.stderr
+        assert revision_of(tmp_path / "messaging.db") == [REVISIONS[-1]]
+        assert self.run(tmp_path, "downgrade", "base").returncode == 0
+        assert rows_of(tmp_path / "messaging.db") == {}
+
+    def test_finds_no_url_in_its_ini_file(self):
+        ini = configparser.ConfigParser(interpolation=None)
+        ini.read(ALEMBIC_INI, encoding="utf-8")
+        assert all("url" not in name.lower() for section in ini.sections() for name in ini.options(section))
+        assert "sqlite:" not in ALEMBIC_INI.read_text(encoding="utf-8")
+
+    def test_refuses_to_write_sql_with_a_sentence(self, tmp_path):
+        done = self.run(tmp_path, "upgrade", "head", "--sql")
+        assert done.returncode != 0
+        assert "--sql is not supported: rebuilding SQLite tables needs the database itself" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not (tmp_path / "messaging.db").exists()
+
+    def test_tells_a_wrong_setting_in_a_sentence_without_its_password(self, tmp_path):
+        done = self.run(tmp_path, "upgrade", "head", DATABASE_URL="postgresql://ana:hunter2@localhost/db")
+        assert done.returncode != 0
+        assert "DATABASE_URL: names a postgresql database" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hunter2" not in done.stderr + done.stdout
+
+
+class TestAnUpgradeFromCode:
+    def test_leaves_the_logging_of_the_program_as_it_is(self, path):
+        logger = logging.getLogger("somebody.elses")
+        root = logging.getLogger()
+        before = (list(root.handlers), root.level)
+        upgrade_to_head(url_of(path))
+        assert not logger.disabled
+        assert (list(root.handlers), root.level) == before
+
+    def test_does_not_read_the_settings(self, path, monkeypatch):
+        monkeypatch.setenv("DATABASE_URL", "sqlite:///wrong.db")
+        upgrade_to_head(url_of(path))
+        assert path.exists()
+        assert not Path("wrong.db").exists()
+
+    def test_of_a_file_that_is_not_sqlite_says_so_and_leaves_it_untouched(self, path):
+        path.write_bytes(b"user_id,event_type\n" * 100)
+        with pytest.raises(
+            DatabaseError, match=r"cannot be used: file is not a database\. Check that DATABASE_URL names"
+        ):
+            upgrade_to_head(url_of(path))
+        assert path.read_bytes() == b"user_id,event_type\n" * 100
+        assert files_beside(path) == []
+
+    def test_of_a_file_in_a_missing_folder_says_so(self, tmp_path):
+        with pytest.raises(DatabaseError, match="cannot be used: unable to open database file"):
+            upgrade_to_head(f"sqlite:///{tmp_path}/missing/messaging.db")
+
+    def test_of_a_database_with_an_unknown_newer_revision_says_so_and_leaves_it_untouched(self, path):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+            connection.execute("INSERT INTO alembic_version VALUES ('9999')")
+        before = path.read_bytes()
+        with pytest.raises(DatabaseError, match=r"not one this version knows \(.*'9999'.*\)\. Run the newest version"):
+            upgrade_to_head(url_of(path))
+        assert path.read_bytes() == before
+        assert files_beside(path) == []
+
+    def test_of_somebody_elses_database_says_so_and_leaves_it_untouched(self, path):
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("CREATE TABLE events (id INTEGER)")
+        before = path.read_bytes()
+        with pytest.raises(DatabaseError, match=r"holds tables \(events\) but no record of this project's migrations"):
+            upgrade_to_head(url_of(path))
+        assert path.read_bytes() == before
+
+    def test_of_rows_without_a_parent_says_where_they_are_and_keeps_everything(self, path):
+        populate(path, "0001")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("INSERT INTO user_traits (event_id, country) VALUES (99, 'NO')")
+        before = rows_of(path)
+        with pytest.raises(
+            DatabaseError, match="1 rows in user_traits have no parent, so the database was not migrated"
+        ):
+            upgrade_to_head(url_of(path))
+        assert rows_of(path) == before
+        assert revision_of(path) == ["0001"]
+
+
+def files_beside(path: Path) -> list[Path]:
+    """The other files in a database's folder."""
+    return [other for other in path.parent.iterdir() if other != path]
+
+
+FAILING_MIGRATION = f'''
+"""fail half-way"""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "9999"
+down_revision = "{REVISIONS[-1]}"
+
+
+def upgrade():
+    with op.batch_alter_table("events") as batch:
+        batch.add_column(sa.Column("colour", sa.Text()))
+    op.execute("DELETE FROM user_traits")
+    op.execute("INSERT INTO no_such_table VALUES (1)")
+'''
+
+
+class TestAMigrationThatFails:
+    @pytest.fixture(autouse=True)
+    def _failing_history(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put a failing migration after the last one, in a copy of the history."""
+        history = tmp_path / "history"
+        shutil.copytree(REPOSITORY / "alembic", history, ignore=shutil.ignore_patterns("__pycache__"))
+        (history / "versions" / "9999_fail.py").write_text(FAILING_MIGRATION, encoding="utf-8")
+        monkeypatch.setattr(migrations, "SCRIPT_LOCATION", history)
+
+    @pytest.mark.parametrize("revision", REVISIONS)
+    def test_rolls_back_whole_with_the_ones_before_it(self, path, revision):
+        populate(path, revision)
+        before, schema = rows_of(path), schema_of(create_database_engine(url_of(path)))
+        with pytest.raises(DatabaseError, match="could not be migrated and keeps the schema it had: no such table"):
+            upgrade_to_head(url_of(path))
+        assert rows_of(path) == before
+        assert schema_of(create_database_engine(url_of(path))) == schema
+        assert revision_of(path) == [revision]
+        assert_sound(path)
