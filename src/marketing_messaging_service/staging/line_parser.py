@@ -175,13 +175,7 @@ def _json_object(line: bytes) -> Mapping[str, Any]:
         )
     _refuse_depth(line)
     try:
-        document = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_float=_Number,
-            parse_int=_Number,
-            parse_constant=_Number,
-        )
+        document = _JSON.decode(text)
     except json.JSONDecodeError as error:
         _reject(ReasonCode.INVALID_JSON, None, f"Not JSON: {error.msg} (character {error.pos + 1} of the line).")
     if not isinstance(document, dict):
@@ -212,6 +206,9 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     marked = _DuplicateKeys(plain)
     marked.duplicated = frozenset(key for key, count in counts.items() if count > 1)
     return marked
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_float=_Number, parse_int=_Number, parse_constant=_Number)
 
 
 def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefix: str) -> None:
@@ -391,13 +388,16 @@ def _content_id(event: PlainEvent, unknown: Mapping[str, Mapping[str, Any]]) -> 
         msgspec.structs.astuple(event.properties or PlainProperties()),
         msgspec.structs.astuple(event.user_traits or PlainTraits()),
     )
-    text = json.dumps([known, unknown], sort_keys=True, default=_content_of_number)
+    text = _CONTENT.encode([known, unknown])
     return CONTENT_ID_PREFIX + hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _content_of_number(number: _Number) -> list[object]:
     # Told apart from every string and array: no number stands bare among the unknown values.
     return [0, number.text]
+
+
+_CONTENT = json.JSONEncoder(sort_keys=True, default=_content_of_number)
 
 
 def _reject(reason_code: ReasonCode, field_name: str | None, explanation: str) -> NoReturn:
