@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check benchmark format samples lock clean
+.PHONY: help demo run self-check test check benchmark torture format samples lock clean
 
 help: ## List these commands
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./messaging.db
 	@DATABASE_URL=sqlite:///./messaging.db LANDING_PATH=data/samples RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
 
 run: $(VENV)/installed ## Run the hourly job once, as the settings say (environment or .env)
 	@$(BIN)/python -m flows.hourly
+
+self-check: $(VENV)/installed ## Check that the database keeps every promise; it is only read
+	@$(BIN)/python -m flows.check
 
 test: $(VENV)/installed-dev ## Run the tests
 	@$(BIN)/python -m pytest
@@ -26,6 +29,9 @@ check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 
 benchmark: $(VENV)/installed-dev ## Measure speed and memory, ours against the usual ways, as ratios
 	@$(BIN)/python -m tests.benchmarks
+
+torture: $(VENV)/installed-dev ## Prove the promises under faults, long form: kills, two at once, disks, hostile input
+	@$(BIN)/python -m tests.torture
 
 format: $(VENV)/installed-dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .

@@ -24,6 +24,7 @@ from src.marketing_messaging_service.infrastructure.migrations import upgrade_to
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import (
     decision_line,
+    discovery_line,
     headline,
     load_line,
     problem_sentence,
@@ -49,9 +50,10 @@ def migrate(database_url: str) -> list[str]:
 
 
 @step("discover")
-def discover(landing_path: Path, engine: Engine) -> Discovery:
-    """Find the raw files that no load has taken."""
-    return staging.discover(landing_path, loading.known_files(engine))
+def discover(landing_path: Path, engine: Engine, settle_seconds: float, stop: StopRequest) -> Discovery:
+    """Find the raw files that no load has taken and that nobody is writing any more."""
+    known = loading.known_files(engine)
+    return staging.discover(landing_path, known, settle_seconds=settle_seconds, sleep=stop.sleep)
 
 
 @step("stage {file.display_path}")
@@ -121,8 +123,8 @@ def _run(settings: Settings, landing_path: Path, as_of: datetime, stop: StopRequ
     revisions = outcome(migrate(settings.database_url))
     log.info("Migrated: %s.", f"applied {', '.join(revisions)}" if revisions else "the schema is current")
     engine = create_database_engine(settings.database_url)
-    discovery: Discovery = outcome(discover(landing_path, engine))
-    log.info("Discovered: %d new, %d taken before.", len(discovery.new_files), discovery.known_count)
+    discovery: Discovery = outcome(discover(landing_path, engine, settings.landing_settle_seconds, stop))
+    log.info("Discovered: %s", discovery_line(discovery))
     loads: list[LoadResult] = []
     problems = list(discovery.problems)
     for file in discovery.new_files:
@@ -138,12 +140,19 @@ def _run(settings: Settings, landing_path: Path, as_of: datetime, stop: StopRequ
         decision = outcome(decide(settings.rules_path, engine))
         log.info(decision_line(decision))
     except PipelineError as error:
-        count = loading.undecided_event_count(engine)
-        waiting = "1 event waits" if count == 1 else f"{count} events wait"
-        problems.append(FileProblem("Deciding", f"{error} {waiting} for the next run."))
+        problems.append(FileProblem("Deciding", f"{error} {_what_waits(engine)} for the next run."))
     run_report = RunReport(as_of, database, discovery, tuple(loads), decision, tuple(problems))
     outcome(report(run_report))
     return run_report
+
+
+def _what_waits(engine: Engine) -> str:
+    try:
+        count = loading.undecided_event_count(engine)
+    except PipelineError:
+        # What keeps a run from deciding, such as a full disk, may keep it from counting too.
+        return "Its events wait"
+    return "1 event waits" if count == 1 else f"{count} events wait"
 
 
 def _take(file: LandingFile, engine: Engine, as_of: datetime, stop: StopRequest) -> list[LoadResult]:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +12,9 @@ from typing import Any
 from prefect import runtime
 
 from src.marketing_messaging_service.errors import PipelineError
+
+LOOK_UP_SECONDS = 1.0
+"""How often a run that sleeps looks whether it was asked to stop."""
 
 
 class StoppedError(PipelineError):
@@ -38,6 +42,13 @@ class StopRequest:
             advance(amount)
 
         return advance_or_stop
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep; raise StoppedError soon after the run was asked to stop."""
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            self.check()
+            time.sleep(min(remaining, LOOK_UP_SECONDS))
 
     @contextmanager
     def listening(self) -> Iterator[None]:

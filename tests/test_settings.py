@@ -24,6 +24,7 @@ def test_without_environment_and_env_file_every_setting_has_its_default():
     settings = load_settings()
     assert settings.database_url == "sqlite:///./messaging.db"
     assert settings.landing_path == Path("data/landing")
+    assert settings.landing_settle_seconds == 2
     assert settings.rules_path == Path("data/rules.yaml")
     assert settings.run_lock_timeout_seconds == 600
 
@@ -31,11 +32,13 @@ def test_without_environment_and_env_file_every_setting_has_its_default():
 def test_every_setting_is_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "sqlite:///other.db")
     monkeypatch.setenv("LANDING_PATH", "incoming")
+    monkeypatch.setenv("LANDING_SETTLE_SECONDS", "0")
     monkeypatch.setenv("RULES_PATH", "rules/mine.yaml")
     monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "0")
     settings = load_settings()
     assert settings.database_url == "sqlite:///other.db"
     assert settings.landing_path == Path("incoming")
+    assert settings.landing_settle_seconds == 0
     assert settings.rules_path == Path("rules/mine.yaml")
     assert settings.run_lock_timeout_seconds == 0
 
@@ -143,10 +146,11 @@ def test_a_password_in_a_url_never_appears_in_the_error(monkeypatch, url):
     assert caught.value.__suppress_context__
 
 
+@pytest.mark.parametrize("name", ["RUN_LOCK_TIMEOUT_SECONDS", "LANDING_SETTLE_SECONDS"])
 @pytest.mark.parametrize("value", ["soon", "-1", "1.5", "86401"])
-def test_a_wrong_lock_timeout_is_an_error_that_names_the_variable(monkeypatch, value):
-    monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", value)
-    assert error_of_load().startswith("RUN_LOCK_TIMEOUT_SECONDS: Input should be ")
+def test_wrong_seconds_are_an_error_that_names_the_variable(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert error_of_load().startswith(f"{name}: Input should be ")
 
 
 def test_every_malformed_setting_is_named_at_once(monkeypatch):

@@ -17,6 +17,10 @@ class LandingError(PipelineError):
     """A raw file, or the landing folder itself, cannot be read as it should be."""
 
 
+class SpoolError(PipelineError):
+    """There is no room for staged rows to wait in until they are loaded."""
+
+
 class LoadError(PipelineError):
     """A staged file did not load as it was counted; nothing of it was kept."""
 

@@ -1,6 +1,6 @@
 """What passes from one stage to the next: small frozen records, and the shape of a staged file."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
-from sqlalchemy import Select
+from sqlalchemy import Connection, Select
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -87,6 +87,8 @@ class Discovery:
     ignored_names: tuple[str, ...]
     """Files whose ending is not one of raw events."""
     problems: tuple[FileProblem, ...]
+    waiting_names: tuple[str, ...] = ()
+    """Files that were still being written, left for the next run."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,8 @@ class Invariant:
 
     name: str
     sentence: str
-    queries: tuple[Select[Any], ...]
-    """Each gives one row for each breach, with one column: the breach in words by which a person can look it up."""
+    queries: Callable[[Connection], Iterable[Select[Any]]]
+    """The queries for one database; each gives a row for each breach, its one column telling a person where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ class CheckReport:
     revision: str
     """The schema's."""
     row_counts: Mapping[str, int]
-    """Rows of the tables that tell how much was checked; a table too damaged to be counted is left out."""
+    """Rows by table, as far as they can be counted, for telling how much was checked."""
     findings: tuple[Finding, ...]
 
     @property

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, AfterValidator(_sqlite_file_url)] = "sqlite:///./messaging.db"
     landing_path: Path = Path("data/landing")
+    landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     rules_path: Path = Path("data/rules.yaml")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
 

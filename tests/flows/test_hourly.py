@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -22,11 +23,11 @@ GOOD_LINE = (
 )
 
 
-def run(**parameters: object) -> State[RunReport]:
+def run(**parameters: object) -> State[Any]:
     return hourly(**parameters, return_state=True)
 
 
-def report_of(state: State[RunReport]) -> RunReport:
+def report_of(state: State[Any]) -> RunReport:
     report = state.result(raise_on_failure=False)
     assert isinstance(report, RunReport)
     return report

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from src.marketing_messaging_service.reporting import (
     decision_line,
+    discovery_line,
     headline,
     load_line,
     problem_sentence,
@@ -72,6 +73,21 @@ def test_the_headline_of_an_empty_hour_says_that_nothing_was_new() -> None:
 
 def test_an_hour_without_new_files_still_tells_of_events_that_waited_to_be_decided() -> None:
     assert headline(report(loads=())).endswith("5 events decided: 3 sends, 1 suppression, 1 alert.")
+
+
+def test_files_still_being_written_are_told_everywhere_and_are_no_failure() -> None:
+    moving = Discovery(new_files=(), known_count=4, ignored_names=(), problems=(), waiting_names=("x.jsonl", "y.jsonl"))
+    told = "2 files still being written, left for the next run."
+    assert headline(report(discovery=moving)).endswith(f"1 alert. {told}")
+    assert headline(report((), DecisionResult("0" * 64, 0, ()), moving)).endswith(f"all taken before. {told}")
+    assert "Files still being written, left for the next run\n  file\n  x.jsonl\n" in summary_text(report(discovery=moving))
+    assert "problem" not in summary_text(report(discovery=moving))
+
+
+def test_what_was_found_in_landing_is_told_in_one_line() -> None:
+    assert discovery_line(NOTHING_FOUND) == "0 new, 0 taken before."
+    moving = Discovery(new_files=(), known_count=4, ignored_names=(), problems=(), waiting_names=("x.jsonl",))
+    assert discovery_line(moving) == "0 new, 4 taken before, 1 still being written."
 
 
 def test_an_alert_is_not_counted_as_a_send() -> None:

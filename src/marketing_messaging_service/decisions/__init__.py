@@ -1,6 +1,7 @@
 """From events and rules to send requests and suppressions. Runs inside the database; reads no file but the rules."""
 
+from src.marketing_messaging_service.decisions.audit import AUDIT
 from src.marketing_messaging_service.decisions.decide import decide_pending
 from src.marketing_messaging_service.decisions.rules_file import RulesFile, read_rules
 
-__all__ = ["RulesFile", "decide_pending", "read_rules"]
+__all__ = ["AUDIT", "RulesFile", "decide_pending", "read_rules"]

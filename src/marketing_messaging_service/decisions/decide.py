@@ -21,18 +21,19 @@ def decide_pending(engine: Engine, rules_file: RulesFile, *, decided_at: datetim
     The work is done inside the database and follows the number of new events, not the history. `decided_at` is
     written beside the decisions; none of them depends on it.
     """
+    rules = rules_file.enabled_rules
+    counts: dict[int, tuple[int, int]] = {}
     with write_transaction(engine) as connection:
-        event_count, first_event_id = _pending(connection)
-        ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-        rules = rules_file.enabled_rules
-        counts: dict[int, tuple[int, int]] = {}
-        if first_event_id is not None and rules:
-            counts = _decide(connection, rules, first_event_id, ruleset_id, decided_at)
-        connection.execute(
-            update(Load)
-            .where(Load.state == LoadState.LOADED)
-            .values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id)
-        )
+        load_count, event_count, first_event_id = _pending(connection)
+        if load_count:
+            ruleset_id = _ruleset_id(connection, rules_file, decided_at)
+            if first_event_id is not None and rules:
+                counts = _decide(connection, rules, first_event_id, ruleset_id, decided_at)
+            connection.execute(
+                update(Load)
+                .where(Load.state == LoadState.LOADED)
+                .values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id)
+            )
     return DecisionResult(
         ruleset_hash=rules_file.content_hash,
         event_count=event_count,
@@ -40,14 +41,14 @@ def decide_pending(engine: Engine, rules_file: RulesFile, *, decided_at: datetim
     )
 
 
-def _pending(connection: Connection) -> tuple[int, int | None]:
-    """Return how many events wait, and the smallest id that one of them can have."""
-    count, first_event_id = connection.execute(
-        select(func.coalesce(func.sum(Load.inserted_count), 0), func.min(Load.first_event_id)).where(
+def _pending(connection: Connection) -> tuple[int, int, int | None]:
+    """Return how many loads and events wait, and the smallest id that one of the events can have."""
+    load_count, event_count, first_event_id = connection.execute(
+        select(func.count(), func.coalesce(func.sum(Load.inserted_count), 0), func.min(Load.first_event_id)).where(
             Load.state == LoadState.LOADED
         )
     ).one()
-    return count, first_event_id
+    return load_count, event_count, first_event_id
 
 
 def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: datetime) -> int:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -79,20 +80,39 @@ def _not_by_index_sqlite(element: _NotByIndex, compiler: SQLCompiler, **options:
     return f"+{compiler.process(element.clauses, **options)}"
 
 
-def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
+PriorEvents = Callable[[type[Event]], ColumnElement[bool]]
+"""Which events a prior_event may find at all, as a condition on them."""
+
+
+def _all_prior_events(_prior: type[Event]) -> ColumnElement[bool]:
+    return true()
+
+
+def matches(
+    rules: Sequence[Rule], pending: ColumnElement[bool], prior_events: PriorEvents = _all_prior_events
+) -> Select[Any]:
     """Return the matches of pending events with rules, one row a match.
 
     Columns: event_id, user_id, event_timestamp, and of the rule its position in the given sequence (from 0),
     rule_name, template_name, channel, suppression_mode, is_alert, exclusive_group. Of the rules of one exclusive
     group only the first that matches an event stands.
     """
-    every_match = union_all(*(_matches_of_rule(position, rule, pending) for position, rule in enumerate(rules)))
+    every_match = _every_match(rules, pending, prior_events)
     if any(rule.exclusive_group is not None for rule in rules):
         return _first_of_each_group(every_match)
     return select(every_match.subquery("every_match"))
 
 
-def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) -> Select[Any]:
+def matches_of_each_rule(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
+    """Return what `matches` does, but as if no rule were in an exclusive group with another."""
+    return select(_every_match(rules, pending, _all_prior_events).subquery("every_match"))
+
+
+def _every_match(rules: Sequence[Rule], pending: ColumnElement[bool], prior_events: PriorEvents) -> CompoundSelect[Any]:
+    return union_all(*(_matches_of_rule(position, rule, pending, prior_events) for position, rule in enumerate(rules)))
+
+
+def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool], prior_events: PriorEvents) -> Select[Any]:
     return (
         select(
             Event.id.label("event_id"),
@@ -112,23 +132,24 @@ def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) ->
         .outerjoin(EventProperties, EventProperties.event_id == Event.id)
         .outerjoin(UserTraits, UserTraits.event_id == Event.id)
         .where(pending, _NotByIndex(Event.event_type) == rule.trigger.event_type)
-        .where(*(_holds(condition) for condition in rule.conditions.all))
+        .where(*(_holds(condition, prior_events) for condition in rule.conditions.all))
     )
 
 
-def _holds(condition: Condition) -> ColumnElement[bool]:
+def _holds(condition: Condition, prior_events: PriorEvents) -> ColumnElement[bool]:
     if isinstance(condition, FieldCondition):
         return _COMPARISONS[condition.operator](COLUMNS[condition.field], condition.value)
-    return _came_before(condition.prior_event)
+    return _came_before(condition.prior_event, prior_events)
 
 
-def _came_before(prior_event: PriorEvent) -> ColumnElement[bool]:
+def _came_before(prior_event: PriorEvent, prior_events: PriorEvents) -> ColumnElement[bool]:
     prior = aliased(Event, name="prior")
     return exists().where(
         prior.user_id == Event.user_id,
         prior.event_type == prior_event.event_type,
         prior.event_timestamp.between(SecondsBefore(Event.event_timestamp, prior_event.seconds), Event.event_timestamp),
         prior.id != Event.id,
+        prior_events(prior),
     )
 
 

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    FromClause,
     Insert,
     Integer,
     MetaData,
@@ -44,7 +45,7 @@ from sqlalchemy.orm import aliased
 from src.marketing_messaging_service.decisions.rules import Rule, SuppressionMode
 from src.marketing_messaging_service.decisions.sql_time import EndOfUtcDay, StartOfUtcDay, UtcDay
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
-from src.marketing_messaging_service.models import ALERT_CHANNEL, SendRequest, Suppression
+from src.marketing_messaging_service.models import ALERT_CHANNEL, DAY_KEY, EVER_KEY, SendRequest, Suppression
 
 decision = Table(
     "batch_decisions",
@@ -119,7 +120,7 @@ def insert_send_requests(last_send_id: int, ruleset_id: int, decided_at: datetim
         SendRequest.rule_name: decision.c.rule_name,
         SendRequest.ruleset_id: literal(ruleset_id),
         SendRequest.event_timestamp: decision.c.event_timestamp,
-        SendRequest.dedupe_key: _dedupe_key(),
+        SendRequest.dedupe_key: dedupe_key(decision),
     }
     rows = select(*columns.values()).where(decision.c.is_send).order_by(decision.c.sequence_number)
     return insert(SendRequest).from_select(list(columns), rows)
@@ -196,13 +197,11 @@ def _blocking_send(last_send_id: int) -> ScalarSelect[int]:
     )
 
 
-def _dedupe_key() -> ColumnElement[str]:
-    """What a send may happen once for: ever, a UTC day, or (mode none) this event and rule."""
+def dedupe_key(match: FromClause) -> ColumnElement[str]:
+    """Return what a send of a match may happen once for: ever, a UTC day, or (mode none) this event and rule."""
+    mode = match.c.suppression_mode
     return case(
-        (_has_mode(SuppressionMode.ONCE_EVER), literal("ever")),
-        (
-            _has_mode(SuppressionMode.ONCE_PER_CALENDAR_DAY),
-            literal("day:") + UtcDay(decision.c.event_timestamp),
-        ),
-        else_=literal("event:") + cast(decision.c.event_id, String) + literal(":") + decision.c.rule_name,
+        (mode == SuppressionMode.ONCE_EVER.value, literal(EVER_KEY)),
+        (mode == SuppressionMode.ONCE_PER_CALENDAR_DAY.value, literal(DAY_KEY) + UtcDay(match.c.event_timestamp)),
+        else_=literal("event:") + cast(match.c.event_id, String) + literal(":") + match.c.rule_name,
     )

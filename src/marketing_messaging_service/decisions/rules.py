@@ -1,5 +1,6 @@
 """What a rule may say: the typed form of rules.yaml."""
 
+import math
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -67,8 +68,8 @@ ORDERING_OPERATORS = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator
 PRESENCE_OPERATORS = frozenset({Operator.EXISTS, Operator.NOT_EXISTS})
 
 EXPECTED_VALUES = {
-    FieldName.AMOUNT: "a number",
-    FieldName.ATTEMPT_NUMBER: "a whole number",
+    FieldName.AMOUNT: "a finite number of at most 64 bits",
+    FieldName.ATTEMPT_NUMBER: "a whole number of at most 64 bits",
     FieldName.FAILURE_REASON: "text",
     FieldName.EMAIL: "text",
     FieldName.COUNTRY: "text",
@@ -96,7 +97,7 @@ def _storable(text: str) -> str:
 STORABLE_TEXT = "text of whole characters without NUL"
 
 _Text = Annotated[StrictStr, AfterValidator(_storable)]
-_Name = Annotated[_Text, Field(min_length=1, max_length=64)]
+_Name = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_storable)]
 _Channel = Annotated[StrictStr, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -149,11 +150,11 @@ class FieldCondition(_Part):
 
 
 def _fits(field: FieldName, value: Any) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    is_integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INTEGER
     if field is FieldName.AMOUNT:
-        return is_number and abs(value) <= LARGEST_INTEGER
+        return is_integer or (isinstance(value, float) and math.isfinite(value))
     if field is FieldName.ATTEMPT_NUMBER:
-        return is_number and isinstance(value, int) and abs(value) <= LARGEST_INTEGER
+        return is_integer
     if field is FieldName.MARKETING_OPT_IN:
         return isinstance(value, bool)
     return isinstance(value, str)
@@ -188,7 +189,8 @@ class PriorEventCondition(_Part):
 
 
 def _kind_of_condition(value: Any) -> str:
-    return "prior_event_condition" if isinstance(value, dict) and "prior_event" in value else "field_condition"
+    is_prior_event = isinstance(value, PriorEventCondition) or (isinstance(value, dict) and "prior_event" in value)
+    return "prior_event_condition" if is_prior_event else "field_condition"
 
 
 Condition = Annotated[

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -59,19 +60,32 @@ def read_rules(path: Path) -> RulesFile:
         yaml_text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise RulesError(f"{path} is not UTF-8 text; save it as UTF-8.") from None
-    document = _parse_yaml(path, yaml_text)
+    return parse_rules(yaml_text, str(path))
+
+
+def parse_rules(yaml_text: str, source: str) -> RulesFile:
+    """Check the text of a rules file; `source` is what errors call it.
+
+    Raises RulesError as `read_rules` does.
+    """
+    document = _parse_yaml(source, yaml_text)
     try:
         rules = Rules.model_validate(document).rules
     except ValidationError as error:
-        raise RulesError(_all_sentences(path, [_sentence(detail, document) for detail in error.errors()])) from None
+        raise RulesError(_all_sentences(source, [_sentence(detail, document) for detail in error.errors()])) from None
     repeated = [name for name, count in Counter(rule.name for rule in rules).items() if count > 1]
     if repeated:
         raise RulesError(
             _all_sentences(
-                path, [f"rule {_word(name)}: the name stands more than once; give each its own" for name in repeated]
+                source, [f"rule {_word(name)}: the name stands more than once; give each its own" for name in repeated]
             )
         )
-    return RulesFile(hashlib.sha256(content).hexdigest(), yaml_text, rules)
+    return RulesFile(text_hash(yaml_text), yaml_text, rules)
+
+
+def text_hash(yaml_text: str) -> str:
+    """Return the name of a version of the rules: the SHA-256 of its text as UTF-8, in hexadecimal."""
+    return hashlib.sha256(yaml_text.encode("utf-8")).hexdigest()
 
 
 def _read(path: Path) -> bytes:
@@ -113,7 +127,7 @@ def _composer_error(problem: str, event: Any) -> ComposerError:
     return ComposerError(None, None, problem, event.start_mark)
 
 
-def _parse_yaml(path: Path, yaml_text: str) -> Any:
+def _parse_yaml(source: str, yaml_text: str) -> Any:
     """Return the document as plain values."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _PlainComposer
@@ -126,11 +140,11 @@ def _parse_yaml(path: Path, yaml_text: str) -> Any:
     except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
         place = ""
         problem = str(error)
-    raise RulesError(f"{path}{place}: not the YAML of a rules file: {_one_line(problem)}.")
+    raise RulesError(f"{source}{place}: not the YAML of a rules file: {_one_line(problem)}.")
 
 
-def _all_sentences(path: Path, sentences: Sequence[str]) -> str:
-    return f"{path} cannot be used; nothing was decided.\n" + "\n".join(f"  {sentence}." for sentence in sentences)
+def _all_sentences(source: str, sentences: Sequence[str]) -> str:
+    return f"{source} cannot be used; nothing was decided.\n" + "\n".join(f"  {sentence}." for sentence in sentences)
 
 
 _EXPECTED: Mapping[str, str] = {
@@ -232,6 +246,8 @@ def _shown(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, date):
+        return value.isoformat()
     try:
         return _shortened(repr(value))
     except ValueError:  # Python writes out no integer of more than 4300 digits

@@ -1,5 +1,6 @@
 """The one place that knows how the database is opened, and how time is stored in it."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -37,17 +38,24 @@ _BEGIN_OPTION = "sqlite_begin"
 
 _CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
 
+_FREE_SPACE = (
+    "Its disk, or the one for temporary files, is full: free some space, then run again. What was committed before is "
+    "safe."
+)
+
 _ADVICE = {
-    "BUSY": f"Another program has held its write lock for {BUSY_TIMEOUT_SECONDS} s; end that, then run again.",
+    "BUSY": f"Another program has held it for {BUSY_TIMEOUT_SECONDS} s; end that, then run again.",
     "CANTOPEN": _CHECK_FILE,
     "CORRUPT": "The file is damaged: put a copy from before back in its place, then run again.",
-    "FULL": "Its disk is full: free some space, then run again. What was committed before is safe.",
+    "FULL": _FREE_SPACE,
+    # What a reader is told when there is no room for the file that it shares with writers.
+    "IOERR_SHMSIZE": _FREE_SPACE,
     "IOERR": "Its disk cannot be read or written: look at the disk, then run again.",
     "NOTADB": _CHECK_FILE,
     "PERM": _CHECK_FILE,
     "READONLY": _CHECK_FILE,
 }
-"""What to do about each of SQLite's primary result codes that come from the surroundings and not from a defect."""
+"""What to do about each of SQLite's result codes that come from the surroundings and not from a defect."""
 
 
 class Base(DeclarativeBase):
@@ -153,7 +161,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database.
     """
-    with _foreseeable_errors(), engine.begin() as connection:
+    with foreseeable_errors(), engine.begin() as connection:
         yield connection
 
 
@@ -164,7 +172,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
     Raises DatabaseError for what comes from the surroundings.
     """
     with (
-        _foreseeable_errors(),
+        foreseeable_errors(),
         engine.connect().execution_options(**{_BEGIN_OPTION: "DEFERRED"}) as connection,
         connection.begin(),
     ):
@@ -172,16 +180,18 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def _foreseeable_errors() -> Iterator[None]:
-    """Turn SQLite's complaints about the surroundings into sentences; everything else passes as it is."""
+def foreseeable_errors() -> Iterator[None]:
+    """Turn SQLite's complaints about the surroundings into a DatabaseError; everything else passes as it is."""
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, sqlite3.Error) as error:
+        original = error.orig if isinstance(error, DBAPIError) else error
+        code = getattr(original, "sqlite_errorname", "").removeprefix("SQLITE_")
         # An extended code such as SQLITE_READONLY_DIRECTORY begins with its primary one.
-        primary_code = getattr(error.orig, "sqlite_errorname", "SQLITE_").split("_")[1]
-        if primary_code not in _ADVICE:
+        advice = _ADVICE.get(code) or _ADVICE.get(code.partition("_")[0])
+        if advice is None:
             raise
-        raise DatabaseError(f"The database cannot be used: {error.orig}. {_ADVICE[primary_code]}") from None
+        raise DatabaseError(f"The database cannot be used: {original}. {advice}") from None
 
 
 @contextmanager

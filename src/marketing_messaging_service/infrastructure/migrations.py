@@ -1,5 +1,7 @@
 """Bringing a database to the schema that this code expects."""
 
+import sqlite3
+import time
 from pathlib import Path
 
 from alembic import command
@@ -9,10 +11,14 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
 
 from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+
+SWITCH_RETRY_SECONDS = 0.1
 
 SCRIPT_LOCATION = Path(__file__).resolve().parents[3] / "alembic"
 
@@ -40,7 +46,7 @@ def upgrade_to_head(database_url: str) -> list[str]:
     it was.
     """
     config = alembic_config(database_url)
-    if not _missing_revisions(config, database_url):
+    if not _missing_revisions(database_url):
         return []
     try:
         command.upgrade(config, "head")
@@ -53,12 +59,12 @@ def upgrade_to_head(database_url: str) -> list[str]:
     return applied
 
 
-def _missing_revisions(config: Config, database_url: str) -> list[str]:
+def _missing_revisions(database_url: str) -> list[str]:
     """Return the revisions that the database lacks; raise DatabaseError when it is not one of this code's."""
     try:
         # One snapshot: another run may be migrating at this moment.
         with read_transaction(create_database_engine(database_url)) as connection:
-            return missing_revisions(connection, config)
+            return missing_revisions(connection)
     except SqlalchemyDatabaseError as error:
         raise DatabaseError(
             f"The database cannot be used: {error.orig}. Check that DATABASE_URL names a SQLite file that this "
@@ -66,11 +72,11 @@ def _missing_revisions(config: Config, database_url: str) -> list[str]:
         ) from None
 
 
-def missing_revisions(connection: Connection, config: Config) -> list[str]:
+def missing_revisions(connection: Connection) -> list[str]:
     """Return the revisions that the database lacks, oldest first; raise DatabaseError when it is not of this code."""
     try:
-        revision = MigrationContext.configure(connection).get_current_revision()
-        missing = revisions_after(config, revision)
+        revision = current_revision(connection)
+        missing = revisions_after(alembic_config(str(connection.engine.url)), revision)
     except (CommandError, RevisionError) as error:
         raise DatabaseError(
             f"The database's schema is not one this version knows ({error}). Run the newest version of the code, "
@@ -85,6 +91,11 @@ def missing_revisions(connection: Connection, config: Config) -> list[str]:
     return missing
 
 
+def current_revision(connection: Connection) -> str | None:
+    """Return the database's revision id, or None when no migration has run yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
 def revisions_after(config: Config, revision: str | None) -> list[str]:
     """Return the revision ids that lead from one revision (None: an empty database) to head, oldest first."""
     script = ScriptDirectory.from_config(config)
@@ -92,9 +103,30 @@ def revisions_after(config: Config, revision: str | None) -> list[str]:
 
 
 def enable_wal(connection: Connection) -> None:
-    """Let readers go on while a run writes. Must be called outside a transaction; the setting stays in the file."""
+    """Let readers go on while a run writes. Must be called outside a transaction; the setting stays in the file.
+
+    Raises DatabaseError when another program does not let go of the file.
+    """
+    # SQLAlchemy would begin a transaction, in which the mode cannot be changed.
     cursor = connection.connection.cursor()
-    cursor.execute("PRAGMA journal_mode")
-    if cursor.fetchone() != ("wal",):
-        cursor.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + database.BUSY_TIMEOUT_SECONDS
+    with database.foreseeable_errors():
+        while not _is_wal(cursor) and not _switch_to_wal(cursor, may_be_busy=time.monotonic() < deadline):
+            time.sleep(SWITCH_RETRY_SECONDS)
     cursor.close()
+
+
+def _is_wal(cursor: DBAPICursor) -> bool:
+    cursor.execute("PRAGMA journal_mode")
+    return cursor.fetchone() == ("wal",)
+
+
+def _switch_to_wal(cursor: DBAPICursor, *, may_be_busy: bool) -> bool:
+    """Return whether the file is in WAL mode now; SQLite's busy timeout does not hold for this when another writes."""
+    try:
+        cursor.execute("PRAGMA journal_mode=WAL")
+    except sqlite3.OperationalError as error:
+        if may_be_busy and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    return True

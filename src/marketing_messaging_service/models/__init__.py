@@ -6,7 +6,7 @@ from src.marketing_messaging_service.models.event_properties import EventPropert
 from src.marketing_messaging_service.models.load import Load, LoadState
 from src.marketing_messaging_service.models.rejected_row import ReasonCode, RejectedRow
 from src.marketing_messaging_service.models.ruleset import Ruleset
-from src.marketing_messaging_service.models.send_request import ALERT_CHANNEL, SendRequest
+from src.marketing_messaging_service.models.send_request import ALERT_CHANNEL, DAY_KEY, EVER_KEY, SendRequest
 from src.marketing_messaging_service.models.source_file import SourceFile
 from src.marketing_messaging_service.models.suppression import Suppression
 from src.marketing_messaging_service.models.unknown_key import UnknownKey
@@ -14,6 +14,8 @@ from src.marketing_messaging_service.models.user_traits import UserTraits
 
 __all__ = [
     "ALERT_CHANNEL",
+    "DAY_KEY",
+    "EVER_KEY",
     "Conflict",
     "Event",
     "EventProperties",

@@ -13,6 +13,12 @@ from src.marketing_messaging_service.models.event import Event
 ALERT_CHANNEL = "internal"
 """The channel of alerts, and of nothing else: an alert is not a send and uses up no "once"."""
 
+EVER_KEY = "ever"
+"""The dedupe key of a message that a user gets once in a lifetime."""
+
+DAY_KEY = "day:"
+"""How the dedupe key of a message that a user gets once on a UTC day begins; the date follows."""
+
 
 class SendRequest(Base):
     """One message owed to a user, or an alert to our own people, and the rule and event it follows from.

@@ -2,35 +2,39 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from src.marketing_messaging_service.models import ALERT_CHANNEL
-from src.marketing_messaging_service.results import DecisionResult, LoadResult, RunReport
+from src.marketing_messaging_service.reporting.tables import (
+    Table,
+    escaped,
+    many,
+    markdown_table,
+    printable,
+    text_table,
+)
+from src.marketing_messaging_service.results import DecisionResult, Discovery, FileProblem, LoadResult, RunReport
 
 MOST_ROWS = 25
 """Rows of a table that are shown one by one; what lies beyond them is told in one line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A titled table of text; the columns named in `numbers` are set to the right."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int]
-    remark: str = ""
-
-
 def headline(report: RunReport) -> str:
     """Return the whole run in one line."""
     if not report.loads and report.decision is not None and report.decision.event_count == 0:
-        return f"Nothing new: {_many(report.discovery.known_count, 'file')} in landing, all taken before."
-    total = _total(report.loads)
-    parts = [f"{_many(len(report.loads), 'file')}: {_line_equation(total)}."]
-    if report.decision is not None:
-        parts.append(decision_line(report.decision))
+        parts = [f"Nothing new: {many(report.discovery.known_count, 'file')} in landing, all taken before."]
+    else:
+        parts = [f"{many(len(report.loads), 'file')}: {_line_equation(_total(report.loads))}."]
+        if report.decision is not None:
+            parts.append(decision_line(report.decision))
+    if report.discovery.waiting_names:
+        parts.append(f"{many(len(report.discovery.waiting_names), 'file')} still being written, left for the next run.")
     return " ".join(parts)
+
+
+def discovery_line(discovery: Discovery) -> str:
+    """Return what was found in landing in one line."""
+    waiting = f", {len(discovery.waiting_names)} still being written" if discovery.waiting_names else ""
+    return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}."
 
 
 def load_line(load: LoadResult) -> str:
@@ -42,22 +46,28 @@ def decision_line(decision: DecisionResult) -> str:
     """Return what deciding did in one line."""
     sends, suppressions, alerts = _outcome_counts(decision)
     return (
-        f"{_many(decision.event_count, 'event')} decided: {_many(sends, 'send')}, "
-        f"{_many(suppressions, 'suppression')}, {_many(alerts, 'alert')}."
+        f"{many(decision.event_count, 'event')} decided: {many(sends, 'send')}, "
+        f"{many(suppressions, 'suppression')}, {many(alerts, 'alert')}."
     )
 
 
 def problem_sentence(report: RunReport) -> str:
     """Return what went wrong, one line a problem, and what became of the rest."""
-    lines = [f"{problem.display_path}: {problem.explanation}" for problem in report.problems]
+    lines = [_told(problem) for problem in report.problems]
     rest = "Everything else was loaded and decided." if report.decision is not None else "Everything else was loaded."
-    return "\n".join([f"{_many(len(lines), 'problem')}. {rest}", *lines])
+    return "\n".join([f"{many(len(lines), 'problem')}. {rest}", *lines])
+
+
+def _told(problem: FileProblem) -> str:
+    # Most explanations begin with the name already.
+    is_named = problem.explanation.startswith(problem.display_path)
+    return problem.explanation if is_named else f"{problem.display_path}: {problem.explanation}"
 
 
 def summary_text(report: RunReport) -> str:
     """Return the summary as plain text for a terminal."""
     parts = [f"Run as of {_instant(report)} into {report.database}", headline(report)]
-    parts.extend(_text_table(table) for table in _tables(report))
+    parts.extend(text_table(table) for table in _tables(report))
     if report.problems:
         parts.append(problem_sentence(report))
     return "\n\n".join(parts)
@@ -68,16 +78,23 @@ def summary_markdown(report: RunReport) -> str:
     parts = [f"As of {_instant(report)}, into `{report.database}`."]
     if report.problems:
         parts.append(
-            "### Problems\n\n" + "\n".join(f"- {_escaped(p.display_path)}: {p.explanation}" for p in report.problems)
+            "### Problems\n\n" + "\n".join(f"- {escaped(_told(problem))}" for problem in report.problems)
         )
-    parts.extend(_markdown_table(table) for table in _tables(report))
+    parts.extend(markdown_table(table) for table in _tables(report))
     return "\n\n".join(parts)
 
 
 def _tables(report: RunReport) -> list[Table]:
     return [
         table
-        for table in (_decisions(report), _files(report), _rejected(report), _unknown_keys(report), _ignored(report))
+        for table in (
+            _decisions(report),
+            _files(report),
+            _waiting(report),
+            _rejected(report),
+            _unknown_keys(report),
+            _ignored(report),
+        )
         if table.rows
     ]
 
@@ -106,6 +123,11 @@ def _files(report: RunReport) -> Table:
     )
     head = ("file", "lines", "inserted", "duplicate", "conflict", "rejected", "blank")
     return _table("Files taken, oldest first", head, rows, remark="a conflict is a duplicate that says something else")
+
+
+def _waiting(report: RunReport) -> Table:
+    rows = ((name,) for name in report.discovery.waiting_names)
+    return _table("Files still being written, left for the next run", ("file",), rows)
 
 
 def _rejected(report: RunReport) -> Table:
@@ -139,32 +161,10 @@ def _table(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]], r
     return Table(
         title=title,
         head=head,
-        rows=tuple(tuple(_printable(cell) for cell in row) for row in shown[:MOST_ROWS]),
+        rows=tuple(tuple(printable(cell) for cell in row) for row in shown[:MOST_ROWS]),
         numbers=numbers,
         remark=f"and {beyond} more" if beyond > 0 else remark,
     )
-
-
-def _text_table(table: Table) -> str:
-    widths = [max(map(len, column)) for column in zip(table.head, *table.rows, strict=True)]
-    lines = [
-        "  "
-        + "  ".join(
-            cell.rjust(width) if position in table.numbers else cell.ljust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in (table.head, *table.rows)
-    ]
-    remark = [f"  ({table.remark})"] if table.remark else []
-    return "\n".join([table.title, *lines, *remark])
-
-
-def _markdown_table(table: Table) -> str:
-    rule = ["---:" if position in table.numbers else "---" for position in range(len(table.head))]
-    rows = [table.head, rule, *(tuple(_escaped(cell) for cell in row) for row in table.rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    remark = [f"\n({table.remark})"] if table.remark else []
-    return "\n".join([f"### {table.title}\n", *lines, *remark])
 
 
 def _total(loads: Sequence[LoadResult]) -> Counter[str]:
@@ -180,9 +180,9 @@ def _total(loads: Sequence[LoadResult]) -> Counter[str]:
 
 
 def _line_equation(total: Counter[str]) -> str:
-    conflicts = f" ({_many(total['conflict'], 'conflict')})" if total["conflict"] else ""
+    conflicts = f" ({many(total['conflict'], 'conflict')})" if total["conflict"] else ""
     return (
-        f"{_many(total['read'], 'line')} = {total['inserted']} inserted + {total['duplicate']} duplicate{conflicts} + "
+        f"{many(total['read'], 'line')} = {total['inserted']} inserted + {total['duplicate']} duplicate{conflicts} + "
         f"{total['rejected']} rejected + {total['blank']} blank"
     )
 
@@ -196,17 +196,3 @@ def _outcome_counts(decision: DecisionResult) -> tuple[int, int, int]:
 
 def _instant(report: RunReport) -> str:
     return report.as_of.strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _printable(text: str) -> str:
-    """Return text that comes from raw data with nothing in it that a terminal or a table would act on."""
-    shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
-    return shown if len(shown) <= 80 else shown[:77] + "..."
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")

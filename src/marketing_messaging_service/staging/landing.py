@@ -3,7 +3,9 @@
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,29 +17,54 @@ RAW_FILE_ENDINGS = tuple(f"{ending}{gz}" for ending in (".jsonl", ".ndjson", ".j
 LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
 
 
-def discover(landing_path: Path, known: KnownFiles) -> Discovery:
+@dataclass(frozen=True, slots=True)
+class _Sighting:
+    """A raw file as the file system showed it when landing was looked through."""
+
+    path: Path
+    display_path: str
+    status: os.stat_result
+
+
+def discover(
+    landing_path: Path,
+    known: KnownFiles,
+    *,
+    settle_seconds: float = 0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Discovery:
     """Look into landing and its subfolders for files that no load has taken, oldest first by modification time.
 
-    A file whose path and signature are known is not read again; every other one is hashed. Names that begin
-    with a dot are passed over, links are not followed out of landing. A file that cannot be read becomes a
-    problem, not an error. Raises LandingError when landing itself cannot be listed.
+    A file whose path and signature are known is not read again; every other one is hashed. A file that changed
+    within the last `settle_seconds` is looked at again after that long, all such files after one common wait, and
+    left for the next run when it has changed in between: it is still being written. Names that begin with a dot
+    are passed over, links are not followed out of landing. A file that cannot be read becomes a problem, not an
+    error. Raises LandingError when landing itself cannot be listed.
     """
     found: dict[str, LandingFile] = {}
     ignored: list[str] = []
     problems: list[FileProblem] = []
+    unknown: list[_Sighting] = []
     known_count = 0
     for path, display_path in _regular_files(landing_path, problems):
         if not path.name.lower().endswith(RAW_FILE_ENDINGS):
             ignored.append(display_path)
             continue
         try:
-            status = path.stat()
-            if (display_path, _signature(status)) in known.signatures:
-                known_count += 1
-                continue
-            file = _landing_file(path, display_path, status)
+            sighting = _Sighting(path, display_path, path.stat())
         except OSError as error:
             problems.append(FileProblem(display_path, _os_explanation(error)))
+            continue
+        if (display_path, _signature(sighting.status)) in known.signatures:
+            known_count += 1
+        else:
+            unknown.append(sighting)
+    settled, waiting = _settled(unknown, settle_seconds, sleep)
+    for sighting in settled:
+        try:
+            file = _landing_file(sighting.path, sighting.display_path, sighting.status)
+        except OSError as error:
+            problems.append(FileProblem(sighting.display_path, _os_explanation(error)))
             continue
         if file.content_hash in known.content_hashes:
             known_count += 1
@@ -51,7 +78,31 @@ def discover(landing_path: Path, known: KnownFiles) -> Discovery:
         known_count=known_count,
         ignored_names=tuple(sorted(ignored)),
         problems=tuple(problems),
+        waiting_names=tuple(sorted(waiting)),
     )
+
+
+def _settled(
+    sightings: Sequence[_Sighting], settle_seconds: float, sleep: Callable[[float], None]
+) -> tuple[list[_Sighting], list[str]]:
+    """Return the files that nobody is writing any more, and the names of those that changed while this waited."""
+    # A copied file may bear the time of its original; when it was changed here, only ctime tells.
+    latest = time.time() - settle_seconds
+    young = [each for each in sightings if max(each.status.st_mtime, each.status.st_ctime) > latest]
+    if not settle_seconds or not young:
+        return list(sightings), []
+    sleep(settle_seconds)
+    changes = {each.path: _has_changed(each) for each in young}
+    settled = [each for each in sightings if changes.get(each.path, False) is False]
+    return settled, [each.display_path for each in young if changes[each.path]]
+
+
+def _has_changed(sighting: _Sighting) -> bool | None:
+    """Return whether a file has changed since it was seen, None when it has vanished."""
+    try:
+        return _signature(sighting.path.stat()) != _signature(sighting.status)
+    except FileNotFoundError:
+        return None
 
 
 def _age(file: LandingFile) -> tuple[datetime, str]:

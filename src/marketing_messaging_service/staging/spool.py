@@ -1,22 +1,30 @@
 """Where staged rows wait: anonymous temporary files that vanish with the process, however it ends."""
 
+import contextlib
+import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, cast
 
 import pandas as pd
 import pyarrow as pa
 
+from src.marketing_messaging_service.errors import SpoolError
+
 MEMORY_BYTES = 16 << 20
 """A spool stays in memory up to this size; the files of an ordinary hour never touch the disk."""
 
 
 class SpoolWriter:
-    """Writes frames of one schema to an anonymous temporary file, as an Arrow stream."""
+    """Writes frames of one schema to an anonymous temporary file, as an Arrow stream.
+
+    The file is closed by whoever loads what was staged, or here after an error.
+    """
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
-        # Closed by whoever loads what was staged, not here.
         self.file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self.file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
 
@@ -26,11 +34,31 @@ class SpoolWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
-        if error is not None:
-            self.file.close()
+        if error is None:
+            with self._closed_on_error():
+                self._writer.close()
+        else:
+            self._close_file()
 
     def write(self, frame: pd.DataFrame) -> None:
-        """Append a frame."""
+        """Append a frame. Raises SpoolError when there is no room for it."""
         if len(frame):
-            self._writer.write_table(pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False))
+            with self._closed_on_error():
+                self._writer.write_table(pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False))
+
+    @contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._close_file()
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise SpoolError(
+                f"The staged rows cannot be kept in the folder for temporary files: {reason}. Free some space there, "
+                "or let TMPDIR name another folder, then run again."
+            ) from None
+
+    def _close_file(self) -> None:
+        # On a full disk even closing fails, because something is left to be written; the file is closed all the same.
+        with contextlib.suppress(OSError):
+            self.file.close()

@@ -27,7 +27,7 @@ def stage_file(
     """Read a raw file once, chunk by chunk, and return its lines as typed rows and rejected rows.
 
     `on_progress` is told how many bytes were read since the last call. Raises LandingError when the file cannot
-    be read, or is no longer the one that was discovered.
+    be read, or is no longer the one that was discovered, and SpoolError when there is no room for its rows.
     """
     valid_count = rejected_count = blank_count = 0
     unknown_keys: Counter[str] = Counter()

@@ -1,0 +1,76 @@
+"""The self-check: whether a database keeps every promise of the pipeline, as it stands.
+
+`python -m flows.check` runs it once, with no Prefect server needed.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.steps import outcome, step
+from src.marketing_messaging_service import checking, decisions
+from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text
+from src.marketing_messaging_service.results import CheckReport
+from src.marketing_messaging_service.settings import load_settings
+
+
+@step("check invariants")
+def check_invariants(database_path: Path) -> CheckReport:
+    """Check every invariant in one snapshot of the database."""
+    return checking.check_database(database_path, (*checking.INVARIANTS, *decisions.AUDIT))
+
+
+@step("report")
+def report(check_report: CheckReport) -> None:
+    """Leave what was found where people look for it: on the run's page in the Prefect UI."""
+    create_markdown_artifact(check_markdown(check_report), key="self-check", description=check_headline(check_report))
+
+
+@flow(name="check")
+def check() -> State[CheckReport]:
+    """Check that the database keeps every promise: nothing lost, nothing decided or sent twice, every count right.
+
+    It only reads, one snapshot beside which runs may go on, and fails when anything does not hold.
+    """
+    log = get_run_logger()
+    try:
+        check_report: CheckReport = outcome(check_invariants(load_settings().database_path))
+        outcome(report(check_report))
+    except PipelineError as error:
+        log.error(str(error))
+        return Failed(message=str(error))
+    if check_report.broken:
+        log.error(check_headline(check_report))
+        return Failed(message=check_headline(check_report), data=check_report)
+    return Completed(message=check_headline(check_report), data=check_report)
+
+
+def main() -> int:
+    """Check once and print what was found; return the exit code, which is 0 only if everything holds."""
+    argparse.ArgumentParser(
+        prog="python -m flows.check", description="Check the database that DATABASE_URL names; it is only read."
+    ).parse_args()
+    try:
+        # A wrong setting is told at once, not after ten seconds of starting Prefect.
+        load_settings()
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    state = check(return_state=True)
+    check_report = state.result(raise_on_failure=False)
+    if isinstance(check_report, CheckReport):
+        # The findings are to be the last thing on the terminal; Prefect would tell of its server's end after them.
+        logging.getLogger("prefect").setLevel(logging.WARNING)
+        print(check_text(check_report), flush=True)
+    return 0 if state.is_completed() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Checking one database file."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.database import create_read_only_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.migrations import current_revision, missing_revisions
+from src.marketing_messaging_service.models import Event, Load, RejectedRow, SendRequest, Suppression
+from src.marketing_messaging_service.results import CheckReport, Finding, Invariant
+
+MOST_EXAMPLES = 3
+"""Breaches of one invariant that are told one by one; all of them are counted."""
+
+_COUNTED = (Load, Event, RejectedRow, SendRequest, Suppression)
+
+
+def check_database(database_path: Path, invariants: Iterable[Invariant]) -> CheckReport:
+    """Check invariants on a database as it stands, in one snapshot; a run may go on beside it.
+
+    Raises DatabaseError when there is no such file, when it is no database of this project, and when its schema is
+    another one than this code's. The file is neither created nor written.
+    """
+    _refuse_missing_file(database_path)
+    with read_transaction(create_read_only_engine(database_path)) as connection:
+        _refuse_older_schema(connection)
+        return CheckReport(
+            database=str(database_path),
+            revision=current_revision(connection) or "",
+            row_counts=_row_counts(connection),
+            findings=tuple(_finding(connection, invariant) for invariant in invariants),
+        )
+
+
+def _refuse_missing_file(database_path: Path) -> None:
+    try:
+        mode = database_path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        problem = "does not exist; run the hourly job first, or correct DATABASE_URL"
+    except OSError as error:
+        problem = f"cannot be read ({os.strerror(error.errno or 0)}); let this user read it, or correct DATABASE_URL"
+    else:
+        if stat.S_ISREG(mode):
+            return
+        problem = "is no file; correct DATABASE_URL"
+    raise DatabaseError(f"DATABASE_URL names {database_path}, which {problem}.")
+
+
+def _refuse_older_schema(connection: Connection) -> None:
+    missing = missing_revisions(connection)
+    if missing:
+        raise DatabaseError(
+            f"The database's schema is older than this code: it lacks {', '.join(missing)}. Run the hourly job or "
+            "`alembic upgrade head`, which migrate it, then check again."
+        )
+
+
+def _row_counts(connection: Connection) -> dict[str, int]:
+    counts = {}
+    for table in _COUNTED:
+        try:
+            counts[table.__tablename__] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+        except DBAPIError:
+            # What stands in the way is told by the invariants.
+            continue
+    return counts
+
+
+def _finding(connection: Connection, invariant: Invariant) -> Finding:
+    breach_count = 0
+    examples: list[str] = []
+    problem = ""
+    try:
+        for query in invariant.queries(connection):
+            found = connection.execute(query.limit(MOST_EXAMPLES)).scalars().all()
+            examples.extend(found)
+            breach_count += len(found)
+            if len(found) == MOST_EXAMPLES:
+                every_breach = select(func.count()).select_from(query.subquery())
+                breach_count += connection.execute(every_breach).scalar_one() - MOST_EXAMPLES
+    except DBAPIError as error:
+        problem = str(error.orig)
+    return Finding(invariant.name, invariant.sentence, breach_count, tuple(examples[:MOST_EXAMPLES]), problem)

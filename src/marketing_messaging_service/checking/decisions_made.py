@@ -1,0 +1,190 @@
+"""What must hold of send requests and suppressions, whatever the rules were: nothing decided or sent twice."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.orm import aliased
+
+from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.models import (
+    ALERT_CHANNEL,
+    DAY_KEY,
+    EVER_KEY,
+    Event,
+    Load,
+    LoadState,
+    SendRequest,
+    Suppression,
+)
+from src.marketing_messaging_service.results import Invariant
+
+DecisionTable = type[SendRequest] | type[Suppression]
+
+DECISION_TABLES: tuple[DecisionTable, ...] = (SendRequest, Suppression)
+
+DAILY = "once_per_calendar_day"
+"""The reason of a suppression that only a send of the same UTC day justifies."""
+
+
+def _decisions_of_waiting_events(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in DECISION_TABLES:
+        yield (
+            select(told(_place(table), " of loads.id ", Load.id))
+            .select_from(table)
+            .join(Event, Event.id == table.event_id)
+            .join(Load, Load.id == Event.load_id)
+            .where(Load.state != LoadState.DECIDED)
+        )
+
+
+def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in DECISION_TABLES:
+        # Decisions from before the ledger may name no rule, and their events have no load.
+        is_of_load = and_(table.ruleset_id.is_not_distinct_from(Load.ruleset_id), table.rule_name.is_not(None))
+        yield (
+            select(told(_place(table), ": rule ", table.rule_name, ", ruleset_id ", table.ruleset_id))
+            .select_from(table)
+            .join(Event, Event.id == table.event_id)
+            .outerjoin(Load, Load.id == Event.load_id)
+            .where(
+                or_(
+                    and_(Load.state == LoadState.DECIDED, Load.ruleset_id.is_not(None), not_(is_of_load)),
+                    and_(Event.load_id.is_(None), table.ruleset_id.is_not(None)),
+                )
+            )
+        )
+
+
+def _decisions_unlike_their_event(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in DECISION_TABLES:
+        yield (
+            select(told(_place(table), ": ", table.user_id, " at ", table.event_timestamp))
+            .select_from(table)
+            .join(Event, Event.id == table.event_id)
+            .where(or_(table.user_id != Event.user_id, table.event_timestamp != Event.event_timestamp))
+        )
+
+
+def _repeated_decisions(_connection: Connection) -> Iterator[Select[Any]]:
+    decision = union_all(*(select(table.event_id, table.rule_name) for table in DECISION_TABLES)).subquery("decision")
+    yield (
+        select(told("events.id ", decision.c.event_id, ": ", func.count(), " by ", decision.c.rule_name))
+        .where(decision.c.event_id.is_not(None), decision.c.rule_name.is_not(None))
+        .group_by(decision.c.event_id, decision.c.rule_name)
+        .having(func.count() > 1)
+    )
+
+
+def _repeated_sends(_connection: Connection) -> Iterator[Select[Any]]:
+    message = (SendRequest.user_id, SendRequest.template_name, SendRequest.dedupe_key)
+    ids = func.group_concat(SendRequest.id, ", ")
+    yield (
+        select(told("send_requests.id ", ids, ": ", message[0], ", ", message[1], ", ", message[2]))
+        .group_by(*message)
+        .having(func.count() > 1)
+    )
+
+
+def _sends_after_another(_connection: Connection) -> Iterator[Select[Any]]:
+    """The sends that go out once and follow another one; those that share a dedupe key are told of elsewhere."""
+    another = aliased(SendRequest, name="another")
+    day = func.substr(SendRequest.event_timestamp, 1, 10)
+    # A range of text, which an index serves; a tilde comes after whatever may follow the date.
+    on_day = another.event_timestamp.between(day, day + literal("~"))
+    once = {SendRequest.dedupe_key == EVER_KEY: true(), SendRequest.dedupe_key.startswith(DAY_KEY): on_day}
+    for goes_once, in_reach in once.items():
+        yield (
+            select(told(_place(SendRequest), " after send_requests.id ", func.min(another.id)))
+            .select_from(SendRequest)
+            .join(
+                another,
+                and_(
+                    another.user_id == SendRequest.user_id,
+                    another.template_name == SendRequest.template_name,
+                    another.channel != ALERT_CHANNEL,
+                    another.dedupe_key != SendRequest.dedupe_key,
+                    # Ids count on in the order in which the decisions were made.
+                    another.id < SendRequest.id,
+                    in_reach,
+                ),
+            )
+            .where(goes_once)
+            .group_by(SendRequest.id)
+        )
+
+
+def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
+    send = aliased(SendRequest, name="send")
+    blocked_by = Suppression.blocked_by_send_request_id
+    has_reason = and_(
+        send.user_id == Suppression.user_id,
+        send.template_name == Suppression.template_name,
+        send.channel != ALERT_CHANNEL,
+        or_(
+            Suppression.suppression_reason != DAILY,
+            func.substr(send.event_timestamp, 1, 10) == func.substr(Suppression.event_timestamp, 1, 10),
+        ),
+    )
+    yield (
+        select(told(_place(Suppression), ": ", Suppression.suppression_reason, " by send_requests.id ", blocked_by))
+        .select_from(Suppression)
+        .outerjoin(send, send.id == blocked_by)
+        # One that points at a send that is gone is told of elsewhere.
+        .where(Suppression.rule_name.is_not(None), or_(blocked_by.is_(None), not_(has_reason)))
+    )
+
+
+def _place(table: DecisionTable) -> ColumnElement[str]:
+    return told(f"{table.__tablename__}.id ", table.id, " on events.id ", table.event_id)
+
+
+DECISION_INVARIANTS = (
+    Invariant(
+        "waiting_is_undecided",
+        "No event of a load that waits to be decided has a decision",
+        _decisions_of_waiting_events,
+    ),
+    Invariant(
+        "ruleset_of_the_load",
+        "Every decision names its rule, and the ruleset that decided its event's load",
+        _decisions_by_other_rulesets,
+    ),
+    Invariant(
+        "like_its_event",
+        "Every decision has the user and the time of its event",
+        _decisions_unlike_their_event,
+    ),
+    Invariant(
+        "one_decision",
+        "No rule decided on one event twice, as a send, a suppression or both",
+        _repeated_decisions,
+    ),
+    Invariant(
+        "one_send_a_key",
+        "No two sends have the same user, template and dedupe key",
+        _repeated_sends,
+    ),
+    Invariant(
+        "once_is_once",
+        "No send that goes out once (ever, or on a day) follows another of its template",
+        _sends_after_another,
+    ),
+    Invariant(
+        "blocked_by_a_send",
+        "Every suppression names the send of its user, template and reach that blocked it",
+        _unjustified_suppressions,
+    ),
+)

@@ -1,0 +1,7 @@
+"""All that must hold of a database, in the order in which a person should read it."""
+
+from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
+from src.marketing_messaging_service.checking.ledger import LEDGER_INVARIANTS
+from src.marketing_messaging_service.checking.structure import STRUCTURE_INVARIANTS
+
+INVARIANTS = (*STRUCTURE_INVARIANTS, *LEDGER_INVARIANTS, *DECISION_INVARIANTS)

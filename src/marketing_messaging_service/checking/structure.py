@@ -1,0 +1,100 @@
+"""What must hold whatever the rows mean: a sound file, references that lead somewhere, times in the one format."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    String,
+    Table,
+    exists,
+    func,
+    literal_column,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    union,
+)
+
+from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
+from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.models import EventProperties, UserTraits
+from src.marketing_messaging_service.results import Invariant
+
+TIMESTAMP_PATTERN = "dddd-dd-dd dd:dd:dd.dddddd".replace("d", "[0-9]")
+
+
+def timestamp_columns() -> list[Column[Any]]:
+    """Return every column of every table that holds an instant."""
+    return [
+        column
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if isinstance(column.type, UtcDateTime)
+    ]
+
+
+def _damages(_connection: Connection) -> Iterator[Select[Any]]:
+    # In a file that is opened read-only SQLite passes over CHECK constraints; what they say is checked by the ledger's.
+    message = func.pragma_integrity_check().table_valued("integrity_check", name="damage").c.integrity_check
+    yield select(message).where(message != "ok")
+
+
+def _dangling_references(_connection: Connection) -> Iterator[Select[Any]]:
+    # What the file itself declares, and what the models do: a table that was rebuilt may have lost its foreign keys.
+    declared = func.pragma_foreign_key_check().table_valued("table", "rowid", "parent", name="declared").c
+    dangling = [select(told(declared.table, ".rowid ", declared.rowid, " points at no row of ", declared.parent))]
+    for table in Base.metadata.sorted_tables:
+        for constraint in table.foreign_key_constraints:
+            parent = constraint.referred_table
+            place = told(f"{table.name}.rowid ", _rowid(table), f" points at no row of {parent.description}")
+            (key,) = constraint.elements
+            found = parent.alias("found").c[key.column.name]
+            dangling.append(select(place).where(key.parent.is_not(None), ~exists().where(found == key.parent)))
+    yield select(*union(*dangling).subquery("dangling").c)
+
+
+def _empty_children(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in (EventProperties, UserTraits):
+        columns = table.__table__.columns
+        values = [column for column in columns if not column.primary_key and not column.foreign_keys]
+        yield select(told(f"{table.__tablename__}.id ", table.id, " of events.id ", table.event_id)).where(
+            *(value.is_(None) for value in values)
+        )
+
+
+def _other_timestamps(_connection: Connection) -> Iterator[Select[Any]]:
+    for column in timestamp_columns():
+        text = type_coerce(column, String)
+        second = func.substr(text, 1, 19)
+        place = told(f"{column.table.name}.rowid ", _rowid(column.table), f": {column.name} is ", column)
+        yield select(place).where(
+            column.is_not(None),
+            or_(
+                func.typeof(column) != "text",
+                not_(text.op("GLOB", is_comparison=True)(TIMESTAMP_PATTERN)),
+                # A date such as 2026-02-30 has the format and yet is none.
+                func.datetime(second, "+0 days").is_distinct_from(second),
+            ),
+        )
+
+
+def _rowid(table: Table) -> ColumnElement[int]:
+    return literal_column(f"{table.name}.rowid", Integer)
+
+
+STRUCTURE_INVARIANTS = (
+    Invariant("sound_file", "SQLite finds no damage in the file (PRAGMA integrity_check)", _damages),
+    Invariant(
+        "references_lead_somewhere",
+        "Every row that points at another finds it there; no child is without its event",
+        _dangling_references,
+    ),
+    Invariant("no_empty_children", "Every row of properties or traits has at least one value", _empty_children),
+    Invariant("one_time_format", "Every time is UTC text like 2026-11-23 10:00:00.000000", _other_timestamps),
+)

@@ -1,0 +1,83 @@
+"""What a self-check found, in words and numbers: for the terminal, for the Prefect UI, and in one line."""
+
+from src.marketing_messaging_service.reporting.tables import (
+    Table,
+    escaped,
+    many,
+    markdown_table,
+    printable,
+    text_table,
+)
+from src.marketing_messaging_service.results import CheckReport, Finding
+
+LONGEST_EXAMPLE = 160
+
+ADVICE = (
+    "The check changed nothing. Keep a copy of the file as it is before anybody mends it: "
+    'sqlite3 messaging.db ".backup copy.db"'
+)
+
+
+def check_headline(report: CheckReport) -> str:
+    """Return the whole self-check in one line."""
+    invariants = many(len(report.findings), "invariant")
+    if not report.broken:
+        return f"Everything holds: {invariants}."
+    names = ", ".join(finding.invariant for finding in report.broken)
+    return f"BROKEN: {len(report.broken)} of {invariants}: {names}."
+
+
+def check_text(report: CheckReport) -> str:
+    """Return what was checked and found as plain text for a terminal."""
+    parts = [f"Self-check of {report.database}: {_extent(report)}", check_headline(report), text_table(_table(report))]
+    if report.broken:
+        parts.extend("\n".join([_title(finding), *_lines(finding, "  ")]) for finding in report.broken)
+        parts.append(ADVICE)
+    return "\n\n".join(parts)
+
+
+def check_markdown(report: CheckReport) -> str:
+    """Return what was checked and found as Markdown for the Prefect UI, which shows the headline above it."""
+    parts = [f"`{report.database}`: {_extent(report)}."]
+    for finding in report.broken:
+        parts.append("\n".join([f"### {_title(finding)}\n", *(escaped(line) for line in _lines(finding, "- "))]))
+    if report.broken:
+        parts.append(ADVICE)
+    parts.append(markdown_table(_table(report)))
+    return "\n\n".join(parts)
+
+
+def _extent(report: CheckReport) -> str:
+    counts = (f"{table} {count}" for table, count in report.row_counts.items())
+    return f"schema {report.revision}, {', '.join(counts) or 'no table can be counted'}"
+
+
+def _table(report: CheckReport) -> Table:
+    return Table(
+        title="What must hold, and what was found",
+        head=("invariant", "what must hold", "found"),
+        rows=tuple((finding.invariant, finding.sentence, _found(finding)) for finding in report.findings),
+        numbers=frozenset(),
+    )
+
+
+def _found(finding: Finding) -> str:
+    if finding.holds:
+        return "holds"
+    if not finding.breach_count:
+        return f"NOT CHECKED: {printable(finding.problem, LONGEST_EXAMPLE)}"
+    return f"BROKEN {finding.breach_count}: {printable(finding.examples[0], LONGEST_EXAMPLE)}"
+
+
+def _title(finding: Finding) -> str:
+    return f"{finding.invariant}: {finding.sentence}"
+
+
+def _lines(finding: Finding, mark: str) -> list[str]:
+    lines = [f"{mark}{printable(example, LONGEST_EXAMPLE)}" for example in finding.examples]
+    beyond = finding.breach_count - len(finding.examples)
+    if beyond > 0:
+        lines.append(f"{mark}and {beyond} more")
+    if finding.problem:
+        lines.append(f"{mark}not checked to the end: {printable(finding.problem, LONGEST_EXAMPLE)}")
+    return lines

@@ -1,0 +1,447 @@
+"""The check can fail: each invariant is broken by hand, and it, and nothing else, is reported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from src.marketing_messaging_service.checking.structure import STRUCTURE_INVARIANTS, timestamp_columns
+from tests.checking.databases import EVERYTHING, broken, drop_constraint, execute, rows
+
+
+@dataclass(frozen=True)
+class Breach:
+    """A way to break one invariant, and what is told of it first."""
+
+    invariant: str
+    how: str
+    example: str
+    statements: tuple[str, ...] = ()
+    dropped: tuple[str, str] | None = None
+    """A table and its constraint that would not let the statements pass."""
+    deed: Callable[[Path], None] = lambda _: None
+
+
+def empty_index(path: Path) -> None:
+    """Lose what stands in an index."""
+    ((page,),) = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'ix_suppressions_user_id'")
+    ((page_size,),) = rows(path, "PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * page_size)
+        # The header of an index page without entries.
+        file.write(bytes((10, 0, 0, 0, 0, page_size >> 8, page_size & 255, 0)))
+
+
+SEND = (
+    "user_id, event_id, template_name, channel, reason, decided_at, rule_name, ruleset_id, event_timestamp, dedupe_key"
+)
+SUPPRESSION = (
+    "user_id, event_id, template_name, suppression_reason, decided_at, rule_name, ruleset_id, event_timestamp, "
+    "blocked_by_send_request_id"
+)
+
+
+def send_instead(suppression_id: int, dedupe_key: str) -> tuple[str, ...]:
+    """Statements that make a send of a suppression."""
+    return (
+        f"INSERT INTO send_requests ({SEND}) SELECT user_id, event_id, template_name, 'email', 'rule:' || rule_name, "
+        f"decided_at, rule_name, ruleset_id, event_timestamp, '{dedupe_key}' FROM suppressions "
+        f"WHERE id = {suppression_id}",
+        f"DELETE FROM suppressions WHERE id = {suppression_id}",
+    )
+
+
+def suppress_too(event_id: int, send_id: int, ruleset_id: str = "ruleset_id") -> str:
+    """A statement that suppresses, on some event, the message of a send because of that send."""
+    return (
+        f"INSERT INTO suppressions ({SUPPRESSION}) SELECT s.user_id, e.id, template_name, 'once_ever', decided_at, "
+        f"rule_name, {ruleset_id}, e.event_timestamp, s.id FROM send_requests s, events e "
+        f"WHERE s.id = {send_id} AND e.id = {event_id}"
+    )
+
+
+BREACHES = [
+    Breach(
+        "sound_file",
+        "an index without its rows",
+        "row 1 missing from index ix_suppressions_user_id",
+        deed=empty_index,
+    ),
+    Breach(
+        "references_lead_somewhere",
+        "properties without their event",
+        "event_properties.rowid 2 points at no row of events",
+        ("INSERT INTO event_properties (event_id, amount) VALUES (99, 1)",),
+    ),
+    Breach(
+        "references_lead_somewhere",
+        "traits without their event, in a table that lost its foreign key",
+        "user_traits.rowid 8 points at no row of events",
+        ("INSERT INTO user_traits (event_id, country) VALUES (99, 'NO')",),
+        dropped=("user_traits", "fk_user_traits_event_id_events"),
+    ),
+    Breach(
+        "references_lead_somewhere",
+        "an event of a load that is not there",
+        "events.rowid 8 points at no row of loads",
+        (
+            "UPDATE events SET load_id = 99 WHERE id = 8",
+            "UPDATE loads SET inserted_count = 8, blank_count = 1 WHERE id = 1",
+        ),
+    ),
+    Breach(
+        "references_lead_somewhere",
+        "a suppression blocked by a send that is not there",
+        "suppressions.rowid 1 points at no row of send_requests",
+        ("UPDATE suppressions SET blocked_by_send_request_id = 99 WHERE id = 1",),
+    ),
+    Breach(
+        "references_lead_somewhere",
+        "a row of somebody's own table",
+        "notes.rowid 1 points at no row of events",
+        (
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY, event_id INTEGER REFERENCES events (id))",
+            "INSERT INTO notes VALUES (1, 99)",
+        ),
+    ),
+    Breach(
+        "no_empty_children",
+        "properties without a value",
+        "event_properties.id 2 of events.id 8",
+        ("INSERT INTO event_properties (event_id) VALUES (8)",),
+    ),
+    Breach(
+        "no_empty_children",
+        "traits without a value",
+        "user_traits.id 8 of events.id 8",
+        ("INSERT INTO user_traits (event_id) VALUES (8)",),
+    ),
+    Breach(
+        "one_time_format",
+        "a time in another format",
+        "loads.rowid 2: as_of is 2026-11-23T10:00:00Z",
+        ("UPDATE loads SET as_of = '2026-11-23T10:00:00Z' WHERE id = 2",),
+    ),
+    Breach(
+        "one_event_a_message_id",
+        "two events under one message_id",
+        "events.message_id m7 stands 2 times",
+        ("UPDATE events SET message_id = 'm7' WHERE id = 8",),
+        dropped=("events", "uq_events_message_id"),
+    ),
+    Breach(
+        "one_file_a_content",
+        "one content under two names",
+        "source_files.content_hash ",
+        ("UPDATE source_files SET content_hash = (SELECT content_hash FROM source_files WHERE id = 2) WHERE id = 1",),
+        dropped=("source_files", "uq_source_files_content_hash"),
+    ),
+    Breach(
+        "one_load_a_file",
+        "a file without a load",
+        "source_files.id 5 (lost.jsonl): loads 0",
+        (
+            "INSERT INTO source_files SELECT 5, 'hash', 'lost.jsonl', 1, modified_at, 'signature', taken_at "
+            "FROM source_files WHERE id = 1",
+        ),
+    ),
+    Breach(
+        "one_load_a_file",
+        "a file with two loads",
+        "source_files.id 4 (0003.jsonl): loads 2",
+        (
+            "INSERT INTO loads SELECT 5, source_file_id, as_of, flow_run_id, state, 0, 0, 0, 0, 0, 0, NULL, NULL, "
+            "loaded_at, NULL, NULL FROM loads WHERE id = 4",
+        ),
+        dropped=("loads", "uq_loads_source_file_id"),
+    ),
+    Breach(
+        "counts_add_up",
+        "a line unaccounted for",
+        "loads.id 1: read 11 of which accounted for 10; duplicate 0, conflict 0",
+        ("UPDATE loads SET read_count = 11 WHERE id = 1",),
+    ),
+    Breach(
+        "counts_add_up",
+        "a conflict that is no duplicate",
+        "loads.id 2: read 5 of which accounted for 5; duplicate 0, conflict 1",
+        ("UPDATE loads SET read_count = 5, duplicate_count = 0 WHERE id = 2",),
+    ),
+    Breach(
+        "counts_add_up",
+        "fewer lines than none",
+        "loads.id 1: read 9",
+        ("UPDATE loads SET read_count = 9, blank_count = -1 WHERE id = 1",),
+    ),
+    Breach(
+        "inserted_count",
+        "an event lost",
+        "loads.id 1: inserted_count 9, rows 8",
+        ("DELETE FROM events WHERE id = 8",),
+    ),
+    Breach(
+        "inserted_count",
+        "all events of a load lost",
+        "loads.id 4: inserted_count 2, rows 0",
+        ("DELETE FROM user_traits WHERE event_id > 16", "DELETE FROM events WHERE id > 16"),
+    ),
+    Breach(
+        "rejected_count",
+        "a rejected row lost",
+        "loads.id 1: rejected_count 1, rows 0",
+        ("DELETE FROM rejected_rows",),
+    ),
+    Breach(
+        "conflict_count",
+        "a conflict too many",
+        "loads.id 2: conflict_count 1, rows 2",
+        ("INSERT INTO conflicts VALUES (2, 3, 10, 'country')",),
+    ),
+    Breach(
+        "event_id_range",
+        "an event after the last one of its load",
+        "events.id 9 of loads.id 1",
+        ("UPDATE loads SET last_event_id = 8 WHERE id = 1",),
+    ),
+    Breach(
+        "event_id_range",
+        "a load with events and no range",
+        "events.id 17 of loads.id 4",
+        ("UPDATE loads SET first_event_id = NULL, last_event_id = NULL WHERE id = 4",),
+    ),
+    Breach(
+        "load_state",
+        "decided at no time",
+        "loads.id 3: decided, decided_at NULL, ruleset_id 2",
+        ("UPDATE loads SET decided_at = NULL WHERE id = 3",),
+    ),
+    Breach(
+        "load_state",
+        "decided by no ruleset",
+        "loads.id 3: decided, decided_at 2026-11-23 10:00:00.000000, ruleset_id NULL",
+        ("UPDATE loads SET ruleset_id = NULL WHERE id = 3",),
+    ),
+    Breach(
+        "load_state",
+        "waiting with a ruleset",
+        "loads.id 4: loaded, decided_at NULL, ruleset_id 1",
+        ("UPDATE loads SET ruleset_id = 1 WHERE id = 4",),
+    ),
+    Breach(
+        "load_state",
+        "a state that there is not",
+        "loads.id 4: done, decided_at NULL, ruleset_id NULL",
+        ("UPDATE loads SET state = 'done' WHERE id = 4",),
+    ),
+    Breach(
+        "waiting_is_undecided",
+        "a decision on an event that waits",
+        "suppressions.id 5 on events.id 17 of loads.id 4",
+        (suppress_too(event_id=17, send_id=13, ruleset_id="NULL"),),
+    ),
+    Breach(
+        "ruleset_of_the_load",
+        "a send by another ruleset than its load's",
+        "send_requests.id 1 on events.id 1: rule welcome, ruleset_id 2",
+        ("UPDATE send_requests SET ruleset_id = 2 WHERE id = 1",),
+    ),
+    Breach(
+        "ruleset_of_the_load",
+        "a suppression by no ruleset",
+        "suppressions.id 1 on events.id 4: rule funds, ruleset_id NULL",
+        ("UPDATE suppressions SET ruleset_id = NULL WHERE id = 1",),
+    ),
+    Breach(
+        "ruleset_of_the_load",
+        "a decision by no rule",
+        "send_requests.id 14 on events.id 8: rule NULL, ruleset_id 1",
+        (
+            f"INSERT INTO send_requests ({SEND}) SELECT user_id, id, 'T', 'email', 'by hand', created_at, NULL, 1, "
+            "event_timestamp, 'by hand' FROM events WHERE id = 8",
+        ),
+    ),
+    Breach(
+        "ruleset_of_the_load",
+        "a decision on an event that no load brought",
+        "send_requests.id 14 on events.id 99: rule welcome, ruleset_id 2",
+        (
+            "INSERT INTO events (id, user_id, event_type, event_timestamp, created_at, message_id) "
+            "SELECT 99, 'new', event_type, event_timestamp, created_at, 'm99' FROM events WHERE id = 16",
+            f"INSERT INTO send_requests ({SEND}) SELECT 'new', 99, template_name, channel, reason, decided_at, "
+            "rule_name, ruleset_id, event_timestamp, dedupe_key FROM send_requests WHERE id = 13",
+        ),
+    ),
+    Breach(
+        "like_its_event",
+        "a send to another user",
+        "send_requests.id 7 on events.id 6: bob at 2026-03-01 15:00:00.000000",
+        ("UPDATE send_requests SET user_id = 'bob' WHERE id = 7",),
+    ),
+    Breach(
+        "like_its_event",
+        "a suppression at another time",
+        "suppressions.id 1 on events.id 4: ada at 2026-03-01 13:00:00.000001",
+        ("UPDATE suppressions SET event_timestamp = '2026-03-01 13:00:00.000001' WHERE id = 1",),
+    ),
+    Breach(
+        "one_decision",
+        "sent and suppressed",
+        "events.id 1: 2 by welcome",
+        (suppress_too(event_id=1, send_id=1),),
+    ),
+    Breach(
+        "one_decision",
+        "suppressed twice",
+        "events.id 10: 2 by welcome",
+        (suppress_too(event_id=10, send_id=1),),
+        dropped=("suppressions", "uq_suppressions_event_id_rule_name"),
+    ),
+    Breach(
+        "one_send_a_key",
+        "two sends that may happen once ever",
+        "send_requests.id 1, 14: ada, WELCOME, ever",
+        send_instead(suppression_id=2, dedupe_key="ever"),
+        dropped=("send_requests", "uq_send_requests_user_id_template_name_dedupe_key"),
+    ),
+    Breach(
+        "once_is_once",
+        "sent once on a day that had seen the template",
+        "send_requests.id 14 on events.id 13 after send_requests.id 9",
+        send_instead(suppression_id=3, dedupe_key="day:2026-03-01"),
+    ),
+    Breach(
+        "once_is_once",
+        "sent once ever after another rule had sent the template",
+        "send_requests.id 14 on events.id 15 after send_requests.id 12",
+        send_instead(suppression_id=4, dedupe_key="ever"),
+    ),
+    Breach(
+        "blocked_by_a_send",
+        "blocked by nothing",
+        "suppressions.id 1 on events.id 4: once_per_calendar_day by send_requests.id NULL",
+        ("UPDATE suppressions SET blocked_by_send_request_id = NULL WHERE id = 1",),
+    ),
+    Breach(
+        "blocked_by_a_send",
+        "blocked by an alert",
+        "suppressions.id 1 on events.id 4: once_per_calendar_day by send_requests.id 4",
+        ("UPDATE suppressions SET blocked_by_send_request_id = 4 WHERE id = 1",),
+    ),
+    Breach(
+        "blocked_by_a_send",
+        "blocked by a send to another user",
+        "suppressions.id 1 on events.id 4: once_per_calendar_day by send_requests.id 9",
+        ("UPDATE suppressions SET blocked_by_send_request_id = 9 WHERE id = 1",),
+    ),
+    Breach(
+        "blocked_by_a_send",
+        "blocked by another template",
+        "suppressions.id 2 on events.id 10: once_ever by send_requests.id 2",
+        ("UPDATE suppressions SET blocked_by_send_request_id = 2 WHERE id = 2",),
+    ),
+    Breach(
+        "blocked_by_a_send",
+        "blocked by a send of another day",
+        "suppressions.id 3 on events.id 13: once_per_calendar_day by send_requests.id 9",
+        (
+            "UPDATE events SET event_timestamp = '2026-02-28 23:59:59.999999' WHERE id = 9",
+            "UPDATE send_requests SET event_timestamp = '2026-02-28 23:59:59.999999' WHERE id = 9",
+        ),
+    ),
+    Breach(
+        "usable_rulesets",
+        "a text that is not what decided",
+        "rulesets.id 2: its text does not have its hash",
+        ("UPDATE rulesets SET yaml_text = yaml_text || ' ' WHERE id = 2",),
+    ),
+    Breach(
+        "matches_are_decided",
+        "a send lost",
+        "events.id 7: no decision by hello",
+        ("DELETE FROM send_requests WHERE id = 8",),
+    ),
+    Breach(
+        "matches_are_decided",
+        "a suppression lost",
+        "events.id 13: no decision by funds",
+        ("DELETE FROM suppressions WHERE id = 3",),
+    ),
+    Breach(
+        "decisions_have_grounds",
+        "a message that the rule does not send",
+        "send_requests.id 8: hello on events.id 7",
+        ("UPDATE send_requests SET template_name = 'OTHER' WHERE id = 8",),
+    ),
+]
+
+
+def ids(breach: Breach) -> str:
+    return f"{breach.invariant}: {breach.how}"
+
+
+@pytest.mark.parametrize("breach", BREACHES, ids=ids)
+def test_a_breach_is_reported_with_its_place_and_nothing_else_is(sound: Path, breach: Breach) -> None:
+    if breach.dropped is not None:
+        drop_constraint(sound, *breach.dropped)
+    breach.deed(sound)
+    execute(sound, *breach.statements)
+    found = broken(sound)
+    assert set(found) == {breach.invariant}
+    assert breach.example in found[breach.invariant].examples[0]
+    assert found[breach.invariant].problem == ""
+
+
+@pytest.mark.parametrize("name", [invariant.name for invariant in EVERYTHING])
+def test_no_invariant_is_without_a_breach(name: str) -> None:
+    assert name in {breach.invariant for breach in BREACHES}
+
+
+@pytest.mark.parametrize("column", timestamp_columns(), ids=str)
+def test_every_column_that_holds_a_time_is_looked_at(sound: Path, column: object) -> None:
+    table, name = str(column).split(".")
+    execute(
+        sound, f"UPDATE {table} SET {name} = replace({name}, ' ', 'T') WHERE rowid = (SELECT min(rowid) FROM {table})"
+    )
+    assert f"{table}.rowid 1: {name} is 20" in broken(sound, STRUCTURE_INVARIANTS)["one_time_format"].examples[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'2026-03-01T10:00:00.000000'",
+        "'2026-03-01 10:00:00'",
+        "'2026-03-01 10:00:00.000'",
+        "'2026-03-01 10:00:00.000000+00:00'",
+        "'2026-02-30 10:00:00.000000'",
+        "'2026-03-01 24:00:00.000000'",
+        "'2026-13-01 10:00:00.000000'",
+        "' 2026-03-01 10:00:00.000000'",
+        "''",
+        "20260301",
+        "CAST('2026-03-01 10:00:00.000000' AS BLOB)",
+        "CAST(x'ff' AS TEXT)",
+    ],
+)
+def test_nothing_but_the_one_format_passes_as_a_time(sound: Path, value: str) -> None:
+    execute(sound, f"UPDATE source_files SET taken_at = {value} WHERE id = 1")
+    assert set(broken(sound, STRUCTURE_INVARIANTS)) == {"one_time_format"}
+
+
+def test_many_breaches_are_counted_and_few_of_them_told(sound: Path) -> None:
+    execute(sound, "UPDATE source_files SET taken_at = 'then'", "UPDATE loads SET loaded_at = 'then'")
+    found = broken(sound)["one_time_format"]
+    assert found.breach_count == 8
+    assert len(found.examples) == 3
+
+
+def test_a_table_that_is_gone_is_told_where_it_is_missed_and_holds_up_no_other_invariant(sound: Path) -> None:
+    execute(sound, "DROP TABLE conflicts")
+    found = broken(sound)
+    assert found["conflict_count"].problem == "no such table: conflicts"
+    assert set(found) == {"conflict_count", "references_lead_somewhere"}
+
+
+def test_text_that_is_no_utf8_is_told_without_an_error(sound: Path) -> None:
+    execute(sound, "UPDATE send_requests SET user_id = CAST(x'61ff' AS TEXT) WHERE id = 7")
+    assert "a\ufffd at 2026" in broken(sound)["like_its_event"].examples[0]

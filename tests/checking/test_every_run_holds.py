@@ -1,0 +1,34 @@
+"""Whatever events and rules come, what the pipeline leaves behind holds; the check raises no false alarm."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from src.marketing_messaging_service.decisions import AUDIT
+from tests import strategies
+from tests.pipeline import Pipeline
+from tests.strategies import RawFile, RulesDocument
+
+# The migrated template is made once and only read.
+thorough = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@thorough
+@given(
+    files=strategies.event_batches(),
+    documents=st.lists(strategies.rules_documents(), min_size=1, max_size=4),
+    files_a_run=st.integers(1, 3),
+)
+def test_every_run_leaves_a_database_in_which_everything_holds(
+    migrated_template: Path, files: list[RawFile], documents: list[RulesDocument], files_a_run: int
+) -> None:
+    runs = [files[start : start + files_a_run] for start in range(0, len(files), files_a_run)]
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Pipeline(Path(folder), migrated_template)
+        for number, run in enumerate(runs):
+            pipeline.run(run, documents[number % len(documents)])
+        pipeline.engine.dispose()
+        assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()

@@ -1,0 +1,124 @@
+"""The self-check under Prefect: what it returns, prints and leaves behind, and what it says when it cannot check."""
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import State
+from ruamel.yaml import YAML
+
+from flows.check import check, main
+from tests.checking.databases import EVERYTHING, build, execute
+
+
+@pytest.fixture
+def database(_prefect: None, tmp_path: Path, migrated_template: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database in which everything holds, and that the settings point at."""
+    path = build(tmp_path / "run", migrated_template)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def _as_a_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let `main` find no arguments but its own, and take back what it does to Prefect's logger."""
+    monkeypatch.setattr(sys, "argv", ["check"])
+    logger = logging.getLogger("prefect")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def run() -> State[Any]:
+    return check(return_state=True)
+
+
+@pytest.mark.usefixtures("_as_a_program")
+def test_of_a_sound_database_it_prints_what_it_checked_and_exits_with_0(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main() == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"Self-check of {database}: schema 0003, loads 4, events 17, ")
+    assert f"Everything holds: {len(EVERYTHING)} invariants." in printed
+    assert [line.split()[0] for line in printed.splitlines() if line.endswith("  holds")] == [
+        invariant.name for invariant in EVERYTHING
+    ]
+
+
+@pytest.mark.usefixtures("_as_a_program")
+def test_of_a_broken_database_it_prints_where_it_is_broken_and_exits_with_1(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(database, "DELETE FROM rejected_rows")
+    assert main() == 1
+    printed = capsys.readouterr().out
+    assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: rejected_count." in printed
+    assert "  BROKEN 1: loads.id 1: rejected_count 1, rows 0\n" in printed
+
+
+def test_what_was_found_fails_the_run_and_is_left_on_its_page(
+    database: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    execute(database, "DELETE FROM rejected_rows")
+    state = run()
+    assert state.is_failed()
+    assert state.message == f"BROKEN: 1 of {len(EVERYTHING)} invariants: rejected_count."
+    assert "Traceback" not in errors_logged.text
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["self-check"])))
+    (mine,) = [artifact for artifact in artifacts if artifact.flow_run_id == state.state_details.flow_run_id]
+    assert mine.description == state.message
+    assert "| BROKEN 1: loads.id 1: rejected_count 1, rows 0 |" in str(mine.data)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "which does not exist; run the hourly job first, or correct DATABASE_URL."),
+        (b"user_id,event_type\n" * 100, "The database cannot be used: file is not a database."),
+        (b"", "The database's schema is older than this code: it lacks 0001, 0002, 0003."),
+    ],
+    ids=["missing", "not SQLite", "empty"],
+)
+@pytest.mark.usefixtures("_prefect")
+def test_a_file_that_cannot_be_checked_fails_the_run_with_a_sentence_and_stays_as_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    errors_logged: pytest.LogCaptureFixture,
+    content: bytes | None,
+    expected: str,
+) -> None:
+    path = tmp_path / "messaging.db"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{path}")
+    state = run()
+    assert state.is_failed()
+    assert expected in str(state.message)
+    assert "Traceback" not in errors_logged.text
+    assert (path.read_bytes() if path.exists() else None) == content
+
+
+@pytest.mark.usefixtures("_as_a_program")
+def test_a_wrong_setting_is_told_before_prefect_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://ada:secret@localhost/x")
+    assert main() == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith("DATABASE_URL: names a postgresql database")
+    assert "secret" not in printed.err
+    assert printed.out == ""
+
+
+def test_it_is_deployed_to_run_once_a_day() -> None:
+    deployments = YAML(typ="safe", pure=True).load(Path(__file__).parents[2] / "prefect.yaml")["deployments"]
+    (deployment,) = [deployment for deployment in deployments if deployment["name"] == check.name]
+    assert deployment["entrypoint"] == "flows/check.py:check"
+    assert [(schedule["cron"], schedule["timezone"]) for schedule in deployment["schedules"]] == [("35 3 * * *", "UTC")]

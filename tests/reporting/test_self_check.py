@@ -1,0 +1,61 @@
+"""What a person reads after a self-check."""
+
+from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text
+from src.marketing_messaging_service.results import CheckReport, Finding
+
+SOUND = Finding("sound_file", "SQLite finds no damage", 0, ())
+BROKEN = Finding("one_decision", "No rule decided twice", 7, ("events.id 1: 2 by <r|s>", "events.id 2", "events.id 3"))
+UNCHECKED = Finding("like_its_event", "Every decision has the user", 0, (), "no such table: events")
+
+
+def report(*findings: Finding) -> CheckReport:
+    return CheckReport("messaging.db", "0003", {"loads": 2, "events": 10}, findings)
+
+
+def test_a_sound_database_is_one_line_and_a_table() -> None:
+    assert check_text(report(SOUND)) == (
+        "Self-check of messaging.db: schema 0003, loads 2, events 10\n\n"
+        "Everything holds: 1 invariant.\n\n"
+        "What must hold, and what was found\n"
+        "  invariant   what must hold          found\n"
+        "  sound_file  SQLite finds no damage  holds"
+    )
+
+
+def test_the_headline_names_what_is_broken_and_what_could_not_be_checked() -> None:
+    assert check_headline(report(SOUND, BROKEN, UNCHECKED)) == (
+        "BROKEN: 2 of 3 invariants: one_decision, like_its_event."
+    )
+
+
+def test_a_breach_is_told_with_its_examples_and_how_many_there_are() -> None:
+    text = check_text(report(BROKEN))
+    assert "  BROKEN 7: events.id 1: 2 by <r|s>\n" in text
+    assert (
+        "one_decision: No rule decided twice\n  events.id 1: 2 by <r|s>\n  events.id 2\n  events.id 3\n  and 4 more\n"
+    ) in text
+    assert 'sqlite3 messaging.db ".backup copy.db"' in text
+
+
+def test_what_could_not_be_checked_says_why() -> None:
+    text = check_text(report(UNCHECKED))
+    assert "  NOT CHECKED: no such table: events\n" in text
+    assert "  not checked to the end: no such table: events\n" in text
+
+
+def test_the_markdown_tells_breaches_first_and_lets_no_value_break_the_table() -> None:
+    markdown = check_markdown(report(BROKEN))
+    assert markdown.startswith("`messaging.db`: schema 0003, loads 2, events 10.\n\n### one_decision: ")
+    assert "- events.id 1: 2 by &lt;r\\|s>\n" in markdown
+    assert "| one_decision | No rule decided twice | BROKEN 7: events.id 1: 2 by &lt;r\\|s> |" in markdown
+
+
+def test_values_out_of_the_database_cannot_act_on_a_terminal() -> None:
+    nasty = Finding("like_its_event", "s", 1, ("send_requests.id 1: \x1b[2J" + "x" * 1000,))
+    text = check_text(report(nasty))
+    assert "\x1b" not in text
+    assert max(map(len, text.splitlines())) < 250
+
+
+def test_a_database_of_which_no_table_can_be_counted_says_so() -> None:
+    assert "schema 0003, no table can be counted" in check_text(CheckReport("messaging.db", "0003", {}, (UNCHECKED,)))

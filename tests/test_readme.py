@@ -1,0 +1,144 @@
+"""The README cannot lie: its commands are run and what they print is compared with what it shows."""
+
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from src.marketing_messaging_service.decisions import read_rules
+from src.marketing_messaging_service.models import ReasonCode
+from src.marketing_messaging_service.settings import Settings
+from src.marketing_messaging_service.staging.line_parser import parse_line
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RAW_EVENTS = (ROOT / "docs" / "raw-events.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def shown(command: str) -> str:
+    """What the README shows that a command prints."""
+    (block,) = (block for block in blocks(README, "console") if block.startswith(f"$ {command}\n"))
+    return block.removeprefix(f"$ {command}\n")
+
+
+def recipe(target: str) -> dict[str, str]:
+    """The settings that a target of the Makefile gives to the run."""
+    (line,) = re.findall(rf"^{target}:.*\n\t@(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    return dict(word.split("=", 1) for word in shlex.split(line) if re.match(r"[A-Z_]+=", word))
+
+
+def run_hourly(settings: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PREFECT_HOME": str(folder / "prefect"), **settings}
+    return subprocess.run(
+        [sys.executable, "-m", "flows.hourly"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """What `make demo` runs, on a database in a folder of its own."""
+    folder = tmp_path_factory.mktemp("demo")
+    settings = recipe("demo")
+    assert settings["DATABASE_URL"] == "sqlite:///./messaging.db"
+    result = run_hourly({**settings, "DATABASE_URL": f"sqlite:///{folder}/messaging.db"}, folder)
+    return result, folder / "messaging.db"
+
+
+def test_the_demo_prints_what_the_readme_shows(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
+    result, database = demo
+    assert result.returncode == 0, result.stderr
+    printed = result.stdout.replace(f"sqlite:///{database}", "sqlite:///./messaging.db")
+    as_of = re.compile(r"^Run as of \S+ \S+ UTC")
+    assert as_of.sub("Run as of …", printed) == as_of.sub("Run as of …", shown("make demo"))
+
+
+def test_the_demo_logs_one_line_a_step_and_no_traceback(
+    demo: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    result, _ = demo
+    lines = [line.split(" - ", 1)[1] for line in result.stderr.splitlines() if "Flow run '" in line]
+    beginnings = [line.split()[0] for line in lines]
+    assert beginnings == ["Beginning", "Migrated:", "Discovered:", *["Loaded"] * 6, "180", "Finished"]
+    assert "Traceback" not in result.stderr
+
+
+def questions() -> list[str]:
+    return [block for block in blocks(README, "console") if block.startswith("$ sqlite3 messaging.db")]
+
+
+def test_the_readme_asks_the_three_questions() -> None:
+    assert len(questions()) == 3
+
+
+@pytest.mark.parametrize("block", questions(), ids=["sent", "refused", "not read"])
+def test_the_database_answers_as_the_readme_shows(
+    demo: tuple[subprocess.CompletedProcess[str], Path], block: str
+) -> None:
+    _, database = demo
+    command, sql, answer = block.split('"', 2)
+    assert command == "$ sqlite3 messaging.db "
+    connection = sqlite3.connect(database)
+    rows = connection.execute(sql).fetchall()
+    connection.close()
+    assert "\n".join("|".join(str(value) for value in row) for row in rows) == answer.strip()
+
+
+def test_the_example_of_a_raw_event_is_one() -> None:
+    (example,) = blocks(README, "json")
+    assert parse_line(example.encode()).unknown_keys == ()
+
+
+def test_the_example_of_a_rule_is_one_of_those_that_ship(tmp_path: Path) -> None:
+    (example,) = blocks((ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), "yaml")
+    (tmp_path / "rules.yaml").write_text(example, encoding="utf-8")
+    (rule,) = read_rules(tmp_path / "rules.yaml").rules
+    assert rule in read_rules(ROOT / "data" / "rules.yaml").rules
+
+
+def test_every_reason_code_is_told_in_the_docs() -> None:
+    told = re.findall(r"^\| `([a-z_0-9]+)` \|", RAW_EVENTS.split("## Why a line was rejected")[1], re.MULTILINE)
+    assert told == [code.value for code in ReasonCode]
+
+
+def test_every_setting_stands_in_the_readme_with_its_default_and_in_the_example_file() -> None:
+    in_readme = dict(re.findall(r"^\| `([A-Z_]+)` \| `([^`]+)` \|", README, re.MULTILINE))
+    in_example = dict(re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    defaults = {name.upper(): str(field.default) for name, field in Settings.model_fields.items()}
+    assert in_readme == in_example == defaults
+
+
+def test_every_make_target_that_the_readme_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z-]+)", README)) | {"demo", "test"}
+    listed = README.rsplit("`make help` lists the other commands:", 1)[1]
+    assert named | set(re.findall(r"`([a-z-]+)`", listed)) <= targets
+
+
+def test_a_failed_run_exits_with_1_and_says_what_to_do(tmp_path: Path) -> None:
+    settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/messaging.db", "LANDING_PATH": str(tmp_path / "nowhere")}
+    result = run_hourly(settings, tmp_path)
+    assert result.returncode == 1
+    assert "nowhere, which is not a folder; create it, or correct LANDING_PATH." in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_setting_is_told_before_prefect_starts(tmp_path: Path) -> None:
+    result = run_hourly({"RUN_LOCK_TIMEOUT_SECONDS": "soon"}, tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("RUN_LOCK_TIMEOUT_SECONDS: ")
+    assert len(result.stderr.splitlines()) == 1
