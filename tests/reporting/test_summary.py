@@ -122,6 +122,17 @@ def test_problems_stand_in_the_summary_with_what_became_of_the_rest() -> None:
     assert "- b.jsonl: cannot be read: Permission denied." in summary_markdown(report(problems=problems))
 
 
+def test_a_problem_whose_explanation_begins_with_the_name_is_not_named_twice() -> None:
+    problems = (FileProblem("b.jsonl", "b.jsonl changed while it was read."),)
+    assert problem_sentence(report(problems=problems)).endswith("\nb.jsonl changed while it was read.")
+    assert "- b.jsonl changed while it was read." in summary_markdown(report(problems=problems)).splitlines()
+
+
+def test_the_headline_does_not_call_files_taken_before_that_could_not_be_taken() -> None:
+    problems = (FileProblem("b.jsonl", "cannot be read: Permission denied."),)
+    assert headline(report((), DecisionResult("0" * 64, 0, ()), problems=problems)) == "Nothing was taken: 1 problem."
+
+
 def test_without_a_decision_the_summary_does_not_claim_one() -> None:
     text = summary_text(report(decision=None, problems=(FileProblem("Deciding", "no rules"),)))
     assert "decided" not in text.replace("Deciding", "")

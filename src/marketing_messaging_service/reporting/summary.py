@@ -21,7 +21,8 @@ MOST_ROWS = 25
 def headline(report: RunReport) -> str:
     """Return the whole run in one line."""
     if not report.loads and report.decision is not None and report.decision.event_count == 0:
-        parts = [f"Nothing new: {many(report.discovery.known_count, 'file')} in landing, all taken before."]
+        known = f"Nothing new: {many(report.discovery.known_count, 'file')} in landing, all taken before."
+        parts = [f"Nothing was taken: {many(len(report.problems), 'problem')}." if report.problems else known]
     else:
         parts = [f"{many(len(report.loads), 'file')}: {_line_equation(_total(report.loads))}."]
         if report.decision is not None:
