@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run self-check test check benchmark torture format samples lock clean
+.PHONY: help demo run self-check explore publish test check benchmark torture format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -39,6 +39,9 @@ format: $(VENV)/installed-dev ## Format the code and mend what the linter can
 
 samples: $(VENV)/installed ## Write data/samples anew
 	@$(BIN)/python data/generate_samples.py
+
+docs: $(VENV)/installed ## Write the generated pages of docs/ anew: the dictionary and the pictures
+	@$(BIN)/python -m src.marketing_messaging_service.dictionary
 
 lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allows, for every Python from 3.11 on
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \

@@ -10,6 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection
 
 import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
+from src.marketing_messaging_service.dictionary import write_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, write_transaction
 from src.marketing_messaging_service.infrastructure.migrations import (
@@ -31,12 +32,14 @@ def migrate_online() -> None:
     """Migrate in one transaction that holds the write lock from its start, so that two at once run one by one.
 
     Foreign keys are off: with them on, rebuilding a table in batch mode deletes the rows of its children
-    (ON DELETE CASCADE). They are checked before the commit instead.
+    (ON DELETE CASCADE). They are checked before the commit instead, and so are the views: rebuilding a table that
+    one of them reads fails unless SQLite looks away (legacy_alter_table).
     """
     engine = create_database_engine(database_url(), foreign_keys=False)
     with engine.connect() as connection:
         enable_wal(connection)
     with write_transaction(engine) as connection:
+        connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
         context.configure(
             connection=connection,
             target_metadata=target_metadata,
@@ -47,6 +50,9 @@ def migrate_online() -> None:
         with context.begin_transaction():
             context.run_migrations()
         refuse_orphans(connection)
+        refuse_broken_views(connection)
+        if set(context.get_context().get_current_heads()) == set(context.script.get_heads()):
+            write_dictionary(connection)
 
 
 def note_revision(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Any) -> None:
@@ -63,6 +69,12 @@ def refuse_orphans(connection: Connection) -> None:
             f"{len(orphans)} rows in {', '.join(tables)} have no parent, so the database was not migrated and keeps "
             "the schema it had. PRAGMA foreign_key_check lists them; delete or correct them, then run again."
         )
+
+
+def refuse_broken_views(connection: Connection) -> None:
+    """Raise, and so roll back the migration, when a view reads something that is no longer there."""
+    for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'view'").fetchall():
+        connection.exec_driver_sql(f'EXPLAIN SELECT * FROM "{name}"')  # noqa: S608  a name out of the schema itself
 
 
 # Called from the pipeline, the loggers are Prefect's and must stay as they are.

@@ -18,6 +18,7 @@ from sqlalchemy import Engine, make_url
 from flows.steps import LONG_FILE_BYTES, outcome, progress_bar, step
 from flows.stopping import StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
+from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
@@ -45,8 +46,10 @@ from src.marketing_messaging_service.settings import Settings, load_settings
 
 @step("migrate")
 def migrate(database_url: str) -> list[str]:
-    """Bring the database to the newest schema; return the revisions applied."""
-    return upgrade_to_head(database_url)
+    """Bring the database to the newest schema and dictionary; return the revisions applied."""
+    revisions = upgrade_to_head(database_url)
+    refresh_dictionary(create_database_engine(database_url))
+    return revisions
 
 
 @step("discover")

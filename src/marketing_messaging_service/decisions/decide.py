@@ -11,7 +11,7 @@ from src.marketing_messaging_service.decisions.matching import matches
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.models import Event, Load, LoadState, Ruleset, SendRequest
+from src.marketing_messaging_service.models import Event, Load, LoadState, Ruleset, RulesetRule, SendRequest
 from src.marketing_messaging_service.results import DecisionResult, RuleOutcome
 
 
@@ -56,11 +56,32 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
     known = connection.execute(select(Ruleset.id).where(Ruleset.content_hash == rules_file.content_hash)).scalar()
     if known is not None:
         return known
-    return connection.execute(
+    ruleset_id = connection.execute(
         insert(Ruleset)
         .values(content_hash=rules_file.content_hash, yaml_text=rules_file.yaml_text, first_used_at=first_used_at)
         .returning(Ruleset.id)
     ).scalar_one()
+    # An empty list would insert one row of defaults.
+    if rules_file.rules:
+        connection.execute(insert(RulesetRule), _ruleset_rules(ruleset_id, rules_file.rules))
+    return ruleset_id
+
+
+def _ruleset_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any]]:
+    return [
+        {
+            "ruleset_id": ruleset_id,
+            "rule_name": rule.name,
+            "rule_position": position,
+            "description": rule.description,
+            "is_enabled": rule.enabled,
+            "trigger_event_type": rule.trigger.event_type,
+            "template_name": rule.action.template_name,
+            "channel": rule.action.delivery_method,
+            "suppression_mode": rule.suppression.mode.value,
+        }
+        for position, rule in enumerate(rules, start=1)
+    ]
 
 
 def _decide(

@@ -4,7 +4,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from alembic import command
+from alembic import command, op
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -100,6 +100,18 @@ def revisions_after(config: Config, revision: str | None) -> list[str]:
     """Return the revision ids that lead from one revision (None: an empty database) to head, oldest first."""
     script = ScriptDirectory.from_config(config)
     return [entry.revision for entry in script.iterate_revisions("head", revision or "base")][::-1]
+
+
+def create_view(name: str, *, version: int) -> None:
+    """Create a view from its text frozen in alembic/views, replacing the version that is there; for migrations."""
+    select = (SCRIPT_LOCATION / "views" / f"{name}_v{version}.sql").read_text(encoding="utf-8")
+    drop_view(name)
+    op.get_bind().exec_driver_sql(f"CREATE VIEW {name} AS\n{select}")
+
+
+def drop_view(name: str) -> None:
+    """Drop a view if it is there; for migrations."""
+    op.get_bind().exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
 
 
 def enable_wal(connection: Connection) -> None:

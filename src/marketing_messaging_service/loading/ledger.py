@@ -74,6 +74,6 @@ def open_load(
     ).scalar_one()
 
 
-def close_load(connection: Connection, load_id: int, **counts: Any) -> None:
-    """Enter a load's counts and range of event ids."""
-    connection.execute(update(Load).where(Load.id == load_id).values(**counts))
+def close_load(connection: Connection, load_id: int, **values: Any) -> None:
+    """Enter a load's counts, range of event ids and duration."""
+    connection.execute(update(Load).where(Load.id == load_id).values(**values))

@@ -1,5 +1,6 @@
 """One file's transaction: everything of it appears in the tables together, or nothing does."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ def load_file(
     Raises LoadError, and keeps nothing, when the counts do not add up.
     """
     loaded_at = utc_now()
+    began = time.monotonic()
     with write_transaction(engine) as connection:
         if is_taken(connection, staged.file.content_hash):
             return None
@@ -93,6 +95,7 @@ def load_file(
             blank_count=result.blank_count,
             first_event_id=progress.first_event_id,
             last_event_id=progress.last_event_id,
+            load_seconds=round(time.monotonic() - began, 3),
         )
     return result
 

@@ -1,11 +1,13 @@
 """The tables, one a file. Importing this package registers all of them on `Base.metadata`."""
 
 from src.marketing_messaging_service.models.conflict import Conflict
+from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
 from src.marketing_messaging_service.models.load import Load, LoadState
 from src.marketing_messaging_service.models.rejected_row import ReasonCode, RejectedRow
 from src.marketing_messaging_service.models.ruleset import Ruleset
+from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
 from src.marketing_messaging_service.models.send_request import ALERT_CHANNEL, DAY_KEY, EVER_KEY, SendRequest
 from src.marketing_messaging_service.models.source_file import SourceFile
 from src.marketing_messaging_service.models.suppression import Suppression
@@ -17,6 +19,7 @@ __all__ = [
     "DAY_KEY",
     "EVER_KEY",
     "Conflict",
+    "DictionaryEntry",
     "Event",
     "EventProperties",
     "Load",
@@ -24,6 +27,7 @@ __all__ = [
     "ReasonCode",
     "RejectedRow",
     "Ruleset",
+    "RulesetRule",
     "SendRequest",
     "SourceFile",
     "Suppression",

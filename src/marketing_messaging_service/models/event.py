@@ -28,15 +28,38 @@ class Event(Base):
         # Serves prior_event and every question about one user. An index on event_type alone would lure
         # SQLite's planner away from it and make deciding hundreds of times slower.
         Index(None, "user_id", "event_type", "event_timestamp"),
+        # Serves every question about a day. It must begin with the time: see above.
+        Index(None, "event_timestamp", "event_type"),
+        {"comment": "One row a behavioural event, however often it was delivered; kept for ever."},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    message_id: Mapped[str] = mapped_column(String(255))
-    user_id: Mapped[str] = mapped_column(String(64))
-    event_type: Mapped[str] = mapped_column(String(64))
-    event_timestamp: Mapped[datetime] = mapped_column(UtcDateTime)
-    load_id: Mapped[int | None] = mapped_column(ForeignKey("loads.id"))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, server_default=func.current_timestamp())
+    id: Mapped[int] = mapped_column(
+        primary_key=True, comment="Number of the row, given by the loader in the order of loading."
+    )
+    message_id: Mapped[str] = mapped_column(
+        String(255),
+        comment="The producer's own id of the event, unique; `content:` and a SHA-256 of the content where the "
+        "producer gave none.",
+    )
+    user_id: Mapped[str] = mapped_column(
+        String(64), comment="The producer's id of the user, as text exactly as it came."
+    )
+    event_type: Mapped[str] = mapped_column(
+        String(64), comment="What happened, in the producer's word, such as signup_completed or payment_failed."
+    )
+    event_timestamp: Mapped[datetime] = mapped_column(
+        UtcDateTime, comment="When it happened by the producer's clock, in UTC to the microsecond."
+    )
+    load_id: Mapped[int | None] = mapped_column(
+        ForeignKey("loads.id"),
+        comment="The load that brought the row, in loads; null on rows from before loads were recorded.",
+    )
+    created_at: Mapped[datetime] = mapped_column(
+        UtcDateTime,
+        default=utc_now,
+        server_default=func.current_timestamp(),
+        comment="When the loader wrote the row, in UTC.",
+    )
 
     properties: Mapped[EventProperties | None] = relationship(
         back_populates="event", cascade="all, delete-orphan", passive_deletes=True

@@ -17,12 +17,28 @@ class EventProperties(Base):
     """The known properties of one event; a row exists when at least one of them has a value."""
 
     __tablename__ = "event_properties"
-    __table_args__ = (UniqueConstraint("event_id"),)
+    __table_args__ = (
+        UniqueConstraint("event_id"),
+        {"comment": "What an event says about the thing that happened; a row exists when at least one value is known."},
+    )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
-    amount: Mapped[float | None] = mapped_column(Float)
-    attempt_number: Mapped[int | None] = mapped_column(Integer)
-    failure_reason: Mapped[str | None] = mapped_column(String(64))
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
+    event_id: Mapped[int] = mapped_column(
+        ForeignKey("events.id", ondelete="CASCADE"),
+        comment="The event that these belong to, in events; at most one row an event.",
+    )
+    amount: Mapped[float | None] = mapped_column(
+        Float,
+        comment="Amount of money from properties.amount of the raw event, in the producer's unit and currency; any "
+        "finite number.",
+    )
+    attempt_number: Mapped[int | None] = mapped_column(
+        Integer, comment="Which attempt it was, from properties.attempt_number of the raw event; a whole number from 0."
+    )
+    failure_reason: Mapped[str | None] = mapped_column(
+        String(64),
+        comment="Why it failed, from properties.failure_reason of the raw event, in the producer's word, such as "
+        "INSUFFICIENT_FUNDS.",
+    )
 
     event: Mapped[Event] = relationship(back_populates="properties")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -39,24 +39,58 @@ class Load(Base):
         CheckConstraint("conflict_count BETWEEN 0 AND duplicate_count", name="conflicts_are_duplicates"),
         # Finding what is still to be decided must not read the years that are done.
         Index("ix_loads_undecided", "id", sqlite_where=text("state = 'loaded'")),
+        {"comment": "One row a raw file taken: its counts of lines, which add up, and how far it has come."},
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    source_file_id: Mapped[int] = mapped_column(ForeignKey("source_files.id"))
-    as_of: Mapped[datetime] = mapped_column(UtcDateTime)
-    flow_run_id: Mapped[str | None] = mapped_column(String(64))
-    state: Mapped[str] = mapped_column(String(16))
-    read_count: Mapped[int]
-    inserted_count: Mapped[int]
-    duplicate_count: Mapped[int]
-    conflict_count: Mapped[int]
-    rejected_count: Mapped[int]
-    blank_count: Mapped[int]
-    first_event_id: Mapped[int | None]
-    last_event_id: Mapped[int | None]
-    loaded_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
-    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    ruleset_id: Mapped[int | None] = mapped_column(ForeignKey("rulesets.id"))
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the load, given by the database in order.")
+    source_file_id: Mapped[int] = mapped_column(
+        ForeignKey("source_files.id"), comment="The file it took, in source_files; a file is taken once."
+    )
+    as_of: Mapped[datetime] = mapped_column(
+        UtcDateTime,
+        comment="Logical time of the run that loaded it, in UTC; the scheduled start unless somebody gave another.",
+    )
+    flow_run_id: Mapped[str | None] = mapped_column(
+        String(64),
+        comment="The Prefect run that loaded it, by its id in the Prefect UI; null when the loader ran without "
+        "Prefect.",
+    )
+    state: Mapped[str] = mapped_column(
+        String(16), comment="How far the load has come: loaded (its events wait for a decision) or decided."
+    )
+    read_count: Mapped[int] = mapped_column(
+        comment="Lines read from the file, which is inserted + duplicate + rejected + blank."
+    )
+    inserted_count: Mapped[int] = mapped_column(comment="Lines that became events.")
+    duplicate_count: Mapped[int] = mapped_column(
+        comment="Lines whose message_id was known already, in this file or an earlier one."
+    )
+    conflict_count: Mapped[int] = mapped_column(
+        comment="The part of the duplicates that say something else than the event that stands, in conflicts."
+    )
+    rejected_count: Mapped[int] = mapped_column(comment="Lines that could not become events, in rejected_rows.")
+    blank_count: Mapped[int] = mapped_column(comment="Lines with nothing on them.")
+    first_event_id: Mapped[int | None] = mapped_column(
+        comment="Smallest events.id of the load; null when it inserted none."
+    )
+    last_event_id: Mapped[int | None] = mapped_column(
+        comment="Largest events.id of the load; null when it inserted none."
+    )
+    loaded_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utc_now, comment="When its transaction began, in UTC by the clock of the machine."
+    )
+    load_seconds: Mapped[float | None] = mapped_column(
+        Float,
+        comment="How long its transaction took until just before its commit, in seconds; null on loads from before "
+        "it was recorded.",
+    )
+    decided_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="When its events were decided, in UTC by the clock of the machine; null while they wait."
+    )
+    ruleset_id: Mapped[int | None] = mapped_column(
+        ForeignKey("rulesets.id"),
+        comment="The version of rules.yaml that decided its events, in rulesets; null while they wait.",
+    )
 
     source_file: Mapped[SourceFile] = relationship()
     ruleset: Mapped[Ruleset | None] = relationship()

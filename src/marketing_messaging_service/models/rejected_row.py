@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class ReasonCode(StrEnum):
-    """Why a raw line was rejected. docs/reason-codes.md says of each what to do about it."""
+    """Why a raw line was rejected. docs/raw-events.md says of each what to do about it."""
 
     CORRUPT_GZIP = "corrupt_gzip"
     LINE_TOO_LONG = "line_too_long"
@@ -42,13 +42,26 @@ class RejectedRow(Base):
     """
 
     __tablename__ = "rejected_rows"
-    __table_args__ = (UniqueConstraint("load_id", "line_number"),)
+    __table_args__ = (
+        UniqueConstraint("load_id", "line_number"),
+        {"comment": "One row a raw line that could not become an event, kept with the reason."},
+    )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    load_id: Mapped[int] = mapped_column(ForeignKey("loads.id", ondelete="CASCADE"))
-    line_number: Mapped[int]
-    raw_line: Mapped[str] = mapped_column(Text)
-    raw_bytes: Mapped[bytes | None] = mapped_column(LargeBinary)
-    reason_code: Mapped[str] = mapped_column(String(32))
-    field_name: Mapped[str | None] = mapped_column(String(64))
-    explanation: Mapped[str] = mapped_column(Text)
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
+    load_id: Mapped[int] = mapped_column(
+        ForeignKey("loads.id", ondelete="CASCADE"), comment="The load that met the line, in loads."
+    )
+    line_number: Mapped[int] = mapped_column(comment="Line of the file, counted from 1, blank lines too.")
+    raw_line: Mapped[str] = mapped_column(
+        Text, comment="The line as text without its line end; bytes that are no UTF-8 and NULs stand in it as \\xNN."
+    )
+    raw_bytes: Mapped[bytes | None] = mapped_column(
+        LargeBinary, comment="The exact bytes of the line where raw_line cannot hold them; null everywhere else."
+    )
+    reason_code: Mapped[str] = mapped_column(
+        String(32), comment="Why it was rejected, as one word; docs/raw-events.md lists all of them and what to do."
+    )
+    field_name: Mapped[str | None] = mapped_column(
+        String(64), comment="The key that is wrong, such as properties.amount; null when the whole line is."
+    )
+    explanation: Mapped[str] = mapped_column(Text, comment="What is wrong with the line, as a sentence.")

@@ -14,9 +14,16 @@ class Ruleset(Base):
     """The rules as they stood when they decided something, named by the SHA-256 of their text."""
 
     __tablename__ = "rulesets"
-    __table_args__ = (UniqueConstraint("content_hash"),)
+    __table_args__ = (
+        UniqueConstraint("content_hash"),
+        {"comment": "One row a version of rules.yaml that has decided something."},
+    )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    content_hash: Mapped[str] = mapped_column(String(64))
-    yaml_text: Mapped[str] = mapped_column(Text)
-    first_used_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    id: Mapped[int] = mapped_column(
+        primary_key=True, comment="Number of the version, given by the database in order of first use."
+    )
+    content_hash: Mapped[str] = mapped_column(String(64), comment="SHA-256 of the text in hexadecimal, unique.")
+    yaml_text: Mapped[str] = mapped_column(Text, comment="The whole text of rules.yaml as it stood.")
+    first_used_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utc_now, comment="When a run first decided by it, in UTC by the clock of the machine."
+    )

@@ -32,18 +32,56 @@ class SendRequest(Base):
         UniqueConstraint("user_id", "template_name", "dedupe_key"),
         # Answers "has this user had this message, ever or on that day" without reading the user's other rows.
         Index(None, "user_id", "template_name", "event_timestamp"),
+        # Answers "what went out on that day".
+        Index(None, "event_timestamp"),
+        {
+            "comment": "One row a message that is owed to a user, or an alert to our own people; decided from an event "
+            "by a rule."
+        },
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[str] = mapped_column(String(64))
-    event_id: Mapped[int | None] = mapped_column(ForeignKey("events.id", ondelete="SET NULL"))
-    template_name: Mapped[str] = mapped_column(String(64))
-    channel: Mapped[str] = mapped_column(String(32))
-    reason: Mapped[str] = mapped_column(Text)
-    decided_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, server_default=func.current_timestamp())
-    rule_name: Mapped[str | None] = mapped_column(String(64))
-    ruleset_id: Mapped[int | None] = mapped_column(ForeignKey("rulesets.id"))
-    event_timestamp: Mapped[datetime] = mapped_column(UtcDateTime)
-    dedupe_key: Mapped[str] = mapped_column(String(128))
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given in the order of decision.")
+    user_id: Mapped[str] = mapped_column(
+        String(64), comment="The user who is owed the message, or whom the alert is about."
+    )
+    event_id: Mapped[int | None] = mapped_column(
+        ForeignKey("events.id", ondelete="SET NULL"),
+        comment="The event that earned the message, in events; null only on rows from before decisions recorded "
+        "their event.",
+    )
+    template_name: Mapped[str] = mapped_column(
+        String(64), comment="The message to send, from action.template_name of the rule."
+    )
+    channel: Mapped[str] = mapped_column(
+        String(32),
+        comment="The way it goes out, from action.delivery_method of the rule, such as email or sms; internal marks "
+        "an alert, which is no send.",
+    )
+    reason: Mapped[str] = mapped_column(
+        Text, comment="Why the row is there: `rule:` and the name of the rule that decided it."
+    )
+    decided_at: Mapped[datetime] = mapped_column(
+        UtcDateTime,
+        default=utc_now,
+        server_default=func.current_timestamp(),
+        comment="When the run decided it, in UTC by the clock of the machine.",
+    )
+    rule_name: Mapped[str | None] = mapped_column(
+        String(64),
+        comment="The rule that decided it, from rules.yaml; null only on rows from before rules were recorded.",
+    )
+    ruleset_id: Mapped[int | None] = mapped_column(
+        ForeignKey("rulesets.id"),
+        comment="The version of rules.yaml that decided it, in rulesets; null only on rows from before rulesets were "
+        "recorded.",
+    )
+    event_timestamp: Mapped[datetime] = mapped_column(
+        UtcDateTime, comment="When the event happened that earned it, in UTC; a copy of events.event_timestamp."
+    )
+    dedupe_key: Mapped[str] = mapped_column(
+        String(128),
+        comment="What this user may have the template once for: `ever`, `day:` and a UTC date, or `event:` and an "
+        "event and rule.",
+    )
 
     event: Mapped[Event | None] = relationship()

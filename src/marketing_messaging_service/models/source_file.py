@@ -18,12 +18,31 @@ class SourceFile(Base):
     """
 
     __tablename__ = "source_files"
-    __table_args__ = (UniqueConstraint("content_hash"),)
+    __table_args__ = (
+        UniqueConstraint("content_hash"),
+        {"comment": "One row a raw file that has been taken, known by its content."},
+    )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    content_hash: Mapped[str] = mapped_column(String(64))
-    path: Mapped[str] = mapped_column(Text)
-    size_bytes: Mapped[int] = mapped_column(BigInteger)
-    modified_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    file_signature: Mapped[str] = mapped_column(Text)
-    taken_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now)
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
+    content_hash: Mapped[str] = mapped_column(
+        String(64),
+        comment="SHA-256 of the bytes of the file in hexadecimal, unique; the same content is taken once under "
+        "whatever name.",
+    )
+    path: Mapped[str] = mapped_column(
+        Text, comment="Where the file lay when it was taken, relative to the landing folder."
+    )
+    size_bytes: Mapped[int] = mapped_column(
+        BigInteger, comment="Size of the file as it lay there, compressed or not, in bytes."
+    )
+    modified_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, comment="When the file was last changed by the clock of the file system, in UTC."
+    )
+    file_signature: Mapped[str] = mapped_column(
+        Text,
+        comment="Size, times and inode as the file system gave them; a file that still shows the same is not read "
+        "again.",
+    )
+    taken_at: Mapped[datetime] = mapped_column(
+        UtcDateTime, default=utc_now, comment="When the file was taken, in UTC; equal to loads.loaded_at."
+    )

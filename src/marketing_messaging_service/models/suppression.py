@@ -24,18 +24,49 @@ class Suppression(Base):
         UniqueConstraint("event_id", "rule_name"),
         # Answers "what was refused to this user".
         Index(None, "user_id"),
+        # Answers "what was refused on that day".
+        Index(None, "event_timestamp"),
+        {
+            "comment": "One row a message that a rule matched and that must not go out, with the send that stood in "
+            "its way."
+        },
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[str] = mapped_column(String(64))
-    event_id: Mapped[int | None] = mapped_column(ForeignKey("events.id", ondelete="SET NULL"))
-    template_name: Mapped[str] = mapped_column(String(64))
-    suppression_reason: Mapped[str] = mapped_column(Text)
-    decided_at: Mapped[datetime] = mapped_column(UtcDateTime, default=utc_now, server_default=func.current_timestamp())
-    rule_name: Mapped[str | None] = mapped_column(String(64))
-    ruleset_id: Mapped[int | None] = mapped_column(ForeignKey("rulesets.id"))
-    event_timestamp: Mapped[datetime] = mapped_column(UtcDateTime)
-    blocked_by_send_request_id: Mapped[int | None] = mapped_column(ForeignKey("send_requests.id"))
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given in the order of decision.")
+    user_id: Mapped[str] = mapped_column(String(64), comment="The user who does not get the message.")
+    event_id: Mapped[int | None] = mapped_column(
+        ForeignKey("events.id", ondelete="SET NULL"),
+        comment="The event that the rule matched, in events; null only on rows from before decisions recorded their "
+        "event.",
+    )
+    template_name: Mapped[str] = mapped_column(
+        String(64), comment="The message refused, from action.template_name of the rule."
+    )
+    suppression_reason: Mapped[str] = mapped_column(
+        Text, comment="The suppression mode that refused it: once_ever or once_per_calendar_day."
+    )
+    decided_at: Mapped[datetime] = mapped_column(
+        UtcDateTime,
+        default=utc_now,
+        server_default=func.current_timestamp(),
+        comment="When the run decided it, in UTC by the clock of the machine.",
+    )
+    rule_name: Mapped[str | None] = mapped_column(
+        String(64), comment="The rule that matched, from rules.yaml; null only on rows from before rules were recorded."
+    )
+    ruleset_id: Mapped[int | None] = mapped_column(
+        ForeignKey("rulesets.id"),
+        comment="The version of rules.yaml that decided it, in rulesets; null only on rows from before rulesets were "
+        "recorded.",
+    )
+    event_timestamp: Mapped[datetime] = mapped_column(
+        UtcDateTime, comment="When the event happened that the rule matched, in UTC; a copy of events.event_timestamp."
+    )
+    blocked_by_send_request_id: Mapped[int | None] = mapped_column(
+        ForeignKey("send_requests.id"),
+        comment="The earlier send that had used up the once, in send_requests; null only on rows from before it was "
+        "recorded.",
+    )
 
     event: Mapped[Event | None] = relationship()
     blocked_by: Mapped[SendRequest | None] = relationship()

@@ -17,13 +17,33 @@ class UserTraits(Base):
     """The known traits of the user at the time of one event; a row exists when at least one has a value."""
 
     __tablename__ = "user_traits"
-    __table_args__ = (UniqueConstraint("event_id"),)
+    __table_args__ = (
+        UniqueConstraint("event_id"),
+        {"comment": "What an event says about its user at that time; a row exists when at least one value is known."},
+    )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
-    email: Mapped[str | None] = mapped_column(String(256))
-    country: Mapped[str | None] = mapped_column(String(8))
-    marketing_opt_in: Mapped[bool | None] = mapped_column(Boolean)
-    risk_segment: Mapped[str | None] = mapped_column(String(32))
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
+    event_id: Mapped[int] = mapped_column(
+        ForeignKey("events.id", ondelete="CASCADE"),
+        comment="The event that said it, in events; at most one row an event.",
+    )
+    email: Mapped[str | None] = mapped_column(
+        String(256), comment="E-mail address of the user, from user_traits.email of the raw event; personal data."
+    )
+    country: Mapped[str | None] = mapped_column(
+        String(8),
+        comment="Country of the user, from user_traits.country of the raw event, as the producer writes it, such as "
+        "DE.",
+    )
+    marketing_opt_in: Mapped[bool | None] = mapped_column(
+        Boolean,
+        comment="Whether the user agreed to marketing, from user_traits.marketing_opt_in of the raw event; 1 is yes, "
+        "0 is no, null is not said.",
+    )
+    risk_segment: Mapped[str | None] = mapped_column(
+        String(32),
+        comment="Risk class of the user, from user_traits.risk_segment of the raw event, in the producer's word, "
+        "such as low or high.",
+    )
 
     event: Mapped[Event] = relationship(back_populates="user_traits")

@@ -1,0 +1,6 @@
+"""What every table, view and column means, gathered from the models and views, and told in three places."""
+
+from src.marketing_messaging_service.dictionary.entries import Entry, entries
+from src.marketing_messaging_service.dictionary.table import refresh_dictionary, write_dictionary
+
+__all__ = ["Entry", "entries", "refresh_dictionary", "write_dictionary"]

@@ -1,0 +1,29 @@
+"""The views, one a file, declared beside what each of their columns means."""
+
+from src.marketing_messaging_service.views.daily_messages import DAILY_MESSAGES
+from src.marketing_messaging_service.views.event_dates import EVENT_DATES
+from src.marketing_messaging_service.views.event_volumes import EVENT_VOLUMES
+from src.marketing_messaging_service.views.latest_user_traits import LATEST_USER_TRAITS
+from src.marketing_messaging_service.views.load_history import LOAD_HISTORY
+from src.marketing_messaging_service.views.rejected_lines import REJECTED_LINES
+from src.marketing_messaging_service.views.rejected_lines_by_reason import REJECTED_LINES_BY_REASON
+from src.marketing_messaging_service.views.rule_funnel import RULE_FUNNEL
+from src.marketing_messaging_service.views.suppressions_by_reason import SUPPRESSIONS_BY_REASON
+from src.marketing_messaging_service.views.user_timeline import USER_TIMELINE
+from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, data_type_of
+
+VIEWS = (
+    USER_TIMELINE,
+    LATEST_USER_TRAITS,
+    DAILY_MESSAGES,
+    SUPPRESSIONS_BY_REASON,
+    RULE_FUNNEL,
+    EVENT_VOLUMES,
+    EVENT_DATES,
+    LOAD_HISTORY,
+    REJECTED_LINES,
+    REJECTED_LINES_BY_REASON,
+)
+"""Every view, in the order in which a person would read of them."""
+
+__all__ = ["VIEWS", "DataType", "View", "ViewColumn", "data_type_of"]

@@ -1,0 +1,34 @@
+"""The lines that could not become events."""
+
+from src.marketing_messaging_service.models import Load, RejectedRow, SourceFile
+from src.marketing_messaging_service.views.view import View, passed_on
+
+REJECTED_LINES = View(
+    name="rejected_lines",
+    sentence="One row a rejected line: its file, what is wrong with it, and the line itself.",
+    columns=(
+        passed_on(RejectedRow.load_id),
+        passed_on(SourceFile.path),
+        passed_on(RejectedRow.line_number),
+        passed_on(RejectedRow.reason_code),
+        passed_on(RejectedRow.field_name),
+        passed_on(RejectedRow.explanation),
+        passed_on(RejectedRow.raw_line),
+        passed_on(Load.loaded_at),
+    ),
+    reads=("rejected_rows", "loads", "source_files"),
+    select="""\
+SELECT
+    rejected.load_id,
+    file.path,
+    rejected.line_number,
+    rejected.reason_code,
+    rejected.field_name,
+    rejected.explanation,
+    rejected.raw_line,
+    load.loaded_at
+FROM rejected_rows AS rejected
+JOIN loads AS load ON load.id = rejected.load_id
+JOIN source_files AS file ON file.id = load.source_file_id
+""",
+)

@@ -1,0 +1,31 @@
+"""How many lines could not become events, and why."""
+
+from src.marketing_messaging_service.models import Load, RejectedRow, SourceFile
+from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+
+REJECTED_LINES_BY_REASON = View(
+    name="rejected_lines_by_reason",
+    sentence="Rejected lines by load, file and reason.",
+    columns=(
+        passed_on(RejectedRow.load_id),
+        passed_on(SourceFile.path),
+        passed_on(RejectedRow.reason_code),
+        ViewColumn("rejected_count", DataType.INTEGER, "Lines of the file that were rejected for the reason."),
+        ViewColumn("first_line_number", DataType.INTEGER, "The first such line of the file, counted from 1."),
+        passed_on(Load.loaded_at),
+    ),
+    reads=("rejected_rows", "loads", "source_files"),
+    select="""\
+SELECT
+    rejected.load_id,
+    file.path,
+    rejected.reason_code,
+    count(*) AS rejected_count,
+    min(rejected.line_number) AS first_line_number,
+    load.loaded_at
+FROM rejected_rows AS rejected
+JOIN loads AS load ON load.id = rejected.load_id
+JOIN source_files AS file ON file.id = load.source_file_id
+GROUP BY rejected.load_id, rejected.reason_code
+""",
+)

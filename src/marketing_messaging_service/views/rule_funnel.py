@@ -1,0 +1,60 @@
+"""How events become messages, rule by rule and day by day."""
+
+from src.marketing_messaging_service.views.event_dates import EVENT_DATE
+from src.marketing_messaging_service.views.view import DataType, View, ViewColumn
+
+# One grouping over three sources instead of a grouping of groupings: SQLite takes a condition on event_date through
+# one GROUP BY but not through two, and would count all of history for one day. A bound that is null ends
+# the search in a table that is not the row's source before it begins.
+RULE_FUNNEL = View(
+    name="rule_funnel",
+    sentence="From events to messages by UTC date and rule: triggered, matched, and of those sent, alerted or "
+    "suppressed; a day is quick when you ask for its event_date.",
+    columns=(
+        EVENT_DATE,
+        ViewColumn("rule_name", DataType.TEXT, "The rule, from rules.yaml, by the name it had when it decided."),
+        ViewColumn(
+            "triggered_count",
+            DataType.INTEGER,
+            "Events of the rule's trigger type that were decided by a ruleset in which the rule was enabled; events "
+            "that still wait, or from before loads were recorded, are not in it.",
+        ),
+        ViewColumn(
+            "matched_count",
+            DataType.INTEGER,
+            "Events on which the rule decided, which is sent + alerted + suppressed; where rules share an "
+            "exclusive_group, an event that an earlier rule of the group took is not in it.",
+        ),
+        ViewColumn("sent_count", DataType.INTEGER, "Matches that became a message to the user."),
+        ViewColumn("alerted_count", DataType.INTEGER, "Matches that became an alert to our own people."),
+        ViewColumn("suppressed_count", DataType.INTEGER, "Matches that were refused."),
+    ),
+    reads=("events", "loads", "ruleset_rules", "send_requests", "suppressions", "event_dates"),
+    select="""\
+SELECT
+    day.event_date,
+    coalesce(rule.rule_name, send.rule_name, suppression.rule_name) AS rule_name,
+    count(rule.rule_name) AS triggered_count,
+    count(send.id) + count(suppression.id) AS matched_count,
+    count(send.id) FILTER (WHERE send.channel <> 'internal') AS sent_count,
+    count(send.id) FILTER (WHERE send.channel = 'internal') AS alerted_count,
+    count(suppression.id) AS suppressed_count
+FROM event_dates AS day
+CROSS JOIN (SELECT 'events' AS name UNION ALL SELECT 'sends' UNION ALL SELECT 'suppressions') AS source
+LEFT JOIN events AS event
+    ON event.event_timestamp >= CASE source.name WHEN 'events' THEN day.event_date || ' 00:00:00.000000' END
+    AND event.event_timestamp <= day.event_date || ' 23:59:59.999999'
+LEFT JOIN loads AS load ON load.id = event.load_id
+LEFT JOIN ruleset_rules AS rule
+    ON rule.ruleset_id = load.ruleset_id AND rule.trigger_event_type = event.event_type AND rule.is_enabled
+LEFT JOIN send_requests AS send
+    ON send.event_timestamp >= CASE source.name WHEN 'sends' THEN day.event_date || ' 00:00:00.000000' END
+    AND send.event_timestamp <= day.event_date || ' 23:59:59.999999'
+LEFT JOIN suppressions AS suppression
+    ON suppression.event_timestamp
+        >= CASE source.name WHEN 'suppressions' THEN day.event_date || ' 00:00:00.000000' END
+    AND suppression.event_timestamp <= day.event_date || ' 23:59:59.999999'
+WHERE coalesce(rule.rule_name, send.rule_name, suppression.rule_name) IS NOT NULL
+GROUP BY day.event_date, coalesce(rule.rule_name, send.rule_name, suppression.rule_name)
+""",
+)

@@ -1,0 +1,116 @@
+"""What happened to a user, in order."""
+
+from src.marketing_messaging_service.models import Event, EventProperties, SendRequest, Suppression
+from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+
+USER_TIMELINE = View(
+    name="user_timeline",
+    sentence="One row an event, send, alert or suppression of a user; ask for one user_id, and sort by "
+    "event_timestamp, event_id and entry_position.",
+    columns=(
+        passed_on(Event.user_id),
+        passed_on(Event.event_timestamp),
+        ViewColumn("entry_kind", DataType.TEXT, "What the row tells of: event, send, alert or suppression."),
+        passed_on(Event.event_type),
+        ViewColumn(
+            "template_name",
+            DataType.TEXT,
+            "The message owed or refused, from action.template_name of the rule; null for an event.",
+        ),
+        ViewColumn(
+            "channel",
+            DataType.TEXT,
+            "The way a send goes out, such as email or sms; internal for an alert; null for the others.",
+        ),
+        passed_on(Suppression.rule_name),
+        ViewColumn(
+            "reason",
+            DataType.TEXT,
+            "Why a decision is there: `rule:` and the rule's name for a send or alert, the suppression mode for a "
+            "suppression; null for an event.",
+        ),
+        ViewColumn(
+            "blocked_by_event_timestamp",
+            DataType.TIMESTAMP,
+            "When the event of the send happened that stood in a suppression's way, in UTC; null for the others.",
+        ),
+        ViewColumn(
+            "blocked_by_rule_name",
+            DataType.TEXT,
+            "The rule of the send that stood in a suppression's way; null for the others.",
+        ),
+        passed_on(Suppression.blocked_by_send_request_id),
+        passed_on(EventProperties.amount),
+        passed_on(EventProperties.attempt_number),
+        passed_on(EventProperties.failure_reason),
+        passed_on(SendRequest.event_id),
+        ViewColumn(
+            "entry_position",
+            DataType.INTEGER,
+            "Place among the rows of one event: 0 for the event itself, 1 for what was decided from it.",
+        ),
+    ),
+    reads=("events", "event_properties", "send_requests", "suppressions"),
+    select="""\
+SELECT
+    event.user_id,
+    event.event_timestamp,
+    'event' AS entry_kind,
+    event.event_type,
+    NULL AS template_name,
+    NULL AS channel,
+    NULL AS rule_name,
+    NULL AS reason,
+    NULL AS blocked_by_event_timestamp,
+    NULL AS blocked_by_rule_name,
+    NULL AS blocked_by_send_request_id,
+    property.amount,
+    property.attempt_number,
+    property.failure_reason,
+    event.id AS event_id,
+    0 AS entry_position
+FROM events AS event
+LEFT JOIN event_properties AS property ON property.event_id = event.id
+UNION ALL
+SELECT
+    send.user_id,
+    send.event_timestamp,
+    CASE send.channel WHEN 'internal' THEN 'alert' ELSE 'send' END,
+    event.event_type,
+    send.template_name,
+    send.channel,
+    send.rule_name,
+    send.reason,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    send.event_id,
+    1
+FROM send_requests AS send
+LEFT JOIN events AS event ON event.id = send.event_id
+UNION ALL
+SELECT
+    suppression.user_id,
+    suppression.event_timestamp,
+    'suppression',
+    event.event_type,
+    suppression.template_name,
+    NULL,
+    suppression.rule_name,
+    suppression.suppression_reason,
+    blocking.event_timestamp,
+    blocking.rule_name,
+    suppression.blocked_by_send_request_id,
+    NULL,
+    NULL,
+    NULL,
+    suppression.event_id,
+    1
+FROM suppressions AS suppression
+LEFT JOIN events AS event ON event.id = suppression.event_id
+LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
+""",
+)
