@@ -18,6 +18,9 @@ run: $(VENV)/installed ## Run the hourly job once, as the settings say (environm
 self-check: $(VENV)/installed ## Check that the database keeps every promise; it is only read
 	@$(BIN)/python -m flows.check
 
+explore: $(VENV)/installed-explore ## Open the database in the browser, read-only, at http://127.0.0.1:8001
+	@$(BIN)/python -m src.marketing_messaging_service.exploring
+
 test: $(VENV)/installed-dev ## Run the tests
 	@$(BIN)/python -m pytest
 
@@ -48,6 +51,8 @@ lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allo
 		pyproject.toml --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
 		--group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
+		--group explore --constraint requirements.lock --output-file requirements-explore.lock
 
 clean: ## Remove the virtual environment, caches and the demo's database
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache messaging.db*
@@ -65,4 +70,9 @@ $(VENV)/installed: requirements.lock | $(VENV)/bin/python
 $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 	@echo "Installing the test tools into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/installed-explore: requirements-explore.lock $(VENV)/installed
+	@echo "Installing Datasette into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-explore.lock
 	@touch $@

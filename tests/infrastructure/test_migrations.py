@@ -115,10 +115,23 @@ ROWS_WITH_EXPLANATION: Tables = {
     ],
 }
 
+ROWS_ABOUT_RULES: Tables = {
+    "ruleset_rules": [
+        {"ruleset_id": 1, "rule_name": "welcome", "rule_position": 1, "description": "", "is_enabled": 1}
+        | {
+            "trigger_event_type": "app_opened",
+            "template_name": "T",
+            "channel": "email",
+            "suppression_mode": "once_ever",
+        }
+    ],
+}
+
 ROWS_AT = {
     "0001": [ROWS_BEFORE_LEDGER],
     "0002": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER],
     "0003": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION],
+    "0004": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES],
 }
 """What to put in a database of each revision; a row from before a revision is put in before it is applied."""
 
@@ -407,6 +420,39 @@ class TestAPopulatedDatabase:
             ("before-ledger:7", None),
         ]
         assert {row["dedupe_key"] for row in rows["send_requests"]} == {f"before-ledger:{id_}" for id_ in range(1, 8)}
+
+
+RULES_BEFORE = """
+rules:
+  - {name: a, trigger: {event_type: e}, action: {type: send, template_name: A, delivery_method: sms}}
+  - name: b
+    description: Because
+    enabled: false
+    trigger: {event_type: f}
+    action: {type: send, template_name: B, delivery_method: email}
+    suppression: {mode: once_ever}
+"""
+
+
+class TestTheRevisionThatExplainsTheFile:
+    def test_tells_the_rules_of_rulesets_from_before(self, path):
+        upgrade(path, "0003")
+        insert_rows(
+            path, {"rulesets": [{"id": 4, "content_hash": "r", "yaml_text": RULES_BEFORE, "first_used_at": TIME}]}
+        )
+        upgrade_to_head(url_of(path))
+        rules = [list(row.values()) for row in rows_of(path)["ruleset_rules"]]
+        assert rules == [
+            [4, "a", 1, "", 1, "e", "A", "sms", "none"],
+            [4, "b", 2, "Because", 0, "f", "B", "email", "once_ever"],
+        ]
+
+    def test_leaves_views_under_which_a_later_one_can_rebuild_a_table(self, path, monkeypatch):
+        upgrade_to_head(url_of(path))
+        downgrade(path, "0003")
+        upgrade(path, "0004")
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM user_timeline").fetchone() == (0,)
 
 
 UPGRADE_WHEN_TOLD = """

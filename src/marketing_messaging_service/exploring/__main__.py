@@ -1,0 +1,49 @@
+"""Open the file in Datasette, at 127.0.0.1 and read-only: `make explore`."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.exploring.metadata import datasette_metadata
+from src.marketing_messaging_service.settings import load_settings
+
+# Never --immutable: it would have SQLite pass over the -wal, in which the newest rows are, and over its locks. Without
+# it Datasette opens the file with mode=ro, which reads while a run writes.
+OPTIONS = (
+    *("--host", "127.0.0.1"),
+    *("--setting", "sql_time_limit_ms", "20000"),
+    *("--setting", "facet_time_limit_ms", "1000"),
+    *("--setting", "suggest_facets", "off"),
+    *("--setting", "allow_download", "off"),
+    *("--setting", "truncate_cells_html", "200"),
+)
+
+
+def main() -> int:
+    """Serve the file that DATABASE_URL names until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="make explore", description=__doc__)
+    parser.add_argument("--port", type=int, default=8001, help="default: %(default)s")
+    port = parser.parse_args().port
+    try:
+        path = load_settings().database_path
+        if not path.is_file():
+            raise DatabaseError(f"There is no database at {path}; `make demo` or `make run` makes it.")
+        metadata = datasette_metadata(path.stem)
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    folder = tempfile.mkdtemp(prefix="explore-")
+    metadata_path = Path(folder) / "metadata.json"
+    metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
+    print(f"http://127.0.0.1:{port}/ shows {path}; Ctrl-C ends it.", flush=True)
+    arguments = ["serve", str(path), "--metadata", str(metadata_path), "--port", str(port), *OPTIONS]
+    # Datasette takes the place of this process, so that Ctrl-C is its own.
+    os.execv(sys.executable, [sys.executable, "-m", "datasette", *arguments])  # noqa: S606  no shell is wanted
+
+
+if __name__ == "__main__":
+    sys.exit(main())
