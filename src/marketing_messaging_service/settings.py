@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     landing_path: Path = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     rules_path: Path = Path("data/rules.yaml")
+    publish_path: Path = Path("data/published")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
 
     @property

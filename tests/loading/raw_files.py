@@ -60,4 +60,7 @@ def rows(engine: Engine, sql: str) -> list[tuple[Any, ...]]:
 
 def everything(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table of ours, in the order of the primary key."""
-    return {name: rows(engine, f"SELECT * FROM {name} ORDER BY 1, 2") for name in sorted(Base.metadata.tables)}
+    return {
+        name: rows(engine, f"SELECT * FROM {name} ORDER BY 1, 2")
+        for name in sorted(Base.metadata.tables.keys() - {"data_dictionary"})
+    }

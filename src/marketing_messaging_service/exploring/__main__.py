@@ -42,7 +42,7 @@ def main() -> int:
     print(f"http://127.0.0.1:{port}/ shows {path}; Ctrl-C ends it.", flush=True)
     arguments = ["serve", str(path), "--metadata", str(metadata_path), "--port", str(port), *OPTIONS]
     # Datasette takes the place of this process, so that Ctrl-C is its own.
-    os.execv(sys.executable, [sys.executable, "-m", "datasette", *arguments])  # noqa: S606  no shell is wanted
+    return os.execv(sys.executable, [sys.executable, "-m", "datasette", *arguments])  # noqa: S606  no shell is wanted
 
 
 if __name__ == "__main__":

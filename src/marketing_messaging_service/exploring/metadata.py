@@ -21,7 +21,7 @@ FACETS: Mapping[str, Sequence[str]] = {
 }
 """The columns worth counting by; `events` has none, because counting by one would read all of history."""
 
-LABELS = {"source_files": "path", "rulesets": "content_hash"}
+LABELS = {"source_files": "path"}
 """Which column stands for a row where another table points at it."""
 
 
@@ -35,7 +35,8 @@ def datasette_metadata(database_name: str) -> dict[str, Any]:
         "databases": {
             database_name: {
                 "description": "Begin with a question under Queries, or with the views.",
-                "tables": {entry.table_name: _table(entry, every) for entry in every if entry.column_name is None},
+                "tables": {"alembic_version": {"hidden": True}}
+                | {entry.table_name: _table(entry, every) for entry in every if entry.column_name is None},
                 "queries": {query.name: _query(query) for query in read_queries()},
             }
         },
@@ -44,22 +45,25 @@ def datasette_metadata(database_name: str) -> dict[str, Any]:
 
 def _table(own: Entry, every: Sequence[Entry]) -> dict[str, Any]:
     name = own.table_name
-    described = {"description": own.sentence, "columns": _columns(name, every)}
+    described: dict[str, Any] = {"description": _plain(own.sentence), "columns": _columns(name, every)}
     if name in FACETS:
         described["facets"] = list(FACETS[name])
     if name in LABELS:
         described["label_column"] = LABELS[name]
-    if name == "alembic_version":
-        described["hidden"] = True
     return described
 
 
 def _columns(table_name: str, every: Sequence[Entry]) -> dict[str, str]:
     return {
-        entry.column_name: entry.sentence
+        entry.column_name: _plain(entry.sentence)
         for entry in every
         if entry.table_name == table_name and entry.column_name is not None
     }
+
+
+def _plain(sentence: str) -> str:
+    """Return a sentence without the marks of Markdown, which Datasette shows as they are."""
+    return sentence.replace("`", "")
 
 
 def _query(query: Query) -> dict[str, Any]:

@@ -1,0 +1,115 @@
+"""Publishing: a consistent copy of the database and Parquet of each table and view, for people who take files away.
+
+`python -m flows.publish` does it once, with no Prefect server needed.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.steps import outcome, progress_bar, step
+from flows.stopping import StopRequest, Waiting
+from src.marketing_messaging_service import publishing
+from src.marketing_messaging_service.dictionary import refresh_dictionary
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import create_database_engine
+from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.publishing import PublishedFile
+from src.marketing_messaging_service.settings import Settings, load_settings
+
+LONG_WORK = 200_000
+"""Rows, or bytes, from which on a progress bar is shown on a terminal."""
+
+
+@contextmanager
+def _progress(stop: StopRequest, label: str, total: int) -> Iterator[Any]:
+    with progress_bar(label, total, is_long=total >= LONG_WORK) as advance:
+        yield stop.checking(advance)
+
+
+@step("migrate")
+def migrate(database_url: str) -> None:
+    """Bring the database to the newest schema, which is the one that is published."""
+    upgrade_to_head(database_url)
+    refresh_dictionary(create_database_engine(database_url))
+
+
+@step("write")
+def write(database_path: Path, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
+    """Write everything beside, then put it in place."""
+    return publishing.publish(database_path, folder, partial(_progress, stop))
+
+
+@flow(name="publish")
+def publish(publish_path: str | None = None) -> State[tuple[PublishedFile, ...]]:
+    """Write a consistent copy of the database, and Parquet of each table and view, all of one moment.
+
+    Safe to start at any time, also while an hourly run is at work, which it does not hold up. Readers find whole files
+    only, the old ones or the new.
+
+    Args:
+        publish_path: Folder to write into. Left empty, it is the setting PUBLISH_PATH.
+    """
+    log = get_run_logger()
+    stop = StopRequest()
+    try:
+        settings = load_settings()
+        folder = Path(publish_path) if publish_path else settings.publish_path
+        with stop.listening():
+            files = _run(settings, folder, stop)
+    except PipelineError as error:
+        log.error(str(error))
+        return Failed(message=str(error))
+    total = sum(file.size_bytes for file in files) / 1e6
+    return Completed(message=f"Published {len(files)} files, {total:.1f} MB, in {folder}.", data=files)
+
+
+def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
+    log = get_run_logger()
+    if not settings.database_path.is_file():
+        raise DatabaseError(f"There is no database at {settings.database_path} to publish; run the hourly job first.")
+    outcome(migrate(settings.database_url))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"PUBLISH_PATH names {folder}, which cannot be made ({error.strerror}).") from None
+    # One at a time: the folder has a lock of its own, so that publishing never waits for a long hourly run.
+    waiting = Waiting(log, stop)
+    with run_lock(folder / settings.database_path.name, settings.run_lock_timeout_seconds, waiting.go_on):
+        files: tuple[PublishedFile, ...] = outcome(write(settings.database_path, folder, stop))
+    for file in files:
+        rows = "" if file.row_count is None else f"{file.row_count} rows, "
+        log.info("Wrote %s: %s%.1f MB.", file.path.name, rows, file.size_bytes / 1e6)
+    return files
+
+
+def main() -> int:
+    """Publish once; return the exit code, which is not 0 when anything went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m flows.publish", description="Publish once.")
+    parser.add_argument("--publish-path", help="folder to write into, instead of the setting PUBLISH_PATH")
+    options = parser.parse_args()
+    try:
+        # A wrong setting is told at once, not after ten seconds of starting Prefect.
+        load_settings()
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    state = publish(publish_path=options.publish_path, return_state=True)
+    if state.is_completed():
+        logging.getLogger("prefect").setLevel(logging.WARNING)
+        print(state.message, flush=True)
+    return 0 if state.is_completed() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

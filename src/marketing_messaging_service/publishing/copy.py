@@ -1,0 +1,43 @@
+"""A consistent copy of the database in one file."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+STEPS_BETWEEN_LOOKS = 200_000
+"""How many steps of SQLite's machine lie between two looks at how far the copy has come."""
+
+
+def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int], None]) -> None:
+    """Write a copy of the database as it is at this moment, what is still in its -wal included.
+
+    It reads one snapshot, so that a run may go on writing, and is one file with nothing beside it. `on_progress` is
+    told how many bytes were written since the last call; what it raises ends the copy.
+    """
+    written = 0
+    raised: list[BaseException] = []
+
+    def look() -> int:
+        nonlocal written
+        size = copy_path.stat().st_size if copy_path.exists() else 0
+        try:
+            on_progress(size - written)
+        except BaseException as error:
+            raised.append(error)
+            return 1
+        written = size
+        return 0
+
+    # autocommit, because a copy cannot be made inside a transaction
+    with closing(
+        sqlite3.connect(f"{database_path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    ) as live:
+        live.set_progress_handler(look, STEPS_BETWEEN_LOOKS)
+        try:
+            live.execute("VACUUM INTO ?", (str(copy_path),))
+        except sqlite3.OperationalError:
+            if raised:
+                raise raised[0] from None
+            raise
+    on_progress(copy_path.stat().st_size - written)

@@ -1,0 +1,65 @@
+"""A table or view as Parquet, with the types that SQLite does not keep."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import Connection
+
+from src.marketing_messaging_service.dictionary import Entry
+from src.marketing_messaging_service.views import DataType
+
+ROWS_AT_ONCE = 50_000
+"""Rows in memory at a time, and in a row group of the file."""
+
+ARROW_TYPES = {
+    DataType.TEXT: pa.string(),
+    DataType.INTEGER: pa.int64(),
+    DataType.NUMBER: pa.float64(),
+    DataType.BOOLEAN: pa.bool_(),
+    DataType.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+    DataType.DATE: pa.date32(),
+    DataType.BYTES: pa.binary(),
+}
+
+
+def write_parquet(
+    connection: Connection, columns: Sequence[Entry], path: Path, on_progress: Callable[[int], None]
+) -> int:
+    """Write all rows of the table or view that has these columns, and return how many there are.
+
+    Each column carries its sentence as the metadata `comment`. `on_progress` is told how many rows were written since
+    the last call. Memory does not follow the number of rows.
+    """
+    schema = pa.schema(
+        [
+            pa.field(column.column_name, ARROW_TYPES[column.data_type], metadata={"comment": column.sentence})
+            for column in columns
+        ]
+    )
+    names = ", ".join(f'"{column.column_name}"' for column in columns)
+    rows = connection.exec_driver_sql(f'SELECT {names} FROM "{columns[0].table_name}"')  # noqa: S608  own names
+    row_count = 0
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        while chunk := rows.fetchmany(ROWS_AT_ONCE):
+            arrays = [
+                _array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)
+            ]
+            writer.write_table(pa.table(arrays, schema=schema))
+            row_count += len(chunk)
+            on_progress(len(chunk))
+    return row_count
+
+
+def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return values as SQLite gives them as an array of a type."""
+    if pa.types.is_boolean(kind):
+        return pa.array(values, pa.int64()).cast(kind)
+    if pa.types.is_timestamp(kind):
+        # SQLite's text has no offset and is UTC.
+        return pa.array(values, pa.string()).cast(pa.timestamp("us")).cast(kind)
+    if pa.types.is_date(kind):
+        return pa.array(values, pa.string()).cast(kind)
+    return pa.array(values, kind)

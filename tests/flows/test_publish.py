@@ -1,0 +1,29 @@
+"""The publish flow under Prefect."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.hourly import hourly
+from flows.publish import publish
+
+
+def test_what_an_hourly_run_left_is_published_as_the_setting_says(
+    landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PUBLISH_PATH", str(tmp_path / "published"))
+    hourly(return_state=True)
+    state = publish(return_state=True)
+    assert state.is_completed()
+    assert str(state.message).startswith("Published ")
+    assert (tmp_path / "published" / "messaging.db").is_file()
+    assert (tmp_path / "published" / "user_timeline.parquet").is_file()
+
+
+def test_without_a_database_it_fails_with_a_sentence(
+    landing: Path, tmp_path: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    state = publish(publish_path=str(tmp_path / "published"), return_state=True)
+    assert state.is_failed()
+    assert "run the hourly job first" in str(state.message)
+    assert "Traceback" not in errors_logged.text

@@ -1,0 +1,195 @@
+"""What is published is of one moment, whole, and typed."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from src.marketing_messaging_service.dictionary import entries
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.publishing import parquet, publish
+from tests.pipeline import Pipeline
+from tests.views.synthetic import fill
+
+NAMES = {entry.table_name for entry in entries()}
+
+
+@contextmanager
+def silent(_label: str, _total: int) -> Iterator[Any]:
+    yield lambda _: None
+
+
+@pytest.fixture
+def live(migrated_template: Path, tmp_path: Path) -> Path:
+    """A live database of 600 events, with rows that are still in its -wal."""
+    path = tmp_path / "messaging.db"
+    shutil.copyfile(migrated_template, path)
+    with closing(sqlite3.connect(path)) as connection:
+        fill(connection, 600)
+    return path
+
+
+def count(path: Path, table: str = "events") -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        row: tuple[int] = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return row[0]
+
+
+def test_it_is_a_copy_and_a_parquet_file_of_each_table_and_view(live, tmp_path):
+    files = publish(live, tmp_path / "out", silent)
+    assert {file.path.name for file in files} == {"messaging.db", *(f"{name}.parquet" for name in NAMES)}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {file.path.name for file in files}
+    for file in files:
+        assert file.size_bytes == file.path.stat().st_size
+        if file.row_count is not None:
+            assert pq.read_metadata(file.path).num_rows == file.row_count == count(live, file.path.stem)
+
+
+def test_the_copy_holds_what_is_still_in_the_wal_and_needs_no_file_beside_it(live, tmp_path):
+    with closing(sqlite3.connect(live)) as writer:
+        writer.execute("DELETE FROM suppressions WHERE id > 10")
+        writer.commit()
+        assert live.with_name("messaging.db-wal").stat().st_size > 0
+        publish(live, tmp_path / "out", silent)
+    copy = tmp_path / "out" / "messaging.db"
+    assert count(copy, "suppressions") == 10
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_types_are_kept_and_each_column_carries_its_sentence(live, tmp_path):
+    publish(live, tmp_path / "out", silent)
+    events = pq.read_table(tmp_path / "out" / "events.parquet")
+    assert events.schema.field("event_timestamp").type == pa.timestamp("us", tz="UTC")
+    assert events.schema.field("id").type == pa.int64()
+    assert b"UTC" in events.schema.field("event_timestamp").metadata[b"comment"]
+    assert events["event_timestamp"][0].as_py() == datetime(2026, 11, 1, 1, 12, tzinfo=UTC)
+    assert pq.read_schema(tmp_path / "out" / "ruleset_rules.parquet").field("is_enabled").type == pa.bool_()
+    assert pq.read_schema(tmp_path / "out" / "rule_funnel.parquet").field("event_date").type == pa.date32()
+    assert pq.read_schema(tmp_path / "out" / "load_history.parquet").field("decision_wait_seconds").type == pa.float64()
+
+
+def test_rows_are_written_in_chunks(live, tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", 250)
+    publish(live, tmp_path / "out", silent)
+    assert pq.ParquetFile(tmp_path / "out" / "events.parquet").num_row_groups == 3
+
+
+def test_everything_is_of_one_moment_though_a_writer_goes_on(live, tmp_path):
+    @contextmanager
+    def delete_meanwhile(label: str, _total: int) -> Iterator[Any]:
+        if label == "Writing events.parquet":
+            with closing(sqlite3.connect(live)) as writer:
+                writer.execute("DELETE FROM suppressions")
+                writer.commit()
+        yield lambda _: None
+
+    files = publish(live, tmp_path / "out", delete_meanwhile)
+    (suppressions,) = (file for file in files if file.path.name == "suppressions.parquet")
+    assert count(live, "suppressions") == 0
+    assert suppressions.row_count == count(tmp_path / "out" / "messaging.db", "suppressions") == 100
+
+
+def test_what_was_published_before_stays_whole_when_a_later_one_is_stopped(live, tmp_path):
+    publish(live, tmp_path / "out", silent)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    @contextmanager
+    def stop(label: str, _total: int) -> Iterator[Any]:
+        if label.startswith("Writing send"):
+            raise KeyboardInterrupt
+        yield lambda _: None
+
+    with closing(sqlite3.connect(live)) as writer:
+        writer.execute("DELETE FROM suppressions")
+        writer.commit()
+    with pytest.raises(KeyboardInterrupt):
+        publish(live, tmp_path / "out", stop)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
+def test_a_progress_that_raises_ends_the_copy_with_its_own_error(live, tmp_path):
+    @contextmanager
+    def stop(_label: str, _total: int) -> Iterator[Any]:
+        def raise_it(_: int) -> None:
+            raise DatabaseError("asked to stop")
+
+        yield raise_it
+
+    with pytest.raises(DatabaseError, match="asked to stop"):
+        publish(live, tmp_path / "out", stop)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_database_that_is_not_there_is_an_error_that_says_so(tmp_path):
+    with pytest.raises(DatabaseError, match="There is no database at .* to publish; run the hourly job first"):
+        publish(tmp_path / "none.db", tmp_path / "out", silent)
+
+
+def test_a_folder_that_is_a_file_is_an_error_that_says_so(live, tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(DatabaseError, match="PUBLISH_PATH names .*out, which cannot be written to"):
+        publish(live, tmp_path / "out", silent)
+
+
+RULES = {
+    "rules": [
+        {
+            "name": "r",
+            "trigger": {"event_type": "t"},
+            "action": {"type": "send", "template_name": "T", "delivery_method": "sms"},
+        }
+    ]
+}
+
+
+def raw(number: int) -> dict[str, Any]:
+    return {
+        "message_id": f"m{number}",
+        "user_id": "u",
+        "event_type": "t",
+        "event_timestamp": f"2026-11-01T10:00:{number:02}Z",
+    }
+
+
+class TestReadingWhileARunWrites:
+    @pytest.fixture
+    def pipeline(self, migrated_template: Path, tmp_path: Path) -> Pipeline:
+        """A pipeline that has taken and decided two events."""
+        pipeline = Pipeline(tmp_path / "pipeline", migrated_template)
+        pipeline.run([[raw(1), raw(2)]], RULES)
+        return pipeline
+
+    def test_a_reader_in_the_middle_of_a_load_sees_the_state_before_it(self, pipeline, monkeypatch):
+        seen: list[tuple[int, ...]] = []
+        load_module = __import__("src.marketing_messaging_service.loading.load", fromlist=["load"])
+        insert_unknown_keys = load_module._insert_unknown_keys
+
+        def look_and_go_on(connection: Any, staged: Any, load_id: int) -> None:
+            ((in_transaction,),) = connection.exec_driver_sql("SELECT count(*) FROM events").fetchall()
+            with closing(sqlite3.connect(f"{pipeline.database_path.as_uri()}?mode=ro", uri=True)) as reader:
+                query = "SELECT (SELECT count(*) FROM events), (SELECT sum(inserted_count) FROM loads)"
+                seen.append((in_transaction, *reader.execute(query).fetchone()))
+            insert_unknown_keys(connection, staged, load_id)
+
+        monkeypatch.setattr(load_module, "_insert_unknown_keys", look_and_go_on)
+        pipeline.run([[raw(3)]], RULES)
+        assert seen == [(3, 2, 2)]
+        assert count(pipeline.database_path) == 3
+
+    def test_a_reader_that_stays_open_stops_no_run_and_keeps_its_snapshot(self, pipeline):
+        with closing(sqlite3.connect(f"{pipeline.database_path.as_uri()}?mode=ro", uri=True)) as reader:
+            reader.execute("BEGIN")
+            before = reader.execute("SELECT count(*) FROM user_timeline").fetchone()
+            pipeline.run([[raw(3)]], RULES)
+            assert reader.execute("SELECT count(*) FROM user_timeline").fetchone() == before == (4,)
+            reader.execute("COMMIT")
+            assert reader.execute("SELECT count(*) FROM user_timeline").fetchone() == (6,)
