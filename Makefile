@@ -21,6 +21,9 @@ self-check: $(VENV)/installed ## Check that the database keeps every promise; it
 explore: $(VENV)/installed-explore ## Open the database in the browser, read-only, at http://127.0.0.1:8001
 	@$(BIN)/python -m src.marketing_messaging_service.exploring
 
+publish: $(VENV)/installed ## Write a consistent copy and Parquet of every table and view into data/published
+	@$(BIN)/python -m flows.publish
+
 test: $(VENV)/installed-dev ## Run the tests
 	@$(BIN)/python -m pytest
 

@@ -26,6 +26,7 @@ def test_without_environment_and_env_file_every_setting_has_its_default():
     assert settings.landing_path == Path("data/landing")
     assert settings.landing_settle_seconds == 2
     assert settings.rules_path == Path("data/rules.yaml")
+    assert settings.publish_path == Path("data/published")
     assert settings.run_lock_timeout_seconds == 600
 
 
@@ -34,12 +35,14 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("LANDING_PATH", "incoming")
     monkeypatch.setenv("LANDING_SETTLE_SECONDS", "0")
     monkeypatch.setenv("RULES_PATH", "rules/mine.yaml")
+    monkeypatch.setenv("PUBLISH_PATH", "out")
     monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "0")
     settings = load_settings()
     assert settings.database_url == "sqlite:///other.db"
     assert settings.landing_path == Path("incoming")
     assert settings.landing_settle_seconds == 0
     assert settings.rules_path == Path("rules/mine.yaml")
+    assert settings.publish_path == Path("out")
     assert settings.run_lock_timeout_seconds == 0
 
 

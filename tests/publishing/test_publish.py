@@ -136,7 +136,7 @@ def test_a_database_that_is_not_there_is_an_error_that_says_so(tmp_path):
 
 def test_a_folder_that_is_a_file_is_an_error_that_says_so(live, tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(DatabaseError, match="PUBLISH_PATH names .*out, which cannot be written to"):
+    with pytest.raises(DatabaseError, match=r"PUBLISH_PATH names .*out, which cannot be written to"):
         publish(live, tmp_path / "out", silent)
 
 
