@@ -35,7 +35,11 @@ def write_parquet(
     """
     schema = pa.schema(
         [
-            pa.field(column.column_name, ARROW_TYPES[DataType(column.data_type)], metadata={"comment": column.sentence})
+            pa.field(
+                column.column_name,
+                ARROW_TYPES[column.data_type or DataType.TEXT],
+                metadata={"comment": column.sentence},
+            )
             for column in columns
         ]
     )
