@@ -130,7 +130,7 @@ def test_a_progress_that_raises_ends_the_copy_with_its_own_error(live, tmp_path)
 
 
 def test_a_database_that_is_not_there_is_an_error_that_says_so(tmp_path):
-    with pytest.raises(DatabaseError, match="There is no database at .* to publish; run the hourly job first"):
+    with pytest.raises(DatabaseError, match=r"There is no database at .* to publish; run the hourly job first"):
         publish(tmp_path / "none.db", tmp_path / "out", silent)
 
 
