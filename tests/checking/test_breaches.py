@@ -152,7 +152,7 @@ BREACHES = [
         "source_files.id 4 (0003.jsonl): loads 2",
         (
             "INSERT INTO loads SELECT 5, source_file_id, as_of, flow_run_id, state, 0, 0, 0, 0, 0, 0, NULL, NULL, "
-            "loaded_at, NULL, NULL FROM loads WHERE id = 4",
+            "loaded_at, NULL, NULL, NULL FROM loads WHERE id = 4",
         ),
         dropped=("loads", "uq_loads_source_file_id"),
     ),
