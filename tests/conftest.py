@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.settings import Settings
+
+# Whether a machine is busy is no property of the code: an example may take as long as it takes.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,9 @@ from tests.reference import Reference, Row
 from tests.strategies import RawEvent, RawFile, RulesDocument
 
 # The migrated template is made once and only read.
-thorough = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+thorough = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @contextmanager
@@ -71,9 +73,7 @@ def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions
 
 @settings(thorough, max_examples=25)
 @given(files=strategies.event_batches(), rules=strategies.rules_documents())
-def test_running_again_changes_nothing(
-    migrated_template: Path, files: list[RawFile], rules: RulesDocument
-) -> None:
+def test_running_again_changes_nothing(migrated_template: Path, files: list[RawFile], rules: RulesDocument) -> None:
     with fresh_pipeline(migrated_template) as pipeline:
         pipeline.run(files, rules)
         after_once = pipeline.everything()

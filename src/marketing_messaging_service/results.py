@@ -50,7 +50,7 @@ class LandingFile:
 
     path: Path
     display_path: str
-    """The path relative to landing, always valid text, for people and for the ledger."""
+    """The path relative to landing, always printable text, for people and for the ledger."""
     content_hash: str
     """SHA-256 of the file's bytes, in hexadecimal."""
     size_bytes: int

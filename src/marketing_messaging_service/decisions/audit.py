@@ -14,12 +14,13 @@ round. Only what is certain all the same is a breach:
 Which matches are sent and which suppressed follows from what was sent before, and is for `checking` to look at.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     Select,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     case,
     func,
     literal,
+    null,
     or_,
     select,
     true,
@@ -96,7 +98,7 @@ def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
     for decided in _decided_by_each_ruleset(connection):
         if not decided.rules:
             continue
-        match = matches(decided.rules, decided.events, _was_there).subquery("match")
+        match = _once(matches(decided.rules, decided.events, _was_there), "match")
         decision = _rules_that_decided(decided)
         answers = and_(
             decision.c.event_id == match.c.event_id,
@@ -111,30 +113,46 @@ def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
 
 def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
     for decided in _decided_by_each_ruleset(connection):
-        yield _groundless(SendRequest, (SendRequest.channel, SendRequest.dedupe_key), decided)
-        yield _groundless(Suppression, (Suppression.suppression_reason,), decided)
+        yield _not_asked_for(decided)
         for group, names in decided.groups.items():
             yield _decided_twice(group, names, decided)
 
 
-def _groundless(table: DecisionTable, details: Sequence[InstrumentedAttribute[str]], decided: _Decided) -> Select[Any]:
-    groundless = (
-        select(told(f"{table.__tablename__}.id ", table.id, ": ", table.rule_name, " on events.id ", table.event_id))
-        .select_from(table)
-        .join(Event, Event.id == table.event_id)
-        .where(decided.events, table.rule_name.is_not(None))
+def _not_asked_for(decided: _Decided) -> Select[Any]:
+    decision = union_all(
+        *(
+            select(
+                literal(table.__tablename__).label("table_name"),
+                table.id,
+                table.event_id,
+                table.rule_name,
+                table.template_name,
+                *details,
+            )
+            .join(Event, Event.id == table.event_id)
+            .where(decided.events, table.rule_name.is_not(None))
+            for table, details in (
+                (SendRequest, (SendRequest.channel, SendRequest.dedupe_key, null().label("suppression_reason"))),
+                (Suppression, (null(), null(), Suppression.suppression_reason)),
+            )
+        )
+    ).subquery("decision")
+    place = told(decision.c.table_name, ".id ", decision.c.id, ": ", decision.c.rule_name)
+    groundless = select(place + told(" on events.id ", decision.c.event_id))
+    if not decided.rules:
+        return groundless
+    asked_for = _asked_for(decided)
+    compared = ("template_name", "channel", "dedupe_key", "suppression_reason")
+    same_place = and_(decision.c.event_id == asked_for.c.event_id, decision.c.rule_name == asked_for.c.rule_name)
+    return groundless.outerjoin(asked_for, same_place).where(
+        # What one of the two tables has no column for is NULL there, and differs from nothing.
+        or_(asked_for.c.event_id.is_(None), *(decision.c[name] != asked_for.c[name] for name in compared))
     )
-    if decided.rules:
-        asked_for = _asked_for(decided)
-        compared = (table.event_id, table.rule_name, table.template_name, *details)
-        is_asked_for = and_(*(asked_for.c[column.key] == column for column in compared))
-        groundless = groundless.outerjoin(asked_for, is_asked_for).where(asked_for.c.event_id.is_(None))
-    return groundless
 
 
-def _asked_for(decided: _Decided) -> Subquery:
+def _asked_for(decided: _Decided) -> CTE:
     """The decisions that may stand, as columns of send_requests and suppressions."""
-    match = matches_of_each_rule(decided.rules, decided.events).subquery("match")
+    match = _once(matches_of_each_rule(decided.rules, decided.events), "match")
     mode = match.c.suppression_mode
     asked_for = select(
         match.c.event_id,
@@ -146,12 +164,17 @@ def _asked_for(decided: _Decided) -> Subquery:
         case((mode == SuppressionMode.NONE.value, literal("")), else_=mode).label("suppression_reason"),
     )
     if decided.groups:
-        had_to = matches(decided.rules, decided.events, _was_there).subquery("had_to")
+        had_to = _once(matches(decided.rules, decided.events, _was_there), "had_to")
         same_place = and_(had_to.c.event_id == match.c.event_id, had_to.c.exclusive_group == match.c.exclusive_group)
         asked_for = asked_for.outerjoin(had_to, same_place).where(
             func.coalesce(match.c.rule_position <= had_to.c.rule_position, true())
         )
-    return asked_for.subquery("asked_for")
+    return _once(asked_for, "asked_for")
+
+
+def _once(query: Select[Any], name: str) -> CTE:
+    """A query to join; SQLite would rather join each part of a union apart, and work out the other side each time."""
+    return query.cte(name).prefix_with("MATERIALIZED")
 
 
 def _decided_twice(group: str, names: list[str], decided: _Decided) -> Select[Any]:

@@ -129,7 +129,11 @@ def stage_chunk(chunk: Chunk, unknown_keys: Counter[str]) -> StagedChunk:
     """
     sorting = _Sorting()
     for number, line in enumerate(chunk.lines, chunk.first_line_number):
-        _sort_line(number, line, sorting)
+        # Looked at first, because a small packed file can hold a thousand million of them.
+        if not line or line.isspace():
+            sorting.blank_count += 1
+        else:
+            _sort_line(number, line, sorting)
     tables = list(_parse(sorting.numbers, sorting.lines, sorting))
     if chunk.fault is not None:
         sorting.rejected.append((chunk.first_line_number + len(chunk.lines), chunk.fault_bytes, chunk.fault))
@@ -145,7 +149,7 @@ def stage_chunk(chunk: Chunk, unknown_keys: Counter[str]) -> StagedChunk:
 
 
 def _sort_line(number: int, line: bytes, sorting: _Sorting) -> None:
-    """Put a line among those to be parsed in columns, in its plain form, or among the rejected or blank ones."""
+    """Put a line among those to be parsed in columns, in its plain form, or among the rejected ones."""
     try:
         _decode_known(line)
     except _NOT_PLAIN:
@@ -165,9 +169,6 @@ def _plain_form(number: int, line: bytes, sorting: _Sorting) -> bytes | None:
         sorting.unknown_keys[number] = _unknown_keys(line)
         return line
     except _NOT_PLAIN:
-        if not line.strip():
-            sorting.blank_count += 1
-            return None
         return _closely(number, line, sorting)
 
 

@@ -155,8 +155,9 @@ def _is_regular(path: Path) -> bool:
 
 
 def _display(path: Path, landing_path: Path) -> str:
-    relative = path.relative_to(landing_path).as_posix()
-    return os.fsencode(relative).decode("utf-8", errors="backslashreplace")
+    relative = os.fsencode(path.relative_to(landing_path).as_posix()).decode("utf-8", errors="backslashreplace")
+    # A name may hold line ends and whatever else a terminal would act on.
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in relative)
 
 
 def _signature(status: os.stat_result) -> str:
