@@ -154,10 +154,11 @@ def explained(engine: Engine) -> list[str]:
 
     @event.listens_for(engine, "before_cursor_execute")
     def explain(
-        _connection: Any, cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: Any, _many: bool
+        _connection: Any, cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: Any, many: bool
     ) -> None:
         if statement.startswith(("SELECT", "INSERT", "UPDATE", "DELETE")):
-            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            one = parameters[0] if many else parameters
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", one)
             lines.extend(detail for *_, detail in plan)
 
     return lines

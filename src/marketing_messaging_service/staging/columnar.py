@@ -140,7 +140,8 @@ def stage_chunk(chunk: Chunk, unknown_keys: Counter[str]) -> StagedChunk:
     for number, _, _ in sorting.rejected:
         sorting.unknown_keys.pop(number, None)
     unknown_keys.update(itertools.chain.from_iterable(sorting.unknown_keys.values()))
-    events = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables])
+    # In one piece, because each piece would be loaded by statements of its own.
+    events = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).combine_chunks()
     return StagedChunk(
         events=events.to_pandas(types_mapper=pd.ArrowDtype),
         rejected=_rejected_frame(sorting.rejected),
