@@ -13,7 +13,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 

@@ -80,7 +80,9 @@ def test_files_still_being_written_are_told_everywhere_and_are_no_failure() -> N
     told = "2 files still being written, left for the next run."
     assert headline(report(discovery=moving)).endswith(f"1 alert. {told}")
     assert headline(report((), DecisionResult("0" * 64, 0, ()), moving)).endswith(f"all taken before. {told}")
-    assert "Files still being written, left for the next run\n  file\n  x.jsonl\n" in summary_text(report(discovery=moving))
+    assert "Files still being written, left for the next run\n  file\n  x.jsonl\n" in summary_text(
+        report(discovery=moving)
+    )
     assert "problem" not in summary_text(report(discovery=moving))
 
 

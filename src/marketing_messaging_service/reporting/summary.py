@@ -78,9 +78,7 @@ def summary_markdown(report: RunReport) -> str:
     """Return the summary as Markdown for the Prefect UI, which shows the headline above it."""
     parts = [f"As of {_instant(report)}, into `{report.database}`."]
     if report.problems:
-        parts.append(
-            "### Problems\n\n" + "\n".join(f"- {escaped(_told(problem))}" for problem in report.problems)
-        )
+        parts.append("### Problems\n\n" + "\n".join(f"- {escaped(_told(problem))}" for problem in report.problems))
     parts.extend(markdown_table(table) for table in _tables(report))
     return "\n\n".join(parts)
 
