@@ -8,8 +8,9 @@ import pytest
 from prefect.testing.utilities import prefect_test_harness
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _prefect() -> Iterator[None]:
+    # No longer than this folder needs it: an idle server keeps half a core busy.
     with prefect_test_harness():
         yield
 
