@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run self-check explore publish test check benchmark torture format samples docs lock clean
+.PHONY: help demo run self-check explore publish test check benchmark format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -35,9 +35,6 @@ check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 
 benchmark: $(VENV)/installed-dev ## Measure speed and memory, ours against the usual ways, as ratios
 	@$(BIN)/python -m tests.benchmarks
-
-torture: $(VENV)/installed-dev ## Prove the promises under faults, long form: kills, two at once, disks, hostile input
-	@$(BIN)/python -m tests.torture
 
 format: $(VENV)/installed-dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
