@@ -43,9 +43,9 @@ def test_a_column_is_named_by_the_law(column: Entry):
     assert name.endswith("_date") == (column.data_type is DataType.DATE)
     assert name.startswith(("is_", "has_")) == (column.data_type is DataType.BOOLEAN)
     if column.data_type is DataType.INTEGER:
-        assert name == "id" or name.endswith(("_id", "_count", "_number", "_position", "_bytes"))
+        assert name == "id" or name.endswith(("_id", "_count", "_number", "_position", "_bytes", "_hours"))
     if column.data_type is DataType.NUMBER:
-        assert name.endswith("_seconds")
+        assert name.endswith(("_seconds", "_percent"))
 
 
 def test_every_table_has_its_place_in_the_order():

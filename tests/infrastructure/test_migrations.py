@@ -33,6 +33,9 @@ STEPS = list(pairwise(REVISIONS))
 
 SEED_TABLES = ("events", "event_properties", "user_traits", "send_requests", "suppressions")
 
+NOT_DATA = ("alembic_version", "data_dictionary")
+"""Tables that hold what the code says of itself, written by the newest revision alone."""
+
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
 
@@ -127,11 +130,54 @@ ROWS_ABOUT_RULES: Tables = {
     ],
 }
 
+ROWS_ABOUT_RUNS: Tables = {
+    "runs": [
+        {
+            "id": number,
+            "flow_name": "backfill",
+            "mode": mode,
+            "as_of": TIME,
+            "window_start_at": TIME,
+            "window_end_at": TIME,
+        }
+        | {"source": "archive", "max_event_age_hours": 72, "oldest_event_at": TIME, "max_rejected_percent": 5.0}
+        | {"flow_run_id": "r", "flow_run_name": "backfill", "started_at": TIME, "ended_at": TIME, "state": "completed"}
+        | {"message": "done", "known_file_count": 0, "outside_file_count": 0, "decided_count": 1, "decide_seconds": 0.1}
+        | {"ruleset_id": ruleset_id}
+        for number, mode, ruleset_id in [(1, "load only", None), (2, "load and decide", 1)]
+    ],
+    "run_remarks": [
+        {"run_id": 1, "remark_position": 1, "kind": "waiting", "subject": "b.jsonl", "explanation": "is being written"}
+    ],
+    "source_files": [
+        {"id": 2, "content_hash": "g", "path": "b.jsonl", "size_bytes": 1, "modified_at": TIME, "file_signature": "t"}
+        | {"taken_at": TIME}
+    ],
+    "loads": [
+        {"id": number, "source_file_id": 2, "as_of": TIME, "flow_run_id": "r", "state": "decided", "loaded_at": TIME}
+        | {"read_count": 1, "inserted_count": 1, "duplicate_count": 0, "conflict_count": 0, "rejected_count": 0}
+        | {"blank_count": 0, "outside_count": 0, "first_event_id": event_id, "last_event_id": event_id}
+        | {"decided_at": TIME, "ruleset_id": ruleset_id, "run_id": 1, "load_seconds": 0.1}
+        for number, event_id, ruleset_id in [(2, 10, 1)]
+    ],
+    "events": [
+        {"id": number, "user_id": "u", "event_type": "app_opened", "event_timestamp": TIME, "created_at": TIME}
+        | {"message_id": f"m{number}", "load_id": load_id}
+        for number, load_id in [(10, 2)]
+    ],
+    "held_events": [{"event_id": 10, "run_id": 2}],
+    "run_leases": [
+        {"lease_position": 1, "holder_id": "h", "holder_name": "hourly", "flow_run_id": "r", "host_name": "here"}
+        | {"process_number": 1, "acquired_at": TIME, "renewed_at": TIME, "expires_at": TIME}
+    ],
+}
+
 ROWS_AT = {
     "0001": [ROWS_BEFORE_LEDGER],
     "0002": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER],
     "0003": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION],
     "0004": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES],
+    "0005": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES, ROWS_ABOUT_RUNS],
 }
 """What to put in a database of each revision; a row from before a revision is put in before it is applied."""
 
@@ -188,7 +234,7 @@ def rows_of(path: Path) -> Tables:
         return {
             name: [dict(row) for row in connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2")]
             for name in names
-            if name != "alembic_version"
+            if name not in NOT_DATA
         }
 
 
@@ -441,7 +487,7 @@ class TestTheRevisionThatExplainsTheFile:
             path, {"rulesets": [{"id": 4, "content_hash": "r", "yaml_text": RULES_BEFORE, "first_used_at": TIME}]}
         )
         upgrade_to_head(url_of(path))
-        rules = [list(row.values()) for row in rows_of(path)["ruleset_rules"]]
+        rules = [list(row.values())[:9] for row in rows_of(path)["ruleset_rules"]]
         assert rules == [
             [4, "a", 1, "", 1, "e", "A", "sms", "none"],
             [4, "b", 2, "Because", 0, "f", "B", "email", "once_ever"],
@@ -455,6 +501,86 @@ class TestTheRevisionThatExplainsTheFile:
             connection.execute("DROP TABLE events")
             connection.execute("ALTER TABLE rebuilt RENAME TO events")
             assert connection.execute("SELECT count(*) FROM user_timeline").fetchone() == (0,)
+
+
+RULES_WITH_CONDITIONS = """
+rules:
+  - name: a
+    exclusive_group: g
+    trigger: {event_type: e}
+    conditions:
+      all:
+        - {field: properties.attempt_number, operator: gte, value: 3}
+        - {field: user_traits.marketing_opt_in, operator: equals, value: true}
+        - {field: user_traits.country, operator: in, value: [FR, "NO"]}
+        - {field: user_traits.email, operator: exists}
+        - {prior_event: {event_type: signup_completed, hours: 24}}
+    action: {type: send, template_name: A, delivery_method: sms}
+"""
+
+
+class TestTheRevisionThatRecordsRuns:
+    def part(self, number: int, **values: Any) -> Row:
+        return (
+            {"id": number, "source_file_id": 1, "as_of": TIME, "state": "decided", "loaded_at": TIME, "read_count": 5}
+            | {"inserted_count": 1, "duplicate_count": 0, "conflict_count": 0, "rejected_count": 0, "blank_count": 1}
+            | {"outside_count": 3, "first_event_id": number, "last_event_id": number}
+            | values
+        )
+
+    def in_two_parts(self, path: Path, **values: Any) -> None:
+        upgrade(path, "0005")
+        insert_rows(
+            path,
+            {
+                "rulesets": [{"id": 1, "content_hash": "r", "yaml_text": "rules: []", "first_used_at": TIME}],
+                "runs": ROWS_ABOUT_RUNS["runs"],
+                "source_files": ROWS_WITH_LEDGER["source_files"],
+                "loads": [self.part(1), self.part(2, **values)],
+                "events": [
+                    {"id": number, "user_id": "u", "event_type": "e", "event_timestamp": TIME, "created_at": TIME}
+                    | {"message_id": f"m{number}", "load_id": number}
+                    for number in (1, 2)
+                ],
+            },
+        )
+
+    def test_tells_the_conditions_of_rulesets_from_before(self, path):
+        upgrade(path, "0003")
+        insert_rows(
+            path,
+            {"rulesets": [{"id": 4, "content_hash": "r", "yaml_text": RULES_WITH_CONDITIONS, "first_used_at": TIME}]},
+        )
+        upgrade_to_head(url_of(path))
+        (rule,) = rows_of(path)["ruleset_rules"]
+        assert (rule["condition_text"], rule["exclusive_group"]) == (
+            "properties.attempt_number is at least 3 and user_traits.marketing_opt_in is true and user_traits.country "
+            "is one of FR, NO and user_traits.email is there and a signup_completed in the 24 h before",
+            "g",
+        )
+
+    def test_going_down_makes_one_load_of_the_parts_of_a_file(self, path):
+        self.in_two_parts(path)
+        insert_rows(path, {"held_events": [{"event_id": 1, "run_id": 2}]})
+        downgrade(path, "0004")
+        (load,) = rows_of(path)["loads"]
+        names = ("read_count", "inserted_count", "blank_count", "first_event_id", "last_event_id", "ruleset_id")
+        assert [load[name] for name in names] == [4, 2, 2, 1, 2, 1]
+        assert [event["load_id"] for event in rows_of(path)["events"]] == [1, 1]
+        assert_sound(path)
+
+    def test_going_down_is_refused_while_held_events_wait(self, path):
+        self.in_two_parts(path, state="held")
+        insert_rows(path, {"held_events": [{"event_id": 2, "run_id": None}]})
+        before = rows_of(path)
+        with pytest.raises(DatabaseError, match="1 events wait in held_events"):
+            downgrade(path, "0004")
+        assert rows_of(path) == before
+
+    def test_going_down_is_refused_while_a_part_of_a_file_waits(self, path):
+        self.in_two_parts(path, state="loaded")
+        with pytest.raises(DatabaseError, match="1 loads of a part of a file wait for a decision"):
+            downgrade(path, "0004")
 
 
 UPGRADE_WHEN_TOLD = """

@@ -4,10 +4,12 @@ import sqlite3
 
 _RULES = """
 INSERT INTO rulesets (id, content_hash, yaml_text, first_used_at) VALUES (1, 'r', '', '2026-11-01 00:00:00.000000');
-INSERT INTO ruleset_rules VALUES
-    (1, 'welcome', 1, '', 1, 'signup_completed', 'WELCOME', 'email', 'once_ever'),
-    (1, 'alert', 2, '', 1, 'payment_failed', 'ALERT', 'internal', 'none'),
-    (1, 'off', 3, '', 0, 'payment_failed', 'OFF', 'sms', 'none');
+INSERT INTO ruleset_rules (ruleset_id, rule_name, rule_position, description, is_enabled, trigger_event_type,
+    condition_text, template_name, channel, suppression_mode)
+VALUES
+    (1, 'welcome', 1, '', 1, 'signup_completed', '', 'WELCOME', 'email', 'once_ever'),
+    (1, 'alert', 2, '', 1, 'payment_failed', '', 'ALERT', 'internal', 'none'),
+    (1, 'off', 3, '', 0, 'payment_failed', '', 'OFF', 'sms', 'none');
 INSERT INTO source_files VALUES (1, 'f', 'a.jsonl', 1, '2026-11-01 00:00:00.000000', 's', '2026-11-01 00:00:00.000000');
 INSERT INTO loads (id, source_file_id, as_of, state, read_count, inserted_count, duplicate_count, conflict_count,
     rejected_count, blank_count, loaded_at, decided_at, ruleset_id)

@@ -10,6 +10,7 @@ from src.marketing_messaging_service.decisions import outcomes
 from src.marketing_messaging_service.decisions.matching import matches
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.wording import condition_text
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import Event, Load, LoadState, Ruleset, RulesetRule, SendRequest
 from src.marketing_messaging_service.results import DecisionResult, RuleOutcome
@@ -76,6 +77,8 @@ def _ruleset_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any
             "description": rule.description,
             "is_enabled": rule.enabled,
             "trigger_event_type": rule.trigger.event_type,
+            "condition_text": condition_text(rule),
+            "exclusive_group": rule.exclusive_group,
             "template_name": rule.action.template_name,
             "channel": rule.action.delivery_method,
             "suppression_mode": rule.suppression.mode.value,

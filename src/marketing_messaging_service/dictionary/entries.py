@@ -13,13 +13,17 @@ TABLE_ORDER = (
     "user_traits",
     "send_requests",
     "suppressions",
+    "runs",
+    "run_remarks",
     "loads",
     "source_files",
     "rejected_rows",
     "conflicts",
     "unknown_keys",
+    "held_events",
     "rulesets",
     "ruleset_rules",
+    "run_leases",
     "data_dictionary",
 )
 """The order in which a person would read of the tables; one that is not here comes last."""

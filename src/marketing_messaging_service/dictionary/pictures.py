@@ -11,8 +11,10 @@ from src.marketing_messaging_service.views import VIEWS, data_type_of
 _STEPS = (
     ("raw_files", "stage and load", ("events", "event_properties", "user_traits")),
     ("raw_files", "stage and load", ("source_files", "loads", "rejected_rows", "conflicts", "unknown_keys")),
+    ("raw_files", "load only", ("held_events",)),
     ("rules_yaml", "decide", ("rulesets", "ruleset_rules")),
     ("events", "decide", ("send_requests", "suppressions")),
+    ("flows", "each run", ("runs", "run_remarks", "run_leases")),
 )
 """Which step of a run fills which tables from what; the views say for themselves what they read."""
 
@@ -36,7 +38,7 @@ def entity_picture() -> str:
 
 def lineage_picture() -> str:
     """Return what each table and view comes from."""
-    lines = ["flowchart LR", '    raw_files[/"raw files"/]', '    rules_yaml[/"rules.yaml"/]']
+    lines = ["flowchart LR", '    raw_files[/"raw files"/]', '    rules_yaml[/"rules.yaml"/]', "    flows"]
     for source, step, tables in _STEPS:
         for table in tables:
             lines.append(f"    {table}[({table})]")

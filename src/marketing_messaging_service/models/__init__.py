@@ -4,13 +4,17 @@ from src.marketing_messaging_service.models.conflict import Conflict
 from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
+from src.marketing_messaging_service.models.held_event import HeldEvent
 from src.marketing_messaging_service.models.load import Load, LoadState
 from src.marketing_messaging_service.models.rejected_row import ReasonCode, RejectedRow
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
+from src.marketing_messaging_service.models.run import Run, RunMode, RunState
+from src.marketing_messaging_service.models.run_lease import RunLease
+from src.marketing_messaging_service.models.run_remark import RemarkKind, RunRemark
 from src.marketing_messaging_service.models.send_request import ALERT_CHANNEL, DAY_KEY, EVER_KEY, SendRequest
 from src.marketing_messaging_service.models.source_file import SourceFile
-from src.marketing_messaging_service.models.suppression import Suppression
+from src.marketing_messaging_service.models.suppression import EXPIRED_REASON, Suppression
 from src.marketing_messaging_service.models.unknown_key import UnknownKey
 from src.marketing_messaging_service.models.user_traits import UserTraits
 
@@ -18,16 +22,24 @@ __all__ = [
     "ALERT_CHANNEL",
     "DAY_KEY",
     "EVER_KEY",
+    "EXPIRED_REASON",
     "Conflict",
     "DictionaryEntry",
     "Event",
     "EventProperties",
+    "HeldEvent",
     "Load",
     "LoadState",
     "ReasonCode",
     "RejectedRow",
+    "RemarkKind",
     "Ruleset",
     "RulesetRule",
+    "Run",
+    "RunLease",
+    "RunMode",
+    "RunRemark",
+    "RunState",
     "SendRequest",
     "SourceFile",
     "Suppression",

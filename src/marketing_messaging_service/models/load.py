@@ -5,38 +5,45 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
 from src.marketing_messaging_service.models.ruleset import Ruleset
+from src.marketing_messaging_service.models.run import Run
 from src.marketing_messaging_service.models.source_file import SourceFile
 
 
 class LoadState(StrEnum):
-    """How far a load has come: its events are in the tables, or also decided."""
+    """How far a load has come: its events wait for the next run, are held for a backfill, or are decided."""
 
     LOADED = "loaded"
+    HELD = "held"
     DECIDED = "decided"
 
 
 class Load(Base):
     """One file's transaction into the tables, with counts of its lines that add up.
 
-    read = inserted + duplicate + rejected + blank, and conflict is the part of duplicate whose content
-    differed from the event that stands. Its events lie between `first_event_id` and `last_event_id`
-    (null when it brought none). `as_of` is the logical time of the run that loaded it; `decided_at` and
-    `ruleset_id` tell when its events were decided, and by which version of the rules.
+    read = inserted + duplicate + rejected + blank + outside, and conflict is the part of duplicate whose content
+    differed from the event that stands. Only a backfill leaves lines outside, of its window; a file is taken to the
+    end by a load that leaves none. Its events lie between `first_event_id` and `last_event_id` (null when it
+    brought none). `as_of` is the logical time of the run that loaded it; `decided_at` and `ruleset_id` tell when its
+    events were decided, and by which version of the rules, which for held events is told in `held_events`.
     """
 
     __tablename__ = "loads"
     __table_args__ = (
-        UniqueConstraint("source_file_id"),
-        CheckConstraint("state IN ('loaded', 'decided')", name="state"),
+        CheckConstraint("state IN ('loaded', 'held', 'decided')", name="state"),
         CheckConstraint(
-            "read_count = inserted_count + duplicate_count + rejected_count + blank_count", name="counts_add_up"
+            "read_count = inserted_count + duplicate_count + rejected_count + blank_count + outside_count",
+            name="counts_add_up",
         ),
         CheckConstraint("conflict_count BETWEEN 0 AND duplicate_count", name="conflicts_are_duplicates"),
+        Index(None, "source_file_id"),
+        # A file is taken to the end once, by whichever run.
+        Index("uq_loads_whole_file", "source_file_id", unique=True, sqlite_where=text("outside_count = 0")),
+        Index(None, "run_id"),
         # Finding what is still to be decided must not read the years that are done.
         Index("ix_loads_undecided", "id", sqlite_where=text("state = 'loaded'")),
         {"comment": "One row a raw file taken: its counts of lines, which add up, and how far it has come."},
@@ -44,7 +51,11 @@ class Load(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the load, given by the database in order.")
     source_file_id: Mapped[int] = mapped_column(
-        ForeignKey("source_files.id"), comment="The file it took, in source_files; a file is taken once."
+        ForeignKey("source_files.id"),
+        comment="The file it took, in source_files; once to the end, and before that once a backfill's window.",
+    )
+    run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("runs.id"), comment="The run that loaded it, in runs; null on loads from before runs were recorded."
     )
     as_of: Mapped[datetime] = mapped_column(
         UtcDateTime,
@@ -56,20 +67,29 @@ class Load(Base):
         "Prefect.",
     )
     state: Mapped[str] = mapped_column(
-        String(16), comment="How far the load has come: loaded (its events wait for a decision) or decided."
+        String(16),
+        comment="How far the load has come: loaded (its events wait for the next run), held (they wait for a backfill, "
+        "see held_events) or decided.",
     )
     read_count: Mapped[int] = mapped_column(
-        comment="Lines read from the file, which is inserted + duplicate + rejected + blank."
+        comment="Lines read from the file, which is inserted + duplicate + rejected + blank + outside."
     )
     inserted_count: Mapped[int] = mapped_column(comment="Lines that became events.")
     duplicate_count: Mapped[int] = mapped_column(
-        comment="Lines whose message_id was known already, in this file or an earlier one."
+        comment="Lines whose message_id was known already, in this file or an earlier one; or that an earlier load of "
+        "the same file rejected."
     )
     conflict_count: Mapped[int] = mapped_column(
         comment="The part of the duplicates that say something else than the event that stands, in conflicts."
     )
     rejected_count: Mapped[int] = mapped_column(comment="Lines that could not become events, in rejected_rows.")
     blank_count: Mapped[int] = mapped_column(comment="Lines with nothing on them.")
+    outside_count: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        default=0,
+        comment="Lines whose event lies outside the window of a backfill, left for whoever takes the rest; 0 for a "
+        "whole file.",
+    )
     first_event_id: Mapped[int | None] = mapped_column(
         comment="Smallest events.id of the load; null when it inserted none."
     )
@@ -89,8 +109,10 @@ class Load(Base):
     )
     ruleset_id: Mapped[int | None] = mapped_column(
         ForeignKey("rulesets.id"),
-        comment="The version of rules.yaml that decided its events, in rulesets; null while they wait.",
+        comment="The version of rules.yaml that decided its events, in rulesets; null while they wait, and where they "
+        "were held.",
     )
 
     source_file: Mapped[SourceFile] = relationship()
+    run: Mapped[Run | None] = relationship()
     ruleset: Mapped[Ruleset | None] = relationship()

@@ -28,6 +28,12 @@ class RulesetRule(Base):
     description: Mapped[str] = mapped_column(Text, comment="What the rule is for, as its owner wrote it.")
     is_enabled: Mapped[bool] = mapped_column(Boolean, comment="Whether the rule decided at all; 1 is yes, 0 is no.")
     trigger_event_type: Mapped[str] = mapped_column(String(64), comment="The events.event_type that the rule looks at.")
+    condition_text: Mapped[str] = mapped_column(
+        Text, comment="What must hold besides, as a sentence, all of it; empty when the event type is enough."
+    )
+    exclusive_group: Mapped[str | None] = mapped_column(
+        String(64), comment="Of the rules of one group only the first that matches an event decides; null without."
+    )
     template_name: Mapped[str] = mapped_column(String(64), comment="The message that the rule sends.")
     channel: Mapped[str] = mapped_column(
         String(32), comment="The way the message goes out, such as email or sms; internal for an alert."

@@ -32,6 +32,8 @@ class SendRequest(Base):
         UniqueConstraint("user_id", "template_name", "dedupe_key"),
         # Answers "has this user had this message, ever or on that day" without reading the user's other rows.
         Index(None, "user_id", "template_name", "event_timestamp"),
+        # Answers "what did that run decide".
+        Index(None, "run_id"),
         # Answers "what went out on that day".
         Index(None, "event_timestamp"),
         {
@@ -74,6 +76,10 @@ class SendRequest(Base):
         ForeignKey("rulesets.id"),
         comment="The version of rules.yaml that decided it, in rulesets; null only on rows from before rulesets were "
         "recorded.",
+    )
+    run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("runs.id"),
+        comment="The run that decided it, in runs; null only on rows from before runs were recorded.",
     )
     event_timestamp: Mapped[datetime] = mapped_column(
         UtcDateTime, comment="When the event happened that earned it, in UTC; a copy of events.event_timestamp."

@@ -11,17 +11,22 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.send_request import SendRequest
 
+EXPIRED_REASON = "expired"
+"""The suppression_reason of a message that would have gone out, had its event not been too old for the run."""
+
 
 class Suppression(Base):
-    """One message refused, the mode that refused it, and the earlier send that had used up the "once".
+    """One message refused, why, and the earlier send that had used up the "once".
 
-    `rule_name`, `ruleset_id` and `blocked_by_send_request_id` are null only on rows that were there before
-    decisions recorded them.
+    `rule_name`, `ruleset_id` and `run_id` are null only on rows that were there before decisions recorded them;
+    `blocked_by_send_request_id` also where the event had expired.
     """
 
     __tablename__ = "suppressions"
     __table_args__ = (
         UniqueConstraint("event_id", "rule_name"),
+        # Answers "what did that run decide".
+        Index(None, "run_id"),
         # Answers "what was refused to this user".
         Index(None, "user_id"),
         # Answers "what was refused on that day".
@@ -43,7 +48,9 @@ class Suppression(Base):
         String(64), comment="The message refused, from action.template_name of the rule."
     )
     suppression_reason: Mapped[str] = mapped_column(
-        Text, comment="The suppression mode that refused it: once_ever or once_per_calendar_day."
+        Text,
+        comment="What refused it: the suppression mode, once_ever or once_per_calendar_day; or expired, when the event "
+        "was older than the run allows.",
     )
     decided_at: Mapped[datetime] = mapped_column(
         UtcDateTime,
@@ -59,13 +66,17 @@ class Suppression(Base):
         comment="The version of rules.yaml that decided it, in rulesets; null only on rows from before rulesets were "
         "recorded.",
     )
+    run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("runs.id"),
+        comment="The run that decided it, in runs; null only on rows from before runs were recorded.",
+    )
     event_timestamp: Mapped[datetime] = mapped_column(
         UtcDateTime, comment="When the event happened that the rule matched, in UTC; a copy of events.event_timestamp."
     )
     blocked_by_send_request_id: Mapped[int | None] = mapped_column(
         ForeignKey("send_requests.id"),
-        comment="The earlier send that had used up the once, in send_requests; null only on rows from before it was "
-        "recorded.",
+        comment="The earlier send that had used up the once, in send_requests; null where the reason is expired, and "
+        "on rows from before it was recorded.",
     )
 
     event: Mapped[Event | None] = relationship()

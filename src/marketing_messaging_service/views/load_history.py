@@ -17,6 +17,7 @@ LOAD_HISTORY = View(
         passed_on(Load.conflict_count),
         passed_on(Load.rejected_count),
         passed_on(Load.blank_count),
+        passed_on(Load.outside_count),
         passed_on(SourceFile.size_bytes),
         passed_on(SourceFile.modified_at),
         passed_on(Load.loaded_at),
@@ -32,6 +33,7 @@ LOAD_HISTORY = View(
             DataType.NUMBER,
             "From the beginning of the load to the decision of its events, in seconds; null while they wait.",
         ),
+        passed_on(Load.run_id),
         passed_on(Load.flow_run_id),
         passed_on(Ruleset.content_hash, "ruleset_hash"),
     ),
@@ -48,6 +50,7 @@ SELECT
     load.conflict_count,
     load.rejected_count,
     load.blank_count,
+    load.outside_count,
     file.size_bytes,
     file.modified_at,
     load.loaded_at,
@@ -55,6 +58,7 @@ SELECT
     round((julianday(load.loaded_at) - julianday(file.modified_at)) * 86400, 3) AS landing_wait_seconds,
     load.load_seconds,
     round((julianday(load.decided_at) - julianday(load.loaded_at)) * 86400, 3) AS decision_wait_seconds,
+    load.run_id,
     load.flow_run_id,
     ruleset.content_hash AS ruleset_hash
 FROM loads AS load

@@ -29,7 +29,7 @@ RULE_FUNNEL = View(
         ViewColumn("alerted_count", DataType.INTEGER, "Matches that became an alert to our own people."),
         ViewColumn("suppressed_count", DataType.INTEGER, "Matches that were refused."),
     ),
-    reads=("events", "loads", "ruleset_rules", "send_requests", "suppressions", "event_dates"),
+    reads=("events", "loads", "held_events", "runs", "ruleset_rules", "send_requests", "suppressions", "event_dates"),
     select="""\
 SELECT
     day.event_date,
@@ -45,8 +45,11 @@ LEFT JOIN events AS event
     ON event.event_timestamp >= CASE source.name WHEN 'events' THEN day.event_date || ' 00:00:00.000000' END
     AND event.event_timestamp <= day.event_date || ' 23:59:59.999999'
 LEFT JOIN loads AS load ON load.id = event.load_id
+LEFT JOIN held_events AS held ON held.event_id = event.id
+LEFT JOIN runs AS run ON run.id = held.run_id
 LEFT JOIN ruleset_rules AS rule
-    ON rule.ruleset_id = load.ruleset_id AND rule.trigger_event_type = event.event_type AND rule.is_enabled
+    ON rule.ruleset_id = coalesce(load.ruleset_id, run.ruleset_id)
+    AND rule.trigger_event_type = event.event_type AND rule.is_enabled
 LEFT JOIN send_requests AS send
     ON send.event_timestamp >= CASE source.name WHEN 'sends' THEN day.event_date || ' 00:00:00.000000' END
     AND send.event_timestamp <= day.event_date || ' 23:59:59.999999'
