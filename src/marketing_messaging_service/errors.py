@@ -31,3 +31,7 @@ class RulesError(PipelineError):
 
 class RunInProgressError(PipelineError):
     """Another run holds the database and did not end within the time this one was willing to wait."""
+
+
+class LeaseLostError(PipelineError):
+    """Another run took the lease of this one, which stood still for too long; nothing of it is half done."""

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
 import pandas as pd
 import pyarrow as pa
 from sqlalchemy import Connection, Select
+
+from src.marketing_messaging_service.models import RemarkKind, RunMode
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -45,6 +48,38 @@ REJECTED_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time, both ends aware; the start is in it, the end is not."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What a run is asked to do."""
+
+    flow_name: str
+    mode: RunMode
+    as_of: datetime
+    source: Path
+    """The folder to take raw files from."""
+    window: Window | None = None
+    """The events to take by their time, or None for all."""
+    max_event_age_hours: int = 0
+    """Events older than that at `as_of` earn no message any more; 0 for no limit."""
+    max_rejected_percent: float = 100
+    """The share of rejected lines above which the run fails."""
+    flow_run_id: str | None = None
+    flow_run_name: str | None = None
+
+    @property
+    def oldest_event_at(self) -> datetime | None:
+        """The instant before which an event is too old to earn a message, None for no limit."""
+        return self.as_of - timedelta(hours=self.max_event_age_hours) if self.max_event_age_hours else None
+
+
+@dataclass(frozen=True, slots=True)
 class LandingFile:
     """A raw file in landing, known by its content."""
 
@@ -66,6 +101,15 @@ class KnownFiles:
     content_hashes: frozenset[str] = frozenset()
     signatures: frozenset[tuple[str, str]] = frozenset()
     """Pairs of display path and file signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that a run left undone, and why."""
+
+    kind: RemarkKind
+    subject: str
+    explanation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +173,17 @@ def _read_spool(spool: IO[bytes]) -> Iterator[pd.DataFrame]:
             yield batch.to_pandas(types_mapper=pd.ArrowDtype)
 
 
+class NotLoaded(Enum):
+    """Why nothing of a file was loaded."""
+
+    TAKEN = "another run has taken it meanwhile"
+    OUTSIDE = "no event in it lies in the window"
+    NOTHING_NEW = "every event of the window was taken from it before"
+
+
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What one load did; read = inserted + duplicate + rejected + blank, all of them lines."""
+    """What one load did; read = inserted + duplicate + rejected + blank + outside, all of them lines."""
 
     display_path: str
     read_count: int
@@ -141,6 +193,10 @@ class LoadResult:
     """The part of the duplicates whose content differed from the event that stands."""
     rejected_count: int
     blank_count: int
+    outside_count: int
+    """Lines whose event lies outside the run's window."""
+    seconds: float
+    """How long the transaction took."""
     rejected_by_reason: Mapping[str, int]
     unknown_keys: Mapping[str, int]
 
@@ -162,6 +218,8 @@ class DecisionResult:
 
     ruleset_hash: str
     event_count: int
+    seconds: float
+    """How long the transaction took."""
     outcomes: tuple[RuleOutcome, ...]
 
 

@@ -22,6 +22,7 @@ from src.marketing_messaging_service.models import Event
 from tests.decisions.helpers import prior, rule
 
 DECIDED_AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
+WRITTEN_BESIDE = outcomes.Batch(ruleset_id=1, decided_at=DECIDED_AT, run_id=1)
 SHIPPED = Path(__file__).parents[2] / "data" / "rules.yaml"
 POSTGRESQL: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
 
@@ -244,8 +245,8 @@ def statements(rules_file: RulesFile) -> list[ClauseElement]:
     return [
         outcomes.insert_matches(matches(rules, Event.id >= 1)),
         *outcomes.suppress(rules),
-        outcomes.insert_send_requests(0, 1, DECIDED_AT),
-        outcomes.insert_suppressions(0, 1, DECIDED_AT),
+        outcomes.insert_send_requests(0, WRITTEN_BESIDE),
+        outcomes.insert_suppressions(0, WRITTEN_BESIDE),
     ]
 
 

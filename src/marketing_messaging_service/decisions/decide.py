@@ -1,10 +1,28 @@
 """Deciding everything that waits to be decided, in one transaction."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, case, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from src.marketing_messaging_service.decisions import outcomes
 from src.marketing_messaging_service.decisions.matching import matches
@@ -12,44 +30,142 @@ from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.wording import condition_text
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.models import Event, Load, LoadState, Ruleset, RulesetRule, SendRequest
-from src.marketing_messaging_service.results import DecisionResult, RuleOutcome
+from src.marketing_messaging_service.models import (
+    Event,
+    HeldEvent,
+    Load,
+    LoadState,
+    Ruleset,
+    RulesetRule,
+    Run,
+    SendRequest,
+)
+from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
+
+_held = Table("batch_held_events", MetaData(), Column("event_id", Integer, primary_key=True), prefixes=["TEMPORARY"])
+"""The held events that one batch decides."""
 
 
-def decide_pending(engine: Engine, rules_file: RulesFile, *, decided_at: datetime) -> DecisionResult:
-    """Decide all loaded events that no run has decided, and mark their loads, in one transaction.
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """What waits to be decided by a run."""
 
-    The work is done inside the database and follows the number of new events, not the history. `decided_at` is
-    written beside the decisions; none of them depends on it.
+    loads: ColumnElement[bool]
+    """The condition on loads whose events are all decided."""
+    load_count: int
+    loaded_count: int
+    """Events of these loads."""
+    first_event_id: int | None
+    held_count: int
+    """Held events, which stand in `batch_held_events`."""
+    may_expire: bool
+    """Whether any of the events can be too old."""
+
+
+def decide_pending(
+    engine: Engine,
+    rules_file: RulesFile,
+    *,
+    decided_at: datetime,
+    order: RunOrder | None = None,
+    run_id: int | None = None,
+) -> DecisionResult:
+    """Decide the loaded events that no run has decided, and mark them, in one transaction.
+
+    Without a window in its order a run decides every load that waits, and no held event. With one it decides the
+    loads of backfills, its own and those of one that was cut off, and the held events of the window. The work is
+    done inside the database and follows the number of new events, not the history. `decided_at` is written beside
+    the decisions; none of them depends on it. Raises ValueError for a window without a run_id, by which held events
+    are marked.
     """
     rules = rules_file.enabled_rules
+    window = order.window if order else None
+    if window is not None and run_id is None:
+        raise ValueError("held events are marked by the run that decides them; give its run_id")
+    oldest_event_at = order.oldest_event_at if order else None
     counts: dict[int, tuple[int, int]] = {}
+    began = time.monotonic()
     with write_transaction(engine) as connection:
-        load_count, event_count, first_event_id = _pending(connection)
-        if load_count:
+        pending = _pending(connection, window, oldest_event_at)
+        event_count = pending.loaded_count + pending.held_count
+        ruleset_id = None
+        if pending.load_count or pending.held_count:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-            if first_event_id is not None and rules:
-                counts = _decide(connection, rules, first_event_id, ruleset_id, decided_at)
-            connection.execute(
-                update(Load)
-                .where(Load.state == LoadState.LOADED)
-                .values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id)
-            )
+            if event_count and rules:
+                batch = outcomes.Batch(ruleset_id, decided_at, run_id)
+                counts = _decide(connection, rules, pending, batch, oldest_event_at)
+            _mark_loads(connection, pending, ruleset_id, decided_at)
+        if pending.held_count:
+            _mark_held_events(connection, run_id, decided_at)
+        if window is not None:
+            _held.drop(connection, checkfirst=False)
+        seconds = round(time.monotonic() - began, 3)
+        _note_decision(connection, run_id, ruleset_id, event_count, seconds)
     return DecisionResult(
         ruleset_hash=rules_file.content_hash,
         event_count=event_count,
+        seconds=seconds,
         outcomes=tuple(_outcome(rule, *counts.get(position, (0, 0))) for position, rule in enumerate(rules)),
     )
 
 
-def _pending(connection: Connection) -> tuple[int, int, int | None]:
-    """Return how many loads and events wait, and the smallest id that one of the events can have."""
-    load_count, event_count, first_event_id = connection.execute(
-        select(func.count(), func.coalesce(func.sum(Load.inserted_count), 0), func.min(Load.first_event_id)).where(
-            Load.state == LoadState.LOADED
-        )
+def _pending(connection: Connection, window: Window | None, oldest_event_at: datetime | None) -> _Pending:
+    loads: ColumnElement[bool] = Load.state == LoadState.LOADED
+    held_count = 0
+    if window is not None:
+        loads = and_(loads, Load.run_id.in_(select(Run.id).where(Run.window_start_at.is_not(None))))
+        _held.create(connection, checkfirst=False)
+        held_count = connection.execute(insert(_held).from_select(["event_id"], _held_events_in(window))).rowcount
+    limited = select(Run.id).where(Run.oldest_event_at.is_not(None))
+    load_count, loaded_count, first_event_id, limited_count = connection.execute(
+        select(
+            func.count(),
+            func.coalesce(func.sum(Load.inserted_count), 0),
+            func.min(Load.first_event_id),
+            func.coalesce(func.sum(case((Load.run_id.in_(limited), 1), else_=0)), 0),
+        ).where(loads)
     ).one()
-    return load_count, event_count, first_event_id
+    may_expire = bool(limited_count or (held_count and oldest_event_at is not None))
+    return _Pending(loads, load_count, loaded_count, first_event_id, held_count, may_expire)
+
+
+def _held_events_in(window: Window) -> Select[tuple[int]]:
+    """The events of a window that wait although they are loaded."""
+    return (
+        select(HeldEvent.event_id)
+        .join(Event, Event.id == HeldEvent.event_id)
+        .where(HeldEvent.run_id.is_(None), Event.event_timestamp >= window.start, Event.event_timestamp < window.end)
+    )
+
+
+def _mark_loads(connection: Connection, pending: _Pending, ruleset_id: int, decided_at: datetime) -> None:
+    connection.execute(
+        update(Load).where(pending.loads).values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id)
+    )
+
+
+def _mark_held_events(connection: Connection, run_id: int | None, decided_at: datetime) -> None:
+    """Mark the held events of the batch as decided, and the loads none of whose events waits any more."""
+    connection.execute(update(HeldEvent).where(HeldEvent.event_id.in_(select(_held.c.event_id))).values(run_id=run_id))
+    waits = exists().where(
+        HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id),
+        HeldEvent.run_id.is_(None),
+        Event.id == HeldEvent.event_id,
+        Event.load_id == Load.id,
+    )
+    connection.execute(
+        update(Load).where(Load.state == LoadState.HELD, ~waits).values(state=LoadState.DECIDED, decided_at=decided_at)
+    )
+
+
+def _note_decision(
+    connection: Connection, run_id: int | None, ruleset_id: int | None, event_count: int, seconds: float
+) -> None:
+    connection.execute(
+        update(Run)
+        .where(Run.id == run_id)
+        .values(ruleset_id=ruleset_id, decided_count=event_count, decide_seconds=seconds)
+    )
 
 
 def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: datetime) -> int:
@@ -88,24 +204,37 @@ def _ruleset_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any
 
 
 def _decide(
-    connection: Connection, rules: Sequence[Rule], first_event_id: int, ruleset_id: int, decided_at: datetime
+    connection: Connection,
+    rules: Sequence[Rule],
+    pending: _Pending,
+    batch: outcomes.Batch,
+    oldest_event_at: datetime | None,
 ) -> dict[int, tuple[int, int]]:
     """Write the decisions of the pending events, and return sends and suppressions by position of the rule."""
-    # The range of ids leads the planner to the new rows; the load's state says which of them count.
-    pending = and_(
-        Event.id >= first_event_id,
-        Event.load_id.in_(select(Load.id).where(Load.state == LoadState.LOADED)),
-    )
     last_send_id = connection.execute(select(func.coalesce(func.max(SendRequest.id), 0))).scalar_one()
     outcomes.decision.create(connection, checkfirst=False)
-    connection.execute(outcomes.insert_matches(matches(rules, pending)))
+    connection.execute(outcomes.insert_matches(matches(rules, _pending_events(pending))))
+    if pending.may_expire:
+        connection.execute(outcomes.expire(oldest_event_at))
     for statement in outcomes.suppress(rules):
         connection.execute(statement)
-    connection.execute(outcomes.insert_send_requests(last_send_id, ruleset_id, decided_at))
-    connection.execute(outcomes.insert_suppressions(last_send_id, ruleset_id, decided_at))
+    connection.execute(outcomes.insert_send_requests(last_send_id, batch))
+    connection.execute(outcomes.insert_suppressions(last_send_id, batch))
     counts = _counts(connection)
     outcomes.decision.drop(connection, checkfirst=False)
     return counts
+
+
+def _pending_events(pending: _Pending) -> ColumnElement[bool]:
+    # The range of ids leads the planner to the new rows; the load's state says which of them count.
+    loaded = and_(Event.id >= pending.first_event_id, Event.load_id.in_(select(Load.id).where(pending.loads)))
+    if not pending.held_count:
+        return loaded
+    held = select(_held.c.event_id)
+    if pending.first_event_id is None:
+        return Event.id.in_(held)
+    # As one list of ids, because a condition joined by OR would have every event read.
+    return Event.id.in_(held.union(select(Event.id).where(loaded)))
 
 
 def _counts(connection: Connection) -> dict[int, tuple[int, int]]:

@@ -8,11 +8,13 @@ that UTC day, and one with `none` always; alerts take no part. Seen over a whole
   of them in the batch; for the first match always goes out, whatever its mode.
 - A `once_per_calendar_day` goes out if nothing went out on that day before the batch, and it is the first on that
   day of the matches that can go out at all, which leaves out the `once_ever` that do not.
+- A match on an event that has expired does not go out, so it uses up nothing: it is as if it were not there.
 
 Grouping the batch twice like this costs a third of what window functions over the same rows do.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +31,7 @@ from sqlalchemy import (
     String,
     Table,
     Update,
+    and_,
     case,
     cast,
     exists,
@@ -45,7 +48,18 @@ from sqlalchemy.orm import aliased
 from src.marketing_messaging_service.decisions.rules import Rule, SuppressionMode
 from src.marketing_messaging_service.decisions.sql_time import EndOfUtcDay, StartOfUtcDay, UtcDay
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
-from src.marketing_messaging_service.models import ALERT_CHANNEL, DAY_KEY, EVER_KEY, SendRequest, Suppression
+from src.marketing_messaging_service.models import (
+    ALERT_CHANNEL,
+    DAY_KEY,
+    EVER_KEY,
+    EXPIRED_REASON,
+    Event,
+    HeldEvent,
+    Load,
+    Run,
+    SendRequest,
+    Suppression,
+)
 
 decision = Table(
     "batch_decisions",
@@ -61,9 +75,20 @@ decision = Table(
     Column("suppression_mode", String),
     Column("is_alert", Boolean),
     Column("is_send", Boolean),
+    Column("is_expired", Boolean),
     prefixes=["TEMPORARY"],
 )
 """The decisions of one batch, numbered from 1 in the order in which they would be made one at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is written beside every decision of a batch; none of them depends on it."""
+
+    ruleset_id: int
+    decided_at: datetime
+    run_id: int | None
+
 
 _MATCH_COLUMNS = (
     "event_id",
@@ -81,10 +106,32 @@ _MATCH_COLUMNS = (
 def insert_matches(matches: Select[Any]) -> Insert:
     """Return the statement that fills `batch_decisions`, every match a send until something stands against it."""
     match = matches.subquery("match")
-    ordered = select(*(match.c[name] for name in _MATCH_COLUMNS), literal(value=True)).order_by(
+    ordered = select(*(match.c[name] for name in _MATCH_COLUMNS), literal(value=True), literal(value=False)).order_by(
         match.c.event_timestamp, match.c.event_id, match.c.rule_position
     )
-    return insert(decision).from_select([*_MATCH_COLUMNS, "is_send"], ordered)
+    return insert(decision).from_select([*_MATCH_COLUMNS, "is_send", "is_expired"], ordered)
+
+
+def expire(oldest_event_at: datetime | None) -> Update:
+    """Return the statement that takes back the sends on events that are too old, before any other is taken back.
+
+    An event that was held is too old if it happened before `oldest_event_at`, any other one by what the run that
+    loaded it was told. Alerts are never suppressed.
+    """
+    told = (
+        select(Run.oldest_event_at)
+        .join(Load, Load.run_id == Run.id)
+        .join(Event, Event.load_id == Load.id)
+        .where(Event.id == decision.c.event_id)
+        .scalar_subquery()
+    )
+    is_held = exists().where(HeldEvent.event_id == decision.c.event_id)
+    limit = case((is_held, literal(oldest_event_at, UtcDateTime)), else_=told)
+    return (
+        update(decision)
+        .where(not_(decision.c.is_alert), decision.c.event_timestamp < limit)
+        .values(is_send=False, is_expired=True)
+    )
 
 
 def suppress(rules: Sequence[Rule]) -> list[Update]:
@@ -96,7 +143,7 @@ def suppress(rules: Sequence[Rule]) -> list[Update]:
         statements.append(_take_back(SuppressionMode.ONCE_EVER, firsts, _sent_before()))
     if SuppressionMode.ONCE_PER_CALENDAR_DAY in modes:
         day = UtcDay(decision.c.event_timestamp)
-        firsts = _firsts(decision.c.user_id, decision.c.template_name, day).where(decision.c.is_send)
+        firsts = _firsts(decision.c.user_id, decision.c.template_name, day)
         on_day = SendRequest.event_timestamp.between(
             StartOfUtcDay(decision.c.event_timestamp), EndOfUtcDay(decision.c.event_timestamp)
         )
@@ -104,7 +151,7 @@ def suppress(rules: Sequence[Rule]) -> list[Update]:
     return statements
 
 
-def insert_send_requests(last_send_id: int, ruleset_id: int, decided_at: datetime) -> Insert:
+def insert_send_requests(last_send_id: int, batch: Batch) -> Insert:
     """Return the statement that makes send requests of the batch's sends and alerts.
 
     Their ids count on from the last one by sequence number, so that a smaller id means an earlier decision.
@@ -116,9 +163,10 @@ def insert_send_requests(last_send_id: int, ruleset_id: int, decided_at: datetim
         SendRequest.template_name: decision.c.template_name,
         SendRequest.channel: decision.c.channel,
         SendRequest.reason: literal("rule:") + decision.c.rule_name,
-        SendRequest.decided_at: literal(decided_at, UtcDateTime),
+        SendRequest.decided_at: literal(batch.decided_at, UtcDateTime),
         SendRequest.rule_name: decision.c.rule_name,
-        SendRequest.ruleset_id: literal(ruleset_id),
+        SendRequest.ruleset_id: literal(batch.ruleset_id),
+        SendRequest.run_id: literal(batch.run_id, Integer),
         SendRequest.event_timestamp: decision.c.event_timestamp,
         SendRequest.dedupe_key: dedupe_key(decision),
     }
@@ -126,21 +174,31 @@ def insert_send_requests(last_send_id: int, ruleset_id: int, decided_at: datetim
     return insert(SendRequest).from_select(list(columns), rows)
 
 
-def insert_suppressions(last_send_id: int, ruleset_id: int, decided_at: datetime) -> Insert:
-    """Return the statement that makes suppressions of the rest, each with the send that blocked it."""
-    columns: dict[Any, ColumnElement[Any] | ScalarSelect[Any]] = {
-        Suppression.user_id: decision.c.user_id,
-        Suppression.event_id: decision.c.event_id,
-        Suppression.template_name: decision.c.template_name,
-        Suppression.suppression_reason: decision.c.suppression_mode,
-        Suppression.decided_at: literal(decided_at, UtcDateTime),
-        Suppression.rule_name: decision.c.rule_name,
-        Suppression.ruleset_id: literal(ruleset_id),
-        Suppression.event_timestamp: decision.c.event_timestamp,
-        Suppression.blocked_by_send_request_id: _blocking_send(last_send_id),
+def insert_suppressions(last_send_id: int, batch: Batch) -> Insert:
+    """Return the statement that makes suppressions of the rest, each with the send that blocked it.
+
+    What would have gone out, had its event not been too old, is blocked by none and has expired.
+    """
+    refused = (
+        select(decision, _blocking_send(last_send_id).label("blocked_by"))
+        .where(not_(decision.c.is_send))
+        .order_by(decision.c.sequence_number)
+        .subquery("refused")
+    )
+    has_expired = and_(refused.c.is_expired, refused.c.blocked_by.is_(None))
+    columns: dict[Any, ColumnElement[Any]] = {
+        Suppression.user_id: refused.c.user_id,
+        Suppression.event_id: refused.c.event_id,
+        Suppression.template_name: refused.c.template_name,
+        Suppression.suppression_reason: case((has_expired, literal(EXPIRED_REASON)), else_=refused.c.suppression_mode),
+        Suppression.decided_at: literal(batch.decided_at, UtcDateTime),
+        Suppression.rule_name: refused.c.rule_name,
+        Suppression.ruleset_id: literal(batch.ruleset_id),
+        Suppression.run_id: literal(batch.run_id, Integer),
+        Suppression.event_timestamp: refused.c.event_timestamp,
+        Suppression.blocked_by_send_request_id: refused.c.blocked_by,
     }
-    rows = select(*columns.values()).where(not_(decision.c.is_send)).order_by(decision.c.sequence_number)
-    return insert(Suppression).from_select(list(columns), rows)
+    return insert(Suppression).from_select(list(columns), select(*columns.values()))
 
 
 def _has_mode(mode: SuppressionMode) -> ColumnElement[bool]:
@@ -148,8 +206,12 @@ def _has_mode(mode: SuppressionMode) -> ColumnElement[bool]:
 
 
 def _firsts(*group: ColumnElement[Any]) -> Select[tuple[int]]:
-    """The earliest match of each group, alerts aside, by sequence number."""
-    return select(func.min(decision.c.sequence_number)).where(not_(decision.c.is_alert)).group_by(*group)
+    """The earliest match of each group that can go out still, alerts aside, by sequence number."""
+    return (
+        select(func.min(decision.c.sequence_number))
+        .where(not_(decision.c.is_alert), decision.c.is_send)
+        .group_by(*group)
+    )
 
 
 def _take_back(mode: SuppressionMode, firsts: Select[tuple[int]], sent_before: ColumnElement[bool]) -> Update:
@@ -189,6 +251,8 @@ def _blocking_send(last_send_id: int) -> ScalarSelect[int]:
             send.template_name == decision.c.template_name,
             send.channel != ALERT_CHANNEL,
             send.event_timestamp.between(earliest, latest),
+            # Only what has expired can have the mode none here, and nothing blocks that.
+            not_(_has_mode(SuppressionMode.NONE)),
             send.id < literal(last_send_id) + decision.c.sequence_number,
         )
         .order_by(send.event_timestamp, send.id)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Engine,
     MetaData,
     NullPool,
+    StaticPool,
     TypeDecorator,
     create_engine,
     event,
@@ -137,7 +138,7 @@ def create_read_only_engine(database_path: Path) -> Engine:
     return engine
 
 
-def _configure_connections(engine: Engine, *, foreign_keys: bool) -> None:
+def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | None = None) -> None:
     @event.listens_for(engine, "connect")
     def configure(dbapi_connection: Any, _record: Any) -> None:
         # The driver's own transaction handling commits around DDL; None hands BEGIN to the listener below.
@@ -151,8 +152,51 @@ def _configure_connections(engine: Engine, *, foreign_keys: bool) -> None:
             dbapi_connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(f"BEGIN {connection.get_execution_options().get(_BEGIN_OPTION, 'IMMEDIATE')}")
+    def begin_transaction(connection: Connection) -> None:
+        mode = connection.get_execution_options().get(_BEGIN_OPTION, "IMMEDIATE")
+        connection.exec_driver_sql(begin or f"BEGIN {mode}")
+
+
+def is_reading(connection: Connection) -> bool:
+    """Return whether a connection is inside a `read_transaction`."""
+    return connection.get_execution_options().get(_BEGIN_OPTION) == "DEFERRED"
+
+
+class _PreviewConnection(sqlite3.Connection):
+    """Ends a transaction without keeping it: each is a part of one that `preview_engine` rolls back at the end."""
+
+    def commit(self) -> None:
+        if self.in_transaction:
+            self.execute("RELEASE preview")
+
+    def rollback(self) -> None:
+        if self.in_transaction:
+            self.execute("ROLLBACK TO preview")
+            self.execute("RELEASE preview")
+
+
+@contextmanager
+def preview_engine(database_url: str) -> Iterator[Engine]:
+    """Yield an engine on which everything works and nothing is kept; it holds the write lock all the while.
+
+    All its transactions share one connection and one transaction of the database, in which each sees what those
+    before it did, and which is rolled back at the end. Raises DatabaseError for what comes from the surroundings.
+    """
+    engine = create_engine(
+        database_url,
+        poolclass=StaticPool,
+        pool_reset_on_return=None,
+        connect_args={"factory": _PreviewConnection, "check_same_thread": False},
+    )
+    _configure_connections(engine, foreign_keys=True, begin="SAVEPOINT preview")
+    with foreseeable_errors():
+        connection: Any = engine.raw_connection().driver_connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield engine
+        finally:
+            sqlite3.Connection.rollback(connection)
+            engine.dispose()
 
 
 @contextmanager

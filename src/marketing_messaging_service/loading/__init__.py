@@ -2,5 +2,14 @@
 
 from src.marketing_messaging_service.loading.ledger import known_files, undecided_event_count
 from src.marketing_messaging_service.loading.load import load_file
+from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run
 
-__all__ = ["known_files", "load_file", "undecided_event_count"]
+__all__ = [
+    "close_run",
+    "known_files",
+    "load_file",
+    "note_files",
+    "note_message",
+    "open_run",
+    "undecided_event_count",
+]

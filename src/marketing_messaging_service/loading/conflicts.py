@@ -12,6 +12,7 @@ from sqlalchemy import (
     Float,
     Integer,
     MetaData,
+    Select,
     String,
     Table,
     case,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.split import duplicate_columns
-from src.marketing_messaging_service.models import Conflict, Event, EventProperties, UserTraits
+from src.marketing_messaging_service.models import Conflict, Event, EventProperties, Load, UserTraits
 
 _delivered = Table(
     "delivered_again",
@@ -74,8 +75,11 @@ class DuplicateCheck:
             _delivered.create(self._connection, checkfirst=False)
         self.count += bulk_insert(self._connection, insert(_delivered), duplicate_columns(duplicates))
 
-    def record_conflicts(self, load_id: int) -> int:
-        """Record the duplicates that differ from the event that stands, and return how many there are."""
+    def record_conflicts(self, load_id: int, source_file_id: int) -> int:
+        """Record the duplicates that differ from the event that stands, and return how many there are.
+
+        A line that an earlier load of the same file recorded is left out.
+        """
         if self.count == 0:
             return 0
         differs: dict[str, ColumnElement[bool]] = {
@@ -89,7 +93,15 @@ class DuplicateCheck:
             .join(Event, Event.message_id == _delivered.c.message_id)
             .outerjoin(EventProperties, EventProperties.event_id == Event.id)
             .outerjoin(UserTraits, UserTraits.event_id == Event.id)
-            .where(or_(*differs.values()))
+            .where(or_(*differs.values()), _delivered.c.line_number.not_in(_recorded_lines(source_file_id)))
         )
         columns = ["load_id", "line_number", "event_id", "differing_fields"]
         return self._connection.execute(insert(Conflict).from_select(columns, conflicts)).rowcount
+
+
+def _recorded_lines(source_file_id: int) -> Select[tuple[int]]:
+    return (
+        select(Conflict.line_number)
+        .join(Load, Load.id == Conflict.load_id)
+        .where(Load.source_file_id == source_file_id)
+    )

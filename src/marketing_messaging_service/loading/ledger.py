@@ -1,19 +1,24 @@
 """The record of what has been taken: source_files and loads."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from src.marketing_messaging_service.infrastructure.database import read_transaction
-from src.marketing_messaging_service.models import Load, LoadState, SourceFile
+from src.marketing_messaging_service.infrastructure.database import read_transaction, utc_now
+from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile
 from src.marketing_messaging_service.results import KnownFiles, LandingFile
 
 
 def known_files(engine: Engine) -> KnownFiles:
-    """Return what landing can be compared with to find the files that no load has taken."""
+    """Return what landing can be compared with to find the files that no load has taken to the end."""
     with read_transaction(engine) as connection:
-        rows = connection.execute(select(SourceFile.content_hash, SourceFile.path, SourceFile.file_signature)).all()
+        rows = connection.execute(
+            select(SourceFile.content_hash, SourceFile.path, SourceFile.file_signature)
+            .join(Load, Load.source_file_id == SourceFile.id)
+            .where(Load.outside_count == 0)
+        ).all()
     return KnownFiles(
         content_hashes=frozenset(row.content_hash for row in rows),
         signatures=frozenset((row.path, row.file_signature) for row in rows),
@@ -27,28 +32,52 @@ def undecided_event_count(engine: Engine) -> int:
         return connection.execute(count).scalar_one()
 
 
-def is_taken(connection: Connection, content_hash: str) -> bool:
-    """Return whether a load has taken this content, under whatever name."""
-    found = connection.execute(select(SourceFile.id).where(SourceFile.content_hash == content_hash)).first()
-    return found is not None
+@dataclass(frozen=True, slots=True)
+class FileHistory:
+    """What earlier loads made of a file with the same content."""
+
+    source_file_id: int | None
+    """None when no load has taken anything of it."""
+    is_taken: bool
+    """Whether one has taken it to the end."""
 
 
-def open_load(
-    connection: Connection, file: LandingFile, *, as_of: datetime, flow_run_id: str | None, loaded_at: datetime
-) -> int:
-    """Record a file and the load that takes it, its counts still zero, and return the load's id."""
-    source_file_id = connection.execute(
+def file_history(connection: Connection, content_hash: str) -> FileHistory:
+    """Return what is known of a file's content, under whatever name."""
+    row = connection.execute(
+        select(SourceFile.id, func.min(Load.outside_count))
+        .join(Load, Load.source_file_id == SourceFile.id)
+        .where(SourceFile.content_hash == content_hash)
+        .group_by(SourceFile.id)
+    ).first()
+    return FileHistory(None, is_taken=False) if row is None else FileHistory(row[0], is_taken=row[1] == 0)
+
+
+def record_file(connection: Connection, file: LandingFile, taken_at: datetime) -> int:
+    """Record a file that nothing was taken of before, and return its id."""
+    return connection.execute(
         insert(SourceFile)
-        .values(
-            content_hash=file.content_hash,
-            path=file.display_path,
-            size_bytes=file.size_bytes,
-            modified_at=file.modified_at,
-            file_signature=file.file_signature,
-            taken_at=loaded_at,
-        )
+        .values(content_hash=file.content_hash, taken_at=taken_at, **_place_of(file))
         .returning(SourceFile.id)
     ).scalar_one()
+
+
+def move_file(connection: Connection, source_file_id: int, file: LandingFile) -> None:
+    """Record where a file lies now, so that it is known there without being read again."""
+    connection.execute(update(SourceFile).where(SourceFile.id == source_file_id).values(**_place_of(file)))
+
+
+def _place_of(file: LandingFile) -> dict[str, Any]:
+    return {
+        "path": file.display_path,
+        "size_bytes": file.size_bytes,
+        "modified_at": file.modified_at,
+        "file_signature": file.file_signature,
+    }
+
+
+def open_load(connection: Connection, source_file_id: int, **values: Any) -> int:
+    """Record the load of a file, its counts still zero, and return the load's id."""
     zero_counts = dict.fromkeys(
         (
             "read_count",
@@ -57,23 +86,25 @@ def open_load(
             "conflict_count",
             "rejected_count",
             "blank_count",
+            "outside_count",
         ),
         0,
     )
     return connection.execute(
-        insert(Load)
-        .values(
-            source_file_id=source_file_id,
-            as_of=as_of,
-            flow_run_id=flow_run_id,
-            state=LoadState.LOADED,
-            loaded_at=loaded_at,
-            **zero_counts,
-        )
-        .returning(Load.id)
+        insert(Load).values(source_file_id=source_file_id, **zero_counts, **values).returning(Load.id)
     ).scalar_one()
 
 
 def close_load(connection: Connection, load_id: int, **values: Any) -> None:
     """Enter a load's counts, range of event ids and duration."""
     connection.execute(update(Load).where(Load.id == load_id).values(**values))
+
+
+def hold_events(connection: Connection, load_id: int, first_event_id: int | None, last_event_id: int | None) -> None:
+    """Enter the events of a load among those that only a backfill decides."""
+    if first_event_id is None:
+        # A load without events has none to wait for.
+        connection.execute(update(Load).where(Load.id == load_id).values(state=LoadState.DECIDED, decided_at=utc_now()))
+        return
+    events = select(Event.id).where(Event.id.between(first_event_id, last_event_id), Event.load_id == load_id)
+    connection.execute(insert(HeldEvent).from_select(["event_id"], events))

@@ -15,7 +15,14 @@ from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.conflicts import DuplicateCheck
-from src.marketing_messaging_service.loading.ledger import close_load, is_taken, open_load
+from src.marketing_messaging_service.loading.ledger import (
+    close_load,
+    file_history,
+    hold_events,
+    move_file,
+    open_load,
+    record_file,
+)
 from src.marketing_messaging_service.loading.split import (
     Columns,
     event_columns,
@@ -23,10 +30,22 @@ from src.marketing_messaging_service.loading.split import (
     scalars,
     trait_columns,
 )
-from src.marketing_messaging_service.models import Event, EventProperties, RejectedRow, UnknownKey, UserTraits
-from src.marketing_messaging_service.results import REJECTED_SCHEMA, LoadResult, StagedFile
+from src.marketing_messaging_service.models import (
+    Event,
+    EventProperties,
+    Load,
+    LoadState,
+    RejectedRow,
+    UnknownKey,
+    UserTraits,
+)
+from src.marketing_messaging_service.results import REJECTED_SCHEMA, LoadResult, NotLoaded, StagedFile, Window
 
 _INSERT_EVENTS = sqlite_insert(Event).on_conflict_do_nothing(index_elements=[Event.message_id])
+
+
+class _NothingNewError(Exception):
+    """A part of a file was taken again and brought nothing; its transaction is rolled back."""
 
 
 @dataclass(slots=True)
@@ -34,11 +53,16 @@ class _Progress:
     """How far a load has come."""
 
     load_id: int
+    source_file_id: int
+    is_first_load: bool
+    """Whether nothing of the file was taken before, so that what is said of the file as a whole is still unsaid."""
     created_at: str
     next_event_id: int
     first_event_id: int | None = None
     last_event_id: int | None = None
     inserted_count: int = 0
+    outside_count: int = 0
+    known_rejected_count: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
 
 
@@ -48,56 +72,123 @@ def load_file(
     *,
     as_of: datetime,
     flow_run_id: str | None = None,
+    run_id: int | None = None,
+    window: Window | None = None,
+    is_held: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> LoadResult | None:
+) -> LoadResult | NotLoaded:
     """Put a staged file into the tables in one transaction, and return its counts.
 
     Events whose message_id is known, in this file or any before, are left out and counted; those among them
-    that say something else are recorded in `conflicts`. Returns None, and changes nothing, when another run has
-    taken the same content meanwhile. `on_progress` is told how many events were handled since the last call.
-    Raises LoadError, and keeps nothing, when the counts do not add up.
+    that say something else are recorded in `conflicts`. With a window, the events outside of it are left for whoever
+    takes the rest; what concerns the whole file (rejected lines, unknown keys) is recorded by its first load. With
+    `is_held` the events are entered in `held_events` and decided only by a run that asks for their time. Returns
+    NotLoaded, and changes nothing, when another run has taken the same content meanwhile or the window holds nothing
+    new. `on_progress` is told how many events were handled since the last call. Raises LoadError, and keeps nothing,
+    when the counts do not add up.
     """
+    if window is not None and staged.valid_count and not _has_event_in(staged, window):
+        return NotLoaded.OUTSIDE
     loaded_at = utc_now()
     began = time.monotonic()
-    with write_transaction(engine) as connection:
-        if is_taken(connection, staged.file.content_hash):
-            return None
-        load_id = open_load(connection, staged.file, as_of=as_of, flow_run_id=flow_run_id, loaded_at=loaded_at)
-        next_event_id = connection.execute(select(func.coalesce(func.max(Event.id), 0) + 1)).scalar_one()
-        progress = _Progress(load_id, timestamp_text(loaded_at), next_event_id)
-        duplicates = DuplicateCheck(connection)
-        for events in staged.event_chunks():
-            duplicates.add(_insert_chunk(connection, events, progress))
-            on_progress(len(events))
-        for rejected in staged.rejected_chunks():
-            _insert_rejected(connection, rejected, progress)
-        _insert_unknown_keys(connection, staged, load_id)
-        result = LoadResult(
-            display_path=staged.file.display_path,
-            read_count=staged.read_count,
-            inserted_count=progress.inserted_count,
-            duplicate_count=duplicates.count,
-            conflict_count=duplicates.record_conflicts(load_id),
-            rejected_count=progress.rejected_by_reason.total(),
-            blank_count=staged.blank_count,
-            rejected_by_reason=dict(progress.rejected_by_reason.most_common()),
-            unknown_keys=staged.unknown_keys,
-        )
-        _refuse_wrong_counts(result)
-        close_load(
-            connection,
-            load_id,
-            read_count=result.read_count,
-            inserted_count=result.inserted_count,
-            duplicate_count=result.duplicate_count,
-            conflict_count=result.conflict_count,
-            rejected_count=result.rejected_count,
-            blank_count=result.blank_count,
-            first_event_id=progress.first_event_id,
-            last_event_id=progress.last_event_id,
-            load_seconds=round(time.monotonic() - began, 3),
-        )
+    try:
+        with write_transaction(engine) as connection:
+            history = file_history(connection, staged.file.content_hash)
+            if history.is_taken:
+                return NotLoaded.TAKEN
+            source_file_id = history.source_file_id or record_file(connection, staged.file, loaded_at)
+            load_id = open_load(
+                connection,
+                source_file_id,
+                as_of=as_of,
+                flow_run_id=flow_run_id,
+                run_id=run_id,
+                state=LoadState.HELD if is_held else LoadState.LOADED,
+                loaded_at=loaded_at,
+            )
+            progress = _Progress(
+                load_id,
+                source_file_id,
+                is_first_load=history.source_file_id is None,
+                created_at=timestamp_text(loaded_at),
+                next_event_id=connection.execute(select(func.coalesce(func.max(Event.id), 0) + 1)).scalar_one(),
+            )
+            result = _load(connection, staged, progress, window=window, on_progress=on_progress, began=began)
+            _finish(connection, staged, progress, result, is_held=is_held)
+    except _NothingNewError:
+        return NotLoaded.NOTHING_NEW
     return result
+
+
+def _load(
+    connection: Connection,
+    staged: StagedFile,
+    progress: _Progress,
+    *,
+    window: Window | None,
+    on_progress: Callable[[int], None],
+    began: float,
+) -> LoadResult:
+    """Insert the rows of a file and return what became of its lines."""
+    duplicates = DuplicateCheck(connection)
+    for events in staged.event_chunks():
+        inside = events if window is None else events.loc[_lies_in(events, window)]
+        progress.outside_count += len(events) - len(inside)
+        duplicates.add(_insert_chunk(connection, inside, progress))
+        on_progress(len(events))
+    for rejected in staged.rejected_chunks():
+        _insert_rejected(connection, rejected, progress)
+    if progress.is_first_load:
+        _insert_unknown_keys(connection, staged, progress.load_id)
+    return LoadResult(
+        display_path=staged.file.display_path,
+        read_count=staged.read_count,
+        inserted_count=progress.inserted_count,
+        duplicate_count=duplicates.count + progress.known_rejected_count,
+        conflict_count=duplicates.record_conflicts(progress.load_id, progress.source_file_id),
+        rejected_count=progress.rejected_by_reason.total(),
+        blank_count=staged.blank_count,
+        outside_count=progress.outside_count,
+        seconds=round(time.monotonic() - began, 3),
+        rejected_by_reason=dict(progress.rejected_by_reason.most_common()),
+        unknown_keys=staged.unknown_keys if progress.is_first_load else {},
+    )
+
+
+def _finish(
+    connection: Connection, staged: StagedFile, progress: _Progress, result: LoadResult, *, is_held: bool
+) -> None:
+    """Enter the counts of a load in the ledger; raise _NothingNewError when it changed nothing."""
+    _refuse_wrong_counts(result)
+    if not progress.is_first_load:
+        if result.outside_count and not (result.inserted_count or result.rejected_count):
+            raise _NothingNewError
+        move_file(connection, progress.source_file_id, staged.file)
+    if is_held:
+        hold_events(connection, progress.load_id, progress.first_event_id, progress.last_event_id)
+    close_load(
+        connection,
+        progress.load_id,
+        read_count=result.read_count,
+        inserted_count=result.inserted_count,
+        duplicate_count=result.duplicate_count,
+        conflict_count=result.conflict_count,
+        rejected_count=result.rejected_count,
+        blank_count=result.blank_count,
+        outside_count=result.outside_count,
+        first_event_id=progress.first_event_id,
+        last_event_id=progress.last_event_id,
+        load_seconds=result.seconds,
+    )
+
+
+def _has_event_in(staged: StagedFile, window: Window) -> bool:
+    return any(_lies_in(events, window).any() for events in staged.event_chunks())
+
+
+def _lies_in(events: pd.DataFrame, window: Window) -> "pd.Series[bool]":
+    timestamps = events["event_timestamp"]
+    return (timestamps >= pd.Timestamp(window.start)) & (timestamps < pd.Timestamp(window.end))
 
 
 def _insert_chunk(connection: Connection, events: pd.DataFrame, progress: _Progress) -> pd.DataFrame:
@@ -127,9 +218,22 @@ def _ids_present(connection: Connection, first_id: int, last_id: int) -> list[in
 
 
 def _insert_rejected(connection: Connection, rejected: pd.DataFrame, progress: _Progress) -> None:
+    if not progress.is_first_load:
+        is_known = rejected["line_number"].isin(_lines_rejected_before(connection, progress))
+        progress.known_rejected_count += int(is_known.sum())
+        rejected = rejected.loc[~is_known]
     columns: Columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
     progress.rejected_by_reason.update(columns["reason_code"])
     bulk_insert(connection, insert(RejectedRow), columns | {"load_id": [progress.load_id] * len(rejected)})
+
+
+def _lines_rejected_before(connection: Connection, progress: _Progress) -> list[int]:
+    lines = (
+        select(RejectedRow.line_number)
+        .join(Load, Load.id == RejectedRow.load_id)
+        .where(Load.source_file_id == progress.source_file_id, Load.id != progress.load_id)
+    )
+    return list(connection.execute(lines).scalars())
 
 
 def _insert_unknown_keys(connection: Connection, staged: StagedFile, load_id: int) -> None:
@@ -145,10 +249,17 @@ def _insert_unknown_keys(connection: Connection, staged: StagedFile, load_id: in
 
 
 def _refuse_wrong_counts(result: LoadResult) -> None:
-    accounted = result.inserted_count + result.duplicate_count + result.rejected_count + result.blank_count
+    accounted = (
+        result.inserted_count
+        + result.duplicate_count
+        + result.rejected_count
+        + result.blank_count
+        + result.outside_count
+    )
     if result.read_count != accounted:
         raise LoadError(
             f"{result.display_path}: {result.read_count} lines were read but {accounted} are accounted for "
             f"({result.inserted_count} inserted, {result.duplicate_count} duplicate, {result.rejected_count} rejected, "
-            f"{result.blank_count} blank). Nothing of the file was kept; this is a defect, please report it."
+            f"{result.blank_count} blank, {result.outside_count} outside). Nothing of the file was kept; this is a "
+            "defect, please report it."
         )

@@ -24,9 +24,7 @@ class RunRemark(Base):
     __tablename__ = "run_remarks"
     __table_args__ = (
         CheckConstraint("kind IN ('problem', 'waiting', 'ignored')", name="kind"),
-        {
-            "comment": "One row a thing that a run left undone: a problem, a file still being written, or one it ignores."
-        },
+        {"comment": "One row a thing that a run left undone: a problem, a file being written, or one it ignores."},
     )
 
     run_id: Mapped[int] = mapped_column(

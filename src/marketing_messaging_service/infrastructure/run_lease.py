@@ -1,0 +1,219 @@
+"""The lease: the right to write, held by one run at a time and recorded in the database itself.
+
+The lock file (`run_lock`) keeps runs of one machine apart at once, and its holder cannot die without letting go. The
+lease says who is at work and since when, holds between machines that share the file, and guards every transaction: one
+whose run has lost the lease is rolled back.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Integer,
+    String,
+    column,
+    delete,
+    event,
+    insert,
+    inspect,
+    select,
+    table,
+    update,
+)
+
+from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, RunInProgressError
+from src.marketing_messaging_service.infrastructure.database import (
+    UtcDateTime,
+    is_reading,
+    read_transaction,
+    utc_now,
+    write_transaction,
+)
+
+RENEWALS_A_LEASE = 4
+"""How often a lease is renewed within the time that it lasts."""
+
+_LEASE = table(
+    "run_leases",
+    column("lease_position", Integer),
+    column("holder_id", String),
+    column("holder_name", String),
+    column("flow_run_id", String),
+    column("host_name", String),
+    column("process_number", Integer),
+    column("acquired_at", UtcDateTime),
+    column("renewed_at", UtcDateTime),
+    column("expires_at", UtcDateTime),
+)
+"""The model RunLease says what the columns mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the lease."""
+
+    holder_id: str
+    holder_name: str
+    host_name: str
+    acquired_at: datetime
+    expires_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.holder_name}, at work since {self.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def read_holder(engine: Engine) -> Holder | None:
+    """Return who holds the lease; None when nobody does, or the database does not know leases yet."""
+    with read_transaction(engine) as connection:
+        return _holder(connection) if inspect(connection).has_table(_LEASE.name) else None
+
+
+@contextmanager
+def run_lease(
+    engine: Engine,
+    holder_name: str,
+    *,
+    flow_run_id: str | None,
+    lease_seconds: float,
+    wait: Callable[[Holder], bool],
+) -> Iterator[None]:
+    """Hold the lease, renewed by a thread and by each write transaction of the engine, and give it back at the end.
+
+    While another run holds it, `wait` is called with its holder over and over; it sleeps, and returns whether to go
+    on waiting. The lease of a run that was killed on this machine is taken at once, because whoever calls this holds
+    the lock file; one of another machine when it has expired. Raises RunInProgressError when the waiting is over,
+    and a write transaction of the engine raises LeaseLostError when another run has taken the lease meanwhile.
+    """
+    lease = _Lease(engine, holder_name, flow_run_id, lease_seconds)
+    lease.acquire(wait)
+    try:
+        with lease.guarding_transactions(), lease.beating():
+            yield
+    finally:
+        lease.release()
+
+
+class _Lease:
+    def __init__(self, engine: Engine, holder_name: str, flow_run_id: str | None, lease_seconds: float) -> None:
+        self._engine = engine
+        self._holder_id = uuid4().hex
+        self._holder_name = holder_name
+        self._flow_run_id = flow_run_id
+        self._duration = timedelta(seconds=lease_seconds)
+
+    def acquire(self, wait: Callable[[Holder], bool]) -> None:
+        """Take the lease, waiting for it as long as `wait` allows."""
+        while (holder := self._try_to_acquire()) is not None:
+            if not wait(holder):
+                raise RunInProgressError(f"Another run is at work: {holder}.")
+
+    def _try_to_acquire(self) -> Holder | None:
+        """Take the lease unless somebody holds it; return who does, or None when it was taken."""
+        now = utc_now()
+        with read_transaction(self._engine) as connection:
+            holder = _holder(connection)
+        if holder is not None and not self._may_take(holder, now):
+            return holder
+        try:
+            with write_transaction(self._engine) as connection:
+                current = _holder(connection)
+                if current != holder:
+                    return current or holder
+                self._take(connection, now)
+        except DatabaseError:
+            # One that holds the lease may be busy in a transaction for longer than the lease lasts.
+            if holder is None:
+                raise
+            return holder
+        return None
+
+    def _take(self, connection: Connection, now: datetime) -> None:
+        connection.execute(delete(_LEASE))
+        connection.execute(
+            insert(_LEASE).values(
+                lease_position=1,
+                holder_id=self._holder_id,
+                holder_name=self._holder_name,
+                flow_run_id=self._flow_run_id,
+                host_name=socket.gethostname(),
+                process_number=os.getpid(),
+                acquired_at=now,
+                renewed_at=now,
+                expires_at=now + self._duration,
+            )
+        )
+
+    def _may_take(self, holder: Holder, now: datetime) -> bool:
+        return holder.host_name == socket.gethostname() or holder.expires_at <= now
+
+    @contextmanager
+    def guarding_transactions(self) -> Iterator[None]:
+        """Make each transaction of the engine renew the lease before its commit, and fail when it is lost.
+
+        A long transaction keeps the thread from renewing, and with the same lock everybody else from taking it; the
+        renewal in the transaction itself leaves no gap between them.
+        """
+
+        def renew(connection: Connection) -> None:
+            if not is_reading(connection):
+                self._renew(connection)
+
+        event.listen(self._engine, "commit", renew)
+        try:
+            yield
+        finally:
+            event.remove(self._engine, "commit", renew)
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Renew the lease from a thread, again and again."""
+        is_over = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(is_over,), name="run lease", daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            heart.join()
+
+    def _beat(self, is_over: threading.Event) -> None:
+        interval = self._duration.total_seconds() / RENEWALS_A_LEASE
+        while not is_over.wait(interval):
+            # Busy: the run itself writes, and renews. Lost, or a disk in trouble: its next transaction says so.
+            with suppress(DatabaseError, LeaseLostError), write_transaction(self._engine):
+                pass
+
+    def _renew(self, connection: Connection) -> None:
+        now = utc_now()
+        renewed = connection.execute(
+            update(_LEASE)
+            .where(_LEASE.c.holder_id == self._holder_id)
+            .values(renewed_at=now, expires_at=now + self._duration)
+        )
+        if renewed.rowcount != 1:
+            raise LeaseLostError(
+                f"Another run has taken over from {self._holder_name}, which did not say that it lives for "
+                f"{self._duration.total_seconds():g} s; what was not committed was rolled back, and the other run "
+                "does it."
+            )
+
+    def release(self) -> None:
+        """Give the lease back, if it is held still; one that cannot be given back expires."""
+        with suppress(DatabaseError), write_transaction(self._engine) as connection:
+            connection.execute(delete(_LEASE).where(_LEASE.c.holder_id == self._holder_id))
+
+
+def _holder(connection: Connection) -> Holder | None:
+    row: Any = connection.execute(
+        select(_LEASE.c.holder_id, _LEASE.c.holder_name, _LEASE.c.host_name, _LEASE.c.acquired_at, _LEASE.c.expires_at)
+    ).first()
+    return None if row is None else Holder(*row)
