@@ -35,7 +35,7 @@ def migrate_online() -> None:
     (ON DELETE CASCADE). They are checked before the commit instead, and so are the views: rebuilding a table that
     one of them reads fails unless SQLite looks away (legacy_alter_table).
     """
-    engine = create_database_engine(database_url(), foreign_keys=False)
+    engine = create_database_engine(database_url(), foreign_keys=False, create=True)
     with engine.connect() as connection:
         enable_wal(connection)
     with write_transaction(engine) as connection:

@@ -30,7 +30,7 @@ windows = st.integers(1, LONGEST_WINDOW) | st.sampled_from((1, 59, 60, 1800, 360
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[Connection]:
-    with read_transaction(create_database_engine("sqlite://")) as connection:
+    with read_transaction(create_database_engine("sqlite://", create=True)) as connection:
         yield connection
 
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, func, insert, literal, select
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, func, insert, select, text
 from sqlalchemy.exc import StatementError
 
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
     create_database_engine,
@@ -30,7 +31,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
 @pytest.fixture
 def scratch(tmp_path: Path) -> Iterator[Engine]:
     """An engine on a file that holds the table `moments` alone."""
-    engine = create_database_engine(f"sqlite:///{tmp_path}/scratch.db")
+    engine = create_database_engine(f"sqlite:///{tmp_path}/scratch.db", create=True)
     moments.metadata.create_all(engine)
     yield engine
     engine.dispose()
@@ -96,7 +97,7 @@ def test_a_connection_checks_foreign_keys_and_waits_for_locks(scratch):
 
 
 def test_foreign_keys_can_be_left_off_for_migrations(tmp_path):
-    engine = create_database_engine(f"sqlite:///{tmp_path}/scratch.db", foreign_keys=False)
+    engine = create_database_engine(f"sqlite:///{tmp_path}/scratch.db", foreign_keys=False, create=True)
     with read_transaction(engine) as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 0
 
@@ -192,6 +193,23 @@ def test_a_session_that_fails_rolls_back(engine):
 
 def test_a_session_without_an_engine_is_on_the_configured_database(monkeypatch, tmp_path):
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/configured.db")
+    with create_session(create_database_engine(f"sqlite:///{tmp_path}/configured.db", create=True)) as session:
+        session.execute(text("CREATE TABLE configured AS SELECT 1 AS one"))
     with create_session() as session:
-        session.execute(select(literal(1)))
-    assert (tmp_path / "configured.db").exists()
+        assert session.execute(text("SELECT one FROM configured")).scalar_one() == 1
+
+
+def test_a_database_that_is_not_there_is_an_error_and_not_a_new_one(tmp_path):
+    engine = create_database_engine(f"sqlite:///{tmp_path}/a %41#.db")
+    with pytest.raises(DatabaseError, match="unable to open database file. Check that DATABASE_URL names"):
+        with read_transaction(engine):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_whose_name_means_something_in_a_url_is_opened_by_that_name(tmp_path):
+    path = tmp_path / "a %41#.db"
+    path.touch()
+    with write_transaction(create_database_engine(f"sqlite:///{path}")) as connection:
+        connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
+    assert path.stat().st_size > 0

@@ -325,7 +325,7 @@ class TestModelsAndMigrations:
             assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
 
     def test_do_not_differ_in_any_column_default_check_or_index(self, engine, tmp_path):
-        from_models = create_database_engine(f"sqlite:///{tmp_path}/models.db")
+        from_models = create_database_engine(f"sqlite:///{tmp_path}/models.db", create=True)
         Base.metadata.create_all(from_models)
         assert schema_of(engine) == schema_of(from_models)
 

@@ -109,14 +109,17 @@ def timestamp_text(instant: datetime) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
-def create_database_engine(database_url: str, *, foreign_keys: bool = True) -> Engine:
+def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
     """Return an engine whose every transaction takes the write lock at its start.
 
     A transaction that begins as a reader and writes later can fail half-way with "database is locked", so
     BEGIN IMMEDIATE is the rule and `read_transaction` the exception. Connections are not pooled: the last
-    one to close leaves no -wal file behind. `foreign_keys=False` is for migrations alone, which rebuild tables.
+    one to close leaves no -wal file behind. `foreign_keys=False` is for migrations alone, which rebuild tables, and so
+    is `create=True`: everywhere else a missing file is an error and not a new, empty database.
     """
     engine = create_engine(database_url, poolclass=NullPool)
+    if not create:
+        _refuse_missing_file(engine)
     _configure_connections(engine, foreign_keys=foreign_keys)
     return engine
 
@@ -136,6 +139,14 @@ def create_read_only_engine(database_path: Path) -> Engine:
         dbapi_connection.text_factory = lambda content: content.decode("utf-8", errors="replace")
 
     return engine
+
+
+def _refuse_missing_file(engine: Engine) -> None:
+    @event.listens_for(engine, "do_connect")
+    def open_existing(_dialect: Any, _record: Any, arguments: list[str], options: dict[str, Any]) -> None:
+        if not arguments[0].startswith("file:"):
+            arguments[0] = f"{Path(arguments[0]).as_uri()}?mode=rw"
+            options["uri"] = True
 
 
 def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | None = None) -> None:
@@ -245,5 +256,5 @@ def create_session(engine: Engine | None = None) -> Iterator[Session]:
     The pipeline itself loads and decides through Core; the session is for people and tests.
     """
     session = Session(engine or create_database_engine(load_settings().database_url))
-    with session, session.begin():
+    with foreseeable_errors(), session, session.begin():
         yield session

@@ -63,7 +63,7 @@ def _missing_revisions(database_url: str) -> list[str]:
     """Return the revisions that the database lacks; raise DatabaseError when it is not one of this code's."""
     try:
         # One snapshot: another run may be migrating at this moment.
-        with read_transaction(create_database_engine(database_url)) as connection:
+        with read_transaction(create_database_engine(database_url, create=True)) as connection:
             return missing_revisions(connection)
     except SqlalchemyDatabaseError as error:
         raise DatabaseError(

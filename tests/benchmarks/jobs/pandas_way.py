@@ -18,7 +18,7 @@ def read_and_append(raw_file: Path, database: Path) -> dict[str, float]:
     frame["id"] = range(1, len(frame) + 1)
     frame["event_timestamp"] = pd.to_datetime(frame["event_timestamp"], format="ISO8601", utc=True)
     events = frame[["id", "message_id", "user_id", "event_type", "event_timestamp"]]
-    with create_database_engine(f"sqlite:///{database}").begin() as connection:
+    with create_database_engine(f"sqlite:///{database}", create=True).begin() as connection:
         events.to_sql("events", connection, if_exists="append", index=False)
         for table, (key, columns) in CHILDREN.items():
             nested = frame.loc[frame[key].notna(), ["id", key]]
