@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.steps import outcome, step
+from flows.stopping import StopRequest
 from src.marketing_messaging_service import checking, decisions
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text
@@ -22,9 +23,9 @@ from src.marketing_messaging_service.settings import load_settings
 
 
 @step("check invariants")
-def check_invariants(database_path: Path) -> CheckReport:
+def check_invariants(database_path: Path, stop: StopRequest) -> CheckReport:
     """Check every invariant in one snapshot of the database."""
-    return checking.check_database(database_path, (*checking.INVARIANTS, *decisions.AUDIT))
+    return checking.check_database(database_path, (*checking.INVARIANTS, *decisions.AUDIT), on_progress=stop.check)
 
 
 @step("report")
@@ -40,8 +41,10 @@ def check() -> State[CheckReport]:
     It only reads, one snapshot beside which runs may go on, and fails when anything does not hold.
     """
     log = get_run_logger()
+    stop = StopRequest()
     try:
-        check_report: CheckReport = outcome(check_invariants(load_settings().database_path))
+        with stop.listening():
+            check_report: CheckReport = outcome(check_invariants(load_settings().database_path, stop))
         outcome(report(check_report))
     except PipelineError as error:
         log.error(str(error))

@@ -1,8 +1,10 @@
 """The self-check under Prefect: what it returns, prints and leaves behind, and what it says when it cannot check."""
 
 import logging
+import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
 from ruamel.yaml import YAML
+from sqlalchemy import Connection, Select
 
 from flows.check import check, main
+from src.marketing_messaging_service import checking
+from src.marketing_messaging_service.checking import INVARIANTS
 from tests.checking.databases import EVERYTHING, build, execute
 
 
@@ -103,6 +108,23 @@ def test_a_file_that_cannot_be_checked_fails_the_run_with_a_sentence_and_stays_a
     assert expected in str(state.message)
     assert "Traceback" not in errors_logged.text
     assert (path.read_bytes() if path.exists() else None) == content
+
+
+def test_a_check_asked_to_stop_says_so_before_the_next_invariant_and_fails(
+    database: Path, monkeypatch: pytest.MonkeyPatch, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    def ask_to_stop(_connection: Connection) -> Iterator[Select[Any]]:
+        signal.raise_signal(signal.SIGTERM)
+        return iter(())
+
+    asked = replace(INVARIANTS[0], queries=ask_to_stop)
+    monkeypatch.setattr(checking, "INVARIANTS", (asked, *INVARIANTS[1:]))
+    before = signal.getsignal(signal.SIGTERM)
+    state = run()
+    assert state.is_failed()
+    assert str(state.message).startswith("Stopped by SIGTERM at a safe point.")
+    assert "Traceback" not in errors_logged.text
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 @pytest.mark.usefixtures("_as_a_program")

@@ -201,9 +201,11 @@ def test_a_session_without_an_engine_is_on_the_configured_database(monkeypatch, 
 
 def test_a_database_that_is_not_there_is_an_error_and_not_a_new_one(tmp_path):
     engine = create_database_engine(f"sqlite:///{tmp_path}/a %41#.db")
-    with pytest.raises(DatabaseError, match="unable to open database file. Check that DATABASE_URL names"):
-        with read_transaction(engine):
-            pass
+    with (
+        pytest.raises(DatabaseError, match=r"unable to open database file\. Check that DATABASE_URL names"),
+        read_transaction(engine),
+    ):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
@@ -20,9 +20,15 @@ MOST_EXAMPLES = 3
 _COUNTED = (Load, Event, RejectedRow, SendRequest, Suppression)
 
 
-def check_database(database_path: Path, invariants: Iterable[Invariant]) -> CheckReport:
+def check_database(
+    database_path: Path,
+    invariants: Iterable[Invariant],
+    *,
+    on_progress: Callable[[], None] = lambda: None,
+) -> CheckReport:
     """Check invariants on a database as it stands, in one snapshot; a run may go on beside it.
 
+    `on_progress` is called before each invariant, and may end the check by raising.
     Raises DatabaseError when there is no such file, when it is no database of this project, and when its schema is
     another one than this code's. The file is neither created nor written.
     """
@@ -33,7 +39,7 @@ def check_database(database_path: Path, invariants: Iterable[Invariant]) -> Chec
             database=str(database_path),
             revision=current_revision(connection) or "",
             row_counts=_row_counts(connection),
-            findings=tuple(_finding(connection, invariant) for invariant in invariants),
+            findings=tuple(_findings(connection, invariants, on_progress)),
         )
 
 
@@ -69,6 +75,14 @@ def _row_counts(connection: Connection) -> dict[str, int]:
             # What stands in the way is told by the invariants.
             continue
     return counts
+
+
+def _findings(
+    connection: Connection, invariants: Iterable[Invariant], on_progress: Callable[[], None]
+) -> Iterator[Finding]:
+    for invariant in invariants:
+        on_progress()
+        yield _finding(connection, invariant)
 
 
 def _finding(connection: Connection, invariant: Invariant) -> Finding:
