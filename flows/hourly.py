@@ -4,95 +4,40 @@
 """
 
 import argparse
-import logging
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated, cast
 
-from prefect import flow, get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
-from sqlalchemy import Engine, make_url
+from pydantic import Field
 
-from flows.steps import LONG_FILE_BYTES, outcome, progress_bar, step
-from flows.stopping import StopRequest, Waiting
-from src.marketing_messaging_service import decisions, loading, staging
-from src.marketing_messaging_service.dictionary import refresh_dictionary
+from flows.command_line import run_once
+from flows.pipeline import run_pipeline
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
-from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
-from src.marketing_messaging_service.infrastructure.run_lock import run_lock
-from src.marketing_messaging_service.reporting import (
-    decision_line,
-    discovery_line,
-    headline,
-    load_line,
-    problem_sentence,
-    summary_markdown,
-    summary_text,
-)
-from src.marketing_messaging_service.results import (
-    DecisionResult,
-    Discovery,
-    FileProblem,
-    LandingFile,
-    LoadResult,
-    RunReport,
-    StagedFile,
-)
-from src.marketing_messaging_service.settings import Settings, load_settings
+from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.reporting import RunReport
+from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.settings import Settings
 
 
-@step("migrate")
-def migrate(database_url: str) -> list[str]:
-    """Bring the database to the newest schema and dictionary; return the revisions applied."""
-    revisions = upgrade_to_head(database_url)
-    refresh_dictionary(create_database_engine(database_url))
-    return revisions
+def _run_name() -> str:
+    as_of = runtime.flow_run.parameters.get("as_of") or runtime.flow_run.scheduled_start_time
+    return f"hourly {as_of.astimezone(UTC):%Y-%m-%dT%H:%MZ}" if as_of.tzinfo else "hourly"
 
 
-@step("discover")
-def discover(landing_path: Path, engine: Engine, settle_seconds: float, stop: StopRequest) -> Discovery:
-    """Find the raw files that no load has taken and that nobody is writing any more."""
-    known = loading.known_files(engine)
-    return staging.discover(landing_path, known, settle_seconds=settle_seconds, sleep=stop.sleep)
+# Declared as optional, these two would be shown in the form as tabs instead of a field.
+_SCHEDULED_START = cast("datetime", None)
 
 
-@step("stage {file.display_path}")
-def stage(file: LandingFile, stop: StopRequest) -> StagedFile:
-    """Read one raw file into typed rows and rejected rows."""
-    is_long = file.size_bytes >= LONG_FILE_BYTES
-    with progress_bar(f"Staging {file.display_path}", file.size_bytes, is_long=is_long) as advance:
-        return staging.stage_file(file, on_progress=stop.checking(advance))
-
-
-@step("load {staged.file.display_path}")
-def load(
-    staged: StagedFile, engine: Engine, as_of: datetime, flow_run_id: str | None, stop: StopRequest
-) -> LoadResult | None:
-    """Put one staged file into the tables, in one transaction."""
-    is_long = staged.file.size_bytes >= LONG_FILE_BYTES
-    with progress_bar(f"Loading {staged.file.display_path}", staged.valid_count, is_long=is_long) as advance:
-        return loading.load_file(
-            engine, staged, as_of=as_of, flow_run_id=flow_run_id, on_progress=stop.checking(advance)
-        )
-
-
-@step("decide")
-def decide(rules_path: Path, engine: Engine) -> DecisionResult:
-    """Decide every loaded event that has not been decided, in one transaction."""
-    return decisions.decide_pending(engine, decisions.read_rules(rules_path), decided_at=utc_now())
-
-
-@step("report")
-def report(run_report: RunReport) -> None:
-    """Leave the summary where people look for it: on the run's page in the Prefect UI."""
-    create_markdown_artifact(summary_markdown(run_report), key="run-report", description=headline(run_report))
-
-
-@flow(name="hourly")
-def hourly(as_of: datetime | None = None, landing_path: str | None = None) -> State[RunReport]:
+@flow(name="hourly", flow_run_name=_run_name)
+def hourly(
+    as_of: datetime = _SCHEDULED_START,
+    landing_path: str = "",
+    max_event_age_hours: Annotated[int, Field(ge=0)] = 0,
+    max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
+) -> State[RunReport]:
     """Take every raw file that has landed, and decide which messages its events earn.
 
     Safe to start at any time and as often as you like: a file is taken once, an event is decided once, and a run
@@ -101,76 +46,25 @@ def hourly(as_of: datetime | None = None, landing_path: str | None = None) -> St
     Args:
         as_of: Logical time of the run, recorded with every load. Left empty, it is the scheduled start time.
         landing_path: Folder to take raw files from. Left empty, it is the setting LANDING_PATH.
+        max_event_age_hours: An event older than this many hours at as_of is loaded and serves as history, but earns
+            no message; a rule that matches it writes a suppression with the reason expired. 0 means no limit.
+        max_rejected_percent: The run fails when a larger share of its lines is rejected; what is good is kept and
+            decided all the same.
     """
-    log = get_run_logger()
-    stop = StopRequest()
-    try:
-        settings = load_settings()
-        folder = Path(landing_path) if landing_path else settings.landing_path
-        waiting = Waiting(log, stop)
-        with stop.listening(), run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on):
-            run_report = _run(settings, folder, _logical_time(as_of), stop)
-    except PipelineError as error:
-        log.error(str(error))
-        return Failed(message=str(error))
-    if run_report.problems:
-        log.error(problem_sentence(run_report))
-        return Failed(message=problem_sentence(run_report), data=run_report)
-    return Completed(message=headline(run_report), data=run_report)
 
+    def order(settings: Settings) -> RunOrder:
+        return RunOrder(
+            flow_name="hourly",
+            mode=RunMode.LOAD_AND_DECIDE,
+            as_of=_logical_time(as_of),
+            source=Path(landing_path) if landing_path else settings.landing_path,
+            max_event_age_hours=max_event_age_hours,
+            max_rejected_percent=max_rejected_percent,
+            flow_run_id=runtime.flow_run.id,
+            flow_run_name=runtime.flow_run.name,
+        )
 
-def _run(settings: Settings, landing_path: Path, as_of: datetime, stop: StopRequest) -> RunReport:
-    """Do every step in order; what fails for one file, or for the rules, does not hold up the rest."""
-    log = get_run_logger()
-    database = make_url(settings.database_url).render_as_string(hide_password=True)
-    revisions = outcome(migrate(settings.database_url))
-    log.info("Migrated: %s.", f"applied {', '.join(revisions)}" if revisions else "the schema is current")
-    engine = create_database_engine(settings.database_url)
-    discovery: Discovery = outcome(discover(landing_path, engine, settings.landing_settle_seconds, stop))
-    log.info("Discovered: %s", discovery_line(discovery))
-    loads: list[LoadResult] = []
-    problems = list(discovery.problems)
-    for file in discovery.new_files:
-        stop.check()
-        try:
-            loads.extend(_take(file, engine, as_of, stop))
-        except PipelineError as error:
-            stop.check()
-            problems.append(FileProblem(file.display_path, str(error)))
-    stop.check()
-    decision = None
-    try:
-        decision = outcome(decide(settings.rules_path, engine))
-        log.info(decision_line(decision))
-    except PipelineError as error:
-        problems.append(FileProblem("Deciding", f"{error} {_what_waits(engine)} for the next run."))
-    run_report = RunReport(as_of, database, discovery, tuple(loads), decision, tuple(problems))
-    outcome(report(run_report))
-    return run_report
-
-
-def _what_waits(engine: Engine) -> str:
-    try:
-        count = loading.undecided_event_count(engine)
-    except PipelineError:
-        # What keeps a run from deciding, such as a full disk, may keep it from counting too.
-        return "Its events wait"
-    return "1 event waits" if count == 1 else f"{count} events wait"
-
-
-def _take(file: LandingFile, engine: Engine, as_of: datetime, stop: StopRequest) -> list[LoadResult]:
-    """Stage and load one file; the list is empty when another run has taken it meanwhile."""
-    log = get_run_logger()
-    staged: StagedFile = outcome(stage(file, stop))
-    try:
-        loaded: LoadResult | None = outcome(load(staged, engine, as_of, runtime.flow_run.id, stop))
-    finally:
-        staged.close()
-    if loaded is None:
-        log.info("Passed over %s: another run has taken it.", file.display_path)
-        return []
-    log.info(load_line(loaded))
-    return [loaded]
+    return run_pipeline(order)
 
 
 def _logical_time(as_of: datetime | None) -> datetime:
@@ -188,20 +82,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.hourly", description="Run the hourly job once.")
     parser.add_argument("--as-of", type=datetime.fromisoformat, help="logical time, such as 2026-11-23T10:00:00Z")
     parser.add_argument("--landing-path", help="folder to take raw files from, instead of the setting LANDING_PATH")
-    options = parser.parse_args()
-    try:
-        # A wrong setting is told at once, not after ten seconds of starting Prefect.
-        load_settings()
-    except PipelineError as error:
-        print(error, file=sys.stderr)
-        return 1
-    state = hourly(as_of=options.as_of, landing_path=options.landing_path, return_state=True)
-    run_report = state.result(raise_on_failure=False)
-    if isinstance(run_report, RunReport):
-        # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.
-        logging.getLogger("prefect").setLevel(logging.WARNING)
-        print(summary_text(run_report), flush=True)
-    return 0 if state.is_completed() else 1
+    parser.add_argument(
+        "--max-event-age-hours",
+        type=int,
+        help="events older than that at as_of earn no message; 0, no limit, unless given",
+    )
+    parser.add_argument(
+        "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"
+    )
+    return run_once(hourly, vars(parser.parse_args()))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 import logging
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from prefect import task
+from prefect import get_run_logger, runtime, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun
@@ -16,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.reporting.tables import escaped, printable
 
 # The flows log one line a step themselves; Prefect's own lines about a task, and for a foreseeable failure a second
 # telling with "NoneType: None" for a traceback, would bury them. An unforeseen traceback comes from the flow's logger.
@@ -25,21 +28,42 @@ LONG_FILE_BYTES = 16 << 20
 """Files from this size on show a progress bar on a terminal; smaller ones are done in a blink."""
 
 
-def step(run_name: str) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]:
+ARTIFACT_SECONDS = 2.0
+"""How often the progress artifact of a long file is brought up to date."""
+
+RETRIES = 2
+"""How often a step that does data work is tried again after a passing fault, such as a locked database."""
+
+RETRY_SECONDS = (2.0, 10.0)
+"""How long it waits before each."""
+
+
+def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]:
     """Make a Prefect task of a function, to be called for its final state.
 
     `run_name` is how one run of it is called in the UI, with parameters in braces. A PipelineError becomes a
-    Failed state that carries the sentence, because a raised exception would put a traceback into the log. Nothing
-    is cached or persisted: what has been done is for the database to know.
+    Failed state that carries the sentence, because a raised exception would put a traceback into the log; only one
+    that may pass by itself is raised, while there are retries left. Nothing is cached or persisted: what has been
+    done is for the database to know.
     """
 
     def make_step(function: Callable[..., Any]) -> Callable[..., State[Any]]:
-        @task(name=function.__name__, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)
+        @task(
+            name=function.__name__,
+            task_run_name=run_name,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=retries,
+            retry_delay_seconds=list(RETRY_SECONDS),
+        )
         @wraps(function)
         def foreseeable(*arguments: Any, **options: Any) -> Any:
             try:
                 return function(*arguments, **options)
             except PipelineError as error:
+                if error.may_pass and runtime.task_run.run_count <= retries:
+                    get_run_logger().warning("%s failed and is tried again: %s", function.__name__, error)
+                    raise
                 return Failed(message=str(error))
 
         @wraps(function)
@@ -58,6 +82,47 @@ def outcome(state: State[Any]) -> Any:
         return state.result()
     except FailedRun as error:
         raise PipelineError(str(error)) from None
+
+
+@contextmanager
+def progress(verb: str, name: str, total: int, *, is_long: bool) -> Iterator[Callable[[int], None]]:
+    """Yield a function that tells how far long work has come: on the terminal, and as an artifact of the run.
+
+    For work that is not long it does nothing.
+    """
+    if not is_long:
+        yield lambda _: None
+        return
+    artifact = _ProgressArtifact(verb, name, total)
+    with progress_bar(f"{verb} {name}", total, is_long=is_long) as advance_bar:
+
+        def advance(amount: int) -> None:
+            advance_bar(amount)
+            artifact.advance(amount)
+
+        yield advance
+        artifact.finish()
+
+
+class _ProgressArtifact:
+    """A progress artifact that is brought up to date now and then, because each time is a request to the server."""
+
+    def __init__(self, verb: str, name: str, total: int) -> None:
+        self._total = max(total, 1)
+        self._done = 0
+        self._told = time.monotonic()
+        self._id: Any = create_progress_artifact(
+            0.0, key=f"{verb.lower()}-progress", description=f"{verb} {escaped(printable(name))}"
+        )
+
+    def advance(self, amount: int) -> None:
+        self._done += amount
+        if time.monotonic() - self._told >= ARTIFACT_SECONDS:
+            self._told = time.monotonic()
+            update_progress_artifact(self._id, min(100.0, 100 * self._done / self._total))
+
+    def finish(self) -> None:
+        update_progress_artifact(self._id, 100.0)
 
 
 @contextmanager

@@ -17,6 +17,10 @@ LOOK_UP_SECONDS = 1.0
 """How often a run that sleeps looks whether it was asked to stop."""
 
 
+TELL_SECONDS = 30.0
+"""How often a run that waits for another one says so."""
+
+
 class StoppedError(PipelineError):
     """Somebody asked the run to stop."""
 
@@ -76,16 +80,48 @@ class StopRequest:
 
 
 class Waiting:
-    """What a run does while another one holds the database: it says so once, and can be stopped."""
+    """What a run does while another one holds the database: it says so now and then, and can be stopped."""
 
-    def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], stop: StopRequest) -> None:
+    def __init__(
+        self,
+        log: logging.Logger | logging.LoggerAdapter[Any],
+        stop: StopRequest,
+        timeout_seconds: float,
+        holder: Callable[[], object | None] = lambda: None,
+    ) -> None:
         self._log = log
         self._stop = stop
-        self._is_told = False
+        self._timeout_seconds = timeout_seconds
+        self._holder = holder
+        self._began: float | None = None
+        self._told = 0.0
 
     def go_on(self) -> None:
-        """Say once that the run waits; raise StoppedError if it was asked to stop."""
+        """Say once in a while that the run waits; raise StoppedError if it was asked to stop."""
         self._stop.check()
-        if not self._is_told:
-            self._log.info("Another run is at work on this database; waiting for it to end.")
-            self._is_told = True
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now
+        elif now - self._told < TELL_SECONDS:
+            return
+        self._told = now
+        self._log.info(
+            "Waiting for another run%s to end: %.0f of at most %g s.",
+            f" ({holder})" if (holder := self._holder()) else "",
+            now - self._began,
+            self._timeout_seconds,
+        )
+
+    def has_time(self) -> bool:
+        """Wait a moment, and return whether there is time for another one."""
+        self.go_on()
+        self._stop.sleep(LOOK_UP_SECONDS)
+        return time.monotonic() - (self._began or 0) < self._timeout_seconds
+
+    def gave_up(self) -> str:
+        """Return what a run says that did nothing because another one was at work."""
+        holder = self._holder()
+        return (
+            f"Another run is at work{f': {holder}' if holder else ''}. It did not end within "
+            f"{self._timeout_seconds:g} s, so this run did nothing; what waits is taken by the next one."
+        )

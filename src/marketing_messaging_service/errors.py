@@ -2,11 +2,22 @@
 
 
 class PipelineError(Exception):
-    """A failure whose message says what was wrong and what to do; it is shown without a traceback."""
+    """A failure whose message says what was wrong and what to do; it is shown without a traceback.
+
+    `may_pass` says that the same may well succeed a little later, without anybody doing anything.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 class SettingsError(PipelineError):
     """A setting is unknown or malformed; the message names the variable and never repeats a secret."""
+
+
+class ParameterError(PipelineError):
+    """A run was asked for something that cannot be; the message says which parameter to change, and how."""
 
 
 class DatabaseError(PipelineError):

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     rules_path: Path = Path("data/rules.yaml")
     publish_path: Path = Path("data/published")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
+    run_lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
 
     @property
     def database_path(self) -> Path:

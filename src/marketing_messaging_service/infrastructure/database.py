@@ -246,7 +246,8 @@ def foreseeable_errors() -> Iterator[None]:
         advice = _ADVICE.get(code) or _ADVICE.get(code.partition("_")[0])
         if advice is None:
             raise
-        raise DatabaseError(f"The database cannot be used: {original}. {advice}") from None
+        may_pass = code.startswith(("BUSY", "LOCKED"))
+        raise DatabaseError(f"The database cannot be used: {original}. {advice}", may_pass=may_pass) from None
 
 
 @contextmanager

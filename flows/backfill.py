@@ -1,0 +1,145 @@
+"""A backfill: the events of a window, out of raw files old or new, loaded and decided by hand.
+
+`python -m flows.backfill` runs it once, with no Prefect server needed.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from flows.command_line import run_once
+from flows.pipeline import run_pipeline
+from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.infrastructure.database import utc_now
+from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.reporting import RunReport
+from src.marketing_messaging_service.results import RunOrder, Window
+from src.marketing_messaging_service.settings import Settings
+
+Mode = Literal["load and decide", "load only", "preview"]
+
+DEFAULT_MAX_EVENT_AGE_HOURS = 72
+
+
+def _run_name() -> str:
+    parameters = runtime.flow_run.parameters
+    ends = f"{_shown(parameters['start'])} → {_shown(parameters['end'])}"
+    mode = parameters.get("mode", RunMode.LOAD_AND_DECIDE)
+    return f"backfill {ends}" if mode == RunMode.LOAD_AND_DECIDE else f"backfill {ends} {mode}"
+
+
+def _shown(instant: datetime) -> str:
+    """A day as a date, any other instant to the minute."""
+    instant = _utc(instant)
+    return f"{instant:%Y-%m-%d}" if instant.hour == instant.minute == 0 else f"{instant:%Y-%m-%dT%H:%MZ}"
+
+
+@flow(name="backfill", flow_run_name=_run_name)
+def backfill(
+    start: datetime,
+    end: datetime,
+    source: str = "",
+    mode: Mode = "load and decide",
+    max_event_age_hours: Annotated[int, Field(ge=0)] = DEFAULT_MAX_EVENT_AGE_HOURS,
+    max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
+) -> State[RunReport]:
+    """Take the events of a window out of raw files, and decide which messages they earn.
+
+    Try it with the mode *preview* first: its report shows what would be sent and refused, and nothing is kept. A
+    backfill can be started at any time: it decides no event twice and leaves to the hourly job what is not its own.
+
+    Args:
+        start: First instant of the window, in UTC. Events exactly at it are in the window.
+        end: End of the window, in UTC. Events exactly at it are not in the window any more.
+        source: Folder of raw files, subfolders included. Left empty, it is the landing folder.
+        mode: Load and decide does both. Load only keeps the events as history and sends nothing; they are decided
+            by a later backfill that covers them. Preview reports what would happen and keeps nothing.
+        max_event_age_hours: An event older than this many hours when the run starts is loaded and serves as history,
+            but earns no message; a rule that matches it writes a suppression with the reason expired. 0 means no limit.
+        max_rejected_percent: The run fails when a larger share of its lines is rejected; what is good is kept and
+            decided all the same.
+    """
+
+    def order(settings: Settings) -> RunOrder:
+        return RunOrder(
+            flow_name="backfill",
+            mode=RunMode(mode),
+            as_of=runtime.flow_run.scheduled_start_time.astimezone(UTC),
+            source=_source_folder(source, settings),
+            window=_window(start, end),
+            max_event_age_hours=max_event_age_hours,
+            max_rejected_percent=max_rejected_percent,
+            flow_run_id=runtime.flow_run.id,
+            flow_run_name=runtime.flow_run.name,
+        )
+
+    return run_pipeline(order)
+
+
+def _window(start: datetime, end: datetime) -> Window:
+    """Return the window; one without a moment in it, or that has not begun, is refused with a ParameterError."""
+    window = Window(_utc(start), _utc(end))
+    if window.end <= window.start:
+        raise ParameterError(
+            f"The window is empty: end ({_told(window.end)}) is not after start ({_told(window.start)}); choose a "
+            "later end."
+        )
+    now = utc_now()
+    if window.start >= now:
+        raise ParameterError(
+            f"The window lies in the future: start is {_told(window.start)} and it is {_told(now)}; choose an earlier "
+            "start."
+        )
+    return window
+
+
+def _utc(instant: datetime) -> datetime:
+    # What is typed without an offset is meant as the form and its help texts say: UTC.
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _told(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M} UTC"
+
+
+def _source_folder(source: str, settings: Settings) -> Path:
+    if not source:
+        return settings.landing_path
+    folder = Path(source)
+    try:
+        next(folder.iterdir(), None)
+    except OSError as error:
+        raise ParameterError(
+            f"source names {folder}, which cannot be read as a folder ({error.strerror}); give a folder of raw files "
+            "that the worker can read, or leave it empty for the landing folder."
+        ) from None
+    return folder
+
+
+def main() -> int:
+    """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
+    parser = argparse.ArgumentParser(prog="python -m flows.backfill", description="Run one backfill.")
+    instant = {"type": datetime.fromisoformat, "required": True}
+    parser.add_argument("--start", **instant, help="first instant of the window, such as 2026-11-01 (UTC)")
+    parser.add_argument("--end", **instant, help="end of the window, not in it any more")
+    parser.add_argument("--source", help="folder of raw files, instead of the setting LANDING_PATH")
+    parser.add_argument("--mode", choices=get_args(Mode), help="load and decide, unless given")
+    parser.add_argument(
+        "--max-event-age-hours",
+        type=int,
+        help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
+    )
+    parser.add_argument(
+        "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"
+    )
+    return run_once(backfill, vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""One run of the pipeline, from raw files to its report, as the hourly job and a backfill have it in common."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+from sqlalchemy import Engine
+
+from flows.steps import LONG_FILE_BYTES, RETRIES, outcome, progress, step
+from flows.stopping import StoppedError, StopRequest, Waiting
+from src.marketing_messaging_service import decisions, loading, staging
+from src.marketing_messaging_service.dictionary import refresh_dictionary
+from src.marketing_messaging_service.errors import PipelineError, RunInProgressError
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    preview_engine,
+    utc_now,
+    write_transaction,
+)
+from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
+from src.marketing_messaging_service.reporting import (
+    RunReport,
+    decision_line,
+    discovery_line,
+    headline,
+    load_line,
+    problem_sentence,
+    read_run_report,
+    rejected_table,
+    report_markdown,
+    too_many_rejected,
+    write_report,
+)
+from src.marketing_messaging_service.results import (
+    DecisionResult,
+    Discovery,
+    FileProblem,
+    LandingFile,
+    LoadResult,
+    NotLoaded,
+    Remark,
+    RunOrder,
+    StagedFile,
+)
+from src.marketing_messaging_service.settings import Settings, load_settings
+
+
+@step("migrate", retries=RETRIES)
+def migrate(database_url: str) -> list[str]:
+    """Bring the database to the newest schema and dictionary; return the revisions applied."""
+    revisions = upgrade_to_head(database_url)
+    refresh_dictionary(create_database_engine(database_url))
+    return revisions
+
+
+@step("discover", retries=RETRIES)
+def discover(folder: Path, engine: Engine, settle_seconds: float, stop: StopRequest) -> Discovery:
+    """Find the raw files that no load has taken to the end and that nobody is writing any more."""
+    known = loading.known_files(engine)
+    return staging.discover(folder, known, settle_seconds=settle_seconds, sleep=stop.sleep)
+
+
+@step("stage {file.display_path}", retries=RETRIES)
+def stage(file: LandingFile, stop: StopRequest) -> StagedFile:
+    """Read one raw file into typed rows and rejected rows."""
+    is_long = file.size_bytes >= LONG_FILE_BYTES
+    with progress("Staging", file.display_path, file.size_bytes, is_long=is_long) as advance:
+        return staging.stage_file(file, on_progress=stop.checking(advance))
+
+
+@step("load {staged.file.display_path}", retries=RETRIES)
+def load(staged: StagedFile, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> LoadResult | NotLoaded:
+    """Put one staged file into the tables, in one transaction."""
+    is_long = staged.file.size_bytes >= LONG_FILE_BYTES
+    with progress("Loading", staged.file.display_path, staged.valid_count, is_long=is_long) as advance:
+        return loading.load_file(
+            engine,
+            staged,
+            as_of=order.as_of,
+            flow_run_id=order.flow_run_id,
+            run_id=run_id,
+            window=order.window,
+            is_held=order.mode is RunMode.LOAD_ONLY,
+            on_progress=stop.checking(advance),
+        )
+
+
+@step("decide", retries=RETRIES)
+def decide(rules_path: Path, engine: Engine, order: RunOrder, run_id: int) -> DecisionResult:
+    """Decide every event that the run is to decide, in one transaction."""
+    rules_file = decisions.read_rules(rules_path)
+    return decisions.decide_pending(engine, rules_file, decided_at=utc_now(), order=order, run_id=run_id)
+
+
+@step("report")
+def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path: Path) -> RunReport:
+    """Record how the run ended, and tell it: in the database, as a file, and on the run's page in the Prefect UI."""
+    has_failed = any(remark.kind is RemarkKind.PROBLEM for remark in remarks)
+    with write_transaction(engine) as connection:
+        loading.close_run(connection, run_id, RunState.FAILED if has_failed else RunState.COMPLETED, remarks)
+        run_report = read_run_report(connection, run_id)
+        message = problem_sentence(run_report) if has_failed else headline(run_report)
+        loading.note_message(connection, run_id, message)
+    create_markdown_artifact(report_markdown(run_report), key="run-report", description=headline(run_report))
+    rejected = rejected_table(run_report)
+    if rejected:
+        create_table_artifact(rejected, key="rejected-lines", description="Lines that could not become events.")
+    if run_report.has_news:
+        write_report(reports_path, run_report)
+    return run_report
+
+
+def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]:
+    """Do one run as it is ordered, and return how it ended.
+
+    The order is made of the settings, and may be refused with a PipelineError. The run is Completed, or Failed with
+    one sentence a problem, which holds up nothing else; it is Cancelled, with nothing done, when another run did not
+    end in time.
+    """
+    log = get_run_logger()
+    stop = StopRequest()
+    try:
+        settings = load_settings()
+        order = make_order(settings)
+        with stop.listening(), _sole_writer(settings, order, stop) as engine:
+            run_report = _run_on(engine, order, settings, stop)
+    except RunInProgressError as error:
+        log.warning(str(error))
+        return Cancelled(message=str(error))
+    except PipelineError as error:
+        log.error(str(error))
+        return Failed(message=str(error))
+    if run_report.problems:
+        log.error(problem_sentence(run_report))
+        return Failed(message=problem_sentence(run_report), data=run_report)
+    return Completed(message=headline(run_report), data=run_report)
+
+
+@contextmanager
+def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iterator[Engine]:
+    """Yield an engine on the migrated database while this run, and no other one, is the writer.
+
+    Raises RunInProgressError when another run holds the database for longer than the settings allow.
+    """
+    log = get_run_logger()
+    engine = create_database_engine(settings.database_url)
+    waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_path))
+    with run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on):
+        revisions = outcome(migrate(settings.database_url))
+        log.info("Migrated: %s.", f"applied {', '.join(revisions)}" if revisions else "the schema is current")
+        with run_lease(
+            engine,
+            order.flow_run_name or f"{order.flow_name} run by hand",
+            flow_run_id=order.flow_run_id,
+            lease_seconds=settings.run_lease_seconds,
+            wait=lambda _: waiting.has_time(),
+        ):
+            yield engine
+
+
+def _holder_of(engine: Engine, database_path: Path) -> Holder | None:
+    with suppress(PipelineError):
+        return read_holder(engine) if database_path.is_file() else None
+    return None
+
+
+def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
+    """Do the run; a preview on an engine that keeps nothing."""
+    if order.mode is not RunMode.PREVIEW:
+        return _record_end(engine, order, settings, stop)
+    with preview_engine(settings.database_url) as scratch:
+        return _record_end(scratch, order, settings, stop)
+
+
+def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
+    """Do the run; one that cannot go on is recorded with the reason."""
+    run_id = loading.open_run(engine, order)
+    try:
+        return _run(engine, run_id, order, settings, stop)
+    except BaseException as error:
+        state = RunState.STOPPED if isinstance(error, StoppedError) else RunState.FAILED
+        message = str(error) if isinstance(error, PipelineError) else f"A defect, please report it: {error!r}."
+        # What ended the run, such as a full disk, may keep it from recording that as well.
+        with suppress(PipelineError), write_transaction(engine) as connection:
+            loading.close_run(connection, run_id, state)
+            loading.note_message(connection, run_id, message)
+        raise
+
+
+def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
+    """Do every step in order; what fails for one file, or for the rules, does not hold up the rest."""
+    log = get_run_logger()
+    began = time.monotonic()
+    discovery: Discovery = outcome(discover(order.source, engine, settings.landing_settle_seconds, stop))
+    log.info("Discovered: %s (%.1f s)", discovery_line(discovery), time.monotonic() - began)
+    problems = list(discovery.problems)
+    taken: list[LoadResult | NotLoaded] = []
+    for file in discovery.new_files:
+        stop.check()
+        try:
+            taken.append(_take(file, engine, order, run_id, stop))
+        except PipelineError as error:
+            stop.check()
+            problems.append(FileProblem(file.display_path, str(error)))
+    stop.check()
+    loads = [each for each in taken if isinstance(each, LoadResult)]
+    loading.note_files(
+        engine,
+        run_id,
+        known_file_count=discovery.known_count + taken.count(NotLoaded.TAKEN) + taken.count(NotLoaded.NOTHING_NEW),
+        outside_file_count=taken.count(NotLoaded.OUTSIDE),
+    )
+    if order.mode is not RunMode.LOAD_ONLY:
+        problems.extend(_decide(engine, order, run_id, settings.rules_path))
+    problems.extend(too_many_rejected(loads, order.max_rejected_percent))
+    run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
+    return run_report
+
+
+def _take(file: LandingFile, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> LoadResult | NotLoaded:
+    """Stage and load one file."""
+    log = get_run_logger()
+    began = time.monotonic()
+    staged: StagedFile = outcome(stage(file, stop))
+    staging_seconds = time.monotonic() - began
+    try:
+        loaded: LoadResult | NotLoaded = outcome(load(staged, engine, order, run_id, stop))
+    finally:
+        staged.close()
+    if isinstance(loaded, LoadResult):
+        log.info("%s (staged in %.1f s)", load_line(loaded), staging_seconds)
+    else:
+        log.info("Passed over %s: %s.", file.display_path, loaded.value)
+    return loaded
+
+
+def _decide(engine: Engine, order: RunOrder, run_id: int, rules_path: Path) -> list[FileProblem]:
+    """Decide what the run is to decide; return why it could not, and what waits."""
+    try:
+        get_run_logger().info(decision_line(outcome(decide(rules_path, engine, order, run_id))))
+    except PipelineError as error:
+        return [FileProblem("Deciding", f"{error} {_what_waits(engine)} for the next run.")]
+    return []
+
+
+def _what_waits(engine: Engine) -> str:
+    try:
+        count = loading.undecided_event_count(engine)
+    except PipelineError:
+        # What keeps a run from deciding, such as a full disk, may keep it from counting too.
+        return "Its events wait"
+    return "1 event waits" if count == 1 else f"{count} events wait"
+
+
+def _remarks(discovery: Discovery, problems: Sequence[FileProblem]) -> list[Remark]:
+    return [
+        *(Remark(RemarkKind.PROBLEM, problem.display_path, problem.explanation) for problem in problems),
+        *(Remark(RemarkKind.WAITING, name, "") for name in discovery.waiting_names),
+        *(Remark(RemarkKind.IGNORED, name, "") for name in discovery.ignored_names),
+    ]
