@@ -46,3 +46,7 @@ class RunInProgressError(PipelineError):
 
 class LeaseLostError(PipelineError):
     """Another run took the lease of this one, which stood still for too long; nothing of it is half done."""
+
+
+class ReportError(PipelineError):
+    """The report of a run cannot be found, read or written."""

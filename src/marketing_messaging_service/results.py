@@ -224,19 +224,6 @@ class DecisionResult:
 
 
 @dataclass(frozen=True, slots=True)
-class RunReport:
-    """Everything a run did, for people."""
-
-    as_of: datetime
-    database: str
-    discovery: Discovery
-    loads: tuple[LoadResult, ...]
-    decision: DecisionResult | None
-    """None when deciding failed; its events wait for the next run."""
-    problems: tuple[FileProblem, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Invariant:
     """Something that must hold in every database, and the queries that find where it does not."""
 

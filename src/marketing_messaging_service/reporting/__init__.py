@@ -1,17 +1,15 @@
-"""From counts to what a person reads. Knows neither files nor database."""
+"""From the rows of a run to what a person reads."""
 
+from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line
+from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
+from src.marketing_messaging_service.reporting.reading import read_run_report
+from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.self_check import check_headline, check_markdown, check_text
-from src.marketing_messaging_service.reporting.summary import (
-    decision_line,
-    discovery_line,
-    headline,
-    load_line,
-    problem_sentence,
-    summary_markdown,
-    summary_text,
-)
+from src.marketing_messaging_service.reporting.sentences import headline, problem_sentence
+from src.marketing_messaging_service.reporting.summary import summary_text
 
 __all__ = [
+    "RunReport",
     "check_headline",
     "check_markdown",
     "check_text",
@@ -19,7 +17,8 @@ __all__ = [
     "discovery_line",
     "headline",
     "load_line",
+    "manager_sentence",
     "problem_sentence",
-    "summary_markdown",
+    "read_run_report",
     "summary_text",
 ]

@@ -1,5 +1,9 @@
 """What a self-check found, in words and numbers: for the terminal, for the Prefect UI, and in one line."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from src.marketing_messaging_service.reporting.tables import (
     Table,
     escaped,
@@ -8,7 +12,11 @@ from src.marketing_messaging_service.reporting.tables import (
     printable,
     text_table,
 )
-from src.marketing_messaging_service.results import CheckReport, Finding
+
+if TYPE_CHECKING:
+    # Only their types are needed, and they bring pandas.
+    from src.marketing_messaging_service.results import CheckReport, Finding
+
 
 LONGEST_EXAMPLE = 160
 
@@ -40,7 +48,7 @@ def check_markdown(report: CheckReport) -> str:
     """Return what was checked and found as Markdown for the Prefect UI, which shows the headline above it."""
     parts = [f"`{report.database}`: {_extent(report)}."]
     for finding in report.broken:
-        parts.append("\n".join([f"### {_title(finding)}\n", *(escaped(line) for line in _lines(finding, "- "))]))
+        parts.append("\n".join([f"### {_title(finding)}\n", *(f"- {escaped(line)}" for line in _lines(finding, ""))]))
     if report.broken:
         parts.append(ADVICE)
     parts.append(markdown_table(_table(report)))

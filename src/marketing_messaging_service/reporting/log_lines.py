@@ -1,0 +1,42 @@
+"""What a run says of itself while it works, one line a step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.models import ALERT_CHANNEL
+from src.marketing_messaging_service.reporting.run_report import LineCounts
+from src.marketing_messaging_service.reporting.sentences import line_equation, outcome_equation
+from src.marketing_messaging_service.reporting.tables import many
+
+if TYPE_CHECKING:
+    # Only their types are needed, and they bring pandas.
+    from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult
+
+
+def discovery_line(discovery: Discovery) -> str:
+    """Return what was found in landing in one line."""
+    waiting = f", {len(discovery.waiting_names)} still being written" if discovery.waiting_names else ""
+    return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}."
+
+
+def load_line(load: LoadResult) -> str:
+    """Return one load in one line."""
+    lines = LineCounts(
+        read=load.read_count,
+        inserted=load.inserted_count,
+        duplicate=load.duplicate_count,
+        conflict=load.conflict_count,
+        rejected=load.rejected_count,
+        blank=load.blank_count,
+    )
+    return f"Loaded {load.display_path}: {line_equation(lines)}."
+
+
+def decision_line(decision: DecisionResult) -> str:
+    """Return what deciding did in one line."""
+    outcomes = decision.outcomes
+    sends = sum(o.send_count for o in outcomes if o.channel != ALERT_CHANNEL)
+    alerts = sum(o.send_count for o in outcomes if o.channel == ALERT_CHANNEL)
+    suppressions = sum(o.suppression_count for o in outcomes)
+    return f"{many(decision.event_count, 'event')} decided: {outcome_equation(sends, suppressions, alerts)}."

@@ -1,0 +1,124 @@
+"""What a run means, for people who do not know the pipeline: what came in, what goes out, and what does not."""
+
+from datetime import UTC, datetime
+
+from src.marketing_messaging_service.models import RunState
+from src.marketing_messaging_service.reporting.run_report import RunReport
+from src.marketing_messaging_service.reporting.tables import counted
+
+
+def manager_sentence(report: RunReport) -> str:
+    """Return what a run means in one sentence, with another one before or after it when something is unusual."""
+    clauses = [*_waited(report), *_outcome(report), *_unread(report)]
+    sentence = f"{_when(report)}, {'; '.join([_came_in(report), *filter(None, [', '.join(clauses)])])}."
+    return " ".join([*_before(report), sentence, *_after(report)])
+
+
+def _before(report: RunReport) -> list[str]:
+    if report.is_preview:
+        return ["This is a preview, of which nothing was kept."]
+    if report.state in (RunState.STOPPED, RunState.KILLED):
+        return [f"This run was {report.state} before its end."]
+    return []
+
+
+def _after(report: RunReport) -> list[str]:
+    if not report.problems:
+        return []
+    count = len(report.problems)
+    return [f"{counted(count, 'problem')} {'needs' if count == 1 else 'need'} somebody to look."]
+
+
+def _when(report: RunReport) -> str:
+    if report.window_start_at is not None and report.window_end_at is not None:
+        return f"Of the time from {moment(report.window_start_at)} to {moment(report.window_end_at)} UTC"
+    since, until = report.came_in_since, report.started_at
+    if since is None:
+        return f"By {moment(until)} UTC"
+    if moment(since) == moment(until):
+        return f"Since {_clock(until)} UTC"
+    if since.date() == until.date():
+        return f"Between {_clock(since)} and {_clock(until)} UTC"
+    return f"Between {moment(since)} and {moment(until)} UTC"
+
+
+def _came_in(report: RunReport) -> str:
+    lines = report.lines
+    would = "would come" if report.is_preview else "came"
+    if lines.inserted:
+        return f"{counted(lines.inserted, 'event')} {would} in"
+    if lines.rejected == 1 and _is_nothing_readable(report):
+        return "the only line that came could not be read"
+    if _is_nothing_readable(report):
+        return f"not one of the {counted(lines.rejected, 'line')} could be read"
+    if not report.loads and (report.problems or report.known_file_count is None):
+        return "nothing was taken in"
+    return f"nothing new {would} in"
+
+
+def _is_nothing_readable(report: RunReport) -> bool:
+    return 0 < report.lines.rejected == report.lines.read - report.lines.blank
+
+
+def _unread(report: RunReport) -> list[str]:
+    if not report.lines.rejected or _is_nothing_readable(report):
+        return []
+    return [f"{counted(report.lines.rejected, 'line')} could not be read"]
+
+
+def _waited(report: RunReport) -> list[str]:
+    if not report.earlier_count:
+        return []
+    were = _verb(report, report.earlier_count, "was", "were", "would be")
+    return [f"{counted(report.earlier_count, 'event')} that had waited {were} decided as well"]
+
+
+def _outcome(report: RunReport) -> list[str]:
+    if report.held_count:
+        were = _verb(report, report.held_count, "is", "are", "would be")
+        return [f"they {'are' if were == 'is' else were} kept undecided, because this run was asked to load only"]
+    if report.decided_count is None:
+        wait = "what they earn could not be decided, and they wait for the next run"
+        return [wait] if report.lines.inserted and not report.is_preview else []
+    if not report.decided_count:
+        return []
+    if not report.matched_count:
+        return ["none of them earns a message"]
+    had, expired = report.suppressed_count - report.expired_count, report.expired_count
+    return [
+        *_messages(report),
+        *_alerts(report),
+        *_held_back(report, had, "its reader has had it", "their readers have had them"),
+        *_held_back(report, expired, "its event is too old", "their events are too old"),
+    ]
+
+
+def _messages(report: RunReport) -> list[str]:
+    count = report.sent_count
+    if not count:
+        return [f"no message {_verb(report, 1, 'goes', 'go', 'would go')} out"]
+    return [f"{counted(count, 'message')} {_verb(report, count, 'goes', 'go', 'would go')} out"]
+
+
+def _alerts(report: RunReport) -> list[str]:
+    count = report.alerted_count
+    go = _verb(report, count, "goes", "go", "would go")
+    return [f"{counted(count, 'alert')} {go} to our own people"] if count else []
+
+
+def _held_back(report: RunReport, count: int, because_one: str, because_many: str) -> list[str]:
+    were = _verb(report, count, "was", "were", "would be")
+    return [f"{count:,} {were} held back because {because_one if count == 1 else because_many}"] if count else []
+
+
+def _verb(report: RunReport, count: int, one: str, several: str, conditional: str) -> str:
+    return conditional if report.is_preview else one if count == 1 else several
+
+
+def moment(instant: datetime) -> str:
+    """Return an instant to the minute, in UTC."""
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _clock(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%H:%M}"

@@ -1,0 +1,253 @@
+"""Reading what a run did from the tables, and nothing from anywhere else, so that every past run can be reported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Connection, case, func, select
+
+from src.marketing_messaging_service.errors import ReportError
+from src.marketing_messaging_service.models import (
+    ALERT_CHANNEL,
+    HeldEvent,
+    Load,
+    RejectedRow,
+    RemarkKind,
+    Ruleset,
+    RulesetRule,
+    Run,
+    RunMode,
+    RunRemark,
+    RunState,
+    SendRequest,
+    SourceFile,
+    Suppression,
+    UnknownKey,
+)
+from src.marketing_messaging_service.reporting.masking import masked
+from src.marketing_messaging_service.reporting.run_report import (
+    KeyReport,
+    LineCounts,
+    LoadReport,
+    ReasonReport,
+    RejectedExample,
+    Remark,
+    RuleReport,
+    RunReport,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Row
+
+EXAMPLES_A_REASON = 3
+
+LONGEST_READ = 500
+"""Characters of a rejected line that are read; beyond what is shown, so that an address at the cut is still seen."""
+
+
+def read_run_report(connection: Connection, run_id: int) -> RunReport:
+    """Return what one run did. Raises ReportError when there is no such run.
+
+    It reads within the connection's own transaction, so that it also tells of a preview that is rolled back afterwards.
+    """
+    row = connection.execute(
+        select(Run.__table__, Ruleset.content_hash)
+        .join_from(Run, Ruleset, Ruleset.id == Run.ruleset_id, isouter=True)
+        .where(Run.id == run_id)
+    ).one_or_none()
+    if row is None:
+        raise ReportError(f"There is no run {run_id}; `python -m flows.report --list` lists the last ones.")
+    remarks = _remarks(connection, run_id)
+    return RunReport(
+        run_id=row.id,
+        flow_name=row.flow_name,
+        mode=RunMode(row.mode),
+        state=RunState(row.state),
+        database=connection.engine.url.render_as_string(hide_password=True),
+        source=row.source,
+        as_of=row.as_of,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        came_in_since=_came_in_since(connection, row),
+        window_start_at=row.window_start_at,
+        window_end_at=row.window_end_at,
+        max_event_age_hours=row.max_event_age_hours,
+        flow_run_name=row.flow_run_name,
+        message=row.message,
+        known_file_count=row.known_file_count,
+        outside_file_count=row.outside_file_count,
+        loads=_loads(connection, run_id),
+        reasons=_reasons(connection, run_id),
+        unknown_keys=_unknown_keys(connection, run_id),
+        held_count=_held_count(connection, run_id),
+        decided_count=row.decided_count,
+        decide_seconds=row.decide_seconds,
+        ruleset_hash=row.content_hash,
+        rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
+        problems=tuple(remark for kind, remark in remarks if kind == RemarkKind.PROBLEM),
+        waiting_names=tuple(remark.subject for kind, remark in remarks if kind == RemarkKind.WAITING),
+        ignored_names=tuple(remark.subject for kind, remark in remarks if kind == RemarkKind.IGNORED),
+    )
+
+
+def _came_in_since(connection: Connection, run: Row[Any]) -> datetime | None:
+    """Return when the last complete hourly run before began, which left nothing in the folder behind."""
+    if run.window_start_at is not None or run.window_end_at is not None:
+        return None
+    return connection.execute(
+        select(Run.started_at)
+        .where(
+            Run.id < run.id,
+            Run.window_start_at.is_(None),
+            Run.window_end_at.is_(None),
+            Run.source == run.source,
+            Run.state == RunState.COMPLETED,
+        )
+        .order_by(Run.id.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def _remarks(connection: Connection, run_id: int) -> list[tuple[str, Remark]]:
+    rows = connection.execute(
+        select(RunRemark.kind, RunRemark.subject, RunRemark.explanation)
+        .where(RunRemark.run_id == run_id)
+        .order_by(RunRemark.remark_position)
+    )
+    return [(kind, Remark(subject, explanation)) for kind, subject, explanation in rows]
+
+
+def _loads(connection: Connection, run_id: int) -> tuple[LoadReport, ...]:
+    rows = connection.execute(
+        select(
+            Load.id,
+            SourceFile.path,
+            Load.load_seconds,
+            Load.read_count,
+            Load.inserted_count,
+            Load.duplicate_count,
+            Load.conflict_count,
+            Load.rejected_count,
+            Load.blank_count,
+            Load.outside_count,
+        )
+        .join_from(Load, SourceFile, SourceFile.id == Load.source_file_id)
+        .where(Load.run_id == run_id)
+        .order_by(Load.id)
+    )
+    return tuple(LoadReport(load_id, path, LineCounts(*counts), seconds) for load_id, path, seconds, *counts in rows)
+
+
+def _reasons(connection: Connection, run_id: int) -> tuple[ReasonReport, ...]:
+    # The lines themselves are read of the few examples alone, however many were rejected.
+    in_order = (RejectedRow.load_id, RejectedRow.line_number)
+    numbered = (
+        select(
+            RejectedRow.id,
+            func.row_number().over(partition_by=RejectedRow.reason_code, order_by=in_order).label("place"),
+            func.count().over(partition_by=RejectedRow.reason_code).label("line_count"),
+        )
+        .where(RejectedRow.load_id.in_(_load_ids(run_id)))
+        .subquery()
+    )
+    rows = connection.execute(
+        select(
+            RejectedRow.reason_code,
+            numbered.c.line_count,
+            SourceFile.path,
+            RejectedRow.line_number,
+            RejectedRow.field_name,
+            RejectedRow.explanation,
+            func.substr(RejectedRow.raw_line, 1, LONGEST_READ),
+        )
+        .join_from(numbered, RejectedRow, RejectedRow.id == numbered.c.id)
+        .join(Load, Load.id == RejectedRow.load_id)
+        .join(SourceFile, SourceFile.id == Load.source_file_id)
+        .where(numbered.c.place <= EXAMPLES_A_REASON)
+        .order_by(numbered.c.line_count.desc(), RejectedRow.reason_code, *in_order)
+    )
+    examples: dict[tuple[str, int], list[RejectedExample]] = {}
+    for reason_code, line_count, path, line_number, field_name, explanation, raw_line in rows:
+        example = RejectedExample(path, line_number, field_name, masked(explanation), masked(raw_line))
+        examples.setdefault((reason_code, line_count), []).append(example)
+    return tuple(ReasonReport(*reason, tuple(shown)) for reason, shown in examples.items())
+
+
+def _unknown_keys(connection: Connection, run_id: int) -> tuple[KeyReport, ...]:
+    line_count = func.sum(UnknownKey.occurrence_count)
+    rows = connection.execute(
+        select(UnknownKey.key_path, line_count)
+        .where(UnknownKey.load_id.in_(_load_ids(run_id)))
+        .group_by(UnknownKey.key_path)
+        .order_by(line_count.desc(), UnknownKey.key_path)
+    )
+    return tuple(KeyReport(masked(key_path), count) for key_path, count in rows)
+
+
+def _held_count(connection: Connection, run_id: int) -> int:
+    return connection.execute(
+        select(func.count())
+        .select_from(Load)
+        .join(HeldEvent, HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id))
+        .where(Load.run_id == run_id)
+    ).scalar_one()
+
+
+def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleReport, ...]:
+    is_alert = SendRequest.channel == ALERT_CHANNEL
+    sends = {
+        rule_name: (sent_count, alerted_count)
+        for rule_name, sent_count, alerted_count in connection.execute(
+            select(SendRequest.rule_name, _count_where(~is_alert), _count_where(is_alert))
+            .where(SendRequest.run_id == run_id)
+            .group_by(SendRequest.rule_name)
+        )
+    }
+    suppressed: dict[str, list[tuple[str, int]]] = {}
+    for rule_name, reason, count in connection.execute(
+        select(Suppression.rule_name, Suppression.suppression_reason, func.count())
+        .where(Suppression.run_id == run_id)
+        .group_by(Suppression.rule_name, Suppression.suppression_reason)
+        .order_by(Suppression.suppression_reason)
+    ):
+        suppressed.setdefault(rule_name, []).append((reason, count))
+    rules = connection.execute(
+        select(
+            RulesetRule.rule_name,
+            RulesetRule.description,
+            RulesetRule.trigger_event_type,
+            RulesetRule.condition_text,
+            RulesetRule.exclusive_group,
+            RulesetRule.template_name,
+            RulesetRule.channel,
+            RulesetRule.suppression_mode,
+        )
+        .where(RulesetRule.ruleset_id == ruleset_id, RulesetRule.is_enabled)
+        .order_by(RulesetRule.rule_position)
+    ).all()
+    return tuple(
+        RuleReport(
+            rule_name=rule.rule_name,
+            description=rule.description,
+            trigger_event_type=rule.trigger_event_type,
+            condition_text=rule.condition_text,
+            exclusive_group=rule.exclusive_group,
+            template_name=rule.template_name,
+            channel=rule.channel,
+            suppression_mode=rule.suppression_mode,
+            sent_count=sends.get(rule.rule_name, (0, 0))[0],
+            alerted_count=sends.get(rule.rule_name, (0, 0))[1],
+            suppressed=tuple(suppressed.get(rule.rule_name, ())),
+        )
+        for rule in rules
+    )
+
+
+def _load_ids(run_id: int) -> Any:
+    return select(Load.id).where(Load.run_id == run_id)
+
+
+def _count_where(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count(case((condition, 1)))

@@ -1,0 +1,180 @@
+"""What a run did, as its rows in the database tell it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.models import EXPIRED_REASON, RunMode, RunState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LineCounts:
+    """What became of lines; read = inserted + duplicate + rejected + blank + outside, conflict is part of duplicate."""
+
+    read: int = 0
+    inserted: int = 0
+    duplicate: int = 0
+    conflict: int = 0
+    rejected: int = 0
+    blank: int = 0
+    outside: int = 0
+
+    def __add__(self, other: LineCounts) -> LineCounts:
+        return LineCounts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a run took from one file."""
+
+    load_id: int
+    path: str
+    lines: LineCounts
+    load_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedExample:
+    """One rejected line, fit to be shown: cut, and with e-mail addresses masked; the whole line is in rejected_rows."""
+
+    path: str
+    line_number: int
+    field_name: str | None
+    explanation: str
+    shown_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonReport:
+    """How many lines were rejected for one reason, and the first few of them."""
+
+    reason_code: str
+    line_count: int
+    examples: tuple[RejectedExample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """In how many lines one unknown key stood."""
+
+    key_path: str
+    line_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """One enabled rule as it was applied, and what came of it."""
+
+    rule_name: str
+    description: str
+    trigger_event_type: str
+    condition_text: str
+    exclusive_group: str | None
+    template_name: str
+    channel: str
+    suppression_mode: str
+    sent_count: int = 0
+    alerted_count: int = 0
+    suppressed: tuple[tuple[str, int], ...] = ()
+    """Refused matches by reason, in the order of the reasons' names."""
+
+    @property
+    def suppressed_count(self) -> int:
+        """Matches refused, for whatever reason."""
+        return sum(count for _, count in self.suppressed)
+
+    @property
+    def matched_count(self) -> int:
+        """Events on which the rule decided."""
+        return self.sent_count + self.alerted_count + self.suppressed_count
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a run left undone, and why."""
+
+    subject: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Everything a run did, for people; `read_run_report` reads it from the database, for any run at any time."""
+
+    run_id: int
+    flow_name: str
+    mode: RunMode
+    state: RunState
+    database: str
+    """The URL it was read from."""
+    source: str
+    as_of: datetime
+    started_at: datetime
+    ended_at: datetime | None = None
+    came_in_since: datetime | None = None
+    """When the hourly run before began, for an hourly run: what is new came in since."""
+    window_start_at: datetime | None = None
+    window_end_at: datetime | None = None
+    max_event_age_hours: int | None = None
+    flow_run_name: str | None = None
+    message: str | None = None
+    known_file_count: int | None = None
+    outside_file_count: int | None = None
+    loads: tuple[LoadReport, ...] = ()
+    reasons: tuple[ReasonReport, ...] = ()
+    """Why lines were rejected, the most frequent reason first."""
+    unknown_keys: tuple[KeyReport, ...] = ()
+    held_count: int = 0
+    """Events of its loads that it held for a backfill, whether or not one has decided them since."""
+    decided_count: int | None = None
+    """Events decided, also those that an earlier run had loaded; None when it did not come to deciding."""
+    decide_seconds: float | None = None
+    ruleset_hash: str | None = None
+    rules: tuple[RuleReport, ...] = ()
+    problems: tuple[Remark, ...] = ()
+    waiting_names: tuple[str, ...] = ()
+    ignored_names: tuple[str, ...] = ()
+
+    @property
+    def is_preview(self) -> bool:
+        """Whether nothing of it was kept."""
+        return self.mode is RunMode.PREVIEW
+
+    @property
+    def lines(self) -> LineCounts:
+        """What became of all lines."""
+        return sum((load.lines for load in self.loads), LineCounts())
+
+    @property
+    def earlier_count(self) -> int:
+        """Events decided that earlier runs had loaded."""
+        return max((self.decided_count or 0) - self.lines.inserted, 0)
+
+    @property
+    def matched_count(self) -> int:
+        """Matches of all rules, which is sent + alerted + suppressed; an event may match several rules."""
+        return sum(rule.matched_count for rule in self.rules)
+
+    @property
+    def sent_count(self) -> int:
+        """Messages to users."""
+        return sum(rule.sent_count for rule in self.rules)
+
+    @property
+    def alerted_count(self) -> int:
+        """Alerts to our own people."""
+        return sum(rule.alerted_count for rule in self.rules)
+
+    @property
+    def suppressed_count(self) -> int:
+        """Messages refused."""
+        return sum(rule.suppressed_count for rule in self.rules)
+
+    @property
+    def expired_count(self) -> int:
+        """The part of the messages refused whose event was too old."""
+        return sum(count for rule in self.rules for reason, count in rule.suppressed if reason == EXPIRED_REASON)

@@ -1,0 +1,85 @@
+"""What a run did in one line, and what went wrong with what to do about it."""
+
+from __future__ import annotations
+
+from src.marketing_messaging_service.models import RunState
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Remark, RunReport
+from src.marketing_messaging_service.reporting.tables import many
+
+WITHOUT_A_WORD = "It ended without a word. What it had committed until then stands, and the next run takes up the rest."
+
+_ENDINGS = {RunState.STOPPED: "Stopped", RunState.KILLED: "Killed", RunState.FAILED: "Failed"}
+
+
+def headline(report: RunReport) -> str:
+    """Return the whole run in one line."""
+    parts = ["Preview, nothing was kept."] if report.is_preview else []
+    if report.state in (RunState.STOPPED, RunState.KILLED):
+        parts.append(f"{_ENDINGS[report.state]} before its end.")
+    if report.loads or report.decided_count or report.held_count:
+        parts.extend(_work(report))
+    elif report.problems or report.known_file_count is None:
+        parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
+    elif report.outside_file_count:
+        known = f"{many(report.known_file_count, 'file')} taken before"
+        parts.append(f"Nothing to take: {known}, {many(report.outside_file_count, 'file')} outside the window.")
+    else:
+        parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in landing, all taken before.")
+    if report.waiting_names:
+        parts.append(f"{many(len(report.waiting_names), 'file')} still being written, left for the next run.")
+    return " ".join(parts)
+
+
+def _work(report: RunReport) -> list[str]:
+    would = "would be " if report.is_preview else ""
+    parts = [f"{many(len(report.loads), 'file')}: {line_equation(report.lines, is_preview=report.is_preview)}."]
+    if report.outside_file_count:
+        parts.append(f"{many(report.outside_file_count, 'file')} outside the window.")
+    if report.decided_count is not None:
+        equation = outcome_equation(
+            report.sent_count, report.suppressed_count, report.alerted_count, report.expired_count
+        )
+        parts.append(f"{many(report.decided_count, 'event')} {would}decided: {equation}.")
+    elif report.held_count:
+        parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
+    return parts
+
+
+def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:
+    """Return what became of lines as a sum that a person can check."""
+    conflicts = f" ({many(lines.conflict, 'conflict')})" if lines.conflict else ""
+    outside = f" + {lines.outside} outside the window" if lines.outside else ""
+    return (
+        f"{many(lines.read, 'line')} = {lines.inserted} {'to insert' if is_preview else 'inserted'} + "
+        f"{lines.duplicate} duplicate{conflicts} + {lines.rejected} rejected + {lines.blank} blank{outside}"
+    )
+
+
+def outcome_equation(sends: int, suppressions: int, alerts: int, expired: int = 0) -> str:
+    """Return what came of decisions."""
+    of_them = f" ({expired} expired)" if expired else ""
+    return f"{many(sends, 'send')}, {many(suppressions, 'suppression')}{of_them}, {many(alerts, 'alert')}"
+
+
+def problem_sentence(report: RunReport) -> str:
+    """Return what went wrong, one line a problem, and what became of the rest."""
+    lines = [told(problem) for problem in report.problems]
+    if not lines:
+        return ending_sentence(report)
+    was = "would be" if report.is_preview else "was"
+    done = "loaded and decided" if report.decided_count is not None else "loaded"
+    return "\n".join([f"{many(len(lines), 'problem')}. Everything else {was} {done}.", *lines])
+
+
+def told(problem: Remark) -> str:
+    """Return a problem with its subject named once."""
+    # Most explanations begin with the name already.
+    is_named = problem.explanation.startswith(problem.subject)
+    return problem.explanation if is_named else f"{problem.subject}: {problem.explanation}"
+
+
+def ending_sentence(report: RunReport) -> str:
+    """Return how a run ended that did not come to its end; nothing when it did, or when its problems tell it."""
+    if report.problems or report.state not in _ENDINGS:
+        return ""
+    return report.message or (WITHOUT_A_WORD if report.state is RunState.KILLED else f"{_ENDINGS[report.state]}.")

@@ -1,0 +1,114 @@
+"""What a manager reads first, in every case."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.reporting import manager_sentence
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Remark
+from tests.reporting.runs import ALERT, AS_OF, LOAD, NOTHING, WELCOME, run_report
+
+
+def loads(**counts: int) -> dict[str, object]:
+    return {"loads": (replace(LOAD, lines=LineCounts(**counts)),)}
+
+
+def test_an_ordinary_hour() -> None:
+    welcome = replace(WELCOME, sent_count=25, suppressed=(("once_ever", 4),))
+    alert = replace(ALERT, alerted_count=2)
+    report = run_report(
+        **loads(read=1213, inserted=1204, rejected=8, blank=1), decided_count=1204, rules=(welcome, alert)
+    )
+    assert manager_sentence(report) == (
+        "Between 09:05 and 10:05 UTC, 1,204 events came in; 25 messages go out, 2 alerts go to our own people, 4 were "
+        "held back because their readers have had them, 8 lines could not be read."
+    )
+
+
+def test_one_of_each_is_told_in_the_singular() -> None:
+    welcome = replace(WELCOME, sent_count=1, suppressed=(("expired", 1), ("once_ever", 1)))
+    report = run_report(**loads(read=2, inserted=1, rejected=1), decided_count=1, rules=(welcome, ALERT))
+    assert manager_sentence(report) == (
+        "Between 09:05 and 10:05 UTC, 1 event came in; 1 message goes out, 1 alert goes to our own people, 1 was held "
+        "back because its reader has had it, 1 was held back because its event is too old, 1 line could not be read."
+    )
+
+
+def test_the_first_run_knows_no_hour_before() -> None:
+    assert manager_sentence(run_report(**NOTHING, came_in_since=None)) == (
+        "By 2026-11-23 10:05 UTC, nothing new came in."
+    )
+
+
+def test_a_run_after_a_night_without_one_names_the_days() -> None:
+    report = run_report(**NOTHING, came_in_since=AS_OF - timedelta(hours=14))
+    assert manager_sentence(report) == "Between 2026-11-22 20:00 and 2026-11-23 10:05 UTC, nothing new came in."
+
+
+def test_events_that_earn_nothing() -> None:
+    report = run_report(**loads(read=5, inserted=5), rules=(replace(WELCOME, sent_count=0, suppressed=()),))
+    assert manager_sentence(report).endswith("5 events came in; none of them earns a message.")
+
+
+def test_everything_rejected() -> None:
+    nothing = {"decided_count": 0, "rules": ()}
+    assert manager_sentence(run_report(**loads(read=121, rejected=120, blank=1), **nothing)) == (
+        "Between 09:05 and 10:05 UTC, not one of the 120 lines could be read."
+    )
+    assert manager_sentence(run_report(**loads(read=1, rejected=1), **nothing)).endswith(
+        "the only line that came could not be read."
+    )
+
+
+def test_nothing_but_duplicates() -> None:
+    report = run_report(**loads(read=9, duplicate=8, rejected=1), decided_count=0, rules=())
+    assert manager_sentence(report).endswith("nothing new came in; 1 line could not be read.")
+
+
+def test_events_that_had_waited() -> None:
+    report = run_report(**loads(read=5, inserted=5), decided_count=65)
+    assert "5 events came in; 60 events that had waited were decided as well, 3 messages go out" in (
+        manager_sentence(report)
+    )
+
+
+def test_a_run_that_could_not_decide() -> None:
+    report = run_report(decided_count=None, rules=(), problems=(Remark("Deciding", "no rules"),))
+    assert manager_sentence(report).endswith(
+        "5 events came in; what they earn could not be decided, and they wait for the next run, 2 lines could not be "
+        "read. 1 problem needs somebody to look."
+    )
+
+
+def test_a_run_in_which_no_file_could_be_taken() -> None:
+    report = run_report(**NOTHING, problems=(Remark("b.jsonl", "cannot be read."), Remark("c.jsonl", "is a link.")))
+    assert manager_sentence(report).endswith("nothing was taken in. 2 problems need somebody to look.")
+
+
+def test_a_run_cut_off() -> None:
+    report = run_report(state=RunState.KILLED, **loads(read=5, inserted=5), decided_count=None, rules=())
+    assert manager_sentence(report) == (
+        "This run was killed before its end. Between 09:05 and 10:05 UTC, 5 events came in; what they earn could not "
+        "be decided, and they wait for the next run."
+    )
+
+
+def test_a_backfill_that_only_loads() -> None:
+    window = {"window_start_at": AS_OF - timedelta(days=2), "window_end_at": AS_OF}
+    report = run_report(
+        **loads(read=5, inserted=5), **window, mode=RunMode.LOAD_ONLY, held_count=5, decided_count=None, rules=()
+    )
+    assert manager_sentence(report) == (
+        "Of the time from 2026-11-21 10:00 to 2026-11-23 10:00 UTC, 5 events came in; they are kept undecided, because "
+        "this run was asked to load only."
+    )
+
+
+def test_a_preview_claims_nothing() -> None:
+    report = run_report(mode=RunMode.PREVIEW, decided_count=8)
+    told = manager_sentence(report)
+    assert told == (
+        "This is a preview, of which nothing was kept. Between 09:05 and 10:05 UTC, 5 events would come in; 3 events "
+        "that had waited would be decided as well, 3 messages would go out, 1 alert would go to our own people, 1 "
+        "would be held back because its reader has had it, 2 lines could not be read."
+    )

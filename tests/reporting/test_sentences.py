@@ -1,0 +1,131 @@
+"""A run in one line, and what went wrong."""
+
+from dataclasses import replace
+
+import pytest
+
+from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.reporting import (
+    decision_line,
+    discovery_line,
+    headline,
+    load_line,
+    problem_sentence,
+)
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Remark
+from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, RuleOutcome
+from tests.reporting.runs import LOAD, NOTHING, WELCOME, run_report
+
+UNREADABLE = Remark("b.jsonl", "cannot be read: Permission denied.")
+
+
+def test_the_headline_shows_counts_that_add_up_and_the_outcome() -> None:
+    assert headline(run_report()) == (
+        "1 file: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank. "
+        "5 events decided: 3 sends, 1 suppression, 1 alert."
+    )
+
+
+def test_the_headline_of_an_empty_hour_says_that_nothing_was_new() -> None:
+    assert headline(run_report(**NOTHING)) == "Nothing new: 4 files in landing, all taken before."
+
+
+def test_an_hour_without_new_files_still_tells_of_events_that_waited_to_be_decided() -> None:
+    assert headline(run_report(loads=())).endswith("5 events decided: 3 sends, 1 suppression, 1 alert.")
+
+
+def test_the_headline_of_a_preview_claims_nothing() -> None:
+    assert headline(run_report(mode=RunMode.PREVIEW)) == (
+        "Preview, nothing was kept. 1 file: 10 lines = 5 to insert + 2 duplicate (1 conflict) + 2 rejected + 1 blank. "
+        "5 events would be decided: 3 sends, 1 suppression, 1 alert."
+    )
+
+
+def test_the_headline_of_a_backfill_tells_what_lay_outside_of_its_window() -> None:
+    partly = replace(LOAD, lines=LineCounts(read=10, inserted=4, outside=6))
+    assert "10 lines = 4 inserted + 0 duplicate + 0 rejected + 0 blank + 6 outside the window. 3 files outside" in (
+        headline(run_report(loads=(partly,), outside_file_count=3))
+    )
+    assert headline(run_report(**NOTHING, outside_file_count=3)) == (
+        "Nothing to take: 4 files taken before, 3 files outside the window."
+    )
+
+
+def test_the_headline_of_a_run_that_only_loads_tells_how_many_events_it_holds() -> None:
+    loaded = run_report(mode=RunMode.LOAD_ONLY, decided_count=None, rules=(), held_count=5)
+    assert headline(loaded).endswith("1 blank. 5 events held for a backfill to decide.")
+    assert "5 events would be held" in headline(replace(loaded, mode=RunMode.PREVIEW))
+
+
+def test_the_headline_tells_how_many_messages_had_expired() -> None:
+    rule = replace(WELCOME, suppressed=(("expired", 2), ("once_ever", 1)))
+    assert headline(run_report(rules=(rule,))).endswith("3 sends, 3 suppressions (2 expired), 0 alerts.")
+
+
+def test_files_still_being_written_are_told_and_are_no_failure() -> None:
+    told = "2 files still being written, left for the next run."
+    waiting = ("x.jsonl", "y.jsonl")
+    assert headline(run_report(waiting_names=waiting)).endswith(f"1 alert. {told}")
+    assert headline(run_report(**NOTHING, waiting_names=waiting)).endswith(f"all taken before. {told}")
+    assert problem_sentence(run_report(waiting_names=waiting)) == ""
+
+
+def test_the_headline_does_not_call_files_taken_before_that_could_not_be_taken() -> None:
+    assert headline(run_report(**NOTHING, problems=(UNREADABLE,))) == "Nothing was taken: 1 problem."
+
+
+def test_the_headline_of_a_run_cut_off_says_so_first() -> None:
+    assert headline(run_report(state=RunState.KILLED)).startswith("Killed before its end. 1 file: 10 lines = ")
+    nothing = {**NOTHING, "decided_count": None, "known_file_count": None}
+    assert headline(run_report(**nothing, state=RunState.STOPPED)) == "Stopped before its end. Nothing was taken."
+
+
+def test_problems_are_told_with_what_became_of_the_rest() -> None:
+    assert problem_sentence(run_report(problems=(UNREADABLE,))) == (
+        "1 problem. Everything else was loaded and decided.\nb.jsonl: cannot be read: Permission denied."
+    )
+    undecided = run_report(decided_count=None, rules=(), problems=(Remark("Deciding", "no rules"),))
+    assert problem_sentence(undecided) == "1 problem. Everything else was loaded.\nDeciding: no rules"
+    preview = run_report(mode=RunMode.PREVIEW, problems=(UNREADABLE,))
+    assert problem_sentence(preview).startswith("1 problem. Everything else would be loaded and decided.\n")
+
+
+def test_a_problem_whose_explanation_begins_with_the_name_is_not_named_twice() -> None:
+    report = run_report(problems=(Remark("b.jsonl", "b.jsonl changed while it was read."),))
+    assert problem_sentence(report).endswith("\nb.jsonl changed while it was read.")
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "told"),
+    [
+        (RunState.COMPLETED, "1 file: all well.", ""),
+        (RunState.FAILED, "LANDING_PATH names x.", "LANDING_PATH names x."),
+        (RunState.STOPPED, "Stopped on request.", "Stopped on request."),
+        (RunState.KILLED, None, "It ended without a word."),
+    ],
+)
+def test_a_run_that_did_not_come_to_its_end_says_why(state: RunState, message: str | None, told: str) -> None:
+    assert problem_sentence(run_report(state=state, message=message))[: len(told) or None] == told
+
+
+def test_what_was_found_in_landing_is_told_in_one_line() -> None:
+    found = Discovery(new_files=(), known_count=0, ignored_names=(), problems=())
+    assert discovery_line(found) == "0 new, 0 taken before."
+    moving = Discovery(new_files=(), known_count=4, ignored_names=(), problems=(), waiting_names=("x.jsonl",))
+    assert discovery_line(moving) == "0 new, 4 taken before, 1 still being written."
+
+
+def test_deciding_is_told_in_one_line_in_which_an_alert_is_no_send() -> None:
+    outcomes = (
+        RuleOutcome("welcome_email", "WELCOME_EMAIL", "email", send_count=3, suppression_count=1),
+        RuleOutcome("high_risk_alert", "HIGH_RISK_ALERT", "internal", send_count=1, suppression_count=0),
+    )
+    assert decision_line(DecisionResult("0" * 64, 5, outcomes)).startswith(
+        "5 events decided: 3 sends, 1 suppression, 1 alert"
+    )
+
+
+def test_a_load_is_told_in_one_line() -> None:
+    assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 2, 1, {}, {})).startswith(
+        "Loaded a.jsonl: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank"
+    )
