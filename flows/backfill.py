@@ -41,7 +41,7 @@ def _shown(instant: datetime) -> str:
 
 
 @flow(name="backfill", flow_run_name=_run_name)
-def backfill(
+def backfill(  # noqa: PLR0917  the fields of a form
     start: datetime,
     end: datetime,
     source: str = "",
@@ -125,9 +125,10 @@ def _source_folder(source: str, settings: Settings) -> Path:
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.backfill", description="Run one backfill.")
-    instant = {"type": datetime.fromisoformat, "required": True}
-    parser.add_argument("--start", **instant, help="first instant of the window, such as 2026-11-01 (UTC)")
-    parser.add_argument("--end", **instant, help="end of the window, not in it any more")
+    for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, not in it any more")):
+        parser.add_argument(
+            f"--{name}", type=datetime.fromisoformat, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)"
+        )
     parser.add_argument("--source", help="folder of raw files, instead of the setting LANDING_PATH")
     parser.add_argument("--mode", choices=get_args(Mode), help="load and decide, unless given")
     parser.add_argument(

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import Engine
@@ -34,10 +34,8 @@ from src.marketing_messaging_service.reporting import (
     load_line,
     problem_sentence,
     read_run_report,
-    rejected_table,
-    report_markdown,
+    summary_text,
     too_many_rejected,
-    write_report,
 )
 from src.marketing_messaging_service.results import (
     DecisionResult,
@@ -109,12 +107,7 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
         run_report = read_run_report(connection, run_id)
         message = problem_sentence(run_report) if has_failed else headline(run_report)
         loading.note_message(connection, run_id, message)
-    create_markdown_artifact(report_markdown(run_report), key="run-report", description=headline(run_report))
-    rejected = rejected_table(run_report)
-    if rejected:
-        create_table_artifact(rejected, key="rejected-lines", description="Lines that could not become events.")
-    if run_report.has_news:
-        write_report(reports_path, run_report)
+    create_markdown_artifact(summary_text(run_report), key="run-report", description=headline(run_report))
     return run_report
 
 
@@ -153,7 +146,10 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
     log = get_run_logger()
     engine = create_database_engine(settings.database_url)
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_path))
-    with run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on):
+    with (
+        waiting.told_when_over(),
+        run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on),
+    ):
         revisions = outcome(migrate(settings.database_url))
         log.info("Migrated: %s.", f"applied {', '.join(revisions)}" if revisions else "the schema is current")
         with run_lease(
@@ -221,7 +217,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     if order.mode is not RunMode.LOAD_ONLY:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
     problems.extend(too_many_rejected(loads, order.max_rejected_percent))
-    run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
+    run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), Path("data/reports")))
     return run_report
 
 

@@ -84,7 +84,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
     except OSError as error:
         raise DatabaseError(f"PUBLISH_PATH names {folder}, which cannot be made ({error.strerror}).") from None
     # One at a time: the folder has a lock of its own, so that publishing never waits for a long hourly run.
-    waiting = Waiting(log, stop)
+    waiting = Waiting(log, stop, settings.run_lock_timeout_seconds)
     with run_lock(folder / settings.database_path.name, settings.run_lock_timeout_seconds, waiting.go_on):
         files: tuple[PublishedFile, ...] = outcome(write(settings.database_path, folder, stop))
     for file in files:

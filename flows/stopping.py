@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import runtime
 
-from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.errors import PipelineError, RunInProgressError
 
 LOOK_UP_SECONDS = 1.0
 """How often a run that sleeps looks whether it was asked to stop."""
@@ -118,10 +118,14 @@ class Waiting:
         self._stop.sleep(LOOK_UP_SECONDS)
         return time.monotonic() - (self._began or 0) < self._timeout_seconds
 
-    def gave_up(self) -> str:
-        """Return what a run says that did nothing because another one was at work."""
-        holder = self._holder()
-        return (
-            f"Another run is at work{f': {holder}' if holder else ''}. It did not end within "
-            f"{self._timeout_seconds:g} s, so this run did nothing; what waits is taken by the next one."
-        )
+    @contextmanager
+    def told_when_over(self) -> Iterator[None]:
+        """Make a RunInProgressError say who is at work, and what becomes of what this run was to do."""
+        try:
+            yield
+        except RunInProgressError:
+            holder = self._holder()
+            raise RunInProgressError(
+                f"Another run is at work{f': {holder}' if holder else ''}. It did not end within "
+                f"{self._timeout_seconds:g} s, so this run did nothing; what waits is taken by the next one."
+            ) from None

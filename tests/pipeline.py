@@ -11,9 +11,14 @@ from typing import Any
 from sqlalchemy import text
 
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
-from src.marketing_messaging_service.loading import known_files, load_file
-from src.marketing_messaging_service.results import DecisionResult, LoadResult
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    read_transaction,
+    write_transaction,
+)
+from src.marketing_messaging_service.loading import close_run, known_files, load_file, open_run
+from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Window
 from src.marketing_messaging_service.staging import discover, stage_file
 from tests.reference import Row, sort_rows
 
@@ -55,9 +60,35 @@ class Pipeline:
             staged = stage_file(file)
             result = load_file(self.engine, staged, as_of=AS_OF)
             staged.close()
-            assert result is not None
+            assert isinstance(result, LoadResult)
             results.append(result)
         return results
+
+    def do(self, order: RunOrder, rules: Mapping[str, Any]) -> list[LoadResult | NotLoaded]:
+        """Do a run as it is ordered, and return what became of each file that was not known."""
+        run_id = open_run(self.engine, order)
+        results = []
+        for file in discover(order.source, known_files(self.engine)).new_files:
+            staged = stage_file(file)
+            is_held = order.mode is RunMode.LOAD_ONLY
+            window = order.window
+            results.append(
+                load_file(self.engine, staged, as_of=order.as_of, run_id=run_id, window=window, is_held=is_held)
+            )
+            staged.close()
+        if order.mode is not RunMode.LOAD_ONLY:
+            self.rules_path.write_text(json.dumps(rules), encoding="utf-8")
+            decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF, order=order, run_id=run_id)
+        with write_transaction(self.engine) as connection:
+            close_run(connection, run_id, RunState.COMPLETED)
+        return results
+
+    def order(
+        self, window: Window | None = None, mode: RunMode = RunMode.LOAD_AND_DECIDE, max_event_age_hours: int = 0
+    ) -> RunOrder:
+        """Return an order to take landing: as the hourly job without a window, as a backfill with one."""
+        flow_name = "hourly" if window is None else "backfill"
+        return RunOrder(flow_name, mode, AS_OF, self.landing, window, max_event_age_hours)
 
     def decide(self, rules: Mapping[str, Any]) -> DecisionResult:
         """Decide by a rules document everything that was not decided yet."""
@@ -107,12 +138,12 @@ class Pipeline:
     def suppressions(self) -> list[Row]:
         """Rows of (event key, user_id, template_name, mode, rule_name, event_timestamp, (blocker's key, its rule))."""
         return sort_rows(
-            (*row[:6], (row[6], row[7]))
+            (*row[:6], None if row[6] is None else (row[6], row[7]))
             for row in self.rows(
                 _KEYED + "SELECT keyed.event_key, s.user_id, s.template_name, s.suppression_reason, s.rule_name, "
                 "s.event_timestamp, blocker.event_key, r.rule_name FROM suppressions s "
-                "JOIN keyed ON keyed.id = s.event_id JOIN send_requests r ON r.id = s.blocked_by_send_request_id "
-                "JOIN keyed blocker ON blocker.id = r.event_id"
+                "JOIN keyed ON keyed.id = s.event_id LEFT JOIN send_requests r ON r.id = s.blocked_by_send_request_id "
+                "LEFT JOIN keyed blocker ON blocker.id = r.event_id"
             )
         )
 

@@ -6,7 +6,7 @@ shares no code with what it judges: it imports the standard library only.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,8 @@ KNOWN_PROPERTIES = ("amount", "attempt_number", "failure_reason")
 KNOWN_TRAITS = ("email", "country", "marketing_opt_in", "risk_segment")
 
 Row = tuple[Any, ...]
+Span = tuple[datetime, datetime]
+"""A half-open stretch of time, its start in it and its end not."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,17 @@ class Content:
 
 @dataclass(frozen=True)
 class Event:
-    """An event that was inserted; its key is its position among all that were."""
+    """An event that was inserted; its key is its position among all that were.
+
+    `oldest` is the limit of age that the run which loaded it was given, if any. A held event has none, and waits for
+    a run that asks for its time.
+    """
 
     key: int
     message_id: str | None
     content: Content
+    oldest: datetime | None = None
+    is_held: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,13 +86,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Suppressed:
-    """A rule's decision not to send, and the send that stood in its way."""
+    """A rule's decision not to send, and the send that stood in its way; none did where the event was too old."""
 
     event: Event
     rule_name: str
     template_name: str
-    mode: str
-    blocked_by: Request
+    reason: str
+    blocked_by: Request | None
 
 
 class Reference:
@@ -97,15 +105,24 @@ class Reference:
         self._requests: list[Request] = []
         self._suppressed: list[Suppressed] = []
 
-    def load(self, raw_events: Sequence[Mapping[str, Any]]) -> LoadCounts:
+    def load(
+        self,
+        raw_events: Sequence[Mapping[str, Any]],
+        window: Span | None = None,
+        oldest: datetime | None = None,
+        *,
+        is_held: bool = False,
+    ) -> LoadCounts:
         """Take one file's events in file order; of those with one identity the first ever seen stands."""
         inserted = duplicate = conflict = 0
         for raw in raw_events:
             content = _content(raw)
+            if not _lies_in(content.timestamp, window):
+                continue
             identity = _identity(raw, content)
             standing = self._by_identity.get(identity)
             if standing is None:
-                event = Event(len(self._events), raw.get("message_id"), content)
+                event = Event(len(self._events), raw.get("message_id"), content, oldest, is_held)
                 self._events.append(event)
                 self._by_identity[identity] = event
                 inserted += 1
@@ -115,9 +132,19 @@ class Reference:
                     conflict += 1
         return LoadCounts(inserted, duplicate, conflict)
 
-    def decide(self, rules_document: Mapping[str, Any]) -> None:
-        """Decide every event not decided yet by the enabled rules that match it, once and for all."""
-        waiting = [event for event in self._events if event.key not in self._decided]
+    def decide(
+        self, rules_document: Mapping[str, Any], window: Span | None = None, oldest: datetime | None = None
+    ) -> None:
+        """Decide every event not decided yet by the enabled rules that match it, once and for all.
+
+        A held event is decided only if a window is given and it lies in it, and then `oldest` is its limit.
+        """
+        waiting = [
+            replace(event, oldest=oldest) if event.is_held else event
+            for event in self._events
+            if event.key not in self._decided
+            and (not event.is_held or (window is not None and _lies_in(event.content.timestamp, window)))
+        ]
         for event in sorted(waiting, key=lambda event: (event.content.timestamp, event.key)):
             groups_spoken_for: set[str] = set()
             for rule in rules_document.get("rules") or []:
@@ -171,17 +198,17 @@ class Reference:
     def suppressions(self) -> list[Row]:
         """Rows of (event key, user_id, template_name, suppression_reason, rule_name, timestamp, blocker).
 
-        The blocker is the send that stood in the way, as the pair (event key, rule_name).
+        The blocker is the send that stood in the way, as the pair (event key, rule_name), or None if none did.
         """
         return sort_rows(
             (
                 suppressed.event.key,
                 suppressed.event.content.user_id,
                 suppressed.template_name,
-                suppressed.mode,
+                suppressed.reason,
                 suppressed.rule_name,
                 _text(suppressed.event.content.timestamp),
-                (suppressed.blocked_by.event.key, suppressed.blocked_by.rule_name),
+                suppressed.blocked_by and (suppressed.blocked_by.event.key, suppressed.blocked_by.rule_name),
             )
             for suppressed in self._suppressed
         )
@@ -220,6 +247,10 @@ class Reference:
             event, rule["name"], action["template_name"], action["delivery_method"], action["type"] == "alert"
         )
         in_the_way = [] if request.is_alert else self._in_the_way(request, mode)
+        is_too_old = event.oldest is not None and event.content.timestamp < event.oldest
+        if not in_the_way and is_too_old and not request.is_alert:
+            self._suppressed.append(Suppressed(event, request.rule_name, request.template_name, "expired", None))
+            return
         if not in_the_way:
             self._requests.append(request)
             return
@@ -249,6 +280,11 @@ class Reference:
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
     """The rows in one fixed order, None before any value; sort the database's rows with it too."""
     return sorted(rows, key=lambda row: [(value is not None, value) for value in row])
+
+
+def _lies_in(timestamp: datetime, window: Span | None) -> bool:
+    """Whether an instant lies in the window, where there is one."""
+    return window is None or window[0] <= timestamp < window[1]
 
 
 def _content(raw: Mapping[str, Any]) -> Content:

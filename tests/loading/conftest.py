@@ -31,7 +31,7 @@ def load(engine: Engine, landing: Path) -> Load:
     def load(name: str, *lines: Line, chunk_rows: int | None = None, **options: Any) -> LoadResult:
         with closing(stage(landing, name, *lines, chunk_rows=chunk_rows)) as staged:
             result = load_file(engine, staged, **{"as_of": AS_OF} | options)
-        assert result is not None
+        assert isinstance(result, LoadResult)
         return result
 
     return load

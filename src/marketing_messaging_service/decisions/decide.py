@@ -226,13 +226,13 @@ def _decide(
 
 
 def _pending_events(pending: _Pending) -> ColumnElement[bool]:
+    held = select(_held.c.event_id)
+    if pending.first_event_id is None:
+        return Event.id.in_(held)
     # The range of ids leads the planner to the new rows; the load's state says which of them count.
     loaded = and_(Event.id >= pending.first_event_id, Event.load_id.in_(select(Load.id).where(pending.loads)))
     if not pending.held_count:
         return loaded
-    held = select(_held.c.event_id)
-    if pending.first_event_id is None:
-        return Event.id.in_(held)
     # As one list of ids, because a condition joined by OR would have every event read.
     return Event.id.in_(held.union(select(Event.id).where(loaded)))
 

@@ -96,7 +96,10 @@ class DuplicateCheck:
             .where(or_(*differs.values()), _delivered.c.line_number.not_in(_recorded_lines(source_file_id)))
         )
         columns = ["load_id", "line_number", "event_id", "differing_fields"]
-        return self._connection.execute(insert(Conflict).from_select(columns, conflicts)).rowcount
+        count = self._connection.execute(insert(Conflict).from_select(columns, conflicts)).rowcount
+        # A preview's loads share one connection.
+        _delivered.drop(self._connection, checkfirst=False)
+        return count
 
 
 def _recorded_lines(source_file_id: int) -> Select[tuple[int]]:

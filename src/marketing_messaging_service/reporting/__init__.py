@@ -1,5 +1,6 @@
 """From the rows of a run to what a person reads."""
 
+from src.marketing_messaging_service.reporting.health import too_many_rejected
 from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.reading import read_run_report
@@ -21,4 +22,5 @@ __all__ = [
     "problem_sentence",
     "read_run_report",
     "summary_text",
+    "too_many_rejected",
 ]
