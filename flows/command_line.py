@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect import Flow, tags
+from prefect.client.schemas.objects import State
 from pydantic import ValidationError
 
 from src.marketing_messaging_service.errors import PipelineError
@@ -13,7 +14,7 @@ from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.settings import load_settings
 
 
-def run_once(flow: Flow[Any, Any], options: Mapping[str, Any]) -> int:
+def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> int:
     """Run a flow of the pipeline and print its summary; return the exit code, 0 only if everything went well.
 
     Options that are None are left to the flow.
@@ -31,7 +32,7 @@ def run_once(flow: Flow[Any, Any], options: Mapping[str, Any]) -> int:
             print(f"{detail['loc'][0]}: {detail['msg']}.", file=sys.stderr)
         return 1
     with tags("messaging", flow.name):
-        state = flow(**parameters, return_state=True)
+        state: State[Any] = flow(**parameters, return_state=True)
     run_report = state.result(raise_on_failure=False)
     if isinstance(run_report, RunReport):
         # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.

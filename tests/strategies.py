@@ -19,6 +19,8 @@ from ruamel.yaml import YAML
 RawEvent = dict[str, Any]
 RawFile = list[RawEvent]
 RulesDocument = dict[str, Any]
+Told = tuple[tuple[datetime, datetime] | None, str, int]
+"""A window, a mode and a limit of age in hours, 0 for none: what makes one run differ from another."""
 
 SHIPPED_RULES: RulesDocument = YAML(typ="safe", pure=True).load(Path(__file__).parent.parent / "data" / "rules.yaml")
 
@@ -32,6 +34,9 @@ EMAILS = ("ana@example.com", "Ana@example.com", "o'brien@example.com")
 COUNTRIES = ("BR", "DE", "NO")
 OPT_INS = (True, True, False)
 RISK_SEGMENTS = ("low", "high")
+
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
+"""The logical time of every run."""
 
 DAY_BORDER = datetime(2024, 3, 1, tzinfo=UTC)
 ANCHORS = (DAY_BORDER, DAY_BORDER - timedelta(hours=12))
@@ -103,6 +108,18 @@ def event_batches(draw: st.DrawFn, max_files: int = 4, max_events: int = 10) -> 
             file.append(raw)
         files.append(file)
     return files
+
+
+@st.composite
+def run_orders(draw: st.DrawFn) -> Told:
+    """What a run is told: no window, or one with borders on the instants of events; a mode; and a limit of age."""
+    limits = [int((NOW - anchor).total_seconds() // 3600) for anchor in ANCHORS]
+    hours = draw(st.sampled_from((0, 0, *limits)))
+    if draw(st.booleans()):
+        return None, "load and decide", hours
+    borders = [anchor + step for anchor in ANCHORS for step in (*STEPS, timedelta(0))]
+    start, end = sorted(draw(st.lists(st.sampled_from(borders), min_size=2, max_size=2, unique=True)))
+    return (start, end), draw(st.sampled_from(("load and decide", "load only"))), hours
 
 
 @st.composite

@@ -3,7 +3,6 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -12,9 +11,9 @@ from hypothesis import strategies as st
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import Window
 from tests import strategies
-from tests.pipeline import AS_OF, Pipeline
+from tests.pipeline import Pipeline
 from tests.reference import Reference, Row
-from tests.strategies import ANCHORS, STEPS, RawEvent, RawFile, RulesDocument
+from tests.strategies import RawEvent, RawFile, RulesDocument, Told
 
 # The migrated template is made once and only read.
 thorough = settings(
@@ -74,38 +73,26 @@ def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions
         assert hour_by_hour.everything() == at_once.everything()
 
 
-@st.composite
-def orders(draw: st.DrawFn) -> tuple[Window | None, RunMode, int]:
-    """What a run is told: no window, or one with borders on the instants of events; a mode; and the limit of age."""
-    hours = draw(st.sampled_from((0, 0, *(int((AS_OF - anchor).total_seconds() // 3600) for anchor in ANCHORS))))
-    if draw(st.booleans()):
-        return None, RunMode.LOAD_AND_DECIDE, hours
-    borders = [anchor + step for anchor in ANCHORS for step in (*STEPS, timedelta(0))]
-    start, end = sorted(draw(st.lists(st.sampled_from(borders), min_size=2, max_size=2, unique=True)))
-    return Window(start, end), draw(st.sampled_from((RunMode.LOAD_AND_DECIDE, RunMode.LOAD_ONLY))), hours
-
-
 @thorough
 @given(
     files=strategies.event_batches(),
     rules=strategies.rules_documents(),
-    told=st.lists(orders(), min_size=1, max_size=6),
+    told=st.lists(strategies.run_orders(), min_size=1, max_size=6),
 )
 def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gives(
     migrated_template: Path,
     files: list[RawFile],
     rules: RulesDocument,
-    told: list[tuple[Window | None, RunMode, int]],
+    told: list[Told],
 ) -> None:
     reference = Reference()
     with fresh_pipeline(migrated_template) as pipeline:
-        for number, (window, mode, hours) in enumerate(told):
+        for number, (span, mode, hours) in enumerate(told):
             for file in files[number :: len(told)]:
                 pipeline.land(file)
             landed = [file for earlier in range(number + 1) for file in files[earlier :: len(told)]]
-            order = pipeline.order(window, mode, hours)
-            span = window and (window.start, window.end)
-            is_held = mode is RunMode.LOAD_ONLY
+            order = pipeline.order(span and Window(*span), RunMode(mode), hours)
+            is_held = order.mode is RunMode.LOAD_ONLY
             for file in landed:
                 reference.load(file, span, None if is_held else order.oldest_event_at, is_held=is_held)
             if not is_held:

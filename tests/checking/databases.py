@@ -4,12 +4,14 @@ import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
-from src.marketing_messaging_service.results import CheckReport, Finding, Invariant
+from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.results import CheckReport, Finding, Invariant, Window
 from tests.pipeline import Pipeline
 
 EVERYTHING = (*INVARIANTS, *AUDIT)
@@ -86,18 +88,34 @@ SECOND_FILE = [
     event("m14", "eve", "signup", "19:20", **OPTED_IN),
 ]
 LATER_FILE = [event("m15", "zoe", "signup", "20:00", **OPTED_IN)]
+HELD_FILE = [event("m18", "kim", "signup", "22:00", **OPTED_IN), event("m19", "lou", "signup", "23:00", **OPTED_IN)]
 WAITING_FILE = [event("m16", "zoe", "signup", "21:00", **OPTED_IN), event("m17", "zoe", "link", "21:30")]
 
 
 def build(folder: Path, migrated_template: Path) -> Path:
-    """Return the path of a database after two runs by two rulesets, and a load that waits for the next."""
+    """Return the path of a database after runs of every kind, while the next one has the lease.
+
+    Two runs by two rulesets and a load that waits for the next, then a backfill that loads only, and one that comes
+    too late for the first of its events and leaves the second.
+    """
     pipeline = Pipeline(folder, migrated_template)
     pipeline.run([FIRST_FILE, SECOND_FILE], RULES)
     pipeline.run([LATER_FILE], LATER_RULES)
     pipeline.land(WAITING_FILE)
     pipeline.take()
+    pipeline.land(HELD_FILE)
+    ten, half_past, midnight = (datetime(2026, 3, 1, 22, tzinfo=UTC) + timedelta(hours=h) for h in (0, 0.5, 2))
+    pipeline.do(pipeline.order(Window(ten, midnight), RunMode.LOAD_ONLY), RULES)
+    pipeline.do(pipeline.order(Window(ten, half_past), max_event_age_hours=72), RULES)
     pipeline.engine.dispose()
+    execute(pipeline.database_path, LEASE)
     return pipeline.database_path
+
+
+LEASE = (
+    "INSERT INTO run_leases VALUES (1, 'id', 'hourly', NULL, 'here', 1, '2026-11-23 10:00:00.000000', "
+    "'2026-11-23 10:00:00.000000', '2026-11-23 10:01:00.000000')"
+)
 
 
 @contextmanager

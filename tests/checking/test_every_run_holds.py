@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
+from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.results import Window
 from tests import strategies
 from tests.pipeline import Pipeline
-from tests.strategies import RawFile, RulesDocument
+from tests.strategies import RawFile, RulesDocument, Told
 
 # The migrated template is made once and only read.
 thorough = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -30,5 +32,24 @@ def test_every_run_leaves_a_database_in_which_everything_holds(
         pipeline = Pipeline(Path(folder), migrated_template)
         for number, run in enumerate(runs):
             pipeline.run(run, documents[number % len(documents)])
+        pipeline.engine.dispose()
+        assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()
+
+
+@thorough
+@given(
+    files=strategies.event_batches(),
+    rules=strategies.rules_documents(),
+    told=st.lists(strategies.run_orders(), min_size=2, max_size=6),
+)
+def test_hourly_runs_and_backfills_in_any_order_leave_a_database_in_which_everything_holds(
+    migrated_template: Path, files: list[RawFile], rules: RulesDocument, told: list[Told]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = Pipeline(Path(folder), migrated_template)
+        for number, (span, mode, hours) in enumerate(told):
+            for file in files[number :: len(told)]:
+                pipeline.land(file)
+            pipeline.do(pipeline.order(span and Window(*span), RunMode(mode), hours), rules)
         pipeline.engine.dispose()
         assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()

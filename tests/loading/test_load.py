@@ -16,7 +16,7 @@ from sqlalchemy.exc import StatementError
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.loading import load_file
-from src.marketing_messaging_service.results import StagedFile
+from src.marketing_messaging_service.results import LoadResult, NotLoaded, StagedFile
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import Line, everything, raw, rows, stage
 
@@ -273,14 +273,14 @@ def test_the_same_content_is_not_taken_again_under_another_name(engine, tmp_path
     load("a.jsonl", *MIXED_LINES)
     before = everything(engine)
     with closing(stage(tmp_path / "elsewhere", "b.jsonl", *MIXED_LINES)) as staged:
-        assert load_file(engine, staged, as_of=AS_OF) is None
+        assert load_file(engine, staged, as_of=AS_OF) is NotLoaded.TAKEN
     assert everything(engine) == before
 
 
 def test_an_empty_file_is_not_taken_twice_either(engine, tmp_path, load):
     load("a.jsonl")
     with closing(stage(tmp_path / "elsewhere", "b.jsonl")) as staged:
-        assert load_file(engine, staged, as_of=AS_OF) is None
+        assert load_file(engine, staged, as_of=AS_OF) is NotLoaded.TAKEN
     assert rows(engine, "SELECT path FROM source_files") == [("a.jsonl",)]
 
 
@@ -309,7 +309,7 @@ class TestALoadThatFails:
             load_file(engine, staged, as_of=AS_OF, on_progress=fail_at_the_third_chunk)
         assert everything(engine) == before
         result = load_file(engine, staged, as_of=AS_OF)
-        assert result is not None
+        assert isinstance(result, LoadResult)
         assert (result.inserted_count, result.duplicate_count) == (3, 3)
 
     def test_because_its_counts_do_not_add_up_says_so_and_leaves_no_trace(self, engine, staged):
@@ -318,8 +318,8 @@ class TestALoadThatFails:
         with pytest.raises(LoadError) as caught:
             load_file(engine, lying, as_of=AS_OF)
         assert str(caught.value) == (
-            "a.jsonl: 10 lines were read but 9 are accounted for (3 inserted, 3 duplicate, 2 rejected, 1 blank). "
-            "Nothing of the file was kept; this is a defect, please report it."
+            "a.jsonl: 10 lines were read but 9 are accounted for (3 inserted, 3 duplicate, 2 rejected, 1 blank, "
+            "0 outside). Nothing of the file was kept; this is a defect, please report it."
         )
         assert everything(engine) == before
 
@@ -337,7 +337,7 @@ class TestALoadThatFails:
         assert killed.returncode == -signal.SIGKILL
         assert everything(engine) == before
         result = load_file(engine, staged, as_of=AS_OF)
-        assert result is not None
+        assert isinstance(result, LoadResult)
         assert result.inserted_count == 3
 
 

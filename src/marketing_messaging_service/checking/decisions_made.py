@@ -8,6 +8,8 @@ from sqlalchemy import (
     Connection,
     Select,
     and_,
+    case,
+    false,
     func,
     literal,
     not_,
@@ -23,9 +25,12 @@ from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     DAY_KEY,
     EVER_KEY,
+    EXPIRED_REASON,
     Event,
+    HeldEvent,
     Load,
     LoadState,
+    Run,
     SendRequest,
     Suppression,
 )
@@ -46,22 +51,31 @@ def _decisions_of_waiting_events(_connection: Connection) -> Iterator[Select[Any
             .select_from(table)
             .join(Event, Event.id == table.event_id)
             .join(Load, Load.id == Event.load_id)
-            .where(Load.state != LoadState.DECIDED)
+            .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
+            .where(
+                or_(
+                    Load.state == LoadState.LOADED,
+                    and_(HeldEvent.event_id.is_not(None), HeldEvent.run_id.is_(None)),
+                )
+            )
         )
 
 
 def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any]]:
     for table in DECISION_TABLES:
         # Decisions from before the ledger may name no rule, and their events have no load.
-        is_of_load = and_(table.ruleset_id.is_not_distinct_from(Load.ruleset_id), table.rule_name.is_not(None))
+        decided_by = func.coalesce(Load.ruleset_id, Run.ruleset_id)
+        is_of_load = and_(table.ruleset_id.is_not_distinct_from(decided_by), table.rule_name.is_not(None))
         yield (
             select(told(_place(table), ": rule ", table.rule_name, ", ruleset_id ", table.ruleset_id))
             .select_from(table)
             .join(Event, Event.id == table.event_id)
             .outerjoin(Load, Load.id == Event.load_id)
+            .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
+            .outerjoin(Run, Run.id == HeldEvent.run_id)
             .where(
                 or_(
-                    and_(Load.state == LoadState.DECIDED, Load.ruleset_id.is_not(None), not_(is_of_load)),
+                    and_(decided_by.is_not(None), not_(is_of_load)),
                     and_(Event.load_id.is_(None), table.ruleset_id.is_not(None)),
                 )
             )
@@ -142,9 +156,50 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
         select(told(_place(Suppression), ": ", Suppression.suppression_reason, " by send_requests.id ", blocked_by))
         .select_from(Suppression)
         .outerjoin(send, send.id == blocked_by)
-        # One that points at a send that is gone is told of elsewhere.
-        .where(Suppression.rule_name.is_not(None), or_(blocked_by.is_(None), not_(has_reason)))
+        # One that points at a send that is gone is told of elsewhere; what has expired needs none.
+        .where(
+            Suppression.rule_name.is_not(None),
+            Suppression.suppression_reason != EXPIRED_REASON,
+            or_(blocked_by.is_(None), not_(has_reason)),
+        )
     )
+
+
+def _wrongly_expired(_connection: Connection) -> Iterator[Select[Any]]:
+    """The sends on events that were too old, and the suppressions of ones that were not."""
+    loading, deciding = aliased(Run, name="loading"), aliased(Run, name="deciding")
+    limit = case((HeldEvent.event_id.is_not(None), deciding.oldest_event_at), else_=loading.oldest_event_at)
+    sends_too_late = and_(_is_before(SendRequest, limit), SendRequest.channel != ALERT_CHANNEL)
+    expired_too_early = and_(
+        Suppression.suppression_reason == EXPIRED_REASON,
+        or_(not_(_is_before(Suppression, limit)), Suppression.blocked_by_send_request_id.is_not(None)),
+    )
+    wrong: dict[DecisionTable, ColumnElement[bool]] = {SendRequest: sends_too_late, Suppression: expired_too_early}
+    for table, is_wrong in wrong.items():
+        yield (
+            select(told(_place(table), " at ", table.event_timestamp))
+            .select_from(table)
+            .join(Event, Event.id == table.event_id)
+            .outerjoin(Load, Load.id == Event.load_id)
+            .outerjoin(loading, loading.id == Load.run_id)
+            .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
+            .outerjoin(deciding, deciding.id == HeldEvent.run_id)
+            .where(is_wrong)
+        )
+
+
+def _is_before(table: DecisionTable, limit: ColumnElement[Any]) -> ColumnElement[bool]:
+    return func.coalesce(table.event_timestamp < limit, false())
+
+
+def _decisions_of_other_runs(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in DECISION_TABLES:
+        yield (
+            select(told(_place(table), ": runs.id ", table.run_id, ", ruleset_id ", table.ruleset_id))
+            .select_from(table)
+            .join(Run, Run.id == table.run_id)
+            .where(Run.ruleset_id.is_distinct_from(table.ruleset_id))
+        )
 
 
 def _place(table: DecisionTable) -> ColumnElement[str]:
@@ -184,7 +239,17 @@ DECISION_INVARIANTS = (
     ),
     Invariant(
         "blocked_by_a_send",
-        "Every suppression names the send of its user, template and reach that blocked it",
+        "Every suppression names the send of its user, template and reach that blocked it, unless it has expired",
         _unjustified_suppressions,
+    ),
+    Invariant(
+        "expired_is_old",
+        "No send is on an event older than its run allowed, and every expired suppression is on one",
+        _wrongly_expired,
+    ),
+    Invariant(
+        "run_of_the_decision",
+        "Every decision has the ruleset of the run that made it",
+        _decisions_of_other_runs,
     ),
 )

@@ -1,12 +1,24 @@
 """What must hold between the ledger and the rows that it counts: nothing lost, nothing taken twice."""
 
+from functools import reduce
+from operator import add
 from typing import Any
 
-from sqlalchemy import Select, and_, func, not_, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, not_, or_, select, true
 from sqlalchemy.orm import InstrumentedAttribute
 
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import Conflict, Event, Load, LoadState, RejectedRow, SourceFile
+from src.marketing_messaging_service.models import (
+    Conflict,
+    Event,
+    HeldEvent,
+    Load,
+    LoadState,
+    RejectedRow,
+    Run,
+    RunMode,
+    SourceFile,
+)
 from src.marketing_messaging_service.results import Invariant
 
 
@@ -19,25 +31,29 @@ def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:
     )
 
 
-def _files_without_their_load() -> Select[Any]:
+def _files_taken_wrongly() -> list[Select[Any]]:
     load_count = func.count(Load.id)
-    return (
-        select(told("source_files.id ", SourceFile.id, " (", SourceFile.path, "): loads ", load_count))
-        .select_from(SourceFile)
-        .outerjoin(Load, Load.source_file_id == SourceFile.id)
-        .group_by(SourceFile.id)
-        .having(load_count != 1)
-    )
+    whole_count = func.count(Load.id).filter(Load.outside_count == 0)
+    place = told("source_files.id ", SourceFile.id, " (", SourceFile.path, ")")
+    loads = select(SourceFile.id).select_from(SourceFile).outerjoin(Load).group_by(SourceFile.id)
+    return [
+        loads.with_only_columns(place + told(": loads ", load_count)).having(load_count == 0),
+        loads.with_only_columns(place + told(": loads of the whole file ", whole_count)).having(whole_count > 1),
+        select(told("loads.id ", Load.id, ": lines outside of a window, of a run without one"))
+        .outerjoin(Run, Run.id == Load.run_id)
+        .where(Load.outside_count > 0, Run.window_start_at.is_(None)),
+    ]
 
 
 def _counts_that_do_not_add_up() -> Select[Any]:
-    accounted = Load.inserted_count + Load.duplicate_count + Load.rejected_count + Load.blank_count
+    parts = (Load.inserted_count, Load.duplicate_count, Load.rejected_count, Load.blank_count, Load.outside_count)
+    accounted = reduce(add, parts)
     counts = (Load.read_count, " of which accounted for ", accounted, "; duplicate ", Load.duplicate_count)
     return select(told("loads.id ", Load.id, ": read ", *counts, ", conflict ", Load.conflict_count)).where(
         or_(
             Load.read_count != accounted,
             not_(Load.conflict_count.between(0, Load.duplicate_count)),
-            *(count < 0 for count in (Load.inserted_count, Load.rejected_count, Load.blank_count)),
+            *(count < 0 for count in parts),
         )
     )
 
@@ -64,11 +80,42 @@ def _events_out_of_range() -> Select[Any]:
     )
 
 
+def _was_held() -> ColumnElement[bool]:
+    """Whether the run of a load was one that loads only."""
+    return func.coalesce(Load.run_id.in_(select(Run.id).where(Run.mode == RunMode.LOAD_ONLY)), false())
+
+
 def _half_decided_loads() -> Select[Any]:
-    decided = (Load.state == LoadState.DECIDED, Load.decided_at.is_not(None), Load.ruleset_id.is_not(None))
-    waiting = (Load.state == LoadState.LOADED, Load.decided_at.is_(None), Load.ruleset_id.is_(None))
+    was_held = _was_held()
+    decided = (Load.state == LoadState.DECIDED, Load.decided_at.is_not(None), Load.ruleset_id.is_(None) == was_held)
+    waiting = (
+        Load.state == case((was_held, LoadState.HELD.value), else_=LoadState.LOADED.value),
+        Load.decided_at.is_(None),
+        Load.ruleset_id.is_(None),
+    )
     facts = (Load.state, ", decided_at ", Load.decided_at, ", ruleset_id ", Load.ruleset_id)
-    return select(told("loads.id ", Load.id, ": ", *facts)).where(not_(or_(and_(*decided), and_(*waiting))))
+    return select(told("loads.id ", Load.id, ": ", *facts)).where(
+        not_(func.coalesce(or_(and_(*decided), and_(*waiting)), false()))
+    )
+
+
+def _wrongly_held_events() -> list[Select[Any]]:
+    was_held = _was_held()
+    events = select(told("events.id ", Event.id, " of loads.id ", Load.id, ", ", Load.state)).join(
+        Load, Load.id == Event.load_id
+    )
+    held = events.outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
+    in_reach = HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id)
+    waits = exists().where(
+        in_reach, HeldEvent.run_id.is_(None), Event.id == HeldEvent.event_id, Event.load_id == Load.id
+    )
+    load = select(told("loads.id ", Load.id, ": ", Load.state))
+    return [
+        held.where(was_held, HeldEvent.event_id.is_(None)),
+        events.join(HeldEvent, HeldEvent.event_id == Event.id).where(not_(was_held)),
+        load.where(Load.state == LoadState.HELD, not_(waits)),
+        load.where(was_held, Load.state != LoadState.HELD, waits),
+    ]
 
 
 LEDGER_INVARIANTS = (
@@ -84,12 +131,12 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "one_load_a_file",
-        "Every raw file that was taken has exactly one load",
-        lambda _: [_files_without_their_load()],
+        "Every raw file that was taken has one load, or several of parts of which one at most took it to the end",
+        lambda _: _files_taken_wrongly(),
     ),
     Invariant(
         "counts_add_up",
-        "Of every load, read = inserted + duplicate + rejected + blank; conflicts are duplicates",
+        "Of every load, read = inserted + duplicate + rejected + blank + outside; conflicts are duplicates",
         lambda _: [_counts_that_do_not_add_up()],
     ),
     Invariant(
@@ -116,5 +163,10 @@ LEDGER_INVARIANTS = (
         "load_state",
         "Every load is either decided, at a time and by a ruleset, or waiting, with neither",
         lambda _: [_half_decided_loads()],
+    ),
+    Invariant(
+        "held_events",
+        "The events that wait for a backfill are those of the loads that were loaded only, each with its row",
+        lambda _: _wrongly_held_events(),
     ),
 )

@@ -43,7 +43,17 @@ from src.marketing_messaging_service.decisions.rules import Rule, SuppressionMod
 from src.marketing_messaging_service.decisions.rules_file import RulesFile, parse_rules, text_hash
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import Event, Load, LoadState, Ruleset, SendRequest, Suppression
+from src.marketing_messaging_service.models import (
+    EXPIRED_REASON,
+    Event,
+    HeldEvent,
+    Load,
+    LoadState,
+    Ruleset,
+    Run,
+    SendRequest,
+    Suppression,
+)
 from src.marketing_messaging_service.results import Invariant
 
 DecisionTable = type[SendRequest] | type[Suppression]
@@ -64,7 +74,8 @@ class _Decided:
     def events(self) -> ColumnElement[bool]:
         """The condition on events. Their range spares reading all of them for each ruleset."""
         loads = select(Load.id).where(Load.ruleset_id == self.ruleset_id, Load.state == LoadState.DECIDED)
-        return and_(self.spans(Event.id), Event.load_id.in_(loads))
+        held = select(HeldEvent.event_id).join(Run, Run.id == HeldEvent.run_id).where(Run.ruleset_id == self.ruleset_id)
+        return and_(self.spans(Event.id), or_(Event.load_id.in_(loads), Event.id.in_(held)))
 
     def spans(self, event_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
         """Whether an event lies between the first and the last."""
@@ -133,7 +144,8 @@ def _not_asked_for(decided: _Decided) -> Select[Any]:
             .where(decided.events, table.rule_name.is_not(None))
             for table, details in (
                 (SendRequest, (SendRequest.channel, SendRequest.dedupe_key, null().label("suppression_reason"))),
-                (Suppression, (null(), null(), Suppression.suppression_reason)),
+                # What has expired had a mode of any kind.
+                (Suppression, (null(), null(), func.nullif(Suppression.suppression_reason, EXPIRED_REASON))),
             )
         )
     ).subquery("decision")
@@ -199,19 +211,23 @@ def _rules_that_decided(decided: _Decided) -> Subquery:
 
 def _decided_by_each_ruleset(connection: Connection) -> Iterator[_Decided]:
     """What each ruleset decided; one that cannot be used is told of by another invariant and passed over here."""
-    loads = (
+    by_load = select(Load.ruleset_id, Load.first_event_id, Load.last_event_id).where(
+        Load.state == LoadState.DECIDED, Load.first_event_id.is_not(None)
+    )
+    by_event = select(Run.ruleset_id, HeldEvent.event_id, HeldEvent.event_id).join(Run, Run.id == HeldEvent.run_id)
+    decided = union_all(by_load, by_event).subquery("decided")
+    rulesets = (
         select(
             Ruleset.id,
             Ruleset.content_hash,
             Ruleset.yaml_text,
-            func.min(Load.first_event_id).label("first_event_id"),
-            func.max(Load.last_event_id).label("last_event_id"),
+            func.min(decided.c.first_event_id).label("first_event_id"),
+            func.max(decided.c.last_event_id).label("last_event_id"),
         )
-        .join(Load, Load.ruleset_id == Ruleset.id)
-        .where(Load.state == LoadState.DECIDED, Load.first_event_id.is_not(None))
+        .join(decided, decided.c.ruleset_id == Ruleset.id)
         .group_by(Ruleset.id)
     )
-    for row in connection.execute(loads).all():
+    for row in connection.execute(rulesets).all():
         try:
             rules = _read(row.content_hash, row.yaml_text).enabled_rules
         except RulesError:
