@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
 from sqlalchemy import Connection, insert, text
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction, write_transaction
@@ -18,6 +20,10 @@ from src.marketing_messaging_service.reporting.run_report import (
     RuleReport,
 )
 from tests.pipeline import Pipeline
+
+SHIPPED_RULES: dict[str, Any] = YAML(typ="safe").load(
+    (Path(__file__).parents[2] / "data" / "rules.yaml").read_text(encoding="utf-8")
+)
 
 AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -135,6 +141,12 @@ def run_pipeline(pipeline: Pipeline, rules: Mapping[str, Any], **values: Any) ->
             {"decided_count": decision.event_count, "run_id": run_id},
         )
     return run_id
+
+
+def hold(connection: Connection, run_id: int) -> None:
+    """Make all loads those of a run that holds their events for a backfill."""
+    connection.execute(text("UPDATE loads SET state = 'held', run_id = :run_id"), {"run_id": run_id})
+    connection.execute(text("INSERT INTO held_events (event_id, run_id) SELECT id, NULL FROM events"))
 
 
 def read(pipeline: Pipeline, run_id: int) -> RunReport:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import manager_sentence
-from src.marketing_messaging_service.reporting.run_report import LineCounts, Remark
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem
 from tests.reporting.runs import ALERT, AS_OF, LOAD, NOTHING, WELCOME, run_report
 
 
@@ -73,7 +73,7 @@ def test_events_that_had_waited() -> None:
 
 
 def test_a_run_that_could_not_decide() -> None:
-    report = run_report(decided_count=None, rules=(), problems=(Remark("Deciding", "no rules"),))
+    report = run_report(decided_count=None, rules=(), problems=(Problem("Deciding", "no rules"),))
     assert manager_sentence(report).endswith(
         "5 events came in; what they earn could not be decided, and they wait for the next run, 2 lines could not be "
         "read. 1 problem needs somebody to look."
@@ -81,7 +81,7 @@ def test_a_run_that_could_not_decide() -> None:
 
 
 def test_a_run_in_which_no_file_could_be_taken() -> None:
-    report = run_report(**NOTHING, problems=(Remark("b.jsonl", "cannot be read."), Remark("c.jsonl", "is a link.")))
+    report = run_report(**NOTHING, problems=(Problem("b.jsonl", "cannot be read."), Problem("c.jsonl", "is a link.")))
     assert manager_sentence(report).endswith("nothing was taken in. 2 problems need somebody to look.")
 
 

@@ -12,9 +12,9 @@ from src.marketing_messaging_service.infrastructure.database import read_transac
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import read_run_report
 from src.marketing_messaging_service.reporting.masking import MASK
-from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Remark
+from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Problem
 from tests.pipeline import Pipeline
-from tests.reporting.runs import AS_OF, add_remarks, add_run, read, run_pipeline
+from tests.reporting.runs import AS_OF, add_remarks, add_run, hold, read, run_pipeline
 
 RULES: dict[str, Any] = {
     "rules": [
@@ -119,8 +119,7 @@ def test_events_held_stay_in_the_report_of_the_run_that_held_them_when_they_are_
     pipeline.take()
     with write_transaction(pipeline.engine) as connection:
         run_id = add_run(connection, mode=RunMode.LOAD_ONLY)
-        connection.execute(text("UPDATE loads SET state = 'held', run_id = :run_id"), {"run_id": run_id})
-        connection.execute(text("INSERT INTO held_events (event_id, run_id) SELECT id, NULL FROM events"))
+        hold(connection, run_id)
         assert read_run_report(connection, run_id).held_count == 2
         connection.execute(text("UPDATE held_events SET run_id = :run_id"), {"run_id": add_run(connection)})
         report = read_run_report(connection, run_id)
@@ -150,7 +149,7 @@ def test_remarks_are_told_by_kind_in_their_order(engine: Engine) -> None:
             ],
         )
         report = read_run_report(connection, run_id)
-    assert report.problems == (Remark("b.jsonl", "cannot be read."), Remark("Deciding", "no rules"))
+    assert report.problems == (Problem("b.jsonl", "cannot be read."), Problem("Deciding", "no rules"))
     assert (report.waiting_names, report.ignored_names) == (("x.jsonl",), ("notes.txt",))
 
 

@@ -12,11 +12,11 @@ from src.marketing_messaging_service.reporting import (
     load_line,
     problem_sentence,
 )
-from src.marketing_messaging_service.reporting.run_report import LineCounts, Remark
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem
 from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, RuleOutcome
 from tests.reporting.runs import LOAD, NOTHING, WELCOME, run_report
 
-UNREADABLE = Remark("b.jsonl", "cannot be read: Permission denied.")
+UNREADABLE = Problem("b.jsonl", "cannot be read: Permission denied.")
 
 
 def test_the_headline_shows_counts_that_add_up_and_the_outcome() -> None:
@@ -84,14 +84,14 @@ def test_problems_are_told_with_what_became_of_the_rest() -> None:
     assert problem_sentence(run_report(problems=(UNREADABLE,))) == (
         "1 problem. Everything else was loaded and decided.\nb.jsonl: cannot be read: Permission denied."
     )
-    undecided = run_report(decided_count=None, rules=(), problems=(Remark("Deciding", "no rules"),))
+    undecided = run_report(decided_count=None, rules=(), problems=(Problem("Deciding", "no rules"),))
     assert problem_sentence(undecided) == "1 problem. Everything else was loaded.\nDeciding: no rules"
     preview = run_report(mode=RunMode.PREVIEW, problems=(UNREADABLE,))
     assert problem_sentence(preview).startswith("1 problem. Everything else would be loaded and decided.\n")
 
 
 def test_a_problem_whose_explanation_begins_with_the_name_is_not_named_twice() -> None:
-    report = run_report(problems=(Remark("b.jsonl", "b.jsonl changed while it was read."),))
+    report = run_report(problems=(Problem("b.jsonl", "b.jsonl changed while it was read."),))
     assert problem_sentence(report).endswith("\nb.jsonl changed while it was read.")
 
 

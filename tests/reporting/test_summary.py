@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import summary_text
-from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Remark
+from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Problem
 from tests.reporting.runs import LOAD, NOTHING, run_report
 
 
@@ -29,12 +29,12 @@ def test_files_still_being_written_are_listed() -> None:
 
 
 def test_problems_stand_at_the_end() -> None:
-    text = summary_text(run_report(problems=(Remark("b.jsonl", "cannot be read: Permission denied."),)))
+    text = summary_text(run_report(problems=(Problem("b.jsonl", "cannot be read: Permission denied."),)))
     assert text.endswith("b.jsonl: cannot be read: Permission denied.")
 
 
 def test_without_a_decision_the_summary_does_not_claim_one() -> None:
-    text = summary_text(run_report(decided_count=None, rules=(), problems=(Remark("Deciding", "no rules"),)))
+    text = summary_text(run_report(decided_count=None, rules=(), problems=(Problem("Deciding", "no rules"),)))
     assert "decided" not in text.replace("Deciding", "")
 
 

@@ -3,8 +3,10 @@
 from src.marketing_messaging_service.reporting.health import too_many_rejected
 from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
+from src.marketing_messaging_service.reporting.markdown import report_markdown
 from src.marketing_messaging_service.reporting.reading import read_run_report
 from src.marketing_messaging_service.reporting.run_report import RunReport
+from src.marketing_messaging_service.reporting.run_tables import rejected_table
 from src.marketing_messaging_service.reporting.self_check import check_headline, check_markdown, check_text
 from src.marketing_messaging_service.reporting.sentences import headline, problem_sentence
 from src.marketing_messaging_service.reporting.summary import summary_text
@@ -21,6 +23,8 @@ __all__ = [
     "manager_sentence",
     "problem_sentence",
     "read_run_report",
+    "rejected_table",
+    "report_markdown",
     "summary_text",
     "too_many_rejected",
 ]

@@ -29,14 +29,15 @@ from src.marketing_messaging_service.reporting.run_report import (
     KeyReport,
     LineCounts,
     LoadReport,
+    Problem,
     ReasonReport,
     RejectedExample,
-    Remark,
     RuleReport,
     RunReport,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
@@ -86,9 +87,9 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         decide_seconds=row.decide_seconds,
         ruleset_hash=row.content_hash,
         rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
-        problems=tuple(remark for kind, remark in remarks if kind == RemarkKind.PROBLEM),
-        waiting_names=tuple(remark.subject for kind, remark in remarks if kind == RemarkKind.WAITING),
-        ignored_names=tuple(remark.subject for kind, remark in remarks if kind == RemarkKind.IGNORED),
+        problems=tuple(Problem(subject, text) for kind, subject, text in remarks if kind == RemarkKind.PROBLEM),
+        waiting_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.WAITING),
+        ignored_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.IGNORED),
     )
 
 
@@ -110,13 +111,12 @@ def _came_in_since(connection: Connection, run: Row[Any]) -> datetime | None:
     ).scalar_one_or_none()
 
 
-def _remarks(connection: Connection, run_id: int) -> list[tuple[str, Remark]]:
-    rows = connection.execute(
+def _remarks(connection: Connection, run_id: int) -> Sequence[Row[tuple[str, str, str]]]:
+    return connection.execute(
         select(RunRemark.kind, RunRemark.subject, RunRemark.explanation)
         .where(RunRemark.run_id == run_id)
         .order_by(RunRemark.remark_position)
-    )
-    return [(kind, Remark(subject, explanation)) for kind, subject, explanation in rows]
+    ).all()
 
 
 def _loads(connection: Connection, run_id: int) -> tuple[LoadReport, ...]:

@@ -94,8 +94,8 @@ class RuleReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """What a run left undone, and why."""
+class Problem:
+    """What went wrong with a file or a step, and what to do."""
 
     subject: str
     explanation: str
@@ -135,7 +135,7 @@ class RunReport:
     decide_seconds: float | None = None
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()
-    problems: tuple[Remark, ...] = ()
+    problems: tuple[Problem, ...] = ()
     waiting_names: tuple[str, ...] = ()
     ignored_names: tuple[str, ...] = ()
 

@@ -65,7 +65,6 @@ def _table(report: CheckReport) -> Table:
         title="What must hold, and what was found",
         head=("invariant", "what must hold", "found"),
         rows=tuple((finding.invariant, finding.sentence, _found(finding)) for finding in report.findings),
-        numbers=frozenset(),
     )
 
 

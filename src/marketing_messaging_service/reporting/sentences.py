@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from src.marketing_messaging_service.models import RunState
-from src.marketing_messaging_service.reporting.run_report import LineCounts, Remark, RunReport
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport
 from src.marketing_messaging_service.reporting.tables import many
 
 WITHOUT_A_WORD = "It ended without a word. What it had committed until then stands, and the next run takes up the rest."
@@ -71,7 +71,7 @@ def problem_sentence(report: RunReport) -> str:
     return "\n".join([f"{many(len(lines), 'problem')}. Everything else {was} {done}.", *lines])
 
 
-def told(problem: Remark) -> str:
+def told(problem: Problem) -> str:
     """Return a problem with its subject named once."""
     # Most explanations begin with the name already.
     is_named = problem.explanation.startswith(problem.subject)

@@ -10,63 +10,80 @@ MOST_ROWS = 25
 LONGEST_CELL = 80
 
 
+Cell = str | int
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A titled table of text; the columns whose positions stand in `numbers` are set to the right."""
+    """A titled table of printable text and of numbers, which are set to the right."""
 
     title: str
     head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int]
+    rows: tuple[tuple[Cell, ...], ...]
+    total: tuple[Cell, ...] = ()
+    """A last row that sums up all rows, also those left out; or nothing."""
     remark: str = ""
+
+    @property
+    def number_places(self) -> frozenset[int]:
+        """The places of the columns that hold numbers."""
+        return frozenset(place for row in self.rows[:1] for place, cell in enumerate(row) if isinstance(cell, int))
 
 
 def table_of(
     title: str,
     head: tuple[str, ...],
-    rows: Iterable[tuple[str | int, ...]],
+    rows: Iterable[tuple[Cell, ...]],
     *,
+    total: tuple[Cell, ...] = (),
     remark: str = "",
-    separator: str = "",
+    most: int = MOST_ROWS,
     longest: int = LONGEST_CELL,
 ) -> Table:
-    """Return a table of printable text, its numbers written with a separator of thousands and set to the right."""
+    """Return a table in which text is printable and fits, with the first rows and how many more there are."""
     every = tuple(rows)
-    beyond = len(every) - MOST_ROWS
+    beyond = len(every) - most
     return Table(
         title=title,
         head=head,
         rows=tuple(
-            tuple(format(cell, separator) if isinstance(cell, int) else printable(cell, longest) for cell in row)
-            for row in every[:MOST_ROWS]
+            tuple(cell if isinstance(cell, int) else printable(cell, longest) for cell in row) for row in every[:most]
         ),
-        numbers=frozenset(place for row in every[:1] for place, cell in enumerate(row) if isinstance(cell, int)),
+        total=total,
         remark=f"and {beyond} more" if beyond > 0 else remark,
     )
 
 
 def text_table(table: Table) -> str:
-    """Return a table as plain text for a terminal."""
-    widths = [max(map(len, column)) for column in zip(table.head, *table.rows, strict=True)]
+    """Return a table as plain text for a terminal, without its total."""
+    rows = [table.head, *(tuple(str(cell) for cell in row) for row in table.rows)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  "
         + "  ".join(
-            cell.rjust(width) if position in table.numbers else cell.ljust(width)
-            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.rjust(width) if place in table.number_places else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
-        for row in (table.head, *table.rows)
+        for row in rows
     ]
     remark = [f"  ({table.remark})"] if table.remark else []
     return "\n".join([table.title, *lines, *remark])
 
 
 def markdown_table(table: Table) -> str:
-    """Return a table as Markdown."""
-    rule = ["---:" if position in table.numbers else "---" for position in range(len(table.head))]
-    rows = [table.head, rule, *(tuple(escaped(cell) for cell in row) for row in table.rows)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    remark = [f"\n({table.remark})"] if table.remark else []
-    return "\n".join([f"### {table.title}\n", *lines, *remark])
+    """Return a table as Markdown, its thousands set apart."""
+    head = tuple(escaped(name) for name in table.head)
+    rule = tuple("---:" if place in table.number_places else "---" for place in range(len(head)))
+    rows = [tuple(escaped(shown(cell)) for cell in row) for row in table.rows]
+    total = [tuple(f"**{escaped(shown(cell))}**" if cell != "" else "" for cell in table.total)] if table.total else []
+    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows, *total)]
+    remark = [f"\n{escaped(table.remark)}"] if table.remark else []
+    return "\n".join([f"### {escaped(table.title)}\n", *lines, *remark])
+
+
+def shown(cell: Cell) -> str:
+    """Return a cell as it is read, the thousands of a number set apart."""
+    return f"{cell:,}" if isinstance(cell, int) else cell
 
 
 def many(count: int, noun: str) -> str:

@@ -1,0 +1,82 @@
+"""What a run did as Markdown, for the Prefect UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.reporting.check_queries import CheckQuery, check_queries
+from src.marketing_messaging_service.reporting.funnel import funnel_image, funnel_steps, funnel_text
+from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
+from src.marketing_messaging_service.reporting.rules_picture import rules_picture
+from src.marketing_messaging_service.reporting.run_tables import (
+    examples_table,
+    facts,
+    files_table,
+    ignored_table,
+    keys_table,
+    reasons_table,
+    rules_table,
+    waiting_table,
+)
+from src.marketing_messaging_service.reporting.sentences import ending_sentence, told
+from src.marketing_messaging_service.reporting.tables import Table, escaped, markdown_table, printable
+
+if TYPE_CHECKING:
+    from src.marketing_messaging_service.reporting.run_report import RunReport
+
+LONGEST_PROBLEM = 1_000
+
+
+def report_markdown(report: RunReport) -> str:
+    """Return the report as Markdown; the Prefect UI shows the headline above it."""
+    parts = [
+        f"## {manager_sentence(report)}",
+        _problems(report),
+        _funnel(report),
+        _table(rules_table(report)),
+        _rules(report),
+        _table(files_table(report)),
+        _table(waiting_table(report)),
+        _table(reasons_table(report)),
+        _table(examples_table(report)),
+        _table(keys_table(report)),
+        _table(ignored_table(report)),
+        _facts(report),
+        _queries(report),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _problems(report: RunReport) -> str:
+    problems = [told(problem) for problem in report.problems] or list(filter(None, [ending_sentence(report)]))
+    lines = [f"{place}. {escaped(printable(problem, LONGEST_PROBLEM))}" for place, problem in enumerate(problems, 1)]
+    return "\n".join(["### Problems\n", *lines]) if lines else ""
+
+
+def _funnel(report: RunReport) -> str:
+    steps = funnel_steps(report)
+    return f"![{escaped(funnel_text(steps))}]({funnel_image(steps)})" if steps else ""
+
+
+def _table(table: Table) -> str:
+    return markdown_table(table) if table.rows else ""
+
+
+def _rules(report: RunReport) -> str:
+    would = "would be applied" if report.is_preview else "were applied"
+    return f"### The rules as they {would}\n\n```mermaid\n{rules_picture(report.rules)}\n```" if report.rules else ""
+
+
+def _facts(report: RunReport) -> str:
+    return markdown_table(Table("This run", ("", ""), tuple((fact.name, fact.text) for fact in facts(report))))
+
+
+def _queries(report: RunReport) -> str:
+    queries = check_queries(report)
+    if not queries:
+        return "Nothing of a preview is kept, so that there is nothing in the database to check its numbers by."
+    return "\n\n".join(["### The SQL that checks every number", *(_query(query) for query in queries)])
+
+
+def _query(query: CheckQuery) -> str:
+    return f"{escaped(query.title)}:\n\n```sql\n{query.sql_with_numbers}\n```"

@@ -1,0 +1,85 @@
+"""The rules as they were applied, as a picture in Mermaid."""
+
+from __future__ import annotations
+
+import re
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.reporting.tables import counted, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from src.marketing_messaging_service.reporting.run_report import RuleReport
+
+MOST_RULES = 20
+"""Rules that are drawn; more could not be read."""
+
+LONGEST_LABEL = 90
+
+
+def drawn_rules(rules: tuple[RuleReport, ...], most: int = MOST_RULES) -> tuple[RuleReport, ...]:
+    """Return the rules to show, in their order: all of them, or of too many those that matched something."""
+    if len(rules) <= most:
+        return rules
+    return (tuple(rule for rule in rules if rule.matched_count) or rules)[:most]
+
+
+def grouped(rules: Iterable[RuleReport]) -> list[tuple[str | None, tuple[RuleReport, ...]]]:
+    """Return rules by exclusive group, rules that are in none by themselves, each where its first one stands."""
+    order: dict[str, int] = {}
+    for position, rule in enumerate(rules := tuple(rules)):
+        order.setdefault(rule.exclusive_group or f"\0{position}", position)
+    placed = sorted(enumerate(rules), key=lambda item: (order[item[1].exclusive_group or f"\0{item[0]}"], item[0]))
+    groups = groupby((rule for _, rule in placed), key=lambda rule: rule.exclusive_group)
+    return [(name, tuple(members)) for name, members in groups]
+
+
+def rule_counts(rule: RuleReport) -> str:
+    """Return what came of a rule in a few words."""
+    parts = ((rule.sent_count, "sent"), (rule.alerted_count, "alerted"), (rule.suppressed_count, "suppressed"))
+    told = ", ".join(f"{count:,} {word}" for count, word in parts if count)
+    return f"{rule.matched_count:,} matched: {told}" if told else "0 matched"
+
+
+def rules_picture(rules: tuple[RuleReport, ...]) -> str:
+    """Return a flowchart from event types over conditions and rules to messages, with the counts of each rule."""
+    shown = drawn_rules(rules)
+    triggers = {name: f"trigger{place}" for place, name in enumerate(_once(r.trigger_event_type for r in shown), 1)}
+    ids = {rule.rule_name: f"rule{place}" for place, rule in enumerate(shown, 1)}
+    lines = ["flowchart LR"]
+    lines += [f'    {node}(["{_label(name)}"])' for name, node in triggers.items()]
+    for place, (group, members) in enumerate(grouped(shown), 1):
+        boxes = [
+            f'    {ids[rule.rule_name]}["<b>{_label(rule.rule_name)}</b><br/>{_label(rule_counts(rule))}"]'
+            for rule in members
+        ]
+        if group is None:
+            lines += boxes
+        else:
+            lines += [f'    subgraph group{place}["{_label(group)}: the first that matches decides"]']
+            lines += [f"    {box}" for box in boxes]
+            lines += ["    end"]
+    for rule in shown:
+        node = ids[rule.rule_name]
+        when = f'|"{_label(rule.condition_text)}"|' if rule.condition_text else ""
+        message = f"{_label(rule.template_name)}<br/>{_label(rule.channel)}"
+        lines.append(f"    {triggers[rule.trigger_event_type]} -->{when} {node}")
+        lines.append(f'    {node} --> message{node[4:]}[/"{message}"/]')
+    if len(shown) < len(rules):
+        lines.append(f'    more["and {counted(len(rules) - len(shown), "more rule")}"]')
+    return "\n".join(lines)
+
+
+def _once(names: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(names)
+
+
+# Signs between letters and digits, as in user_traits.country, are none to Mermaid; nor are commas and colons.
+_SYNTAX = re.compile(r"(?<![^\W_])[._-]|[._-](?![^\W_])|[^\w\s.,:_-]")
+
+
+def _label(text: str) -> str:
+    """Return text with nothing in it that Mermaid, or the Markdown and HTML in its labels, would take for its own."""
+    return _SYNTAX.sub(lambda sign: f"#{ord(sign[0])};", printable(text, LONGEST_LABEL))

@@ -1,0 +1,161 @@
+"""What a run did as tables that add up, for the Prefect UI and for the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
+from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, table_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from src.marketing_messaging_service.reporting.run_report import RuleReport, RunReport
+
+LONGEST_LINE = 120
+"""Characters of a rejected line that are shown."""
+
+
+def rules_table(report: RunReport) -> Table:
+    """Return what came of each rule: matched = sent + alerted + suppressed, by reason."""
+    reasons = sorted({reason for rule in report.rules for reason, _ in rule.suppressed})
+    suppressed = [f"suppressed: {reason}" for reason in reasons] or ["suppressed"]
+    would = "would be " if report.is_preview else ""
+    rows: list[tuple[Cell, ...]] = [
+        (rule.rule_name, rule.template_name, rule.channel, *_outcomes(rule, reasons)) for rule in report.rules
+    ]
+    shown = drawn_rules(report.rules, MOST_ROWS)
+    beyond = len(rows) - len(shown)
+    names = {rule.rule_name for rule in shown}
+    return table_of(
+        "Decisions by rule",
+        ("rule", "template", "channel", "matched", *(f"{would}{each}" for each in ("sent", "alerted", *suppressed))),
+        (row for row in rows if row[0] in names),
+        total=_total(rows),
+        remark=f"and {counted(beyond, 'more rule')}" if beyond else "",
+    )
+
+
+def _outcomes(rule: RuleReport, reasons: list[str]) -> tuple[int, ...]:
+    suppressed = [dict(rule.suppressed).get(reason, 0) for reason in reasons] or [0]
+    return (rule.matched_count, rule.sent_count, rule.alerted_count, *suppressed)
+
+
+def files_table(report: RunReport) -> Table:
+    """Return what became of the lines of each file: lines = inserted + duplicate + rejected + blank + outside."""
+    has_outside = bool(report.lines.outside)
+    rows: list[tuple[Cell, ...]] = [
+        (load.path, c.read, c.inserted, c.duplicate, c.conflict, c.rejected, c.blank, *[c.outside] * has_outside)
+        for load in report.loads
+        for c in (load.lines,)
+    ]
+    return table_of(
+        "Files that would be taken, oldest first" if report.is_preview else "Files taken, oldest first",
+        ("file", "lines", "inserted", "duplicate", "conflict", "rejected", "blank", *["outside"] * has_outside),
+        rows,
+        total=_total(rows),
+        remark="a conflict is a duplicate that says something else",
+    )
+
+
+def reasons_table(report: RunReport) -> Table:
+    """Return how many lines were rejected for which reason."""
+    rows: list[tuple[Cell, ...]] = [(reason.reason_code, reason.line_count) for reason in report.reasons]
+    return table_of("Rejected lines by reason", ("reason", "lines"), rows, total=_total(rows))
+
+
+def _total(rows: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
+    """Return the row that sums up every column of numbers."""
+    numbers = [[cell for cell in column if isinstance(cell, int)] for column in zip(*rows, strict=True)]
+    return (f"all {len(rows):,}", *(sum(column) if column else "" for column in numbers[1:])) if rows else ()
+
+
+def examples_table(report: RunReport) -> Table:
+    """Return the first lines rejected for each reason."""
+    rows = [
+        (reason.reason_code, example.path, example.line_number, example.explanation, example.shown_line)
+        for reason in report.reasons
+        for example in reason.examples
+    ]
+    return table_of(
+        "The first three lines of each reason",
+        ("reason", "file", "line", "what is wrong", "how it begins"),
+        rows,
+        remark="e-mail addresses are masked here; the lines as they came stand in rejected_rows.raw_line",
+        longest=LONGEST_LINE,
+        most=len(rows),
+    )
+
+
+def rejected_table(report: RunReport) -> list[dict[str, str | int]]:
+    """Return the first three lines rejected for each reason as the rows of a table, e-mail addresses masked."""
+    counts = {reason.reason_code: reason.line_count for reason in report.reasons}
+    table = examples_table(report)
+    return [
+        {table.head[0]: row[0], "lines of it": counts[str(row[0])], **dict(zip(table.head[1:], row[1:], strict=True))}
+        for row in table.rows
+    ]
+
+
+def keys_table(report: RunReport) -> Table:
+    """Return in how many lines which unknown key stood."""
+    rows = ((key.key_path, key.line_count) for key in report.unknown_keys)
+    return table_of("Keys not known, their values not kept", ("key", "lines"), rows)
+
+
+def waiting_table(report: RunReport) -> Table:
+    """Return the files that were still being written."""
+    names = ((name,) for name in report.waiting_names)
+    return table_of("Files still being written, left for the next run", ("file",), names)
+
+
+def ignored_table(report: RunReport) -> Table:
+    """Return the files that are none of raw events."""
+    names = ((name,) for name in report.ignored_names)
+    return table_of("Files in landing with another ending, not taken", ("file",), names)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something to know of a run, and what it is called."""
+
+    name: str
+    text: str
+
+
+def facts(report: RunReport) -> tuple[Fact, ...]:
+    """Return what else there is to know of a run."""
+    window = report.window_start_at is not None and report.window_end_at is not None
+    every = (
+        ("run", "none, a preview" if report.is_preview else f"{report.run_id}"),
+        ("flow", f"{report.flow_name}, {report.mode}"),
+        ("flow run", report.flow_run_name or ""),
+        ("state", "" if report.is_preview else report.state),
+        ("as of", _instant(report.as_of)),
+        ("window", f"{_instant(report.window_start_at)} to {_instant(report.window_end_at)}" if window else ""),
+        ("oldest event", f"{report.max_event_age_hours:,} h before" if report.max_event_age_hours else ""),
+        ("started", _instant(report.started_at)),
+        ("took", _duration(report)),
+        ("files from", report.source),
+        ("taken before", "" if report.known_file_count is None else counted(report.known_file_count, "file")),
+        ("outside the window", counted(report.outside_file_count, "file") if report.outside_file_count else ""),
+        ("database", report.database),
+        ("ruleset", (report.ruleset_hash or "")[:12]),
+    )
+    return tuple(Fact(name, text) for name, text in every if text)
+
+
+def _instant(instant: datetime | None) -> str:
+    return "" if instant is None else f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _duration(report: RunReport) -> str:
+    if report.ended_at is None:
+        return ""
+    loading = sum(load.load_seconds or 0 for load in report.loads)
+    parts = [f"loading {loading:.1f} s"] if report.loads else []
+    parts += [f"deciding {report.decide_seconds:.1f} s"] if report.decide_seconds is not None else []
+    whole = f"{(report.ended_at - report.started_at).total_seconds():.1f} s"
+    return f"{whole} ({', '.join(parts)})" if parts else whole

@@ -1,0 +1,186 @@
+"""What the Prefect UI shows of a run."""
+
+import html
+import re
+from dataclasses import replace
+
+import pytest
+
+from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.reporting import manager_sentence, rejected_table, report_markdown
+from src.marketing_messaging_service.reporting.run_report import KeyReport, Problem, RejectedExample, RunReport
+from src.marketing_messaging_service.reporting.tables import escaped, markdown_table, table_of
+from tests.reporting.runs import ALERT, LOAD, NAIVE, NOTHING, WELCOME, run_report
+
+HOSTILE = (
+    "a|b",
+    "`code`",
+    "```\nfence",
+    "<script>alert(1)</script>",
+    "&lt;b&gt;",
+    "](javascript:alert(1))",
+    "![x](http://evil.example/x.png)",
+    "[x]: http://evil.example",
+    "https://evil.example www.evil.example",
+    "**bold** _it_ __x__ ~~no~~",
+    "line\r\nbreak\u2028and\x00NUL",
+    "trailing\\",
+    "\\|",
+    '"]; click rule1 "javascript:alert(1)"',
+    "end\nsubgraph x",
+    "%%{init: {}}%%",
+    "$$x$$",
+    "# heading",
+    "- item",
+    "1. item",
+    "\x1b[31mred\u202eder",
+    "{{ 7 * 7 }}{% raw %}",
+)
+
+
+def everywhere(text: str) -> RunReport:
+    """A report with a text in every place that data or rules can put one."""
+    rule = replace(
+        WELCOME,
+        rule_name=text,
+        description=text,
+        trigger_event_type=text,
+        condition_text=text,
+        exclusive_group=text,
+        template_name=text,
+        channel=text,
+        suppressed=((text, 1),),
+    )
+    example = RejectedExample(text, 1, text, text, text)
+    return run_report(
+        loads=(replace(LOAD, path=text),),
+        reasons=(replace(NAIVE, reason_code=text, examples=(example,)),),
+        unknown_keys=(KeyReport(text, 1),),
+        rules=(rule,),
+        problems=(Problem(text, text), Problem("Deciding", text)),
+        waiting_names=(text,),
+        ignored_names=(text,),
+        source=text,
+        database=text,
+        flow_name=text,
+        flow_run_name=text,
+        state=RunState.FAILED,
+        message=text,
+    )
+
+
+def without_code(markdown: str) -> str:
+    """Markdown without its fenced blocks and the address of its picture."""
+    return re.sub(r"\(data:[^)]*\)", "()", re.sub(r"^```.*?^```$", "", markdown, flags=re.MULTILINE | re.DOTALL))
+
+
+def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> None:
+    markdown = report_markdown(run_report(ignored_names=("notes.txt",), waiting_names=("x.jsonl",)))
+    assert markdown.startswith(f"## {manager_sentence(run_report())}\n\n![From lines to messages: lines read 10, ")
+    assert re.findall(r"^### (.*)$", markdown, re.MULTILINE) == [
+        "Decisions by rule",
+        "The rules as they were applied",
+        "Files taken, oldest first",
+        "Files still being written, left for the next run",
+        "Rejected lines by reason",
+        "The first three lines of each reason",
+        "Keys not known, their values not kept",
+        "Files in landing with another ending, not taken",
+        "This run",
+        "The SQL that checks every number",
+    ]
+    assert "| welcome_email | WELCOME_EMAIL | email | 4 | 3 | 0 | 1 |" in markdown
+    assert "| **all 2** |  |  | **5** | **3** | **1** | **1** |" in markdown
+    assert "| a.jsonl | 10 | 5 | 2 | 1 | 2 | 1 |" in markdown
+
+
+def test_an_empty_hour_is_short_and_draws_nothing() -> None:
+    markdown = report_markdown(run_report(**NOTHING))
+    assert "data:image" not in markdown
+    assert "mermaid" not in markdown
+    assert re.findall(r"^### (.*)$", markdown, re.MULTILINE) == ["This run", "The SQL that checks every number"]
+
+
+def test_problems_come_before_everything_else() -> None:
+    markdown = report_markdown(run_report(problems=(Problem("b.jsonl", "cannot be read: no. Mend it."),)))
+    assert markdown.split("\n\n")[1:3] == ["### Problems", "1. b.jsonl: cannot be read: no. Mend it."]
+    killed = report_markdown(run_report(state=RunState.KILLED))
+    assert "### Problems\n\n1. It ended without a word." in killed
+
+
+def test_numbers_are_written_with_their_thousands_apart() -> None:
+    many = replace(WELCOME, sent_count=1_234_567)
+    assert "| 1,234,568 | 1,234,567 | 0 | 1 |" in report_markdown(run_report(rules=(many,)))
+
+
+def test_a_preview_speaks_in_the_conditional() -> None:
+    markdown = report_markdown(run_report(mode=RunMode.PREVIEW))
+    assert "| rule | template | channel | matched | would be sent | would be alerted | would be suppressed" in markdown
+    assert "events would be inserted 5" in markdown
+    assert "### The rules as they would be applied" in markdown
+    assert "none, a preview" in markdown
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_outside_stays_text(text: str) -> None:
+    clean, hostile = report_markdown(everywhere("harmless")), report_markdown(everywhere(text))
+    assert hostile.replace("\n", "").isprintable()
+    assert len(hostile.splitlines()) == len(clean.splitlines())
+    assert hostile.count("```") == clean.count("```")
+    for line, twin in zip(without_code(hostile).splitlines(), without_code(clean).splitlines(), strict=True):
+        assert line.count("|") == twin.count("|")
+        for sign in "<>`[]!@$":
+            assert line.count(sign) == twin.count(sign)
+        assert line.count("*") == twin.count("*")
+        assert "://" not in line
+        assert "www." not in line
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_text_from_outside_is_read_as_it_is(text: str) -> None:
+    assert html.unescape(escaped(text)) == "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def test_names_of_rules_and_files_are_left_as_they_are() -> None:
+    for name in ("welcome_email", "events-2026-11-02T22.jsonl.gz", "user_traits.marketing_opt_in is true", "09:05"):
+        assert escaped(name) == name
+
+
+def test_a_long_table_sums_up_what_it_leaves_out() -> None:
+    loads = tuple(replace(LOAD, path=f"{n:03}.jsonl") for n in range(30))
+    markdown = report_markdown(run_report(loads=loads))
+    assert "| **all 30** | **300** | **150** | **60** | **30** | **60** | **30** |\n\nand 5 more\n" in markdown
+
+
+def test_of_hundreds_of_rules_those_that_matched_are_shown() -> None:
+    rules = tuple(replace(ALERT, rule_name=f"rule_{n}", alerted_count=n % 100 == 7) for n in range(300))
+    table = report_markdown(run_report(rules=rules)).split("### Decisions by rule")[1].split("###")[0]
+    assert re.findall(r"^\| (rule_\d+)", table, re.MULTILINE) == ["rule_7", "rule_107", "rule_207"]
+    assert "and 297 more rules" in table
+
+
+def test_a_table_of_nothing_but_text_has_no_numbers() -> None:
+    assert markdown_table(table_of("T", ("a",), [("x",)])) == "### T\n\n| a |\n| --- |\n| x |"
+
+
+def test_the_table_of_rejected_lines_has_a_row_an_example() -> None:
+    assert rejected_table(run_report())[0] == {
+        "reason": "naive_timestamp",
+        "lines of it": 2,
+        "file": "a.jsonl",
+        "line": 3,
+        "what is wrong": "event_timestamp has no UTC offset.",
+        "how it begins": '{"user_id": "ada"}',
+    }
+    assert rejected_table(run_report(**NOTHING)) == []
+
+
+def test_a_rejected_line_is_cut_and_cannot_act() -> None:
+    example = replace(NAIVE.examples[0], shown_line="\x1b[2J" + "x" * 400)
+    (row,) = rejected_table(run_report(reasons=(replace(NAIVE, examples=(example,)),)))
+    assert str(row["how it begins"]).startswith("\\x1b[2Jxxx")
+    assert len(str(row["how it begins"])) == 120
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    assert report_markdown(run_report()) == report_markdown(run_report())
