@@ -1,0 +1,210 @@
+"""Two databases held against each other row for row: ids replaced by what they stand for, clocks left out.
+
+A table or column that is not listed here is an error, so that nothing new goes uncompared unnoticed.
+"""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Key = tuple[Any, ...]
+Rows = list[tuple[Any, ...]]
+
+
+class UnknownPartError(Exception):
+    """A table or column that nobody has said how to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """What the columns of a table are; each has to stand in exactly one of the groups."""
+
+    compared: tuple[str, ...] = ()
+    """Columns whose values are compared as they are."""
+    references: Mapping[str, str] = field(default_factory=dict)
+    """Columns that hold the id of a row of another table, compared by what that row is."""
+    left_out: tuple[str, ...] = ()
+    """Clocks, ids of the row itself, and what the file system or Prefect says."""
+    key: tuple[str, ...] = ()
+    """The columns by which a row is told when another one refers to it."""
+
+
+TABLES: Mapping[str, TableShape] = {
+    "alembic_version": TableShape(compared=("version_num",)),
+    "data_dictionary": TableShape(
+        compared=("table_name", "column_position", "column_name", "kind", "data_type", "sentence")
+    ),
+    "source_files": TableShape(
+        compared=("content_hash", "path", "size_bytes", "modified_at"),
+        left_out=("id", "file_signature", "taken_at"),
+        key=("content_hash",),
+    ),
+    "rulesets": TableShape(
+        compared=("content_hash", "yaml_text"), left_out=("id", "first_used_at"), key=("content_hash",)
+    ),
+    "ruleset_rules": TableShape(
+        compared=(
+            "rule_name",
+            "rule_position",
+            "description",
+            "is_enabled",
+            "trigger_event_type",
+            "template_name",
+            "channel",
+            "suppression_mode",
+        ),
+        references={"ruleset_id": "rulesets"},
+    ),
+    "loads": TableShape(
+        compared=(
+            "as_of",
+            "state",
+            "read_count",
+            "inserted_count",
+            "duplicate_count",
+            "conflict_count",
+            "rejected_count",
+            "blank_count",
+        ),
+        references={
+            "source_file_id": "source_files",
+            "ruleset_id": "rulesets",
+            "first_event_id": "events",
+            "last_event_id": "events",
+        },
+        left_out=("id", "flow_run_id", "loaded_at", "load_seconds", "decided_at"),
+        key=("source_file_id",),
+    ),
+    "events": TableShape(
+        compared=("message_id", "user_id", "event_type", "event_timestamp"),
+        references={"load_id": "loads"},
+        left_out=("id", "created_at"),
+        key=("message_id",),
+    ),
+    "event_properties": TableShape(
+        compared=("amount", "attempt_number", "failure_reason"), references={"event_id": "events"}, left_out=("id",)
+    ),
+    "user_traits": TableShape(
+        compared=("email", "country", "marketing_opt_in", "risk_segment"),
+        references={"event_id": "events"},
+        left_out=("id",),
+    ),
+    "rejected_rows": TableShape(
+        compared=("line_number", "raw_line", "raw_bytes", "reason_code", "field_name", "explanation"),
+        references={"load_id": "loads"},
+        left_out=("id",),
+    ),
+    "unknown_keys": TableShape(compared=("key_path", "occurrence_count"), references={"load_id": "loads"}),
+    "conflicts": TableShape(
+        compared=("line_number", "differing_fields"), references={"load_id": "loads", "event_id": "events"}
+    ),
+    "send_requests": TableShape(
+        compared=("user_id", "template_name", "channel", "reason", "rule_name", "event_timestamp", "dedupe_key"),
+        references={"event_id": "events", "ruleset_id": "rulesets"},
+        left_out=("id", "decided_at"),
+        key=("event_id", "rule_name", "dedupe_key"),
+    ),
+    "suppressions": TableShape(
+        compared=("user_id", "template_name", "suppression_reason", "rule_name", "event_timestamp"),
+        references={
+            "event_id": "events",
+            "ruleset_id": "rulesets",
+            "blocked_by_send_request_id": "send_requests",
+        },
+        left_out=("id", "decided_at"),
+    ),
+}
+"""Every table there is; `loads` and `events` refer to each other, so that a key never goes through both."""
+
+LEFT_OUT_TABLES: Mapping[str, str] = {}
+"""Tables that are not compared, each with the reason why."""
+
+_EVENT_IN_DEDUPE_KEY = re.compile(r"^event:(\d+):")
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Return what differs between two databases at the same schema, a sentence each; none when they are equal."""
+    left, right = everything(one), everything(other)
+    found = []
+    for name in sorted(left.keys() | right.keys()):
+        ours, theirs = left.get(name, []), right.get(name, [])
+        if ours == theirs:
+            continue
+        missing = [row for row in theirs if row not in ours]
+        added = [row for row in ours if row not in theirs]
+        told = f"{len(ours)} rows for {len(theirs)}, missing {missing[:2]}, added {added[:2]}"
+        found.append(f"{name}: {told}" if missing or added or len(ours) != len(theirs) else f"{name}: another order")
+    return found
+
+
+def everything(database: Path) -> dict[str, Rows]:
+    """Return all rows of a database by table, in the order of their ids, and its schema as one more table.
+
+    Raises UnknownPartError for a table or column that TABLES does not list.
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        connection.row_factory = sqlite3.Row
+        schema = connection.execute(
+            "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY type, name"
+        ).fetchall()
+        names = [row["name"] for row in schema if row["type"] == "table" and row["name"] not in LEFT_OUT_TABLES]
+        for name in names:
+            _refuse_unknown(connection, name)
+        reader = _Reader(connection)
+        tables = {name: list(reader.rows(name)) for name in names}
+    return tables | {"(schema)": [tuple(row) for row in schema]}
+
+
+def _refuse_unknown(connection: sqlite3.Connection, name: str) -> None:
+    if name not in TABLES:
+        raise UnknownPartError(f"{__name__}.TABLES does not know the table {name}; say there how it is compared.")
+    shape = TABLES[name]
+    known = {*shape.compared, *shape.references, *shape.left_out}
+    columns = {row["name"] for row in connection.execute(f"SELECT name FROM pragma_table_info('{name}')")}
+    if columns != known:
+        raise UnknownPartError(
+            f"{__name__}.TABLES has {name} with other columns than the database: {', '.join(sorted(columns ^ known))}; "
+            "say there how each is compared."
+        )
+
+
+class _Reader:
+    """Reads rows with their references replaced by the keys of the rows that they lead to."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._keys: dict[str, dict[int, Key]] = {}
+
+    def rows(self, name: str) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a table in the order of their ids."""
+        shape = TABLES[name]
+        order = "id" if "id" in shape.left_out else ", ".join((*shape.references, *shape.compared))
+        for row in self._connection.execute(f"SELECT * FROM {name} ORDER BY {order}"):
+            yield tuple(self._value(shape, row, column) for column in (*shape.references, *shape.compared))
+
+    def _value(self, shape: TableShape, row: sqlite3.Row, column: str) -> Any:
+        value = row[column]
+        if column in shape.references:
+            return self._key(shape.references[column], value)
+        if column == "dedupe_key":
+            return _EVENT_IN_DEDUPE_KEY.sub(self._event_key(), value)
+        return value
+
+    def _key(self, name: str, row_id: int | None) -> Key | None:
+        """Return the key of the row with an id; a row that is not there is told by the id."""
+        if row_id is None:
+            return None
+        if name not in self._keys:
+            shape = TABLES[name]
+            self._keys[name] = {
+                row["id"]: tuple(self._value(shape, row, column) for column in shape.key)
+                for row in self._connection.execute(f"SELECT * FROM {name}")
+            }
+        return self._keys[name].get(row_id, ("no such row", row_id))
+
+    def _event_key(self) -> Callable[[re.Match[str]], str]:
+        return lambda match: f"event:{self._key('events', int(match[1]))}:"

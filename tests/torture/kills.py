@@ -1,0 +1,166 @@
+"""Killed anywhere and run again, the database is what an undisturbed run leaves."""
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+
+from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from src.marketing_messaging_service.decisions import AUDIT
+from src.marketing_messaging_service.infrastructure.migrations import alembic_config
+from tests.torture.compare import differences
+from tests.torture.forks import KILLED, Ending, ForkServer
+from tests.torture.orders import Order
+from tests.torture.scene import Scene, empty_scene, land_all, sample_files
+
+OLDEST_REVISION = "0001"
+"""The schema from before there was a ledger, from which a run has to migrate the rows that it finds."""
+
+STOPPED = "Stopped by SIGTERM at a safe point."
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a run begins with, and what it leaves when nothing happens to it."""
+
+    name: str
+    scene: Scene
+    undisturbed: Path
+    """The database that an undisturbed run leaves."""
+    points: tuple[str, ...]
+    """The points that it comes by."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A point of a run at which something is to happen."""
+
+    start: Start
+    at: int
+
+    @property
+    def label(self) -> str:
+        """The step and what is done in it at this point."""
+        return self.start.points[self.at]
+
+
+@dataclass(frozen=True, slots=True)
+class Survival:
+    """What became of a scene to which something happened."""
+
+    point: str
+    """Where the process was when it ended."""
+    was_hit: bool
+    """Whether the fault ended the process; a signal may come too late."""
+    breaches: tuple[str, ...]
+
+
+def starts(server: ForkServer, folder: Path) -> list[Start]:
+    """Return the three beginnings: no database, an older schema with rows, and files taken before."""
+    files = sample_files()
+    nothing = land_all(empty_scene(folder / "nothing"), files)
+    history = land_all(empty_scene(folder / "history"), files[:3])
+    _succeed(server, Order(str(history.folder)))
+    older = history.copy_to(folder / "older")
+    command.downgrade(alembic_config(older.settings()["DATABASE_URL"]), OLDEST_REVISION)
+    for path in older.landing.iterdir():
+        # Without a ledger its events would be taken for new ones.
+        path.unlink()
+    for scene in (history, older):
+        land_all(scene, files[3:])
+    scenes = {"no database": nothing, "older schema": older, "taken before": history}
+    return [_start(server, name, scene, folder) for name, scene in scenes.items()]
+
+
+def _start(server: ForkServer, name: str, scene: Scene, folder: Path) -> Start:
+    # The first run after the fork server has begun pays for what is imported late.
+    _succeed(server, Order(str(scene.copy_to(folder / f"{name}, first").folder)))
+    undisturbed = scene.copy_to(folder / f"{name}, undisturbed")
+    ending = _succeed(server, Order(str(undisturbed.folder)))
+    return Start(name, scene, undisturbed.database, ending.points, ending.seconds)
+
+
+def _succeed(server: ForkServer, order: Order) -> Ending:
+    ending = server.run(order)
+    assert ending.exit_code == 0, ending.output
+    return ending
+
+
+def spread(start: Start, most_of_a_label: int) -> list[Fault]:
+    """Return points of every label that a start has, some of each from its first to its last."""
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for position, label in enumerate(start.points):
+        by_label[label].append(position)
+    return [
+        Fault(start, positions[place])
+        for positions in by_label.values()
+        for place in _places(len(positions), most_of_a_label)
+    ]
+
+
+def _places(count: int, most: int) -> Iterable[int]:
+    """Return up to `most` of the numbers below `count`, the first and the last among them."""
+    if count <= most:
+        return range(count)
+    return sorted({round(step * (count - 1) / max(1, most - 1)) for step in range(most)})
+
+
+def kill_at(server: ForkServer, fault: Fault, folder: Path) -> Survival:
+    """Let a run kill itself at a point, then run again."""
+    scene = fault.start.scene.copy_to(folder)
+    killed = server.run(Order(str(scene.folder), fault="kill", at=fault.at))
+    breaches = [] if killed.exit_code == KILLED else [f"not killed at {fault.label}: {killed.output}"]
+    return Survival(fault.label, not breaches, (*breaches, *recover(server, fault.start, scene)))
+
+
+def kill_at_random(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> Iterator[Survival]:
+    """Kill up to three runs one after the other at any moment, then run to the end; tell of each kill."""
+    scene = start.scene.copy_to(folder)
+    kills = [
+        server.start(Order(str(scene.folder))).kill_after(chance.uniform(0, start.seconds * 1.05))
+        for _ in range(chance.choice((1, 1, 2, 3)))
+    ]
+    breaches = [fault for kill in kills if (fault := kill.fault())] + recover(server, start, scene)
+    for number, kill in enumerate(kills):
+        yield Survival(kill.last_point, kill.exit_code == KILLED, tuple(breaches) if number == 0 else ())
+
+
+def terminate_at(server: ForkServer, fault: Fault, folder: Path) -> Survival:
+    """Ask a run to stop at a point; it says so and ends with 1 unless it has nothing left to do. Then run again."""
+    scene = fault.start.scene.copy_to(folder)
+    ending = server.run(Order(str(scene.folder), fault="terminate", at=fault.at))
+    breaches = [fault_told] if (fault_told := ending.fault()) else []
+    stopped = ending.exit_code == 1 and STOPPED in ending.output
+    was_last_step = fault.label.startswith("decide")
+    if not stopped and not (was_last_step and ending.exit_code == 0):
+        breaches.append(f"SIGTERM at {fault.label} ended with {ending.exit_code}: {ending.output}")
+    return Survival(fault.label, stopped, (*breaches, *recover(server, fault.start, scene)))
+
+
+def recover(server: ForkServer, start: Start, scene: Scene) -> list[str]:
+    """Run again undisturbed, and return what is not as an undisturbed run leaves it."""
+    ending = server.run(Order(str(scene.folder)))
+    breaches = [] if ending.exit_code == 0 else [f"the next run ended with {ending.exit_code}: {ending.output}"]
+    breaches += differences(scene.database, start.undisturbed)
+    breaches += self_check(scene.database)
+    return breaches
+
+
+def self_check(database: Path) -> list[str]:
+    """Return what the self-check finds broken."""
+    report = check_database(database, (*INVARIANTS, *AUDIT))
+    return [f"self-check: {finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
+
+
+def count_by_point(survivals: Sequence[Survival]) -> Counter[str]:
+    """Return how many processes ended at each point."""
+    return Counter(survival.point for survival in survivals if survival.was_hit)
+
+
+def breaches_of(survivals: Sequence[Survival]) -> list[str]:
+    """Return everything that was not as it should be, with the point that it followed from."""
+    return [f"{survival.point}: {breach}" for survival in survivals for breach in survival.breaches]

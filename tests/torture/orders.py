@@ -1,0 +1,33 @@
+"""What a victim is told to do; it imports nothing large, because both sides need it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a victim is to run, and what is to happen to it on the way."""
+
+    folder: str
+    job: str = "hourly"
+    fault: str | None = None
+    """One of FAULTS, or None."""
+    at: int = 0
+    """The number of the point at which the fault happens, counted from 0."""
+    target: str = ""
+    """The file that the fault happens to."""
+    start_at: float = 0.0
+    """The time on the monotonic clock at which to begin, so that several begin at once."""
+    user_id: int | None = None
+    """The user to become before anything is opened."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings other than the scene's."""
+    busy_timeout_seconds: int = 60
+    most_pages: int | None = None
+    """How large the database may become, in pages of SQLite."""
+    chunk_lines: int = 10
+    """How many lines make a chunk: few, so that a small file is loaded in several."""
+    read_bytes: int = 2_048
+    spool_bytes: int = 16 << 20
+    longest_seconds: int = 300
+    """After this long the victim ends by SIGALRM: it hangs."""

@@ -1,0 +1,91 @@
+"""A folder in which a run takes place: raw files in landing, rules and a database, all of them small."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+SAMPLES = PROJECT / "data" / "samples"
+SHIPPED_RULES = PROJECT / "data" / "rules.yaml"
+
+AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
+"""The logical time of every run here."""
+
+_OLDEST = datetime(2026, 11, 3, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """One folder with everything that a run reads and writes; the pipeline finds it through its settings."""
+
+    folder: Path
+
+    @property
+    def landing(self) -> Path:
+        """Where raw files arrive."""
+        return self.folder / "landing"
+
+    @property
+    def database(self) -> Path:
+        """The database, which need not be there yet."""
+        return self.folder / "messaging.db"
+
+    @property
+    def rules(self) -> Path:
+        """The rules that decide."""
+        return self.folder / "rules.yaml"
+
+    def settings(self) -> Mapping[str, str]:
+        """The environment in which a run finds this scene, and no other."""
+        return {
+            "DATABASE_URL": f"sqlite:///{self.database}",
+            "LANDING_PATH": str(self.landing),
+            "LANDING_SETTLE_SECONDS": "0",
+            "RULES_PATH": str(self.rules),
+            "PUBLISH_PATH": str(self.folder / "published"),
+            "RUN_LOCK_TIMEOUT_SECONDS": "120",
+        }
+
+    def land(self, name: str, content: bytes) -> Path:
+        """Write a raw file into landing, a minute younger than the one before."""
+        path = self.landing / name
+        age = _OLDEST + timedelta(minutes=len(list(self.landing.iterdir())))
+        path.write_bytes(content)
+        os.utime(path, (age.timestamp(), age.timestamp()))
+        return path
+
+    def copy_to(self, folder: Path) -> "Scene":
+        """Return a scene of its own with the same content; the database must be at rest."""
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("*.lock", "output.txt", "points.txt"))
+        return Scene(folder)
+
+    def execute(self, *statements: str) -> None:
+        """Execute statements on the database by hand."""
+        with closing(sqlite3.connect(self.database, isolation_level=None)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+
+def empty_scene(folder: Path) -> Scene:
+    """Return a scene with the shipped rules, an empty landing folder and no database."""
+    scene = Scene(folder)
+    scene.landing.mkdir(parents=True)
+    shutil.copyfile(SHIPPED_RULES, scene.rules)
+    return scene
+
+
+def sample_files() -> list[tuple[str, bytes]]:
+    """The sample files by name, oldest first: welcome and refused, duplicate, contradicting, late and unreadable."""
+    return [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("events-*"))]
+
+
+def land_all(scene: Scene, files: Iterable[tuple[str, bytes]]) -> Scene:
+    """Land files one after the other, and return the scene."""
+    for name, content in files:
+        scene.land(name, content)
+    return scene

@@ -1,0 +1,67 @@
+"""The comparison sees what differs, and refuses what it does not know."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture.compare import UnknownPartError, differences, everything
+from tests.torture.kills import Start
+from tests.torture.scene import Scene
+
+
+@pytest.fixture
+def scene(starts: dict[str, Start], tmp_path: Path) -> Scene:
+    """A scene after a run."""
+    return Scene(starts["taken before"].undisturbed.parent).copy_to(tmp_path / "scene")
+
+
+def test_a_database_is_equal_to_itself(scene: Scene) -> None:
+    assert differences(scene.database, scene.database) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "table"),
+    [
+        ("UPDATE events SET user_id = 'eve' WHERE id = 7", "events"),
+        ("DELETE FROM suppressions WHERE id = 1", "suppressions"),
+        ("UPDATE suppressions SET blocked_by_send_request_id = 2", "suppressions"),
+        ("UPDATE loads SET first_event_id = first_event_id + 1 WHERE id = 2", "loads"),
+        ("DROP VIEW user_timeline", "(schema)"),
+    ],
+)
+def test_what_differs_is_told_with_its_table(
+    scene: Scene, starts: dict[str, Start], statement: str, table: str
+) -> None:
+    scene.execute(statement)
+    assert table in [told.partition(":")[0] for told in differences(scene.database, starts["taken before"].undisturbed)]
+
+
+def test_ids_and_clocks_make_no_difference(scene: Scene, starts: dict[str, Start]) -> None:
+    scene.execute(
+        "UPDATE event_properties SET id = id + 1000",
+        "UPDATE loads SET loaded_at = '2030-01-01 00:00:00.000000', load_seconds = 9.0",
+        "UPDATE send_requests SET decided_at = '2030-01-01 00:00:00.000000'",
+    )
+    assert differences(scene.database, starts["taken before"].undisturbed) == []
+
+
+def test_rows_in_another_order_of_ids_are_told(scene: Scene, starts: dict[str, Start]) -> None:
+    scene.execute("UPDATE event_properties SET id = -id")
+    assert differences(scene.database, starts["taken before"].undisturbed) == ["event_properties: another order"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("CREATE TABLE parcels (id INTEGER)", "does not know the table parcels"),
+        ("ALTER TABLE events ADD COLUMN colour TEXT", "has events with other columns than the database: colour"),
+        ("ALTER TABLE events DROP COLUMN created_at", "has events with other columns than the database: created_at"),
+    ],
+)
+def test_a_table_or_column_that_nobody_has_said_how_to_compare_is_an_error(
+    scene: Scene, statement: str, told: str
+) -> None:
+    views = [row[1] for row in everything(scene.database)["(schema)"] if row[0] == "view"]
+    scene.execute(*(f"DROP VIEW {name}" for name in views), statement)
+    with pytest.raises(UnknownPartError, match=told):
+        everything(scene.database)

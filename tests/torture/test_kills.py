@@ -1,0 +1,68 @@
+"""A run that is killed or stopped, and the one after it."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.torture import kills, tracing
+from tests.torture.forks import ForkServer
+from tests.torture.kills import Fault, Start
+
+BOUNDARIES = [
+    ("no database", f"migrate: {tracing.STATEMENT}", 0.5),
+    ("no database", f"migrate: {tracing.AFTER_COMMIT}", 0),
+    ("older schema", f"migrate: {tracing.STATEMENT}", 0.5),
+    ("older schema", f"migrate: {tracing.BEFORE_COMMIT}", 0),
+    ("no database", f"stage: {tracing.READING}", 0.3),
+    ("no database", f"load: {tracing.BETWEEN_CHUNKS}", 0.5),
+    ("taken before", f"load: {tracing.BEFORE_COMMIT}", 0),
+    ("taken before", f"load: {tracing.AFTER_COMMIT}", 1),
+    ("taken before", f"decide: {tracing.STATEMENT}", 0.7),
+    ("older schema", f"decide: {tracing.BEFORE_COMMIT}", 0),
+    ("no database", f"decide: {tracing.AFTER_COMMIT}", 0),
+]
+"""Beginning, point, and which one of that name: 0 is the first, 1 the last."""
+
+
+def fault_at(start: Start, label: str, part: float) -> Fault:
+    positions = [position for position, name in enumerate(start.points) if name == label]
+    return Fault(start, positions[round(part * (len(positions) - 1))])
+
+
+@pytest.mark.parametrize(("start", "label", "part"), BOUNDARIES)
+def test_a_run_killed_at_any_boundary_is_finished_by_the_next_as_if_nothing_had_happened(
+    server: ForkServer, starts: dict[str, Start], tmp_path: Path, start: str, label: str, part: float
+) -> None:
+    survival = kills.kill_at(server, fault_at(starts[start], label, part), tmp_path / "scene")
+    assert survival.breaches == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_runs_killed_at_any_moment_are_finished_by_the_next_as_if_nothing_had_happened(
+    server: ForkServer, starts: dict[str, Start], tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)
+    start = starts[chance.choice(sorted(starts))]
+    assert kills.breaches_of(list(kills.kill_at_random(server, start, tmp_path / "scene", chance))) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "part"),
+    [
+        (f"migrate: {tracing.STATEMENT}", 0.5),
+        (f"stage: {tracing.READING}", 0.5),
+        (f"load: {tracing.BETWEEN_CHUNKS}", 0.5),
+    ],
+)
+def test_a_run_asked_to_stop_says_so_at_the_next_safe_point_and_fails(
+    server: ForkServer, starts: dict[str, Start], tmp_path: Path, label: str, part: float
+) -> None:
+    survival = kills.terminate_at(server, fault_at(starts["older schema"], label, part), tmp_path / "scene")
+    assert survival.breaches == ()
+    assert survival.was_hit
+
+
+def test_every_step_has_points_at_which_it_can_be_killed(starts: dict[str, Start]) -> None:
+    steps = {label.partition(":")[0] for start in starts.values() for label in start.points}
+    assert steps == {"migrate", "dictionary", "discover", "stage", "load", "decide"}

@@ -1,0 +1,109 @@
+"""The points of a run, told as it comes by them, so that a fault can be made to happen at any of them.
+
+Nothing of the pipeline is changed: every statement passes the driver, every read of a raw file one class, and which
+step they belong to is told by the functions that are at work.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, Self
+
+import pandas as pd
+from sqlalchemy import Engine, event
+
+from src.marketing_messaging_service.results import StagedFile
+from src.marketing_messaging_service.staging.lines import HashedReader
+
+STEP_OF_FUNCTION = {
+    "upgrade_to_head": "migrate",
+    "refresh_dictionary": "dictionary",
+    "known_files": "discover",
+    "discover": "discover",
+    "stage_file": "stage",
+    "load_file": "load",
+    "decide_pending": "decide",
+}
+"""The step that a function of the pipeline does; what no such function does is the step `other`."""
+
+READING = "while reading"
+STATEMENT = "before a statement"
+BETWEEN_CHUNKS = "between chunks"
+BEFORE_COMMIT = "before the commit"
+AFTER_COMMIT = "after the commit"
+
+OnPoint = Callable[[str], None]
+
+
+def step_at_work() -> str:
+    """Return the step whose function is at work, by the stack of calls."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        step = STEP_OF_FUNCTION.get(frame.f_code.co_name)
+        if step is not None and frame.f_globals["__name__"].startswith("src."):
+            return step
+        frame = frame.f_back
+    return "other"
+
+
+def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pages: int | None = None) -> None:
+    """Tell of every point from now on as `step: what`, and of the text of every statement, in this process.
+
+    `most_pages` is how large a database may become, in pages; one more is told as a full disk.
+    """
+
+    def tell(what: str) -> None:
+        on_point(f"{step_at_work()}: {what}")
+
+    @event.listens_for(Engine, "do_connect")
+    def trace_connection(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
+        options["factory"] = _traced_connection(tell, on_statement, most_pages)
+
+    read = HashedReader.read
+
+    def traced_read(reader: HashedReader) -> bytes:
+        tell(READING)
+        return read(reader)
+
+    event_chunks = StagedFile.event_chunks
+
+    def traced_chunks(staged: StagedFile) -> Iterator[pd.DataFrame]:
+        for chunk in event_chunks(staged):
+            tell(BETWEEN_CHUNKS)
+            yield chunk
+
+    HashedReader.read = traced_read  # type: ignore[method-assign, assignment]
+    StagedFile.event_chunks = traced_chunks  # type: ignore[method-assign, assignment]
+
+
+def _traced_connection(tell: OnPoint, on_statement: OnPoint, most_pages: int | None) -> type[sqlite3.Connection]:
+    class TracedCursor(sqlite3.Cursor):
+        def execute(self, sql: str, *parameters: Any) -> Self:
+            tell(STATEMENT)
+            on_statement(sql)
+            return super().execute(sql, *parameters)
+
+        def executemany(self, sql: str, parameters: Any, /) -> Self:
+            tell(STATEMENT)
+            on_statement(sql)
+            return super().executemany(sql, parameters)
+
+    class TracedConnection(sqlite3.Connection):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            if most_pages is not None:
+                super().cursor().execute(f"PRAGMA max_page_count={most_pages}")
+
+        def cursor(self, _factory: Any = None) -> Any:
+            return super().cursor(TracedCursor)
+
+        def commit(self) -> None:
+            is_write = self.in_transaction and self.total_changes > 0
+            if is_write:
+                tell(BEFORE_COMMIT)
+            super().commit()
+            if is_write:
+                tell(AFTER_COMMIT)
+
+    return TracedConnection
