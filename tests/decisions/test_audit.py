@@ -250,6 +250,10 @@ class TestARuleset:
         assert name == "usable_rulesets"
         assert example.startswith(f"rulesets.id 1: {expected}")
 
+    def test_whose_text_is_no_text_any_more_is_told(self, decided):
+        by_hand(decided, "UPDATE rulesets SET yaml_text = ?", b"rules: []")
+        assert audit(decided)["usable_rulesets"] == ("rulesets.id 1: its text is no text, as in a damaged file",)
+
     def test_of_text_beyond_ascii_has_its_hash(self, pipeline):
         pipeline.land([event("1")])
         pipeline.take()

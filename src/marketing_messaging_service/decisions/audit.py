@@ -242,8 +242,10 @@ def _was_there(prior: type[Event]) -> ColumnElement[bool]:
 
 
 @lru_cache
-def _read(content_hash: str, yaml_text: str) -> RulesFile:
+def _read(content_hash: str, yaml_text: Any) -> RulesFile:
     """The rules as they were recorded. Each invariant needs all of them, and reading one takes longer than a query."""
+    if not isinstance(yaml_text, str):
+        raise RulesError("its text is no text, as in a damaged file")
     if text_hash(yaml_text) != content_hash:
         raise RulesError(f"its text does not have its hash, {content_hash}")
     return parse_rules(yaml_text, "its text")
