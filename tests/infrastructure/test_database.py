@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -169,6 +170,26 @@ def test_a_write_transaction_that_fails_leaves_nothing_not_even_a_table(scratch)
         tables = connection.exec_driver_sql("SELECT name FROM sqlite_master").scalars().all()
         assert tables == ["moments"]
         assert connection.execute(select(func.count()).select_from(moments)).scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE moments SET instant = CAST(x'32FF' AS TEXT)",
+        "UPDATE sqlite_master SET sql = CAST(x'FF' AS TEXT) WHERE name = 'moments'",
+    ],
+    ids=["in a row", "in the schema"],
+)
+def test_damaged_text_is_told_as_a_damaged_file(scratch, damage):
+    stored(scratch, utc_now())
+    with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as by_hand:
+        by_hand.execute("PRAGMA writable_schema=ON")
+        by_hand.execute(damage)
+    with (
+        pytest.raises(DatabaseError, match=r"The file is damaged: put a copy from before back"),
+        read_transaction(scratch) as connection,
+    ):
+        connection.exec_driver_sql("SELECT instant FROM moments").all()
 
 
 def test_a_session_commits_at_its_end(engine):

@@ -44,10 +44,12 @@ _FREE_SPACE = (
     "safe."
 )
 
+_DAMAGED = "The file is damaged: put a copy from before back in its place, then run again."
+
 _ADVICE = {
     "BUSY": f"Another program has held it for {BUSY_TIMEOUT_SECONDS} s; end that, then run again.",
     "CANTOPEN": _CHECK_FILE,
-    "CORRUPT": "The file is damaged: put a copy from before back in its place, then run again.",
+    "CORRUPT": _DAMAGED,
     "FULL": _FREE_SPACE,
     # What a reader is told when there is no room for the file that it shares with writers.
     "IOERR_SHMSIZE": _FREE_SPACE,
@@ -244,10 +246,16 @@ def foreseeable_errors() -> Iterator[None]:
         code = getattr(original, "sqlite_errorname", "").removeprefix("SQLITE_")
         # An extended code such as SQLITE_READONLY_DIRECTORY begins with its primary one.
         advice = _ADVICE.get(code) or _ADVICE.get(code.partition("_")[0])
+        if str(original).startswith("Could not decode to UTF-8"):
+            # The driver's own complaint, which has no result code.
+            advice = _DAMAGED
         if advice is None:
             raise
         may_pass = code.startswith(("BUSY", "LOCKED"))
         raise DatabaseError(f"The database cannot be used: {original}. {advice}", may_pass=may_pass) from None
+    except UnicodeDecodeError:
+        # What the driver raises when SQLite quotes damaged bytes in the message of an error.
+        raise DatabaseError(f"The database cannot be used: it holds text that is not UTF-8. {_DAMAGED}") from None
 
 
 @contextmanager
