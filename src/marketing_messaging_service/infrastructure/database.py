@@ -20,7 +20,7 @@ from sqlalchemy import (
     create_engine,
     event,
 )
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from src.marketing_messaging_service.errors import DatabaseError
@@ -216,10 +216,17 @@ def preview_engine(database_url: str) -> Iterator[Engine]:
 def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection inside one write transaction: committed at the end, rolled back on any error.
 
-    Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database.
+    Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database; and
+    when a constraint refuses a row, which in this code means that rows that stand are not as it left them.
     """
-    with foreseeable_errors(), engine.begin() as connection:
-        yield connection
+    try:
+        with foreseeable_errors(), engine.begin() as connection:
+            yield connection
+    except IntegrityError as error:
+        raise DatabaseError(
+            f"The database refuses a row ({error.orig}); nothing of this step was kept. Run the self-check, which says "
+            "what is wrong with the file; if it finds nothing, this is a defect, please report it."
+        ) from None
 
 
 @contextmanager
