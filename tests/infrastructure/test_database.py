@@ -173,13 +173,12 @@ def test_a_write_transaction_that_fails_leaves_nothing_not_even_a_table(scratch)
 
 
 def test_a_row_that_a_constraint_refuses_is_told_with_what_to_do(engine):
-    ruleset = insert(Ruleset).values(content_hash="h", yaml_text="")
+    ruleset = {"content_hash": "h", "yaml_text": ""}
     with (
         pytest.raises(DatabaseError, match=r"refuses a row \(UNIQUE constraint failed: rulesets\.content_hash\)"),
         write_transaction(engine) as connection,
     ):
-        connection.execute(ruleset)
-        connection.execute(ruleset)
+        connection.execute(insert(Ruleset), [ruleset, ruleset])
     with read_transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(Ruleset)).scalar_one() == 0
 

@@ -5,6 +5,7 @@ A table or column that is not listed here is an error, so that nothing new goes 
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -139,6 +140,30 @@ def differences(one: Path, other: Path) -> list[str]:
         told = f"{len(ours)} rows for {len(theirs)}, missing {missing[:2]}, added {added[:2]}"
         found.append(f"{name}: {told}" if missing or added or len(ours) != len(theirs) else f"{name}: another order")
     return found
+
+
+def events_lost_or_doubled(one: Path, other: Path) -> list[str]:
+    """Return which events stand in one database and not in the other, by all they say, whatever load brought them."""
+    ours, theirs = _events(one), _events(other)
+    lost, added = theirs - ours, ours - theirs
+    return [
+        f"{count} × {event} {what}"
+        for what, rows in (("lost", lost), ("added", added))
+        for event, count in rows.items()
+    ]
+
+
+def _events(database: Path) -> Counter[Key]:
+    columns = [
+        f"{name}.{column}" for name in ("events", "event_properties", "user_traits") for column in TABLES[name].compared
+    ]
+    with closing(sqlite3.connect(database)) as connection:
+        return Counter(
+            connection.execute(
+                f"SELECT {', '.join(columns)} FROM events LEFT JOIN event_properties ON event_properties.event_id = "
+                "events.id LEFT JOIN user_traits ON user_traits.event_id = events.id"
+            )
+        )
 
 
 def everything(database: Path) -> dict[str, Rows]:

@@ -81,7 +81,7 @@ def beside_a_writer(server: ForkServer, start: Start, folder: Path, seconds: flo
 def beside_a_writer_for_too_long(server: ForkServer, start: Start, folder: Path) -> list[str]:
     """Run beside an analyst who does not let go of the write lock in time: the run says what to do."""
     scene = start.scene.copy_to(folder)
-    with _write_lock(scene.database, 5):
+    with _write_lock(scene.database, 2.5):
         ending = server.run(Order(str(scene.folder), busy_timeout_seconds=1))
     breaches = [] if ending.exit_code == 1 else [f"ended with {ending.exit_code}"]
     if "Another program has held it" not in ending.output or "Traceback" in ending.output:

@@ -16,6 +16,7 @@ from typing import Any
 
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import decisions, loading, staging
+from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure import database
@@ -87,10 +88,16 @@ def _migrate(settings: Settings) -> list[str]:
     return []
 
 
+def _check(settings: Settings) -> list[str]:
+    report = check_database(settings.database_path, (*INVARIANTS, *decisions.AUDIT))
+    return [f"{finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
+
+
 JOBS: Mapping[str, Callable[[Settings], list[str]]] = {
     "hourly": _hourly,
     "unlocked": _unlocked,
     "migrate": _migrate,
+    "check": _check,
 }
 
 

@@ -1,0 +1,272 @@
+"""What goes wrong around a run: full disks, missing rights, files that change beneath it."""
+
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.torture.compare import differences, events_lost_or_doubled
+from tests.torture.forks import Ending, ForkServer
+from tests.torture.kills import Start, recover, self_check
+from tests.torture.orders import Order
+from tests.torture.scene import Scene, empty_scene, land_all, sample_files
+
+NOBODY = 65_534
+"""The user without rights, whom the superuser can become."""
+
+ENOUGH_KIBIBYTES = 64 << 10
+
+PAGE_BYTES = 4_096
+"""Of the database, as SQLite has it unless told otherwise."""
+
+FULL = "is full: free some space"
+
+LANDING_FAULTS = ("vanish", "shrink", "grow", "rewrite")
+
+
+def why_no_small_disk() -> str | None:
+    """Return why no disk of a few pages can be had here, or None when it can."""
+    with tempfile.TemporaryDirectory() as folder:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=64k", "torture", folder],  # noqa: S607
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if mounted.returncode:
+            return f"mounting a tmpfs is not allowed here ({mounted.stderr.strip()})"
+        subprocess.run(["umount", folder], check=True)  # noqa: S607
+    return None
+
+
+@contextmanager
+def small_disk(folder: Path, kibibytes: int) -> Iterator[Path]:
+    """Yield a folder that is a disk of its own, of a size in which a database hardly finds room."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kibibytes}k", "torture", folder], check=True)  # noqa: S607
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607
+
+
+def change_disk(folder: Path, option: str) -> None:
+    """Make a disk larger or smaller, or let it be read only."""
+    subprocess.run(["mount", "-o", f"remount,{option}", folder], check=True)  # noqa: S607
+
+
+def on_a_small_disk(server: ForkServer, start: Start, folder: Path, room: float) -> tuple[bool, list[str]]:
+    """Run twice on a small disk, then on one with room; return whether it was full, and what was not right.
+
+    `room` is the size of the disk, where that of the database which an undisturbed run leaves is 1.
+    """
+    kibibytes = round(room * start.undisturbed.stat().st_size / 1024)
+    scene = start.scene.copy_to(folder)
+    with small_disk(folder / "disk", kibibytes) as disk:
+        database = disk / "messaging.db"
+        if scene.database.exists():
+            try:
+                shutil.copyfile(scene.database, database)
+            except OSError:
+                return False, []
+        order = Order(str(scene.folder), settings={"DATABASE_URL": f"sqlite:///{database}"})
+        first = server.run(order)
+        breaches = [breach for ending in (first, server.run(order)) for breach in _unlike_full(ending)]
+        change_disk(disk, f"size={ENOUGH_KIBIBYTES}k")
+        breaches += _succeeds(server.run(order))
+        breaches += _nothing_lost(database, start)
+    return first.exit_code == 1, breaches
+
+
+def with_few_pages(server: ForkServer, start: Start, folder: Path, part: float) -> tuple[bool, list[str]]:
+    """Run twice with a database that may grow by a part of what it has to, then without a limit; return as above."""
+    scene = start.scene.copy_to(folder)
+    before = scene.database.stat().st_size if scene.database.exists() else 0
+    growth = start.undisturbed.stat().st_size - before
+    order = Order(str(scene.folder), most_pages=max(1, int(before + part * growth) // PAGE_BYTES))
+    first = server.run(order)
+    breaches = [breach for ending in (first, server.run(order)) for breach in _unlike_full(ending)]
+    breaches += _succeeds(server.run(Order(str(scene.folder))))
+    return first.exit_code == 1, breaches + _nothing_lost(scene.database, start)
+
+
+def _nothing_lost(database: Path, start: Start) -> list[str]:
+    # A file for which there was no room is taken after smaller ones for which there was.
+    return events_lost_or_doubled(database, start.undisturbed) + self_check(database)
+
+
+def _unlike_full(ending: Ending) -> list[str]:
+    if fault := ending.fault():
+        return [fault]
+    if ending.exit_code == 1 and FULL not in ending.output:
+        return [f"at {ending.last_point} says {ending.output}"]
+    return []
+
+
+def with_a_full_folder_for_temporary_files(server: ForkServer, start: Start, folder: Path) -> list[str]:
+    """Stage where there is no room for staged rows: nothing is loaded, and the next run does everything."""
+    scene = start.scene.copy_to(folder)
+    with small_disk(folder / "disk", 4) as disk:
+        ending = server.run(Order(str(scene.folder), spool_bytes=1, settings={"TMPDIR": str(disk)}))
+    breaches = [fault] if (fault := ending.fault()) else []
+    if ending.exit_code != 1 or "let TMPDIR name another folder" not in ending.output:
+        breaches.append(f"says {ending.output}")
+    return breaches + recover(server, start, scene)
+
+
+def on_a_read_only_disk(server: ForkServer, start: Start, folder: Path) -> list[str]:
+    """Run on a disk that has become read only, as broken ones do."""
+    scene = start.scene.copy_to(folder)
+    with small_disk(folder / "disk", ENOUGH_KIBIBYTES) as disk:
+        database = disk / "messaging.db"
+        shutil.copyfile(scene.database, database)
+        change_disk(disk, "ro")
+        order = Order(str(scene.folder), settings={"DATABASE_URL": f"sqlite:///{database}"})
+        breaches = _fails_saying(server.run(order), "cannot be written to")
+        change_disk(disk, "rw")
+        breaches += _succeeds(server.run(order))
+        return breaches + differences(database, start.undisturbed)
+
+
+DENIALS: Mapping[str, tuple[Callable[[Scene], Path], str]] = {
+    "the database's folder": (lambda scene: scene.folder, "cannot be written to"),
+    "the database": (lambda scene: scene.database, "unable to open database file"),
+    "landing": (lambda scene: scene.landing, "cannot be listed"),
+    "one file": (lambda scene: scene.landing / sample_files()[-1][0], "T03.jsonl: cannot be read: Permission denied"),
+    "the rules": (lambda scene: scene.rules, "RULES_PATH names"),
+}
+"""What a run may lack the right to, and what it says then."""
+
+
+def without_rights(server: ForkServer, start: Start, deny: Callable[[Scene], Path], told: str) -> list[str]:
+    """Run as a user to whom something is denied, then with it allowed again; `deny` returns what it took away."""
+    user_id = NOBODY if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory() as outer:
+        Path(outer).chmod(0o755)
+        scene = start.scene.copy_to(Path(outer) / "scene")
+        if user_id is not None:
+            _give_to(user_id, scene.folder)
+        denied = deny(scene)
+        mode = denied.stat().st_mode
+        denied.chmod(0o555 if denied.is_dir() and denied != scene.landing else 0)
+        ending = server.run(Order(str(scene.folder), user_id=user_id))
+        denied.chmod(mode)
+        breaches = _fails_saying(ending, told)
+        breaches += _succeeds(server.run(Order(str(scene.folder), user_id=user_id)))
+        return breaches + self_check(scene.database)
+
+
+def _give_to(user_id: int, folder: Path) -> None:
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user_id, user_id)
+
+
+def changed_while_it_is_read(
+    server: ForkServer, start: Start, folder: Path, fault: str, chance: random.Random
+) -> list[str]:
+    """Let something happen to a file at any moment of a run, undo it, and run again.
+
+    Whatever became of the file in the first run, at the end the database is as if it had arrived whole, before the
+    first run or before the second.
+    """
+    scene = start.scene.copy_to(folder / "scene")
+    late = start.scene.copy_to(folder / "late")
+    target = chance.choice(sorted(scene.landing.iterdir())[-3:])
+    content, status = target.read_bytes(), target.stat()
+    # From when it has been discovered; what is there before is what is taken.
+    discovered = next(place for place, label in enumerate(start.points) if label.startswith("stage"))
+    at = chance.randrange(discovered, len(start.points))
+    ending = server.run(Order(str(scene.folder), fault=fault, at=at, target=str(target)))
+    target.write_bytes(content)
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+    breaches = [told] if (told := ending.fault()) else []
+    was_late = ending.exit_code == 1
+    if ending.exit_code == 1 and target.name not in ending.output:
+        breaches.append(f"does not name {target.name}: {ending.output}")
+    breaches += _succeeds(server.run(Order(str(scene.folder))))
+    if not was_late:
+        return breaches + differences(scene.database, start.undisturbed) + self_check(scene.database)
+    hidden = late.folder / target.name
+    (late.landing / target.name).rename(hidden)
+    _succeeds(server.run(Order(str(late.folder))))
+    hidden.rename(late.landing / target.name)
+    _succeeds(server.run(Order(str(late.folder))))
+    return breaches + differences(scene.database, late.database) + self_check(scene.database)
+
+
+def still_being_written(server: ForkServer, folder: Path, pause_seconds: float) -> tuple[Ending, list[str]]:
+    """Run beside a producer that writes a file slowly, then again when it is done; return the first ending.
+
+    A pause longer than the settle time lets half a file be taken; the whole one follows, and no event is lost or
+    told twice.
+    """
+    name, content = sample_files()[0]
+    whole = land_all(empty_scene(folder / "whole"), [(name, content)])
+    scene = empty_scene(folder / "scene")
+    path = scene.landing / name
+    path.write_bytes(content[: len(content) // 2])
+    is_enough = threading.Event()
+
+    def write() -> None:
+        while not is_enough.wait(pause_seconds) and path.stat().st_size < len(content):
+            _append(path, content, 100)
+        _append(path, content, len(content))
+
+    producer = threading.Thread(target=write)
+    producer.start()
+    order = Order(str(scene.folder), settings={"LANDING_SETTLE_SECONDS": "1"})
+    first = server.run(order)
+    is_enough.set()
+    producer.join()
+    endings = (first, server.run(order), server.run(Order(str(whole.folder))))
+    breaches = [breach for ending in endings for breach in _succeeds(ending)]
+    breaches += events_lost_or_doubled(scene.database, whole.database)
+    return first, breaches + self_check(scene.database)
+
+
+def _append(path: Path, content: bytes, count: int) -> None:
+    written = path.stat().st_size
+    with path.open("ab") as stream:
+        stream.write(content[written : written + count])
+
+
+def _succeeds(ending: Ending) -> list[str]:
+    return [] if ending.exit_code == 0 else [f"ended with {ending.exit_code}: {ending.output}"]
+
+
+def _fails_saying(ending: Ending, told: str) -> list[str]:
+    if fault := ending.fault():
+        return [fault]
+    if ending.exit_code != 1 or told not in ending.output:
+        return [f"ended with {ending.exit_code} and does not say {told!r}: {ending.output}"]
+    return []
+
+
+def damaged(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> list[str]:
+    """Run on, and check, a database of which some pages are not what they were: never a traceback."""
+    scene = Scene(start.undisturbed.parent).copy_to(folder)
+    scene.land("more.jsonl", sample_files()[-1][1] + b"\n")
+    content = bytearray(scene.database.read_bytes())
+    for _ in range(chance.choice((1, 3, 10))):
+        place = chance.randrange(0, len(content))
+        match chance.choice(("noise", "zeroes", "cut", "swap")):
+            case "noise":
+                content[place : place + 64] = chance.randbytes(64)
+            case "zeroes":
+                content[place : place + 4096] = bytes(4096)
+            case "cut":
+                del content[place:]
+            case "swap":
+                other = chance.randrange(0, len(content)) // 4096 * 4096
+                page = place // 4096 * 4096
+                content[page : page + 4096] = content[other : other + 4096]
+        if not content:
+            break
+    scene.database.write_bytes(content)
+    endings = [server.run(Order(str(scene.folder), job=job)) for job in ("check", "hourly", "check")]
+    return [fault for ending in endings if (fault := ending.fault())]
