@@ -1,5 +1,6 @@
 import json
 import sys
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
@@ -488,6 +489,14 @@ class TestDepth:
     def test_an_unknown_key_may_hold_all_the_levels_that_are_left(self) -> None:
         assert parse_line(line(f', "x": {nested(MOST_LEVELS - 1)}')).unknown_keys == ("x",)
         assert reason(line(f', "x": {nested(MOST_LEVELS)}')) == (ReasonCode.NESTED_TOO_DEEP, None)
+
+    def test_a_bomb_is_told_in_little_memory(self) -> None:
+        bomb = b'{"a":' * 200_000
+        tracemalloc.start()
+        assert reason(bomb) == (ReasonCode.NESTED_TOO_DEEP, None)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 3 * len(bomb)
 
     def test_many_brackets_that_are_not_nested_are_no_depth(self) -> None:
         shallow = json.dumps([[], {}] * 1_000)
