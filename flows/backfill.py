@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from flows.command_line import run_once
-from flows.pipeline import run_pipeline
+from flows.pipeline import run_pipeline, scheduled_start
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.models import RunMode
@@ -70,7 +70,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
         return RunOrder(
             flow_name="backfill",
             mode=RunMode(mode),
-            as_of=runtime.flow_run.scheduled_start_time.astimezone(UTC),
+            as_of=scheduled_start(),
             source=_source_folder(source, settings),
             window=_window(start, end),
             max_event_age_hours=max_event_age_hours,

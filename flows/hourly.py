@@ -7,14 +7,14 @@ import argparse
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from flows.command_line import run_once
-from flows.pipeline import run_pipeline
+from flows.pipeline import run_pipeline, scheduled_start
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import RunReport
@@ -27,13 +27,13 @@ def _run_name() -> str:
     return f"hourly {as_of.astimezone(UTC):%Y-%m-%dT%H:%MZ}" if as_of.tzinfo else "hourly"
 
 
-# Declared as optional, these two would be shown in the form as tabs instead of a field.
-_SCHEDULED_START = cast("datetime", None)
+# The form would show what may be left empty as two tabs, one for the value and one for none.
+_InstantOrEmpty = Annotated[datetime | None, WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
 @flow(name="hourly", flow_run_name=_run_name)
 def hourly(
-    as_of: datetime = _SCHEDULED_START,
+    as_of: _InstantOrEmpty = None,
     landing_path: str = "",
     max_event_age_hours: Annotated[int, Field(ge=0)] = 0,
     max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
@@ -69,7 +69,7 @@ def hourly(
 
 def _logical_time(as_of: datetime | None) -> datetime:
     if as_of is None:
-        as_of = runtime.flow_run.scheduled_start_time
+        return scheduled_start()
     if as_of.tzinfo is None:
         raise PipelineError(
             f"as_of is {as_of.isoformat()}, which has no UTC offset; write it like 2026-11-23T10:00:00Z."

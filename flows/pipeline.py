@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect import get_run_logger
-from prefect.artifacts import create_markdown_artifact
+from prefect import get_run_logger, runtime
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import Engine
@@ -34,7 +35,8 @@ from src.marketing_messaging_service.reporting import (
     load_line,
     problem_sentence,
     read_run_report,
-    summary_text,
+    rejected_table,
+    report_markdown,
     too_many_rejected,
 )
 from src.marketing_messaging_service.results import (
@@ -107,8 +109,17 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
         run_report = read_run_report(connection, run_id)
         message = problem_sentence(run_report) if has_failed else headline(run_report)
         loading.note_message(connection, run_id, message)
-    create_markdown_artifact(summary_text(run_report), key="run-report", description=headline(run_report))
+    create_markdown_artifact(report_markdown(run_report), key="run-report", description=headline(run_report))
+    rejected = rejected_table(run_report)
+    if rejected:
+        create_table_artifact(rejected, key="rejected-lines", description="Lines that could not become events.")
     return run_report
+
+
+def scheduled_start() -> datetime:
+    """Return the instant that the present run was scheduled for, in UTC; the same when it is tried again."""
+    # Prefect's own kind of datetime loses its zone when hours are taken from it.
+    return datetime.fromisoformat(runtime.flow_run.scheduled_start_time.isoformat()).astimezone(UTC)
 
 
 def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]:
@@ -216,7 +227,8 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     )
     if order.mode is not RunMode.LOAD_ONLY:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
-    problems.extend(too_many_rejected(loads, order.max_rejected_percent))
+    for problem in too_many_rejected(loads, order.max_rejected_percent):
+        problems.append(FileProblem(problem.subject, problem.explanation))
     run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), Path("data/reports")))
     return run_report
 
@@ -232,7 +244,7 @@ def _take(file: LandingFile, engine: Engine, order: RunOrder, run_id: int, stop:
     finally:
         staged.close()
     if isinstance(loaded, LoadResult):
-        log.info("%s (staged in %.1f s)", load_line(loaded), staging_seconds)
+        log.info("Staged %s in %.1f s. %s", file.display_path, staging_seconds, load_line(loaded))
     else:
         log.info("Passed over %s: %s.", file.display_path, loaded.value)
     return loaded

@@ -51,7 +51,7 @@ def write(database_path: Path, folder: Path, stop: StopRequest) -> tuple[Publish
 
 
 @flow(name="publish")
-def publish(publish_path: str | None = None) -> State[tuple[PublishedFile, ...]]:
+def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     """Write a consistent copy of the database, and Parquet of each table and view, all of one moment.
 
     Safe to start at any time, also while an hourly run is at work, which it does not hold up. Readers find whole files

@@ -469,7 +469,8 @@ def test_every_column_that_holds_a_time_is_looked_at(sound: Path, column: object
     table, name = str(column).split(".")
     execute(
         sound,
-        f"UPDATE {table} SET {name} = replace({name}, ' ', 'T') WHERE rowid = (SELECT min(rowid) FROM {table} WHERE {name} IS NOT NULL)",
+        f"UPDATE {table} SET {name} = replace({name}, ' ', 'T') "
+        f"WHERE rowid = (SELECT min(rowid) FROM {table} WHERE {name} IS NOT NULL)",
     )
     assert f": {name} is 20" in broken(sound, STRUCTURE_INVARIANTS)["one_time_format"].examples[0]
 

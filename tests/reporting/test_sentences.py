@@ -120,12 +120,12 @@ def test_deciding_is_told_in_one_line_in_which_an_alert_is_no_send() -> None:
         RuleOutcome("welcome_email", "WELCOME_EMAIL", "email", send_count=3, suppression_count=1),
         RuleOutcome("high_risk_alert", "HIGH_RISK_ALERT", "internal", send_count=1, suppression_count=0),
     )
-    assert decision_line(DecisionResult("0" * 64, 5, outcomes)).startswith(
-        "5 events decided: 3 sends, 1 suppression, 1 alert"
+    assert decision_line(DecisionResult("0" * 64, 5, 0.2, outcomes)).startswith(
+        "5 events decided in 0.2 s: 3 sends, 1 suppression, 1 alert"
     )
 
 
 def test_a_load_is_told_in_one_line() -> None:
-    assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 2, 1, {}, {})).startswith(
-        "Loaded a.jsonl: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank"
+    assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 2, 1, 0, 0.1, {}, {})).startswith(
+        "Loaded a.jsonl in 0.1 s: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank"
     )

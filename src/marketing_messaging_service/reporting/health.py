@@ -1,15 +1,22 @@
 """Whether a run is well, as far as its counts tell."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.reporting.run_report import Problem
 from src.marketing_messaging_service.reporting.tables import many
-from src.marketing_messaging_service.results import FileProblem, LoadResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from src.marketing_messaging_service.results import LoadResult
 
 FEWEST_REJECTED = 10
 """Rejected lines from which on one file alone makes a run fail; fewer in a small file prove nothing."""
 
 
-def too_many_rejected(loads: Sequence[LoadResult], max_percent: float) -> list[FileProblem]:
+def too_many_rejected(loads: Sequence[LoadResult], max_percent: float) -> list[Problem]:
     """Return what is wrong when a larger share of the lines was rejected than is allowed, in all or in one file.
 
     A file counts alone from ten rejected lines on, or when no line of it could be read.
@@ -30,8 +37,8 @@ def _exceeds(rejected: int, read: int, max_percent: float) -> bool:
     return 100 * rejected > max_percent * read
 
 
-def _problem(subject: str, rejected: int, read: int, max_percent: float) -> FileProblem:
-    return FileProblem(
+def _problem(subject: str, rejected: int, read: int, max_percent: float) -> Problem:
+    return Problem(
         subject,
         f"{rejected} of {many(read, 'line')} could not be read ({100 * rejected / read:.1f} %), which is more than the "
         f"{max_percent:g} % that max_rejected_percent allows. What is good was kept; rejected_rows has the rest with "

@@ -29,8 +29,9 @@ def load_line(load: LoadResult) -> str:
         conflict=load.conflict_count,
         rejected=load.rejected_count,
         blank=load.blank_count,
+        outside=load.outside_count,
     )
-    return f"Loaded {load.display_path}: {line_equation(lines)}."
+    return f"Loaded {load.display_path} in {load.seconds:.1f} s: {line_equation(lines)}."
 
 
 def decision_line(decision: DecisionResult) -> str:
@@ -39,4 +40,5 @@ def decision_line(decision: DecisionResult) -> str:
     sends = sum(o.send_count for o in outcomes if o.channel != ALERT_CHANNEL)
     alerts = sum(o.send_count for o in outcomes if o.channel == ALERT_CHANNEL)
     suppressions = sum(o.suppression_count for o in outcomes)
-    return f"{many(decision.event_count, 'event')} decided: {outcome_equation(sends, suppressions, alerts)}."
+    outcome = outcome_equation(sends, suppressions, alerts)
+    return f"{many(decision.event_count, 'event')} decided in {decision.seconds:.1f} s: {outcome}."

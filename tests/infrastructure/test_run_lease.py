@@ -1,0 +1,140 @@
+"""The lease in the database: one holder, renewed while it lives, taken from the dead, and a guard of transactions."""
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from src.marketing_messaging_service.errors import LeaseLostError, RunInProgressError
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    read_transaction,
+    timestamp_text,
+    utc_now,
+    write_transaction,
+)
+from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
+
+NOTE = text("INSERT INTO rulesets (content_hash, yaml_text, first_used_at) VALUES (:note, '', '2026-01-01')")
+
+
+def lease(engine: Engine, *, seconds: float = 60, wait: Callable[[Holder], bool] = lambda _: False) -> Any:
+    return run_lease(engine, "hourly", flow_run_id=None, lease_seconds=seconds, wait=wait)
+
+
+def held_elsewhere(engine: Engine, *, until: timedelta) -> None:
+    """Enter a lease of another machine."""
+    now = utc_now()
+    with write_transaction(engine) as connection:
+        connection.execute(
+            text("INSERT INTO run_leases VALUES (1, 'theirs', 'backfill', NULL, 'elsewhere', 1, :now, :now, :until)"),
+            {"now": timestamp_text(now), "until": timestamp_text(now + until)},
+        )
+
+
+def notes(engine: Engine) -> int:
+    with read_transaction(engine) as connection:
+        count: int = connection.execute(text("SELECT count(*) FROM rulesets")).scalar_one()
+    return count
+
+
+def test_it_says_who_is_at_work_and_since_when_and_is_gone_at_the_end(engine):
+    with lease(engine):
+        holder = read_holder(engine)
+        assert holder is not None
+        assert str(holder) == f"hourly, at work since {holder.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
+    assert read_holder(engine) is None
+
+
+def test_it_is_given_back_when_the_run_fails(engine):
+    with pytest.raises(KeyError), lease(engine):
+        raise KeyError
+    assert read_holder(engine) is None
+
+
+def test_while_another_machine_holds_it_a_run_waits_and_then_says_who_is_at_work(engine):
+    held_elsewhere(engine, until=timedelta(hours=1))
+    waited: list[str] = []
+
+    def wait(holder: Holder) -> bool:
+        waited.append(holder.holder_name)
+        return len(waited) < 3
+
+    with (
+        pytest.raises(RunInProgressError, match="Another run is at work: backfill, at work since "),
+        lease(engine, wait=wait),
+    ):
+        pass
+    assert waited == ["backfill"] * 3
+    assert read_holder(engine) is not None
+
+
+def test_one_of_another_machine_that_was_not_renewed_in_time_is_taken(engine):
+    held_elsewhere(engine, until=timedelta(seconds=0.2))
+
+    def wait(_: Holder) -> bool:
+        time.sleep(0.1)
+        return True
+
+    with lease(engine, wait=wait):
+        holder = read_holder(engine)
+        assert holder is not None
+        assert holder.holder_name == "hourly"
+
+
+def test_one_of_this_machine_is_taken_at_once_because_its_holder_let_go_of_the_lock_file(engine):
+    killed = lease(engine)
+    killed.__enter__()
+    with lease(create_database_engine(str(engine.url))):
+        pass
+
+
+def test_it_is_renewed_while_the_run_does_nothing(engine):
+    with lease(engine, seconds=0.4):
+        first = read_holder(engine)
+        time.sleep(0.5)
+        second = read_holder(engine)
+    assert first is not None
+    assert second is not None
+    assert second.expires_at > first.expires_at
+
+
+def test_a_transaction_renews_it_before_its_commit(engine):
+    with lease(engine):
+        first = read_holder(engine)
+        with write_transaction(engine) as connection:
+            connection.execute(NOTE, {"note": "a"})
+        second = read_holder(engine)
+    assert first is not None
+    assert second is not None
+    assert second.expires_at > first.expires_at
+    assert notes(engine) == 1
+
+
+def test_a_run_that_has_lost_it_commits_nothing_more(engine):
+    other = create_database_engine(str(engine.url))
+    with lease(engine):
+        with write_transaction(other) as connection:
+            connection.execute(text("UPDATE run_leases SET holder_id = 'theirs'"))
+        with (
+            pytest.raises(LeaseLostError, match="Another run has taken over from hourly"),
+            write_transaction(engine) as connection,
+        ):
+            connection.execute(NOTE, {"note": "a"})
+    assert notes(other) == 0
+    assert read_holder(other) is not None
+
+
+def test_reading_needs_no_lease(engine):
+    with lease(engine):
+        with write_transaction(create_database_engine(str(engine.url))) as connection:
+            connection.execute(text("DELETE FROM run_leases"))
+        assert notes(engine) == 0
+
+
+def test_a_database_from_before_leases_has_no_holder(tmp_path):
+    engine = create_database_engine(f"sqlite:///{tmp_path}/new.db", create=True)
+    assert read_holder(engine) is None
