@@ -27,6 +27,7 @@ def test_without_environment_and_env_file_every_setting_has_its_default():
     assert settings.landing_settle_seconds == 2
     assert settings.rules_path == Path("data/rules.yaml")
     assert settings.publish_path == Path("data/published")
+    assert settings.reports_path == Path("data/reports")
     assert settings.run_lock_timeout_seconds == 600
 
 
@@ -36,6 +37,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
     monkeypatch.setenv("LANDING_SETTLE_SECONDS", "0")
     monkeypatch.setenv("RULES_PATH", "rules/mine.yaml")
     monkeypatch.setenv("PUBLISH_PATH", "out")
+    monkeypatch.setenv("REPORTS_PATH", "told")
     monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "0")
     settings = load_settings()
     assert settings.database_url == "sqlite:///other.db"
@@ -43,6 +45,7 @@ def test_every_setting_is_read_from_the_environment(monkeypatch):
     assert settings.landing_settle_seconds == 0
     assert settings.rules_path == Path("rules/mine.yaml")
     assert settings.publish_path == Path("out")
+    assert settings.reports_path == Path("told")
     assert settings.run_lock_timeout_seconds == 0
 
 

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     rules_path: Path = Path("data/rules.yaml")
     publish_path: Path = Path("data/published")
+    reports_path: Path = Path("data/reports")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
     run_lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
 

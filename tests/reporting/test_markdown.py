@@ -170,7 +170,7 @@ def test_the_table_of_rejected_lines_has_a_row_an_example() -> None:
         "file": "a.jsonl",
         "line": 3,
         "what is wrong": "event_timestamp has no UTC offset.",
-        "how it begins": '{"user_id": "ada"}',
+        "what stood there": '{"user_id": "ada"}',
     }
     assert rejected_table(run_report(**NOTHING)) == []
 
@@ -178,8 +178,8 @@ def test_the_table_of_rejected_lines_has_a_row_an_example() -> None:
 def test_a_rejected_line_is_cut_and_cannot_act() -> None:
     example = replace(NAIVE.examples[0], shown_line="\x1b[2J" + "x" * 400)
     (row,) = rejected_table(run_report(reasons=(replace(NAIVE, examples=(example,)),)))
-    assert str(row["how it begins"]).startswith("\\x1b[2Jxxx")
-    assert len(str(row["how it begins"])) == 120
+    assert str(row["what stood there"]).startswith("\\x1b[2Jxxx")
+    assert len(str(row["what stood there"])) == 120
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:

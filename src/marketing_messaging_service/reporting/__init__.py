@@ -1,10 +1,19 @@
 """From the rows of a run to what a person reads."""
 
+from src.marketing_messaging_service.reporting.finding import (
+    last_runs,
+    latest_run,
+    run_of_flow_run,
+    run_of_load,
+    runs_text,
+)
 from src.marketing_messaging_service.reporting.health import too_many_rejected
+from src.marketing_messaging_service.reporting.html import report_html
 from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.markdown import report_markdown
 from src.marketing_messaging_service.reporting.reading import read_run_report
+from src.marketing_messaging_service.reporting.report_file import write_report
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import rejected_table
 from src.marketing_messaging_service.reporting.self_check import check_headline, check_markdown, check_text
@@ -19,12 +28,19 @@ __all__ = [
     "decision_line",
     "discovery_line",
     "headline",
+    "last_runs",
+    "latest_run",
     "load_line",
     "manager_sentence",
     "problem_sentence",
     "read_run_report",
     "rejected_table",
+    "report_html",
     "report_markdown",
+    "run_of_flow_run",
+    "run_of_load",
+    "runs_text",
     "summary_text",
     "too_many_rejected",
+    "write_report",
 ]

@@ -18,7 +18,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     rules_table,
     waiting_table,
 )
-from src.marketing_messaging_service.reporting.sentences import ending_sentence, told
+from src.marketing_messaging_service.reporting.sentences import problems_told
 from src.marketing_messaging_service.reporting.tables import Table, escaped, markdown_table, printable
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def report_markdown(report: RunReport) -> str:
 
 
 def _problems(report: RunReport) -> str:
-    problems = [told(problem) for problem in report.problems] or list(filter(None, [ending_sentence(report)]))
-    lines = [f"{place}. {escaped(printable(problem, LONGEST_PROBLEM))}" for place, problem in enumerate(problems, 1)]
+    told = (escaped(printable(problem, LONGEST_PROBLEM)) for problem in problems_told(report))
+    lines = [f"{place}. {problem}" for place, problem in enumerate(told, 1)]
     return "\n".join(["### Problems\n", *lines]) if lines else ""
 
 
@@ -63,8 +63,11 @@ def _table(table: Table) -> str:
 
 
 def _rules(report: RunReport) -> str:
+    if not report.rules:
+        return ""
+    picture = rules_picture(report.rules, is_preview=report.is_preview)
     would = "would be applied" if report.is_preview else "were applied"
-    return f"### The rules as they {would}\n\n```mermaid\n{rules_picture(report.rules)}\n```" if report.rules else ""
+    return f"### The rules as they {would}\n\n```mermaid\n{picture}\n```"
 
 
 def _facts(report: RunReport) -> str:

@@ -24,6 +24,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     UnknownKey,
 )
+from src.marketing_messaging_service.reporting.finding import LISTS_THEM
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.run_report import (
     KeyReport,
@@ -59,7 +60,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         .where(Run.id == run_id)
     ).one_or_none()
     if row is None:
-        raise ReportError(f"There is no run {run_id}; `python -m flows.report --list` lists the last ones.")
+        raise ReportError(f"There is no run {run_id}; {LISTS_THEM}")
     remarks = _remarks(connection, run_id)
     return RunReport(
         run_id=row.id,

@@ -36,14 +36,14 @@ def grouped(rules: Iterable[RuleReport]) -> list[tuple[str | None, tuple[RuleRep
     return [(name, tuple(members)) for name, members in groups]
 
 
-def rule_counts(rule: RuleReport) -> str:
+def rule_counts(rule: RuleReport, *, is_preview: bool) -> str:
     """Return what came of a rule in a few words."""
     parts = ((rule.sent_count, "sent"), (rule.alerted_count, "alerted"), (rule.suppressed_count, "suppressed"))
     told = ", ".join(f"{count:,} {word}" for count, word in parts if count)
-    return f"{rule.matched_count:,} matched: {told}" if told else "0 matched"
+    return f"{rule.matched_count:,} {'would match' if is_preview else 'matched'}{': ' if told else ''}{told}"
 
 
-def rules_picture(rules: tuple[RuleReport, ...]) -> str:
+def rules_picture(rules: tuple[RuleReport, ...], *, is_preview: bool = False) -> str:
     """Return a flowchart from event types over conditions and rules to messages, with the counts of each rule."""
     shown = drawn_rules(rules)
     triggers = {name: f"trigger{place}" for place, name in enumerate(_once(r.trigger_event_type for r in shown), 1)}
@@ -51,25 +51,28 @@ def rules_picture(rules: tuple[RuleReport, ...]) -> str:
     lines = ["flowchart LR"]
     lines += [f'    {node}(["{_label(name)}"])' for name, node in triggers.items()]
     for place, (group, members) in enumerate(grouped(shown), 1):
-        boxes = [
-            f'    {ids[rule.rule_name]}["<b>{_label(rule.rule_name)}</b><br/>{_label(rule_counts(rule))}"]'
-            for rule in members
-        ]
+        boxes = [_box(ids[rule.rule_name], rule, is_preview=is_preview) for rule in members]
         if group is None:
             lines += boxes
         else:
-            lines += [f'    subgraph group{place}["{_label(group)}: the first that matches decides"]']
-            lines += [f"    {box}" for box in boxes]
-            lines += ["    end"]
+            lines += [
+                f'    subgraph group{place}["{_label(group)}: the first that matches decides"]',
+                *boxes,
+                "    end",
+            ]
     for rule in shown:
         node = ids[rule.rule_name]
         when = f'|"{_label(rule.condition_text)}"|' if rule.condition_text else ""
         message = f"{_label(rule.template_name)}<br/>{_label(rule.channel)}"
         lines.append(f"    {triggers[rule.trigger_event_type]} -->{when} {node}")
-        lines.append(f'    {node} --> message{node[4:]}[/"{message}"/]')
+        lines.append(f'    {node} --> message{node.removeprefix("rule")}[/"{message}"/]')
     if len(shown) < len(rules):
         lines.append(f'    more["and {counted(len(rules) - len(shown), "more rule")}"]')
     return "\n".join(lines)
+
+
+def _box(node: str, rule: RuleReport, *, is_preview: bool) -> str:
+    return f'    {node}["<b>{_label(rule.rule_name)}</b><br/>{_label(rule_counts(rule, is_preview=is_preview))}"]'
 
 
 def _once(names: Iterable[str]) -> Iterable[str]:

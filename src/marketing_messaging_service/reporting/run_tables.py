@@ -12,10 +12,13 @@ from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Ta
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from src.marketing_messaging_service.reporting.run_report import RuleReport, RunReport
+    from src.marketing_messaging_service.reporting.run_report import RejectedExample, RuleReport, RunReport
 
 LONGEST_LINE = 120
 """Characters of a rejected line that are shown."""
+
+BEFORE_KEY = 20
+"""Characters that are shown before the key that is wrong, so that one sees where it stood."""
 
 
 def rules_table(report: RunReport) -> Table:
@@ -75,18 +78,25 @@ def _total(rows: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
 def examples_table(report: RunReport) -> Table:
     """Return the first lines rejected for each reason."""
     rows = [
-        (reason.reason_code, example.path, example.line_number, example.explanation, example.shown_line)
+        (reason.reason_code, example.path, example.line_number, example.explanation, _excerpt(example))
         for reason in report.reasons
         for example in reason.examples
     ]
     return table_of(
         "The first three lines of each reason",
-        ("reason", "file", "line", "what is wrong", "how it begins"),
+        ("reason", "file", "line", "what is wrong", "what stood there"),
         rows,
         remark="e-mail addresses are masked here; the lines as they came stand in rejected_rows.raw_line",
         longest=LONGEST_LINE,
         most=len(rows),
     )
+
+
+def _excerpt(example: RejectedExample) -> str:
+    """Return a line from shortly before the key that is wrong, or from its beginning."""
+    key = f'"{(example.field_name or "").rpartition(".")[2]}"'
+    start = example.shown_line.find(key) - BEFORE_KEY
+    return f"...{example.shown_line[start:]}" if start > BEFORE_KEY else example.shown_line
 
 
 def rejected_table(report: RunReport) -> list[dict[str, str | int]]:

@@ -71,6 +71,11 @@ def problem_sentence(report: RunReport) -> str:
     return "\n".join([f"{many(len(lines), 'problem')}. Everything else {was} {done}.", *lines])
 
 
+def problems_told(report: RunReport) -> tuple[str, ...]:
+    """Return everything that went wrong, a sentence or two each."""
+    return tuple(told(problem) for problem in report.problems) or tuple(filter(None, [ending_sentence(report)]))
+
+
 def told(problem: Problem) -> str:
     """Return a problem with its subject named once."""
     # Most explanations begin with the name already.

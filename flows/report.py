@@ -1,0 +1,95 @@
+"""The report of any past run, rebuilt from the database: `python -m flows.report`. It needs no Prefect."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
+
+from src.marketing_messaging_service import reporting
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import create_read_only_engine, read_transaction
+from src.marketing_messaging_service.settings import Settings, load_settings
+
+LISTED_RUNS = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report of a run and write it as a file; return the exit code, which is 1 when there is none."""
+    options = _parser().parse_args(arguments)
+    try:
+        settings = load_settings()
+        print(_told(settings, options))
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.report",
+        description="Print the report of a run, and write it as a file into REPORTS_PATH. The database is only read.",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--latest", action="store_true", help="the last run, which is the default")
+    which.add_argument("--run", type=_row_number, metavar="N", help="the run of that number, in runs")
+    which.add_argument(
+        "--load", type=_row_number, metavar="N", help="the run that made the load of that number, in loads"
+    )
+    which.add_argument("--flow-run", metavar="ID", help="the run of a Prefect flow run, by its id or its name")
+    which.add_argument("--list", action="store_true", help=f"list the last {LISTED_RUNS} runs instead")
+    return parser
+
+
+def _row_number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text} is not the number of a row; they count from 1")
+    return int(text)
+
+
+def _told(settings: Settings, options: argparse.Namespace) -> str:
+    path = settings.database_path
+    if not path.is_file():
+        raise DatabaseError(f"There is no database at {path}; run the hourly job first, or correct DATABASE_URL.")
+    with read_transaction(create_read_only_engine(path)) as connection:
+        try:
+            if options.list:
+                return reporting.runs_text(reporting.last_runs(connection, LISTED_RUNS))
+            run_report = reporting.read_run_report(connection, _run_id(connection, options))
+        except OperationalError:
+            _refuse_another_schema(connection)
+            raise
+    # The read-only URL names the file in another way than the settings and the run itself.
+    run_report = replace(run_report, database=settings.database_url)
+    file = reporting.write_report(settings.reports_path, run_report)
+    return f"{reporting.summary_text(run_report)}\n\nReport: {file}"
+
+
+def _run_id(connection: Connection, options: argparse.Namespace) -> int:
+    if options.run is not None:
+        return int(options.run)
+    if options.load is not None:
+        return reporting.run_of_load(connection, options.load)
+    if options.flow_run is not None:
+        return reporting.run_of_flow_run(connection, options.flow_run)
+    return reporting.latest_run(connection)
+
+
+def _refuse_another_schema(connection: Connection) -> None:
+    """Raise DatabaseError if the schema is not the one of this code."""
+    # Alembic is only needed, and only takes its time to start, when something is wrong.
+    from src.marketing_messaging_service.infrastructure.migrations import missing_revisions  # noqa: PLC0415
+
+    missing = missing_revisions(connection)
+    if missing:
+        raise DatabaseError(
+            f"The database's schema is older than this code: it lacks {', '.join(missing)}. Run the hourly job, which "
+            "migrates it, then ask again."
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""The report of a run as a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+from src.marketing_messaging_service.errors import ReportError
+from src.marketing_messaging_service.reporting.html import report_html
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from src.marketing_messaging_service.reporting.run_report import RunReport
+
+
+def write_report(folder: Path, report: RunReport) -> Path:
+    """Write the report of a run into a folder, whole or not at all, and return where; an earlier one of it is replaced.
+
+    Raises ReportError when the folder cannot be written to.
+    """
+    path = folder / report_name(report)
+    # Two processes may rebuild the same report at once.
+    partial = folder / f".{path.name}.{os.getpid()}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_text(report_html(report), encoding="utf-8")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(
+            f"REPORTS_PATH names {folder}, which the report cannot be written to ({error.strerror}). Free its disk, or "
+            "correct REPORTS_PATH."
+        ) from None
+    return path
+
+
+def report_name(report: RunReport) -> str:
+    """Return the name of the file, which tells the flow, its logical time, and the run."""
+    flow_name = re.sub(r"[^A-Za-z0-9_-]", "-", report.flow_name)
+    as_of, started_at = report.as_of.astimezone(UTC), report.started_at.astimezone(UTC)
+    run = f"preview-{started_at:%Y-%m-%dT%H%M%SZ}" if report.is_preview else f"run-{report.run_id}"
+    return f"{flow_name}-{as_of:%Y-%m-%dT%H%MZ}-{run}.html"
