@@ -46,8 +46,8 @@ def test_what_could_not_be_checked_says_why() -> None:
 def test_the_markdown_tells_breaches_first_and_lets_no_value_break_the_table() -> None:
     markdown = check_markdown(report(BROKEN))
     assert markdown.startswith("`messaging.db`: schema 0003, loads 2, events 10.\n\n### one_decision: ")
-    assert "- events.id 1: 2 by &#60;r&#124;s&#62;\n" in markdown
-    assert "| one_decision | No rule decided twice | BROKEN 7: events.id 1: 2 by &#60;r&#124;s&#62; |" in markdown
+    assert "- events.id 1: 2 by \\<r\\|s\\>\n" in markdown
+    assert "| one_decision | No rule decided twice | BROKEN 7: events.id 1: 2 by \\<r\\|s\\> |" in markdown
 
 
 def test_values_out_of_the_database_cannot_act_on_a_terminal() -> None:

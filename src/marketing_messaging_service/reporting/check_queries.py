@@ -68,8 +68,8 @@ def _lines(report: RunReport) -> CheckQuery:
         "Files and lines: read = inserted + duplicate + rejected + blank + outside",
         """\
 SELECT count(*) AS files, sum(read_count) AS lines, sum(inserted_count) AS inserted,
-       sum(duplicate_count) AS duplicate, sum(conflict_count) AS conflict, sum(rejected_count) AS rejected,
-       sum(blank_count) AS blank, sum(outside_count) AS outside
+       sum(duplicate_count) AS duplicate, sum(conflict_count) AS conflict,
+       sum(rejected_count) AS rejected, sum(blank_count) AS blank, sum(outside_count) AS outside
 FROM loads WHERE run_id = :run_id;""",
         ((len(report.loads), *counts),),
     )
@@ -80,8 +80,8 @@ def _lines_by_file(report: RunReport) -> CheckQuery:
         report,
         "Lines by file",
         """\
-SELECT f.path, l.read_count, l.inserted_count, l.duplicate_count, l.conflict_count, l.rejected_count, l.blank_count,
-       l.outside_count
+SELECT f.path, l.read_count, l.inserted_count, l.duplicate_count, l.conflict_count,
+       l.rejected_count, l.blank_count, l.outside_count
 FROM loads AS l JOIN source_files AS f ON f.id = l.source_file_id
 WHERE l.run_id = :run_id ORDER BY l.id;""",
         tuple(
@@ -145,7 +145,8 @@ def _rejected_lines(report: RunReport) -> CheckQuery:
 SELECT reason_code, path, line_number, field_name FROM (
     SELECT r.reason_code, f.path, r.line_number, r.field_name,
            row_number() OVER (PARTITION BY r.reason_code ORDER BY r.load_id, r.line_number) AS place
-    FROM rejected_rows AS r JOIN loads AS l ON l.id = r.load_id JOIN source_files AS f ON f.id = l.source_file_id
+    FROM rejected_rows AS r JOIN loads AS l ON l.id = r.load_id
+    JOIN source_files AS f ON f.id = l.source_file_id
     WHERE l.run_id = :run_id)
 WHERE place <= 3 ORDER BY reason_code, place;""",
         tuple(
@@ -173,8 +174,8 @@ def _rules(report: RunReport) -> CheckQuery:
         report,
         "The rules as they were applied",
         """\
-SELECT r.rule_name, r.trigger_event_type, r.condition_text, r.exclusive_group, r.template_name, r.channel,
-       r.suppression_mode
+SELECT r.rule_name, r.trigger_event_type, r.condition_text, r.exclusive_group,
+       r.template_name, r.channel, r.suppression_mode
 FROM ruleset_rules AS r JOIN runs ON runs.ruleset_id = r.ruleset_id
 WHERE runs.id = :run_id AND r.is_enabled ORDER BY r.rule_position;""",
         tuple(
@@ -198,8 +199,8 @@ def _matches_by_rule(report: RunReport) -> CheckQuery:
         report,
         "Matches by rule: matched = sent + alerted + suppressed; a rule without a row matched nothing",
         """\
-SELECT rule_name, count(*) AS matched, sum(outcome = 'sent') AS sent, sum(outcome = 'alerted') AS alerted,
-       sum(outcome = 'suppressed') AS suppressed
+SELECT rule_name, count(*) AS matched, sum(outcome = 'sent') AS sent,
+       sum(outcome = 'alerted') AS alerted, sum(outcome = 'suppressed') AS suppressed
 FROM (
     SELECT rule_name, CASE channel WHEN 'internal' THEN 'alerted' ELSE 'sent' END AS outcome
     FROM send_requests WHERE run_id = :run_id

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     waiting_table,
 )
 from src.marketing_messaging_service.reporting.sentences import problems_told
-from src.marketing_messaging_service.reporting.tables import Table, escaped, markdown_table, printable
+from src.marketing_messaging_service.reporting.tables import Table, code, escaped, markdown_table, printable, shown
 
 if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import RunReport
@@ -38,7 +38,7 @@ def report_markdown(report: RunReport) -> str:
         _table(files_table(report)),
         _table(waiting_table(report)),
         _table(reasons_table(report)),
-        _table(examples_table(report)),
+        _examples(report),
         _table(keys_table(report)),
         _table(ignored_table(report)),
         _facts(report),
@@ -70,8 +70,19 @@ def _rules(report: RunReport) -> str:
     return f"### The rules as they {would}\n\n```mermaid\n{picture}\n```"
 
 
+def _examples(report: RunReport) -> str:
+    """Return the examples as a list, because a table of the Prefect UI would not break their long lines."""
+    table = examples_table(report)
+    lines = [
+        f"- **{escaped(str(reason))}** {escaped(str(path))}, line {shown(number)}: {escaped(str(explanation))} "
+        f"{code(str(excerpt))}"
+        for reason, path, number, explanation, excerpt in table.rows
+    ]
+    return "\n".join([f"### {table.title}\n", *lines, f"\n{escaped(table.remark)}"]) if lines else ""
+
+
 def _facts(report: RunReport) -> str:
-    return markdown_table(Table("This run", ("", ""), tuple((fact.name, fact.text) for fact in facts(report))))
+    return "\n".join(["### This run\n", *(f"- **{fact.name}**: {escaped(fact.text)}" for fact in facts(report))])
 
 
 def _queries(report: RunReport) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
-from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, table_of
+from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, printable, table_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,19 +22,16 @@ BEFORE_KEY = 20
 
 
 def rules_table(report: RunReport) -> Table:
-    """Return what came of each rule: matched = sent + alerted + suppressed, by reason."""
+    """Return what came of each rule: matched = sent + alerted + suppressed, and why suppressed."""
     reasons = sorted({reason for rule in report.rules for reason, _ in rule.suppressed})
-    suppressed = [f"suppressed: {reason}" for reason in reasons] or ["suppressed"]
-    would = "would be " if report.is_preview else ""
-    rows: list[tuple[Cell, ...]] = [
-        (rule.rule_name, rule.template_name, rule.channel, *_outcomes(rule, reasons)) for rule in report.rules
-    ]
+    rows: list[tuple[Cell, ...]] = [(rule.rule_name, *_outcomes(rule, reasons)) for rule in report.rules]
     shown = drawn_rules(report.rules, MOST_ROWS)
-    beyond = len(rows) - len(shown)
     names = {rule.rule_name for rule in shown}
+    beyond = len(rows) - len(shown)
+    outcomes = [f"{'would be ' if report.is_preview else ''}{each}" for each in ("sent", "alerted", "suppressed")]
     return table_of(
         "Decisions by rule",
-        ("rule", "template", "channel", "matched", *(f"{would}{each}" for each in ("sent", "alerted", *suppressed))),
+        ("rule", "matched", *outcomes, *(f"of them {printable(reason)}" for reason in reasons)),
         (row for row in rows if row[0] in names),
         total=_total(rows),
         remark=f"and {counted(beyond, 'more rule')}" if beyond else "",
@@ -42,8 +39,8 @@ def rules_table(report: RunReport) -> Table:
 
 
 def _outcomes(rule: RuleReport, reasons: list[str]) -> tuple[int, ...]:
-    suppressed = [dict(rule.suppressed).get(reason, 0) for reason in reasons] or [0]
-    return (rule.matched_count, rule.sent_count, rule.alerted_count, *suppressed)
+    counts = (rule.matched_count, rule.sent_count, rule.alerted_count, rule.suppressed_count)
+    return (*counts, *(dict(rule.suppressed).get(reason, 0) for reason in reasons))
 
 
 def files_table(report: RunReport) -> Table:
@@ -101,11 +98,11 @@ def _excerpt(example: RejectedExample) -> str:
 
 def rejected_table(report: RunReport) -> list[dict[str, str | int]]:
     """Return the first three lines rejected for each reason as the rows of a table, e-mail addresses masked."""
-    counts = {reason.reason_code: reason.line_count for reason in report.reasons}
     table = examples_table(report)
+    counts = [reason.line_count for reason in report.reasons for _ in reason.examples]
     return [
-        {table.head[0]: row[0], "lines of it": counts[str(row[0])], **dict(zip(table.head[1:], row[1:], strict=True))}
-        for row in table.rows
+        {table.head[0]: row[0], "lines of it": count, **dict(zip(table.head[1:], row[1:], strict=True))}
+        for row, count in zip(table.rows, counts, strict=True)
     ]
 
 

@@ -103,11 +103,23 @@ def printable(text: str, most: int = LONGEST_CELL) -> str:
 
 
 # An underscore between letters, as in every name, is none; a full stop or a colon is only where it would make a link.
-_MARKUP = re.compile(
-    r"[\\`*\[\]<>&|~#@!^${}]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=/)|^[-+=](?=\s|[-=])|(?<=^\d)[.)]"
-)
+_MARKUP = re.compile(r"[\\`*\[\]<>&|~#@!^${}]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=/)")
+_LIST_MARK = re.compile(r"^([-+=]|\d+(?=[.)]\s))")
 
 
 def escaped(text: str) -> str:
-    """Return text with nothing in it that Markdown would take for its own, on one line."""
-    return _MARKUP.sub(lambda sign: f"&#{ord(sign[0])};", printable(text, len(text) * 10))
+    """Return text with nothing in it that Markdown would take for its own, on one line.
+
+    By backslashes, because Prefect's first UI shows a character reference such as `&#124;` as it stands.
+    """
+    one_line = _MARKUP.sub(r"\\\g<0>", printable(text.strip(), len(text) * 10))
+    return _LIST_MARK.sub(lambda mark: f"{mark[0]}\\" if mark[0].isdigit() else f"\\{mark[0]}", one_line)
+
+
+def code(text: str) -> str:
+    """Return text as code in Markdown, on one line and as it stands."""
+    shown_text = printable(text, len(text) * 10)
+    fence = "`" * (1 + max(map(len, re.findall("`+", shown_text)), default=0))
+    # Blanks keep the fence and a backtick of the text apart; they are not shown.
+    space = " " if shown_text[:1] in (" ", "`") or shown_text[-1:] in (" ", "`") else ""
+    return f"{fence}{space}{shown_text}{space}{fence}"
