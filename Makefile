@@ -2,15 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PORT ?= 4200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run self-check explore publish test check benchmark format samples docs lock clean
+.PHONY: help demo up run self-check explore publish test check benchmark format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./messaging.db
 	@DATABASE_URL=sqlite:///./messaging.db LANDING_PATH=data/samples RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
+
+up: $(VENV)/installed ## Run Prefect's server, the deployments and a worker, at http://127.0.0.1:4200 (PORT=…)
+	@exec $(BIN)/python -m flows.up --port $(PORT)
 
 run: $(VENV)/installed ## Run the hourly job once, as the settings say (environment or .env)
 	@$(BIN)/python -m flows.hourly

@@ -1,0 +1,102 @@
+"""Runs that died with their worker, which Prefect would show as running for ever.
+
+`python -m flows.leftovers` marks them Crashed on the server that PREFECT_API_URL names. Run it before the work pool's
+worker starts, never beside it: only while no worker is at work, whatever has begun and not ended is dead.
+"""
+
+import argparse
+import sys
+from itertools import count
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+    TaskRunFilterState,
+    TaskRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.settings import get_current_settings
+from prefect.states import Crashed
+
+WORK_POOL = "messaging"
+"""The work pool that every deployment in prefect.yaml belongs to."""
+
+FOUND_AT_START = (
+    "The worker, or the whole machine, stopped in the middle of this run. What was committed stays; "
+    "the next run does the rest."
+)
+
+PAGE = 200
+"""The most runs that Prefect puts into one answer."""
+
+UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+
+
+def mark_leftovers_crashed(client: SyncPrefectClient, message: str) -> int:
+    """Mark every run of the work pool that has begun and not ended Crashed, its tasks too; return how many there were.
+
+    The concurrency slots that they held become free.
+    """
+    runs = _unfinished_runs(client)
+    for run in runs:
+        _mark_crashed(client, run, message)
+    return len(runs)
+
+
+def _unfinished_runs(client: SyncPrefectClient) -> list[FlowRun]:
+    runs: list[FlowRun] = []
+    for page in count():
+        more = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))),
+            work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[WORK_POOL])),
+            limit=PAGE,
+            offset=page * PAGE,
+        )
+        runs.extend(more)
+        if len(more) < PAGE:
+            break
+    return runs
+
+
+def _mark_crashed(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
+    tasks = client.read_task_runs(
+        task_run_filter=TaskRunFilter(
+            flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
+            state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED)),
+        )
+    )
+    # Forced, because the ordinary rules would let a run with retries begin anew, or keep one that is being cancelled.
+    for task in tasks:
+        client.set_task_run_state(task.id, Crashed(message=message), force=True)
+    client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+
+
+def main() -> int:
+    """Mark the leftovers and say how many there were; return the exit code."""
+    argparse.ArgumentParser(
+        prog="python -m flows.leftovers",
+        description="Mark runs that died with their worker Crashed; for use before that worker starts.",
+    ).parse_args()
+    api_url = get_current_settings().api.url
+    if api_url is None:
+        print("PREFECT_API_URL is not set; it names the server, such as http://127.0.0.1:4200/api.", file=sys.stderr)
+        return 1
+    try:
+        with get_client(sync_client=True) as client:
+            number = mark_leftovers_crashed(client, FOUND_AT_START)
+    except httpx.HTTPError as error:
+        print(f"The Prefect server at {api_url} could not be asked: {error}", file=sys.stderr)
+        return 1
+    print(f"{number} unfinished runs marked Crashed.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
