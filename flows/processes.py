@@ -67,6 +67,8 @@ class Place:
             # Otherwise any page that is open in a browser might start runs.
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.url},http://localhost:{self.port}",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # The newer UI asks a tracking service outside for its configuration, with analytics off as well.
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             # In memory, where it is kept otherwise, a lease dies with the server, and its slot stays taken for ever.

@@ -15,6 +15,7 @@ from tests.end_to_end.system import started
 SAMPLES = PROJECT / "data" / "samples"
 
 
+@pytest.mark.slow
 def test_after_a_power_cut_the_dead_run_is_crashed_and_the_next_one_completes(tmp_path: Path) -> None:
     # A file that has just landed holds the run up until it has stood still for so long.
     with started(tmp_path, LANDING_SETTLE_SECONDS="600") as system:
