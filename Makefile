@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 4200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check explore publish test check benchmark format samples docs lock clean
+.PHONY: help demo up run self-check explore publish test test-ui check benchmark format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ publish: $(VENV)/installed ## Write a consistent copy and Parquet of every table
 
 test: $(VENV)/installed-dev ## Run the tests
 	@$(BIN)/python -m pytest
+
+test-ui: $(VENV)/installed-ui ## Run the tests that drive a browser, and those that start the whole system over and over
+	@$(BIN)/python -m pytest tests/end_to_end -m "ui or slow"
 
 check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 	@$(BIN)/ruff check .
@@ -57,6 +60,8 @@ lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allo
 		--group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
 		--group explore --constraint requirements.lock --output-file requirements-explore.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
+		--group ui --constraint requirements.lock --output-file requirements-ui.lock
 
 clean: ## Remove the virtual environment, caches and the demo's database
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache messaging.db*
@@ -79,4 +84,9 @@ $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 $(VENV)/installed-explore: requirements-explore.lock $(VENV)/installed
 	@echo "Installing Datasette into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-explore.lock
+	@touch $@
+
+$(VENV)/installed-ui: requirements-ui.lock $(VENV)/installed-dev
+	@echo "Installing Playwright into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ui.lock
 	@touch $@

@@ -1,0 +1,153 @@
+"""A browser in front of Prefect's UI, and what an operator does there, step by step."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+BROWSER_VARIABLE = "UI_TEST_BROWSER"
+BROWSER_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+BROWSER_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+RUN_MILLISECONDS = 60_000
+RUN_HEADING = ".page-heading-flow-run"
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Somebody who looks at the UI and clicks."""
+
+    page: "Page"
+    url: str
+    hosts: set[str] = field(default_factory=set)
+    """Every host that the pages have asked for anything."""
+
+    def open_deployment(self, name: str) -> None:
+        """From the first page to a deployment's."""
+        self.page.goto(self.url)
+        self.page.get_by_role("button", name="Deployments").click()
+        self.page.get_by_role("link", name=name, exact=True).first.click()
+        self.page.get_by_role("button", name="Run", exact=True).wait_for()
+
+    def quick_run(self) -> None:
+        """Start a run at once, and open its page."""
+        self._open_run_menu("Quick run")
+        self._follow_to_the_run()
+
+    def open_form(self) -> None:
+        """Open the form that starts a run with parameters."""
+        self._open_run_menu("Custom run")
+        self.page.get_by_role("button", name="Submit").wait_for()
+
+    def submit(self) -> None:
+        """Send the form, and open the page of the run that it starts."""
+        self.page.get_by_role("button", name="Submit").click()
+        self._follow_to_the_run()
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run whose page is open."""
+        return self.page.url.rpartition("/")[2].partition("?")[0]
+
+    def parameter(self, name: str) -> "Locator":
+        """The part of the form that belongs to one parameter."""
+        label = self.page.locator(".schema-form-property__label", has_text=re.compile(rf"^{name}( \(Optional\))?$"))
+        return self.page.locator(".schema-form-property", has=label).last
+
+    def help_text(self, name: str) -> str:
+        """What the form says about a parameter."""
+        return self.parameter(name).locator(".schema-form-property__description").inner_text()
+
+    def choose_type(self, name: str, kind: str) -> None:
+        """Choose what an optional parameter is, such as `str`, `date-time` or `None`."""
+        self.parameter(name).get_by_role("button", name=kind, exact=True).click()
+
+    def fill(self, name: str, value: str) -> None:
+        """Type into a text or number field."""
+        self.parameter(name).locator("input, textarea").first.fill(value)
+
+    def choose(self, name: str, option: str) -> None:
+        """Choose from a list."""
+        self.parameter(name).locator(".p-select-button__control").click()
+        self.page.locator(".p-select-option", has_text=re.compile(rf"^\s*{re.escape(option)}\s*$")).click()
+
+    def pick_time(self, name: str, moment: datetime) -> None:
+        """Pick a date and a time in the zone that the form stands on, which is UTC."""
+        self.parameter(name).locator(".p-date-button__control").click()
+        picker = self.page.locator(".p-date-picker")
+        picker.locator("input[type=date]").fill(f"{moment:%Y-%m-%d}")
+        picker.locator("input[type=time]").fill(f"{moment:%H:%M}")
+        picker.get_by_role("button", name="Apply").click()
+        picker.wait_for(state="detached")
+
+    def picked_time(self, name: str) -> str:
+        """The date and time that a parameter shows."""
+        return self.parameter(name).locator(".p-date-button__value").inner_text()
+
+    def wait_for_state(self, name: str) -> None:
+        """Wait until the run whose page is open is in a state."""
+        state = self.page.locator(f"{RUN_HEADING} .state-badge", has_text=re.compile(rf"^\s*{name}\s*$"))
+        state.wait_for(timeout=RUN_MILLISECONDS)
+
+    def open_tab(self, name: str) -> None:
+        """Open a tab of the run's page."""
+        self.page.locator(".flow-run [role=tablist]").get_by_text(name, exact=True).click()
+
+    def open_artifact(self, key: str) -> str:
+        """From the run's page to one of its artifacts; return the text that it shows."""
+        self.open_tab("Artifacts")
+        self.page.get_by_role("link", name=key).first.click()
+        return self.page.locator(".artifact-data-markdown").inner_text()
+
+    def _open_run_menu(self, entry: str) -> None:
+        self.page.get_by_role("button", name="Run", exact=True).click()
+        self.page.get_by_text(entry, exact=True).click()
+
+    def _follow_to_the_run(self) -> None:
+        # The message is there twice, one upon the other; the last is on top.
+        self.page.get_by_role("button", name="View run").last.click()
+        self.page.locator(RUN_HEADING).wait_for()
+
+
+@contextmanager
+def operator(url: str) -> Iterator[Operator]:
+    """Open a browser; the test is skipped where there is none, and fails at an error on a page."""
+    try:
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415 only `make test-ui` installs it
+    except ImportError:
+        pytest.skip("Playwright is not installed; `make test-ui` installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=BROWSER_ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900}, timezone_id="UTC")
+        hosts: set[str] = set()
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).netloc))
+        yield Operator(page, url, hosts)
+        browser.close()
+
+
+def browser_path() -> str:
+    """Where the browser is; the test is skipped where there is none."""
+    names = [os.environ[BROWSER_VARIABLE]] if os.environ.get(BROWSER_VARIABLE) else BROWSER_NAMES
+    for name in names:
+        if path := shutil.which(name):
+            return path
+    pytest.skip(f"no browser found: install Chromium, or name one in {BROWSER_VARIABLE}")

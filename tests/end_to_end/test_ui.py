@@ -1,0 +1,61 @@
+"""What an operator does in the browser, from the first page to the report of a run."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from flows.processes import PROJECT
+from tests.end_to_end.browser import Operator, browser_path, operator
+from tests.end_to_end.system import System, started
+
+pytestmark = pytest.mark.ui
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """The system, started once for this file on the sample events."""
+    browser_path()
+    folder = tmp_path_factory.mktemp("ui")
+    shutil.copytree(PROJECT / "data" / "samples", folder / "landing")
+    with started(folder) as system:
+        yield system
+
+
+@pytest.fixture
+def user(system: System) -> Iterator[Operator]:
+    """Somebody in front of a browser."""
+    with operator(system.place.url) as user:
+        yield user
+
+
+def test_a_click_starts_a_run_whose_report_is_one_tab_away(user: Operator) -> None:
+    user.open_deployment("hourly")
+    user.quick_run()
+    user.wait_for_state("Completed")
+    report = user.open_artifact("run-report")
+    assert "welcome_email" in report
+    assert "events-2026-11-02T22.jsonl" in report
+
+
+def test_what_is_put_into_the_form_is_what_the_run_gets(system: System, user: Operator) -> None:
+    user.open_deployment("hourly")
+    user.open_form()
+    user.choose_type("as_of", "date-time")
+    user.pick_time("as_of", datetime(2026, 11, 3, 4, 5, tzinfo=UTC))
+    user.choose_type("landing_path", "str")
+    user.fill("landing_path", str(system.landing))
+    user.submit()
+    user.wait_for_state("Completed")
+    parameters = system.client.read_flow_run(UUID(user.run_id)).parameters
+    assert datetime.fromisoformat(parameters["as_of"]) == datetime(2026, 11, 3, 4, 5, tzinfo=UTC)
+    assert parameters["landing_path"] == str(system.landing)
+
+
+def test_no_page_asks_anything_of_the_world_outside(system: System, user: Operator) -> None:
+    user.open_deployment("hourly")
+    user.open_form()
+    # A picture that is part of its page has no host.
+    assert user.hosts - {""} == {system.place.url.removeprefix("http://")}
