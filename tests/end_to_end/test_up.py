@@ -57,7 +57,7 @@ def test_a_run_goes_through_a_worker_into_the_database_of_the_settings(system: S
             "SELECT count(*), max(l.flow_run_id) FROM events AS e JOIN loads AS l ON l.id = e.load_id"
         )
         assert rows.fetchone() == (180, str(run.id))
-    assert run.tags == ["messaging", "hourly"]
+    assert set(run.tags) == {"messaging", "hourly"}
 
 
 def test_a_schedule_that_is_off_has_no_runs(system: System, run_by_hand: FlowRun) -> None:
