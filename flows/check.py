@@ -7,25 +7,30 @@ import argparse
 import logging
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from flows.steps import outcome, step
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import checking, decisions
 from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text
 from src.marketing_messaging_service.results import CheckReport
 from src.marketing_messaging_service.settings import load_settings
 
 
 @step("check invariants")
-def check_invariants(database_path: Path, stop: StopRequest) -> CheckReport:
+def check_invariants(database_path: Path, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
     """Check every invariant in one snapshot of the database."""
-    return checking.check_database(database_path, (*checking.INVARIANTS, *decisions.AUDIT), on_progress=stop.check)
+    fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
+    invariants = (*checking.INVARIANTS, *decisions.AUDIT, *fresh)
+    return checking.check_database(database_path, invariants, on_progress=stop.check)
 
 
 @step("report")
@@ -35,16 +40,22 @@ def report(check_report: CheckReport) -> None:
 
 
 @flow(name="check")
-def check() -> State[CheckReport]:
+def check(max_load_age_hours: Annotated[int, Field(ge=0)] = 0) -> State[CheckReport]:
     """Check that the database keeps every promise: nothing lost, nothing decided or sent twice, every count right.
 
     It only reads, one snapshot beside which runs may go on, and fails when anything does not hold.
+
+    Args:
+        max_load_age_hours: Fail also when the newest load is older than so many hours, because then events have
+            stopped coming in. 0 means not to look.
     """
     log = get_run_logger()
     stop = StopRequest()
     try:
         with stop.listening():
-            check_report: CheckReport = outcome(check_invariants(load_settings().database_path, stop))
+            check_report: CheckReport = outcome(
+                check_invariants(load_settings().database_path, max_load_age_hours, stop)
+            )
         outcome(report(check_report))
     except PipelineError as error:
         log.error(str(error))
@@ -57,16 +68,20 @@ def check() -> State[CheckReport]:
 
 def main() -> int:
     """Check once and print what was found; return the exit code, which is 0 only if everything holds."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m flows.check", description="Check the database that DATABASE_URL names; it is only read."
-    ).parse_args()
+    )
+    parser.add_argument(
+        "--max-load-age-hours", type=int, default=0, help="fail also when the newest load is older than that"
+    )
+    options = parser.parse_args()
     try:
         # A wrong setting is told at once, not after ten seconds of starting Prefect.
         load_settings()
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
-    state = check(return_state=True)
+    state = check(max_load_age_hours=options.max_load_age_hours, return_state=True)
     check_report = state.result(raise_on_failure=False)
     if isinstance(check_report, CheckReport):
         # The findings are to be the last thing on the terminal; Prefect would tell of its server's end after them.

@@ -16,7 +16,7 @@ from flows.steps import LONG_FILE_BYTES, RETRIES, outcome, progress, step
 from flows.stopping import StoppedError, StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
-from src.marketing_messaging_service.errors import PipelineError, RunInProgressError
+from src.marketing_messaging_service.errors import PipelineError, ReportError, RunInProgressError
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     preview_engine,
@@ -38,6 +38,7 @@ from src.marketing_messaging_service.reporting import (
     rejected_table,
     report_markdown,
     too_many_rejected,
+    write_report,
 )
 from src.marketing_messaging_service.results import (
     DecisionResult,
@@ -102,18 +103,28 @@ def decide(rules_path: Path, engine: Engine, order: RunOrder, run_id: int) -> De
 
 @step("report")
 def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path: Path) -> RunReport:
-    """Record how the run ended, and tell it: in the database, as a file, and on the run's page in the Prefect UI."""
+    """Record how the run ended, and write its report, which is made of what the tables hold, as a file."""
     has_failed = any(remark.kind is RemarkKind.PROBLEM for remark in remarks)
     with write_transaction(engine) as connection:
         loading.close_run(connection, run_id, RunState.FAILED if has_failed else RunState.COMPLETED, remarks)
         run_report = read_run_report(connection, run_id)
         message = problem_sentence(run_report) if has_failed else headline(run_report)
         loading.note_message(connection, run_id, message)
+    if run_report.loads or run_report.decided_count or run_report.problems:
+        log = get_run_logger()
+        try:
+            log.info("Report: %s", write_report(reports_path, run_report))
+        except ReportError as error:
+            log.warning("%s The run itself is done; `python -m flows.report` writes its report at any time.", error)
+    return run_report
+
+
+def show(run_report: RunReport) -> None:
+    """Leave the report on the run's page in the Prefect UI, where a step's artifacts would be shown as the step's."""
     create_markdown_artifact(report_markdown(run_report), key="run-report", description=headline(run_report))
     rejected = rejected_table(run_report)
     if rejected:
         create_table_artifact(rejected, key="rejected-lines", description="Lines that could not become events.")
-    return run_report
 
 
 def scheduled_start() -> datetime:
@@ -136,6 +147,7 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
         order = make_order(settings)
         with stop.listening(), _sole_writer(settings, order, stop) as engine:
             run_report = _run_on(engine, order, settings, stop)
+        show(run_report)
     except RunInProgressError as error:
         log.warning(str(error))
         return Cancelled(message=str(error))
@@ -229,7 +241,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
     for problem in too_many_rejected(loads, order.max_rejected_percent):
         problems.append(FileProblem(problem.subject, problem.explanation))
-    run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), Path("data/reports")))
+    run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
     return run_report
 
 

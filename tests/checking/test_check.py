@@ -205,3 +205,16 @@ def test_after_the_sample_run_everything_holds(tmp_path: Path, migrated_template
     report = check(pipeline.database_path)
     assert report.broken == ()
     assert report.row_counts["events"] == 180
+
+
+def test_events_that_have_stopped_coming_in_are_told_when_asked_for(sound: Path) -> None:
+    (loaded_at,) = rows(sound, "SELECT max(loaded_at) FROM loads")[0]
+    newest = datetime.fromisoformat(loaded_at).replace(tzinfo=UTC)
+    assert broken(sound, [fresh_loads(24, newest + timedelta(hours=24))]) == {}
+    late = broken(sound, [fresh_loads(24, newest + timedelta(hours=24, microseconds=1))])
+    assert late["fresh_loads"].examples == (f"the newest load is of {loaded_at}",)
+
+
+def test_a_database_without_a_load_is_not_fresh(database_url: str) -> None:
+    path = Path(database_url.removeprefix("sqlite:///"))
+    assert set(broken(path, [fresh_loads(24, datetime.now(UTC))])) == {"fresh_loads"}
