@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, Select, false, literal, select
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from src.marketing_messaging_service.checking import INVARIANTS, check_database, fresh_loads
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from src.marketing_messaging_service.results import Invariant
