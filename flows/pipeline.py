@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import Engine
 
-from flows.steps import LONG_FILE_BYTES, RETRIES, outcome, progress, step
+from flows.steps import LONG_FILE_BYTES, RETRIES, flow_logger, outcome, progress, step
 from flows.stopping import StoppedError, StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
@@ -111,7 +111,7 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
         message = problem_sentence(run_report) if has_failed else headline(run_report)
         loading.note_message(connection, run_id, message)
     if run_report.loads or run_report.decided_count or run_report.problems:
-        log = get_run_logger()
+        log = flow_logger()
         try:
             log.info("Report: %s", write_report(reports_path, run_report))
         except ReportError as error:
@@ -173,8 +173,10 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
         waiting.told_when_over(),
         run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on),
     ):
+        began = time.monotonic()
         revisions = outcome(migrate(settings.database_url))
-        log.info("Migrated: %s.", f"applied {', '.join(revisions)}" if revisions else "the schema is current")
+        applied = f"applied {', '.join(revisions)}" if revisions else "the schema is current"
+        log.info("Migrated in %.1f s: %s.", time.monotonic() - began, applied)
         with run_lease(
             engine,
             order.flow_run_name or f"{order.flow_name} run by hand",
@@ -219,7 +221,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     log = get_run_logger()
     began = time.monotonic()
     discovery: Discovery = outcome(discover(order.source, engine, settings.landing_settle_seconds, stop))
-    log.info("Discovered: %s (%.1f s)", discovery_line(discovery), time.monotonic() - began)
+    log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
     problems = list(discovery.problems)
     taken: list[LoadResult | NotLoaded] = []
     for file in discovery.new_files:

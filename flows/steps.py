@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from prefect import get_run_logger, runtime, task
+from prefect import runtime, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.exceptions import FailedRun
+from prefect.logging.loggers import flow_run_logger
 from prefect.states import Failed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -55,6 +57,7 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
             persist_result=False,
             retries=retries,
             retry_delay_seconds=list(RETRY_SECONDS),
+            retry_condition_fn=_was_raised_to_be_tried_again,
         )
         @wraps(function)
         def foreseeable(*arguments: Any, **options: Any) -> Any:
@@ -62,7 +65,7 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
                 return function(*arguments, **options)
             except PipelineError as error:
                 if error.may_pass and runtime.task_run.run_count <= retries:
-                    get_run_logger().warning("%s failed and is tried again: %s", function.__name__, error)
+                    flow_logger().warning("%s failed and is tried again: %s", function.__name__, error)
                     raise
                 return Failed(message=str(error))
 
@@ -74,6 +77,19 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
         return run
 
     return make_step
+
+
+def _was_raised_to_be_tried_again(_task: Any, _task_run: Any, state: State[Any]) -> bool:
+    # Prefect would also try again what came back as a Failed state.
+    return isinstance(state.data, PipelineError)
+
+
+def flow_logger() -> logging.LoggerAdapter[Any]:
+    """Return the logger of the run, also from within a step, whose own logger is silent."""
+    context = FlowRunContext.get()
+    assert context is not None  # noqa: S101  a step runs in a flow
+    assert context.flow_run is not None  # noqa: S101
+    return flow_run_logger(context.flow_run, context.flow)
 
 
 def outcome(state: State[Any]) -> Any:

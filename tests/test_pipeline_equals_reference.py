@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from src.marketing_messaging_service.results import Window
 from tests import strategies
 from tests.pipeline import Pipeline
 from tests.reference import Reference, Row
-from tests.strategies import RawEvent, RawFile, RulesDocument, Told
+from tests.strategies import DAY_BORDER, RawEvent, RawFile, RulesDocument, Told
 
 # The migrated template is made once and only read.
 thorough = settings(
@@ -73,7 +74,7 @@ def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions
         assert hour_by_hour.everything() == at_once.everything()
 
 
-@thorough
+@settings(thorough, max_examples=80)
 @given(
     files=strategies.event_batches(),
     rules=strategies.rules_documents(),
@@ -99,6 +100,32 @@ def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gi
                 reference.decide(rules, span, order.oldest_event_at)
             pipeline.do(order, rules)
             assert pipeline.everything() == expected(reference)
+
+
+@settings(thorough, max_examples=40)
+@given(data=st.data(), events=strategies.on_time_day(days=30), rules=strategies.rules_documents())
+def test_a_backfill_of_a_month_in_one_go_or_by_windows_ends_in_the_decisions_of_its_hourly_runs(
+    migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
+) -> None:
+    files = data.draw(strategies.partitions(events))
+    month = Window(DAY_BORDER, DAY_BORDER + timedelta(days=30))
+    middle = DAY_BORDER + timedelta(days=data.draw(st.integers(1, 29)))
+    with (
+        fresh_pipeline(migrated_template) as hourly,
+        fresh_pipeline(migrated_template) as at_once,
+        fresh_pipeline(migrated_template) as loaded_first,
+    ):
+        for file in files:
+            hourly.land(file)
+            hourly.do(hourly.order(), rules)
+            at_once.land(file)
+            loaded_first.land(file)
+        at_once.do(at_once.order(month), rules)
+        loaded_first.do(loaded_first.order(month, RunMode.LOAD_ONLY), rules)
+        for window in (Window(month.start, middle), Window(middle, month.end)):
+            loaded_first.do(loaded_first.order(window), rules)
+        assert at_once.everything() == hourly.everything()
+        assert loaded_first.everything() == hourly.everything()
 
 
 @settings(thorough, max_examples=25)

@@ -1,5 +1,21 @@
 """Foreseeable failures, each told as one sentence that a person can act on."""
 
+import errno
+
+MAY_PASS = frozenset(
+    {
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.EIO,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENOTCONN,
+        errno.ESTALE,
+        errno.ETIMEDOUT,
+    }
+)
+"""What the operating system says of a network share that has gone, and that may be back in a moment."""
+
 
 class PipelineError(Exception):
     """A failure whose message says what was wrong and what to do; it is shown without a traceback.

@@ -4,19 +4,21 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, func, insert, select, text
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, select, text
 from sqlalchemy.exc import StatementError
 
 from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
     create_database_engine,
     create_session,
+    preview_engine,
     read_transaction,
     timestamp_text,
     utc_now,
@@ -247,3 +249,53 @@ def test_a_database_whose_name_means_something_in_a_url_is_opened_by_that_name(t
     with write_transaction(create_database_engine(f"sqlite:///{path}")) as connection:
         connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
     assert path.stat().st_size > 0
+
+
+class TestAPreview:
+    def count(self, engine: Engine) -> int:
+        with read_transaction(engine) as connection:
+            count: int = connection.execute(text("SELECT count(*) FROM rulesets")).scalar_one()
+        return count
+
+    def note(self, connection: Connection, name: str) -> None:
+        connection.execute(
+            text("INSERT INTO rulesets (content_hash, yaml_text, first_used_at) VALUES (:name, '', '2026-01-01')"),
+            {"name": name},
+        )
+
+    def test_sees_what_it_did_and_keeps_nothing(self, engine, database_url):
+        with preview_engine(database_url) as scratch:
+            for name in ("a", "b"):
+                with write_transaction(scratch) as connection:
+                    self.note(connection, name)
+            assert self.count(scratch) == 2
+        assert self.count(engine) == 0
+
+    def test_a_transaction_that_fails_takes_back_its_own_part_only(self, engine, database_url):
+        with preview_engine(database_url) as scratch:
+            with write_transaction(scratch) as connection:
+                self.note(connection, "a")
+            with suppress(KeyError), write_transaction(scratch) as connection:
+                self.note(connection, "b")
+                raise KeyError
+            assert self.count(scratch) == 1
+
+    def test_that_fails_keeps_nothing_either(self, engine, database_url):
+        with suppress(KeyError), preview_engine(database_url) as scratch:
+            with write_transaction(scratch) as connection:
+                self.note(connection, "a")
+            raise KeyError
+        assert self.count(engine) == 0
+
+    def test_sees_what_was_there_before(self, engine, database_url):
+        with write_transaction(engine) as connection:
+            self.note(connection, "a")
+        with preview_engine(database_url) as scratch:
+            assert self.count(scratch) == 1
+
+    def test_holds_the_write_lock_while_readers_go_on(self, engine, database_url, monkeypatch):
+        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0)
+        with preview_engine(database_url):
+            assert self.count(engine) == 0
+            with pytest.raises(DatabaseError, match="locked"), write_transaction(engine):
+                pass

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from src.marketing_messaging_service.errors import LandingError
+from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
 
 RAW_FILE_ENDINGS = tuple(f"{ending}{gz}" for ending in (".jsonl", ".ndjson", ".json") for gz in ("", ".gz"))
@@ -119,7 +119,8 @@ def _regular_files(landing_path: Path, problems: list[FileProblem]) -> Iterator[
     def unlistable(error: OSError) -> None:
         folder = Path(error.filename or landing_path)
         if folder == landing_path:
-            raise LandingError(f"The landing folder {landing_path} cannot be listed: {error.strerror}.")
+            sentence = f"The landing folder {landing_path} cannot be listed: {error.strerror}."
+            raise LandingError(sentence, may_pass=error.errno in MAY_PASS)
         problems.append(FileProblem(_display(folder, landing_path), _os_explanation(error)))
 
     for folder, subfolders, names in os.walk(landing_path, onerror=unlistable):

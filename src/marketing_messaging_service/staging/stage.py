@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from collections.abc import Callable
 
-from src.marketing_messaging_service.errors import LandingError
+from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile, StagedFile
 from src.marketing_messaging_service.staging.columnar import stage_chunk
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, HashedReader, read_chunks
@@ -53,7 +53,8 @@ def stage_file(
                 )
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise LandingError(f"{file.display_path} cannot be read: {reason}.") from None
+        sentence = f"{file.display_path} cannot be read: {reason}."
+        raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
     return StagedFile(
         file=file,
         read_count=valid_count + rejected_count + blank_count,
