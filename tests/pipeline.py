@@ -102,6 +102,11 @@ class Pipeline:
         self.take()
         self.decide(rules)
 
+    def execute(self, sql: str) -> None:
+        """Do something by hand that the pipeline never would."""
+        with write_transaction(self.engine) as connection:
+            connection.execute(text(sql))
+
     def rows(self, sql: str) -> list[Row]:
         """Return the rows of a query as plain tuples, in the reference's order."""
         with read_transaction(self.engine) as connection:
