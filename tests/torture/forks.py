@@ -30,6 +30,10 @@ class Ending:
     points: tuple[str, ...]
     """The points that it came by, in order."""
     seconds: float
+    opened: tuple[str, ...] = ()
+    """What a watched victim opened, listed, started or connected to."""
+    statements: tuple[str, ...] = ()
+    """The SQL texts that a watched victim executed."""
 
     @property
     def last_point(self) -> str:
@@ -70,8 +74,10 @@ class Victim:
         """Wait for its end."""
         answer = self._server.ask(f"wait {self.process_id}")
         seconds = time.monotonic() - self._began
-        points = self._left_behind("points").splitlines()
-        return Ending(answer["exit_code"], self._left_behind("output"), tuple(points), seconds)
+        points, opened, statements = (
+            tuple(self._left_behind(name).splitlines()) for name in ("points", "opened", "statements")
+        )
+        return Ending(answer["exit_code"], self._left_behind("output"), points, seconds, opened, statements)
 
     def _left_behind(self, name: str) -> str:
         path = self._folder / f"{name}-{self.process_id}.txt"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,19 @@ class Order:
     busy_timeout_seconds: int = 60
     most_pages: int | None = None
     """How large the database may become, in pages of SQLite."""
+    is_watched: bool = False
+    """Whether the files that it opens and the statements that it executes are told."""
+    seed: int = 0
+    """What the hostile lines follow from."""
+    count: int = 0
+    """How many hostile lines to stage."""
     chunk_lines: int = 10
     """How many lines make a chunk: few, so that a small file is loaded in several."""
     read_bytes: int = 2_048
     spool_bytes: int = 16 << 20
     longest_seconds: int = 300
     """After this long the victim ends by SIGALRM: it hangs."""
+
+
+AS_IN_EARNEST: Mapping[str, Any] = {"chunk_lines": 50_000, "read_bytes": 1 << 20}
+"""The sizes that the pipeline has when nobody makes them small."""

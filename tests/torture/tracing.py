@@ -77,6 +77,20 @@ def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pag
     StagedFile.event_chunks = traced_chunks  # type: ignore[method-assign, assignment]
 
 
+OUTWARD = ("open", "os.listdir", "os.scandir", "os.system", "os.exec", "subprocess.Popen", "socket.connect")
+"""What Python tells of before it reaches for a file, a folder, a program or another machine."""
+
+
+def watch(on_reach: OnPoint) -> None:
+    """Tell of everything that is opened, listed, started or connected to from now on, as `what: which`."""
+
+    def hook(name: str, arguments: tuple[Any, ...]) -> None:
+        if name in OUTWARD and not isinstance(arguments[0], int):
+            on_reach(f"{name}: {arguments[0]}")
+
+    sys.addaudithook(hook)
+
+
 def _traced_connection(tell: OnPoint, on_statement: OnPoint, most_pages: int | None) -> type[sqlite3.Connection]:
     class TracedCursor(sqlite3.Cursor):
         def execute(self, sql: str, *parameters: Any) -> Self:

@@ -26,7 +26,7 @@ from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.results import LandingFile
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.staging import lines, spool
-from tests.torture import tracing
+from tests.torture import hostile, tracing
 from tests.torture.orders import Order
 from tests.torture.scene import AS_OF, Scene
 
@@ -101,6 +101,17 @@ JOBS: Mapping[str, Callable[[Settings], list[str]]] = {
 }
 
 
+def _hostile(order: Order) -> list[str]:
+    """Stage hostile input, and print what became of it as JSON."""
+    if order.job == "bomb":
+        result = hostile.stage_bomb(Path(order.target))
+    else:
+        database_url = load_settings().database_url
+        result = hostile.stage_hostile_lines(Path(order.folder), database_url, order.seed, order.count)
+    print(json.dumps(result))
+    return []
+
+
 def _kill(_target: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -165,7 +176,7 @@ def _be_victim(order: Order) -> int:
             os.setgroups([])
             os.setgid(order.user_id)
             os.setuid(order.user_id)
-        _prepare(order, points)
+        prepare(order, points)
         time.sleep(max(0.0, order.start_at - time.monotonic()))
         return _run(order)
     except BaseException:
@@ -185,7 +196,8 @@ def _redirect(output: Path) -> None:
     os.dup2(1, 2)
 
 
-def _prepare(order: Order, points: int) -> None:
+def prepare(order: Order, points: int) -> None:
+    """Lay in wait in this process for the point of an order, and write the points that it comes by to a file."""
     database.BUSY_TIMEOUT_SECONDS = order.busy_timeout_seconds
     lines.CHUNK_LINES = order.chunk_lines
     lines.READ_BYTES = order.read_bytes
@@ -199,12 +211,27 @@ def _prepare(order: Order, points: int) -> None:
             FAULTS[order.fault](Path(order.target))
         count += 1
 
-    tracing.trace(on_point, most_pages=order.most_pages)
+    if order.is_watched:
+        folder = Path(order.folder)
+        tracing.trace(on_point, on_statement=_appender(folder / f"statements-{os.getpid()}.txt"))
+        tracing.watch(_appender(folder / f"opened-{os.getpid()}.txt"))
+    else:
+        tracing.trace(on_point, most_pages=order.most_pages)
+
+
+def _appender(path: Path) -> Callable[[str], None]:
+    """Return a function that appends a line to a file."""
+    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def append(text: str) -> None:
+        os.write(opened, " ".join(text.split()).encode(errors="backslashreplace") + b"\n")
+
+    return append
 
 
 def _run(order: Order) -> int:
     try:
-        problems = JOBS[order.job](load_settings())
+        problems = _hostile(order) if order.job in {"fuzz", "bomb"} else JOBS[order.job](load_settings())
     except PipelineError as error:
         problems = [str(error)]
     for problem in problems:

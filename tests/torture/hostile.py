@@ -1,0 +1,192 @@
+"""Hostile input, staged and loaded in a process of its own: lines by the million, bombs, and rules that are traps."""
+
+import gzip
+import json
+import resource
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from src.marketing_messaging_service import loading, staging
+from src.marketing_messaging_service.infrastructure.database import create_database_engine
+from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+from src.marketing_messaging_service.results import KnownFiles, StagedFile
+from tests.torture.lines import hostile_lines
+from tests.torture.scene import AS_OF
+
+LINES_A_FILE = 20_000
+
+LOADED_ONE_IN = 5
+"""Of the files of hostile lines one in so many is loaded as well; staging is what is fuzzed."""
+
+MOST_GROWN_BYTES = 300 << 20
+"""By how much hostile input may let the memory of a process grow."""
+
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class UnaccountedError(Exception):
+    """A line is not where it has to be: among the events, the rejected rows or the blank lines."""
+
+
+def stage_hostile_lines(folder: Path, database_url: str, seed: int, count: int) -> dict[str, Any]:
+    """Stage so many hostile lines in files, see to it that each is accounted for, and return what became of them."""
+    before = _peak_bytes()
+    totals: Counter[str] = Counter()
+    upgrade_to_head(database_url)
+    for number in range(-(-count // LINES_A_FILE)):
+        landing = folder / f"fuzz-{seed}"
+        landing.mkdir(exist_ok=True)
+        path = landing / f"{seed}-{number}.jsonl"
+        lines = list(hostile_lines(LINES_A_FILE, Random(f"{seed} {number}")))
+        path.write_bytes(b"\n".join(lines) + b"\n")
+        (file,) = staging.discover(landing, KnownFiles()).new_files
+        with closing(staging.stage_file(file)) as staged:
+            totals.update(_account(staged, lines))
+            if number % LOADED_ONE_IN == 0:
+                loaded = loading.load_file(create_database_engine(database_url), staged, as_of=AS_OF)
+                totals["loaded"] += loaded.read_count if loaded else 0
+        path.unlink()
+    return {"counts": dict(totals), "grown_bytes": _peak_bytes() - before}
+
+
+def _account(staged: StagedFile, lines: list[bytes]) -> Iterator[str]:
+    """Yield what became of each line. Raises UnaccountedError when one is missing, there twice, or was changed."""
+    blank = {number for number, line in enumerate(lines, 1) if not line.strip(b" \t\r\n\v\f")}
+    events = [number for chunk in staged.event_chunks() for number in chunk["line_number"].to_list()]
+    rejected = []
+    for chunk in staged.rejected_chunks():
+        for row in chunk.to_dict("records"):
+            number = row["line_number"]
+            rejected.append(number)
+            exact = row["raw_bytes"] if isinstance(row["raw_bytes"], bytes) else row["raw_line"].encode()
+            if exact != _as_line(lines[number - 1], number):
+                raise UnaccountedError(f"line {number} is kept as {exact!r}")
+            yield row["reason_code"]
+    if sorted([*events, *rejected, *blank]) != list(range(1, len(lines) + 1)):
+        odd = Counter([*events, *rejected, *blank, *range(1, len(lines) + 1)])
+        raise UnaccountedError(
+            f"lines {[number for number, count in odd.items() if count != 2][:5]} of {staged.file.path}"
+        )
+    if (staged.read_count, staged.valid_count, staged.blank_count) != (len(lines), len(events), len(blank)):
+        raise UnaccountedError(f"{staged} for {len(events)} events and {len(blank)} blank lines")
+    yield from ["event"] * len(events) + ["blank"] * len(blank)
+
+
+def _as_line(line: bytes, number: int) -> bytes:
+    return (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).removesuffix(b"\r")
+
+
+def stage_bomb(path: Path) -> dict[str, Any]:
+    """Stage one file, and return its counts and by how much the memory of the process has grown."""
+    before = _peak_bytes()
+    (file,) = staging.discover(path.parent, KnownFiles()).new_files
+    with closing(staging.stage_file(file)) as staged:
+        reasons = Counter(reason for chunk in staged.rejected_chunks() for reason in chunk["reason_code"].to_list())
+        counts = Counter(event=staged.valid_count, blank=staged.blank_count) + reasons
+        return {"counts": dict(counts), "grown_bytes": _peak_bytes() - before}
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class Bomb:
+    """A small file that would be large, deep or slow if it were taken at its word."""
+
+    name: str
+    write: Callable[[Path], None]
+    counts: Mapping[str, int] | None
+    """What has to become of its lines, None where only no event must."""
+    ending: str = ".jsonl"
+
+    def became_other(self, counts: Mapping[str, int]) -> bool:
+        """Whether the lines became something else than they have to."""
+        return "event" in counts if self.counts is None else counts != self.counts
+
+
+EVENT = {
+    "message_id": "m",
+    "user_id": "ada",
+    "event_type": "signup_completed",
+    "event_timestamp": "2026-11-03T10:00:00Z",
+}
+
+
+def _gzip_of(byte: bytes, megabytes: int) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        packer = zlib.compressobj(9, wbits=31)
+        with path.open("wb") as stream:
+            for _ in range(megabytes):
+                stream.write(packer.compress(byte * (1 << 20)))
+            stream.write(packer.flush())
+
+    return write
+
+
+def _content(content: Callable[[], bytes]) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(content())
+
+    return write
+
+
+def _event_with(**values: Any) -> bytes:
+    return json.dumps(EVENT | values).encode() + b"\n"
+
+
+def _deep_value() -> bytes:
+    return json.dumps(EVENT).encode()[:-1] + b',"x":' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}\n"
+
+
+def _twice_packed(path: Path) -> None:
+    path.write_bytes(gzip.compress(gzip.compress(b"a" * (200 << 20), mtime=0)))
+
+
+def bombs(size: int) -> list[Bomb]:
+    """Return the bombs; `size` is how many megabytes the packed ones unfold to."""
+    million = 1_000 * size
+    return [
+        Bomb("gzip of one character", _gzip_of(b"a", size), {"line_too_long": 1}, ".jsonl.gz"),
+        Bomb("gzip of open brackets", _gzip_of(b"[", size), {"line_too_long": 1}, ".jsonl.gz"),
+        Bomb("gzip of NUL bytes", _gzip_of(b"\0", size), {"line_too_long": 1}, ".jsonl.gz"),
+        Bomb("gzip of blank lines", _gzip_of(b"\n", size // 20), {"blank": (size // 20) << 20}, ".jsonl.gz"),
+        Bomb("gzip within gzip", _twice_packed, None, ".jsonl.gz"),
+        Bomb("nested arrays", _content(lambda: b"[" * (15 << 20) + b"\n"), {"nested_too_deep": 1}),
+        Bomb("nested objects", _content(lambda: b'{"a":' * (3 << 20) + b"\n"), {"nested_too_deep": 1}),
+        Bomb("nested unknown value", _content(_deep_value), {"nested_too_deep": 1}),
+        Bomb(
+            "object of a million keys",
+            _content(lambda: _event_with(**{f"k{number}": 0 for number in range(million)})),
+            {"event": 1},
+        ),
+        Bomb(
+            "a million other unknown keys",
+            _content(
+                lambda: b"".join(
+                    _event_with(**{f"k{number}-{step}": 0 for step in range(100)}) for number in range(million // 100)
+                )
+            ),
+            {"event": million // 100},
+        ),
+        Bomb("number of ten million digits", _content(lambda: b"9" * (10 << 20) + b"\n"), {"not_an_object": 1}),
+        Bomb(
+            "exponent of a thousand million",
+            _content(lambda: _event_with(properties={"attempt_number": "1e1000000000"})),
+            {"number_out_of_range": 1},
+        ),
+        Bomb("text of 15 MB", _content(lambda: _event_with(user_id="a" * (15 << 20))), {"text_too_long": 1}),
+        Bomb(
+            "one key a million times",
+            _content(lambda: b"{" + b'"user_id":"a",' * million + b'"user_id":"a"}\n'),
+            {"duplicate_key": 1},
+        ),
+        Bomb("lines of one character", _content(lambda: b"x\n" * million), {"invalid_json": million}),
+    ]
