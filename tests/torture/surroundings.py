@@ -270,3 +270,39 @@ def damaged(server: ForkServer, start: Start, folder: Path, chance: random.Rando
     scene.database.write_bytes(content)
     endings = [server.run(Order(str(scene.folder), job=job)) for job in ("check", "hourly", "check")]
     return [fault for ending in endings if (fault := ending.fault())]
+
+
+def _no_database(scene: Scene) -> None:
+    scene.database.write_text("user_id,event_type\n" * 500, encoding="utf-8")
+
+
+def _of_another_program(scene: Scene) -> None:
+    scene.database.unlink()
+    scene.execute("CREATE TABLE bookmarks (id INTEGER PRIMARY KEY)")
+
+
+def _ahead_of_the_code(scene: Scene) -> None:
+    scene.execute("UPDATE alembic_version SET version_num = '9999'")
+
+
+STRANGERS: Mapping[str, tuple[Callable[[Scene], None], str]] = {
+    "no database at all": (_no_database, "file is not a database"),
+    "another program's": (_of_another_program, "holds tables (bookmarks) but no record of this project's migrations"),
+    "ahead of the code": (_ahead_of_the_code, "schema is not one this version knows"),
+}
+"""Files that a run must not touch, and what it says of them."""
+
+
+def beside_a_stranger(
+    server: ForkServer, start: Start, folder: Path, make: Callable[[Scene], None], told: str
+) -> list[str]:
+    """Run on a file that is none of ours: it is told, and stays as it is to the byte."""
+    scene = start.scene.copy_to(folder)
+    make(scene)
+    before = scene.database.read_bytes()
+    breaches = []
+    for job in ("hourly", "check"):
+        breaches += _fails_saying(server.run(Order(str(scene.folder), job=job)), told)
+    if scene.database.read_bytes() != before:
+        breaches.append("the file was changed")
+    return breaches
