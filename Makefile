@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PORT ?= 4200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check explore publish test test-ui check benchmark format samples docs lock clean
+.PHONY: help demo up run self-check explore publish test test-ui torture check benchmark format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -39,6 +39,9 @@ check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+torture: $(VENV)/installed-dev ## Kill, crowd, starve and deceive the pipeline for a quarter of an hour
+	@$(BIN)/python -m tests.torture
 
 benchmark: $(VENV)/installed-dev ## Measure speed and memory, ours against the usual ways, as ratios
 	@$(BIN)/python -m tests.benchmarks
