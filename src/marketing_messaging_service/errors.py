@@ -40,6 +40,10 @@ class DatabaseError(PipelineError):
     """The database file cannot be opened, migrated or written."""
 
 
+class RefusedRowError(PipelineError):
+    """A constraint of the database refused a row, because rows that stand are not as this code leaves them."""
+
+
 class LandingError(PipelineError):
     """A raw file, or the landing folder itself, cannot be read as it should be."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 from src.marketing_messaging_service.decisions import decide_pending
-from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.errors import RefusedRowError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.results import RuleOutcome
 from tests.decisions.helpers import column, decisions, event, rule, run, sent, written
@@ -171,7 +171,7 @@ def test_a_statement_that_fails_leaves_nothing_behind_and_the_next_run_makes_it_
         pipeline,
         f"CREATE TRIGGER broken AFTER INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'the disk is full'); END",
     )
-    with pytest.raises(DatabaseError, match="the disk is full"):
+    with pytest.raises(RefusedRowError, match="the disk is full"):
         pipeline.decide({"rules": RULES})
     assert contents(pipeline) == before
 
@@ -185,7 +185,7 @@ def test_a_failure_while_marking_the_loads_leaves_nothing_behind(pipeline):
     before = contents(pipeline)
     execute(pipeline, "CREATE TRIGGER broken AFTER UPDATE ON loads BEGIN SELECT RAISE(ABORT, 'no'); END")
 
-    with pytest.raises(DatabaseError, match=r"The database refuses a row \(no\); nothing of this step was kept"):
+    with pytest.raises(RefusedRowError, match=r"The database refuses a row \(no\); nothing of this step was kept"):
         pipeline.decide({"rules": RULES})
     assert contents(pipeline) == before
 
@@ -205,7 +205,7 @@ def test_deciding_the_same_events_a_second_time_is_refused_by_the_database(pipel
     execute(pipeline, "UPDATE loads SET state = 'loaded'")
     before = contents(pipeline)
 
-    with pytest.raises(DatabaseError, match="UNIQUE constraint failed"):
+    with pytest.raises(RefusedRowError, match="UNIQUE constraint failed"):
         pipeline.decide({"rules": [rule("r", template="U")]})
     assert contents(pipeline) == before
 
@@ -224,7 +224,7 @@ def test_the_database_refuses_a_second_decision_and_a_second_send(pipeline, tabl
     changed = dict(assignment.split(" = ") for assignment in change.split(", "))
     copied = ", ".join(changed.get(name, name) for name in columns)
 
-    with pytest.raises(DatabaseError, match="UNIQUE constraint failed"):
+    with pytest.raises(RefusedRowError, match="UNIQUE constraint failed"):
         execute(pipeline, f"INSERT INTO {table} ({', '.join(columns)}) SELECT {copied} FROM {table} WHERE id = 1")
 
 

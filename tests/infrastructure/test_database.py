@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, select, text
 from sqlalchemy.exc import StatementError
 
-from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.errors import DatabaseError, RefusedRowError
 from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
@@ -177,7 +177,7 @@ def test_a_write_transaction_that_fails_leaves_nothing_not_even_a_table(scratch)
 def test_a_row_that_a_constraint_refuses_is_told_with_what_to_do(engine):
     ruleset = {"content_hash": "h", "yaml_text": ""}
     with (
-        pytest.raises(DatabaseError, match=r"refuses a row \(UNIQUE constraint failed: rulesets\.content_hash\)"),
+        pytest.raises(RefusedRowError, match=r"refuses a row \(UNIQUE constraint failed: rulesets\.content_hash\)"),
         write_transaction(engine) as connection,
     ):
         connection.execute(insert(Ruleset), [ruleset, ruleset])

@@ -23,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.errors import DatabaseError, RefusedRowError
 from src.marketing_messaging_service.settings import load_settings
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
@@ -217,13 +217,13 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection inside one write transaction: committed at the end, rolled back on any error.
 
     Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database; and
-    when a constraint refuses a row, which in this code means that rows that stand are not as it left them.
+    RefusedRowError when a constraint refuses a row.
     """
     try:
         with foreseeable_errors(), engine.begin() as connection:
             yield connection
     except IntegrityError as error:
-        raise DatabaseError(
+        raise RefusedRowError(
             f"The database refuses a row ({error.orig}); nothing of this step was kept. Run the self-check, which says "
             "what is wrong with the file; if it finds nothing, this is a defect, please report it."
         ) from None
