@@ -44,9 +44,8 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
     """Make a Prefect task of a function, to be called for its final state.
 
     `run_name` is how one run of it is called in the UI, with parameters in braces. A PipelineError becomes a
-    Failed state that carries the sentence, because a raised exception would put a traceback into the log; only one
-    that may pass by itself is raised, while there are retries left. Nothing is cached or persisted: what has been
-    done is for the database to know.
+    Failed state that carries the sentence, because a raised exception would put a traceback into the log; one that
+    may pass by itself is tried again. Nothing is cached or persisted: what has been done is for the database to know.
     """
 
     def make_step(function: Callable[..., Any]) -> Callable[..., State[Any]]:
@@ -57,7 +56,7 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
             persist_result=False,
             retries=retries,
             retry_delay_seconds=list(RETRY_SECONDS),
-            retry_condition_fn=_was_raised_to_be_tried_again,
+            retry_condition_fn=_may_pass,
         )
         @wraps(function)
         def foreseeable(*arguments: Any, **options: Any) -> Any:
@@ -66,8 +65,7 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
             except PipelineError as error:
                 if error.may_pass and runtime.task_run.run_count <= retries:
                     flow_logger().warning("%s failed and is tried again: %s", function.__name__, error)
-                    raise
-                return Failed(message=str(error))
+                return Failed(message=str(error), data=error)
 
         @wraps(function)
         def run(*arguments: Any, **options: Any) -> State[Any]:
@@ -79,9 +77,8 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
     return make_step
 
 
-def _was_raised_to_be_tried_again(_task: Any, _task_run: Any, state: State[Any]) -> bool:
-    # Prefect would also try again what came back as a Failed state.
-    return isinstance(state.data, PipelineError)
+def _may_pass(_task: Any, _task_run: Any, state: State[Any]) -> bool:
+    return isinstance(state.data, PipelineError) and state.data.may_pass
 
 
 def flow_logger() -> logging.LoggerAdapter[Any]:
@@ -93,7 +90,7 @@ def flow_logger() -> logging.LoggerAdapter[Any]:
 
 
 def outcome(state: State[Any]) -> Any:
-    """Return what a step gave. Raises PipelineError with its sentence, or the exception nobody foresaw."""
+    """Return what a step gave. Raises the PipelineError that it failed with, or the exception nobody foresaw."""
     try:
         return state.result()
     except FailedRun as error:

@@ -1,5 +1,6 @@
 """The hourly flow under Prefect: what it returns, what it logs, and what it leaves behind when something is wrong."""
 
+import os
 import shutil
 import sqlite3
 from datetime import datetime
@@ -12,6 +13,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
 
 from flows.hourly import hourly
+from src.marketing_messaging_service import loading
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport
 
@@ -160,6 +163,30 @@ def test_a_database_that_is_none_fails_the_run_and_stays_as_it_is(
     assert "file is not a database" in str(state.message)
     assert "Traceback" not in errors_logged.text
     assert database.read_bytes() == before
+
+
+def test_a_database_that_cannot_be_written_to_ends_the_run_before_a_later_file_is_taken(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    run()
+    for number, name in enumerate(("a.jsonl", "b.jsonl")):
+        (landing / name).write_text(GOOD_LINE.replace("m1", name))
+        os.utime(landing / name, (number, number))
+    load_file, taken = loading.load_file, []
+
+    def full_disk(engine: Any, staged: Any, **options: Any) -> Any:
+        taken.append(staged.file.display_path)
+        if len(taken) == 1:
+            raise DatabaseError("The database cannot be used: database or disk is full.")
+        return load_file(engine, staged, **options)
+
+    monkeypatch.setattr(loading, "load_file", full_disk)
+    state = run()
+    assert state.is_failed()
+    assert state.message == "The database cannot be used: database or disk is full."
+    assert "Traceback" not in errors_logged.text
+    assert run().is_completed()
+    assert taken == ["a.jsonl", "a.jsonl", "b.jsonl"]
 
 
 def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(

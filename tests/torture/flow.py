@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,7 +22,8 @@ POINTS = "points-flow.txt"
 def run_flow(order: Order, prefect_home: Path) -> Ending:
     """Run the flow in a process of its own, and leave nothing of it behind, not even Prefect's server."""
     scene = Scene(Path(order.folder))
-    environment = {**os.environ, **scene.settings(), **_of_prefect(prefect_home)}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**own, **scene.settings(), "PREFECT_HOME": str(prefect_home)}
     output = scene.folder / "output-flow.txt"
     points = scene.folder / POINTS
     points.unlink(missing_ok=True)
@@ -54,14 +54,6 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         return
     process.wait()
-
-
-def _of_prefect(home: Path) -> Mapping[str, str]:
-    return {
-        "PREFECT_HOME": str(home),
-        "PREFECT_API_URL": "",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    }
 
 
 def main() -> None:

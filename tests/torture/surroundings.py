@@ -79,7 +79,7 @@ def on_a_small_disk(server: ForkServer, start: Start, folder: Path, room: float)
         breaches = [breach for ending in (first, server.run(order)) for breach in _unlike_full(ending)]
         change_disk(disk, f"size={ENOUGH_KIBIBYTES}k")
         breaches += _succeeds(server.run(order))
-        breaches += _nothing_lost(database, start)
+        breaches += differences(database, start.undisturbed) + self_check(database)
     return first.exit_code == 1, breaches
 
 
@@ -91,13 +91,7 @@ def with_few_pages(server: ForkServer, start: Start, folder: Path, part: float) 
     order = Order(str(scene.folder), most_pages=max(1, int(before + part * growth) // PAGE_BYTES))
     first = server.run(order)
     breaches = [breach for ending in (first, server.run(order)) for breach in _unlike_full(ending)]
-    breaches += _succeeds(server.run(Order(str(scene.folder))))
-    return first.exit_code == 1, breaches + _nothing_lost(scene.database, start)
-
-
-def _nothing_lost(database: Path, start: Start) -> list[str]:
-    # A file for which there was no room is taken after smaller ones for which there was.
-    return events_lost_or_doubled(database, start.undisturbed) + self_check(database)
+    return first.exit_code == 1, breaches + recover(server, start, scene)
 
 
 def _unlike_full(ending: Ending) -> list[str]:

@@ -18,7 +18,7 @@ from flows.stopping import StopRequest
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
-from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
@@ -48,6 +48,9 @@ def run_pipeline(settings: Settings, stop: StopRequest) -> list[str]:
         stop.check()
         try:
             _take(file, engine, stop)
+        except DatabaseError:
+            stop.check()
+            raise
         except PipelineError as error:
             stop.check()
             problems.append(f"{file.display_path}: {error}")
