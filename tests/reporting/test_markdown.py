@@ -8,7 +8,7 @@ import pytest
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import manager_sentence, rejected_table, report_markdown
 from src.marketing_messaging_service.reporting.run_report import KeyReport, Problem, RejectedExample, RunReport
-from src.marketing_messaging_service.reporting.tables import code, escaped, markdown_table, table_of
+from src.marketing_messaging_service.reporting.tables import WORD_JOINER, code, escaped, markdown_table, table_of
 from tests.reporting.runs import ALERT, LOAD, NAIVE, NOTHING, WELCOME, run_report
 
 HOSTILE = (
@@ -116,7 +116,7 @@ def test_numbers_are_written_with_their_thousands_apart() -> None:
 
 def test_a_preview_speaks_in_the_conditional() -> None:
     markdown = report_markdown(run_report(mode=RunMode.PREVIEW))
-    assert "| rule | matched | would be sent | would be alerted | would be suppressed | of them once_ever |" in markdown
+    assert "| rule | matched | would be sent | would be alerted | would be suppressed | once_ever |" in markdown
     assert "events would be inserted 5" in markdown
     assert "### The rules as they would be applied" in markdown
     assert "- **run**: none, a preview" in markdown
@@ -125,20 +125,19 @@ def test_a_preview_speaks_in_the_conditional() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_from_outside_stays_text(text: str) -> None:
     clean, hostile = report_markdown(everywhere("harmless")), report_markdown(everywhere(text))
-    assert hostile.replace("\n", "").isprintable()
+    assert hostile.replace("\n", "").replace(WORD_JOINER, "").isprintable()
     assert len(hostile.splitlines()) == len(clean.splitlines())
     assert re.findall(r"^ *```.*", hostile, re.MULTILINE) == re.findall(r"^ *```.*", clean, re.MULTILINE)
     for line, twin in zip(without_code(hostile).splitlines(), without_code(clean).splitlines(), strict=True):
         assert line.count("|") == twin.count("|")
         for sign in "<>`[]!@$*\\":
             assert line.count(sign) == twin.count(sign)
-        assert "://" not in line
-        assert "www." not in line
+        assert not re.search(r"(https?|ftp)://|www\.", line)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_from_outside_is_read_as_it_is(text: str) -> None:
-    read = re.sub(r"\\([!-/:-@[-`{-~])", r"\1", escaped(text))
+    read = re.sub(r"\\([!-/:-@[-`{-~])", r"\1", escaped(text)).replace(WORD_JOINER, "")
     assert read == "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.strip())
 
 
@@ -183,11 +182,11 @@ def test_a_table_of_nothing_but_text_has_no_numbers() -> None:
 def test_the_table_of_rejected_lines_has_a_row_an_example() -> None:
     assert rejected_table(run_report())[0] == {
         "reason": "naive_timestamp",
-        "lines of it": 2,
         "file": "a.jsonl",
         "line": 3,
         "what is wrong": "event_timestamp has no UTC offset.",
         "what stood there": '{"user_id": "ada"}',
+        "lines of this reason": 2,
     }
     assert rejected_table(run_report(**NOTHING)) == []
 

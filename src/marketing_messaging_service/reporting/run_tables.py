@@ -29,12 +29,13 @@ def rules_table(report: RunReport) -> Table:
     names = {rule.rule_name for rule in shown}
     beyond = len(rows) - len(shown)
     outcomes = [f"{'would be ' if report.is_preview else ''}{each}" for each in ("sent", "alerted", "suppressed")]
+    why = "matched = sent + alerted + suppressed; to the right of suppressed stands why" if reasons else ""
     return table_of(
         "Decisions by rule",
-        ("rule", "matched", *outcomes, *(f"of them {printable(reason)}" for reason in reasons)),
+        ("rule", "matched", *outcomes, *(printable(reason) for reason in reasons)),
         (row for row in rows if row[0] in names),
         total=_total(rows),
-        remark=f"and {counted(beyond, 'more rule')}" if beyond else "",
+        remark=f"and {counted(beyond, 'more rule')}" if beyond else why,
     )
 
 
@@ -101,7 +102,7 @@ def rejected_table(report: RunReport) -> list[dict[str, str | int]]:
     table = examples_table(report)
     counts = [reason.line_count for reason in report.reasons for _ in reason.examples]
     return [
-        {table.head[0]: row[0], "lines of it": count, **dict(zip(table.head[1:], row[1:], strict=True))}
+        {**dict(zip(table.head, row, strict=True)), "lines of this reason": count}
         for row, count in zip(table.rows, counts, strict=True)
     ]
 

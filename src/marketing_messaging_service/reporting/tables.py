@@ -102,9 +102,13 @@ def printable(text: str, most: int = LONGEST_CELL) -> str:
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
-# An underscore between letters, as in every name, is none; a full stop or a colon is only where it would make a link.
-_MARKUP = re.compile(r"[\\`*\[\]<>&|~#@!^${}]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=/)")
+# An underscore between letters, as in every name, is none.
+_MARKUP = re.compile(r"[\\`*\[\]<>&|~#@!^${}]|(?<![^\W_])_|_(?![^\W_])")
 _LIST_MARK = re.compile(r"^([-+=]|\d+(?=[.)]\s))")
+_LINK = re.compile(r"\b(https?:|ftp:|www)(?=[/.])|@", re.IGNORECASE)
+
+WORD_JOINER = "\u2060"
+"""A sign without width; the newest Prefect UI makes links of addresses even where their signs are escaped."""
 
 
 def escaped(text: str) -> str:
@@ -112,7 +116,8 @@ def escaped(text: str) -> str:
 
     By backslashes, because Prefect's first UI shows a character reference such as `&#124;` as it stands.
     """
-    one_line = _MARKUP.sub(r"\\\g<0>", printable(text.strip(), len(text) * 10))
+    unlinked = _LINK.sub(rf"\g<0>{WORD_JOINER}", printable(text.strip(), len(text) * 10))
+    one_line = _MARKUP.sub(r"\\\g<0>", unlinked)
     return _LIST_MARK.sub(lambda mark: f"{mark[0]}\\" if mark[0].isdigit() else f"\\{mark[0]}", one_line)
 
 
