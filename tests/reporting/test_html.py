@@ -84,7 +84,8 @@ def test_a_preview_says_so_and_claims_nothing() -> None:
     document = report_html(run_report(mode=RunMode.PREVIEW))
     text = Outline(document).text
     assert "This is a preview, of which nothing was kept." in text
-    assert "would be sent" in text
+    assert "Decisions by rule, as they would be" in text
+    assert "would be sent 3" in document
     assert "run 17" not in text
     assert '<span class="state preview">preview</span>' in document
     assert "4 would match: 3 sent, 1 suppressed" in text

@@ -116,8 +116,8 @@ def test_numbers_are_written_with_their_thousands_apart() -> None:
 
 def test_a_preview_speaks_in_the_conditional() -> None:
     markdown = report_markdown(run_report(mode=RunMode.PREVIEW))
-    assert "| rule | matched | would be sent | would be alerted | would be suppressed | once_ever |" in markdown
-    assert "events would be inserted 5" in markdown
+    assert "### Decisions by rule, as they would be\n" in markdown
+    assert "events to insert 5, matches of a rule 5, would be sent 3" in markdown
     assert "### The rules as they would be applied" in markdown
     assert "- **run**: none, a preview" in markdown
 

@@ -44,6 +44,12 @@ def test_a_run_that_could_not_decide_ends_with_its_events() -> None:
     assert [label for label, *_ in shares(decided_count=None, rules=())] == ["lines read", "events inserted"]
 
 
+def test_a_share_is_never_rounded_to_nothing_or_to_everything() -> None:
+    rules = (replace(WELCOME, sent_count=99_999, suppressed=()), ALERT)
+    told = [share for _, _, share in shares(rules=rules)][3:]
+    assert told == ["over 99.9 % of matches", "under 0.1 % of matches", "0.0 % of matches"]
+
+
 def test_an_empty_hour_has_no_funnel() -> None:
     assert shares(**NOTHING) == []
 

@@ -50,11 +50,12 @@ class FunnelStep:
 def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
     """Return the steps from lines to messages; none when there is nothing to draw."""
     lines, would = report.lines, "would be " if report.is_preview else ""
+    insert, decide = ("to insert", "to decide") if report.is_preview else ("inserted", "decided")
     if not lines.read and not report.decided_count:
         return ()
     steps = [
         FunnelStep("lines read", lines.read, "", _GREY),
-        FunnelStep(f"events {would}inserted", lines.inserted, _percent(lines.inserted, lines.read, "lines"), _BLUE),
+        FunnelStep(f"events {insert}", lines.inserted, _percent(lines.inserted, lines.read, "lines"), _BLUE),
     ]
     if report.held_count:
         share = _percent(report.held_count, lines.inserted, "inserted")
@@ -63,7 +64,7 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
         return tuple(steps)
     if report.decided_count != lines.inserted:
         from_before = f"{report.earlier_count:,} from before" if report.earlier_count else ""
-        steps.append(FunnelStep(f"events {would}decided", report.decided_count, from_before, _BLUE))
+        steps.append(FunnelStep(f"events {decide}", report.decided_count, from_before, _BLUE))
     # An event may match several rules, so that this is no share of the events.
     rate = f"{100 * report.matched_count / report.decided_count:.1f} per 100 events" if report.decided_count else ""
     steps.append(FunnelStep("matches of a rule", report.matched_count, rate, _SKY))
@@ -80,7 +81,12 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
 
 
 def _percent(count: int, of: int, noun: str) -> str:
-    return f"{100 * count / of:.1f} % of {noun}" if of else ""
+    if not of:
+        return ""
+    percent = 100 * count / of
+    # Rounding must not make nothing of something, nor everything of a part.
+    about = "under 0.1" if 0 < percent < 0.1 else "over 99.9" if 99.9 < percent < 100 else f"{percent:.1f}"
+    return f"{about} % of {noun}"
 
 
 def funnel_text(steps: tuple[FunnelStep, ...]) -> str:

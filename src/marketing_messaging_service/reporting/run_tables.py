@@ -28,11 +28,10 @@ def rules_table(report: RunReport) -> Table:
     shown = drawn_rules(report.rules, MOST_ROWS)
     names = {rule.rule_name for rule in shown}
     beyond = len(rows) - len(shown)
-    outcomes = [f"{'would be ' if report.is_preview else ''}{each}" for each in ("sent", "alerted", "suppressed")]
     why = "matched = sent + alerted + suppressed; to the right of suppressed stands why" if reasons else ""
     return table_of(
-        "Decisions by rule",
-        ("rule", "matched", *outcomes, *(printable(reason) for reason in reasons)),
+        "Decisions by rule, as they would be" if report.is_preview else "Decisions by rule",
+        ("rule", "matched", "sent", "alerted", "suppressed", *(printable(reason) for reason in reasons)),
         (row for row in rows if row[0] in names),
         total=_total(rows),
         remark=f"and {counted(beyond, 'more rule')}" if beyond else why,
