@@ -40,7 +40,7 @@ check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-torture: $(VENV)/installed-dev ## Kill, crowd, starve and deceive the pipeline for a quarter of an hour
+torture: $(VENV)/installed-dev ## Kill, crowd, starve and deceive the pipeline for some ten minutes
 	@$(BIN)/python -m tests.torture
 
 benchmark: $(VENV)/installed-dev ## Measure speed and memory, ours against the usual ways, as ratios

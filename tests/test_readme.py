@@ -37,7 +37,8 @@ def recipe(target: str) -> dict[str, str]:
 
 
 def run_hourly(settings: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PREFECT_HOME": str(folder / "prefect"), **settings}
+    own = {"HOME": str(folder), "PREFECT_HOME": str(folder / "prefect"), "REPORTS_PATH": str(folder / "reports")}
+    environment = {"PATH": "/usr/bin:/bin", **own, **settings}
     return subprocess.run(
         [sys.executable, "-m", "flows.hourly"],
         cwd=ROOT,
@@ -73,7 +74,7 @@ def test_the_demo_logs_one_line_a_step_and_no_traceback(
     result, _ = demo
     lines = [line.split(" - ", 1)[1] for line in result.stderr.splitlines() if "Flow run '" in line]
     beginnings = [line.split()[0] for line in lines]
-    assert beginnings == ["Beginning", "Migrated:", "Discovered:", *["Loaded"] * 6, "180", "Finished"]
+    assert beginnings == ["Beginning", "Migrated", "Discovered", *["Staged"] * 6, "180", "Report:", "Finished"]
     assert "Traceback" not in result.stderr
 
 

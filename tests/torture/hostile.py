@@ -16,7 +16,7 @@ from typing import Any
 from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
-from src.marketing_messaging_service.results import KnownFiles, StagedFile
+from src.marketing_messaging_service.results import KnownFiles, LoadResult, StagedFile
 from tests.torture.lines import hostile_lines
 from tests.torture.scene import AS_OF
 
@@ -51,7 +51,7 @@ def stage_hostile_lines(folder: Path, database_url: str, seed: int, count: int) 
             totals.update(_account(staged, lines))
             if number % LOADED_ONE_IN == 0:
                 loaded = loading.load_file(create_database_engine(database_url), staged, as_of=AS_OF)
-                totals["loaded"] += loaded.read_count if loaded else 0
+                totals["loaded"] += loaded.read_count if isinstance(loaded, LoadResult) else 0
         path.unlink()
     return {"counts": dict(totals), "grown_bytes": _peak_bytes() - before}
 
