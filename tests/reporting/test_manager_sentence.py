@@ -72,6 +72,12 @@ def test_events_that_had_waited() -> None:
     )
 
 
+def test_nothing_but_events_that_had_waited() -> None:
+    assert "nothing new came in; 8 events that had waited were decided, 3 messages go out" in (
+        manager_sentence(run_report(loads=(), decided_count=8))
+    )
+
+
 def test_a_run_that_could_not_decide() -> None:
     report = run_report(decided_count=None, rules=(), problems=(Problem("Deciding", "no rules"),))
     assert manager_sentence(report).endswith(
@@ -99,8 +105,8 @@ def test_a_backfill_that_only_loads() -> None:
         **loads(read=5, inserted=5), **window, mode=RunMode.LOAD_ONLY, held_count=5, decided_count=None, rules=()
     )
     assert manager_sentence(report) == (
-        "Of the time from 2026-11-21 10:00 to 2026-11-23 10:00 UTC, 5 events came in; they are kept undecided, because "
-        "this run was asked to load only."
+        "For the time from 2026-11-21 10:00 to 2026-11-23 10:00 UTC, 5 events came in; they are kept undecided, "
+        "because this run was asked to load only."
     )
 
 

@@ -33,6 +33,7 @@ def test_the_funnel_leads_from_lines_to_messages() -> None:
 
 def test_events_that_had_waited_are_a_step_of_their_own() -> None:
     assert ("events decided", 8, "3 from before") in shares(decided_count=8)
+    assert shares(decided_count=8, loads=())[0] == ("events decided", 8, "8 from before")
 
 
 def test_a_run_that_only_loads_ends_with_what_it_holds() -> None:

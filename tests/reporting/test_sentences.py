@@ -31,7 +31,7 @@ def test_the_headline_of_an_empty_hour_says_that_nothing_was_new() -> None:
 
 
 def test_an_hour_without_new_files_still_tells_of_events_that_waited_to_be_decided() -> None:
-    assert headline(run_report(loads=())).endswith("5 events decided: 3 sends, 1 suppression, 1 alert.")
+    assert headline(run_report(loads=())) == "Nothing new. 5 events decided: 3 sends, 1 suppression, 1 alert."
 
 
 def test_the_headline_of_a_preview_claims_nothing() -> None:

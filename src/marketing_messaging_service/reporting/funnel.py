@@ -57,6 +57,9 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
         FunnelStep("lines read", lines.read, "", _GREY),
         FunnelStep(f"events {insert}", lines.inserted, _percent(lines.inserted, lines.read, "lines"), _BLUE),
     ]
+    if not lines.read:
+        # Events decided that had waited are all there is to show.
+        steps.clear()
     if report.held_count:
         share = _percent(report.held_count, lines.inserted, "inserted")
         return (*steps, FunnelStep(f"{would}held undecided", report.held_count, share, _ORANGE))

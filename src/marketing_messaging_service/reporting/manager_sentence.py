@@ -31,7 +31,7 @@ def _after(report: RunReport) -> list[str]:
 
 def _when(report: RunReport) -> str:
     if report.window_start_at is not None and report.window_end_at is not None:
-        return f"Of the time from {moment(report.window_start_at)} to {moment(report.window_end_at)} UTC"
+        return f"For the time from {moment(report.window_start_at)} to {moment(report.window_end_at)} UTC"
     since, until = report.came_in_since, report.started_at
     if since is None:
         return f"By {moment(until)} UTC"
@@ -70,7 +70,8 @@ def _waited(report: RunReport) -> list[str]:
     if not report.earlier_count:
         return []
     were = _verb(report, report.earlier_count, "was", "were", "would be")
-    return [f"{counted(report.earlier_count, 'event')} that had waited {were} decided as well"]
+    as_well = " as well" if report.lines.inserted else ""
+    return [f"{counted(report.earlier_count, 'event')} that had waited {were} decided{as_well}"]
 
 
 def _outcome(report: RunReport) -> list[str]:

@@ -32,14 +32,15 @@ def headline(report: RunReport) -> str:
 
 def _work(report: RunReport) -> list[str]:
     would = "would be " if report.is_preview else ""
-    parts = [f"{many(len(report.loads), 'file')}: {line_equation(report.lines, is_preview=report.is_preview)}."]
+    equation = line_equation(report.lines, is_preview=report.is_preview)
+    parts = [f"{many(len(report.loads), 'file')}: {equation}." if report.loads else "Nothing new."]
     if report.outside_file_count:
         parts.append(f"{many(report.outside_file_count, 'file')} outside the window.")
     if report.decided_count is not None:
-        equation = outcome_equation(
+        outcome = outcome_equation(
             report.sent_count, report.suppressed_count, report.alerted_count, report.expired_count
         )
-        parts.append(f"{many(report.decided_count, 'event')} {would}decided: {equation}.")
+        parts.append(f"{many(report.decided_count, 'event')} {would}decided: {outcome}.")
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
