@@ -37,6 +37,7 @@ from src.marketing_messaging_service.reporting import (
     read_run_report,
     rejected_table,
     report_markdown,
+    staging_line,
     too_many_rejected,
     write_report,
 )
@@ -256,13 +257,13 @@ def _take(file: LandingFile, engine: Engine, order: RunOrder, run_id: int, stop:
     log = get_run_logger()
     began = time.monotonic()
     staged: StagedFile = outcome(stage(file, stop))
-    staging_seconds = time.monotonic() - began
+    log.info(staging_line(staged, time.monotonic() - began))
     try:
         loaded: LoadResult | NotLoaded = outcome(load(staged, engine, order, run_id, stop))
     finally:
         staged.close()
     if isinstance(loaded, LoadResult):
-        log.info("Staged %s in %.1f s. %s", file.display_path, staging_seconds, load_line(loaded))
+        log.info(load_line(loaded))
     else:
         log.info("Passed over %s: %s.", file.display_path, loaded.value)
     return loaded

@@ -74,7 +74,15 @@ def test_the_demo_logs_one_line_a_step_and_no_traceback(
     result, _ = demo
     lines = [line.split(" - ", 1)[1] for line in result.stderr.splitlines() if "Flow run '" in line]
     beginnings = [line.split()[0] for line in lines]
-    assert beginnings == ["Beginning", "Migrated", "Discovered", *["Staged"] * 6, "180", "Report:", "Finished"]
+    assert beginnings == [
+        "Beginning",
+        "Migrated",
+        "Discovered",
+        *["Staged", "Loaded"] * 6,
+        "180",
+        "Report:",
+        "Finished",
+    ]
     assert "Traceback" not in result.stderr
 
 

@@ -9,7 +9,7 @@ from src.marketing_messaging_service.reporting.finding import (
 )
 from src.marketing_messaging_service.reporting.health import too_many_rejected
 from src.marketing_messaging_service.reporting.html import report_html
-from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line
+from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line, staging_line
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.markdown import report_markdown
 from src.marketing_messaging_service.reporting.reading import read_run_report
@@ -40,6 +40,7 @@ __all__ = [
     "run_of_flow_run",
     "run_of_load",
     "runs_text",
+    "staging_line",
     "summary_text",
     "too_many_rejected",
     "write_report",

@@ -11,13 +11,19 @@ from src.marketing_messaging_service.reporting.tables import many
 
 if TYPE_CHECKING:
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult
+    from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, StagedFile
 
 
 def discovery_line(discovery: Discovery) -> str:
     """Return what was found in landing in one line."""
     waiting = f", {len(discovery.waiting_names)} still being written" if discovery.waiting_names else ""
     return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}."
+
+
+def staging_line(staged: StagedFile, seconds: float) -> str:
+    """Return what staging found in a file in one line."""
+    parts = f"{many(staged.valid_count, 'event')} + {staged.rejected_count} rejected + {staged.blank_count} blank"
+    return f"Staged {staged.file.display_path} in {seconds:.1f} s: {many(staged.read_count, 'line')} = {parts}."
 
 
 def load_line(load: LoadResult) -> str:
