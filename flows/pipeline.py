@@ -208,13 +208,22 @@ def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopR
     try:
         return _run(engine, run_id, order, settings, stop)
     except BaseException as error:
-        state = RunState.STOPPED if isinstance(error, StoppedError) else RunState.FAILED
-        message = str(error) if isinstance(error, PipelineError) else f"A defect, please report it: {error!r}."
+        state, message = _ending(error)
         # What ended the run, such as a full disk, may keep it from recording that as well.
         with suppress(PipelineError), write_transaction(engine) as connection:
             loading.close_run(connection, run_id, state)
             loading.note_message(connection, run_id, message)
         raise
+
+
+def _ending(error: BaseException) -> tuple[RunState, str]:
+    """Return how a run ended that could not go on, and what it says of that."""
+    if isinstance(error, PipelineError):
+        return RunState.STOPPED if isinstance(error, StoppedError) else RunState.FAILED, str(error)
+    if isinstance(error, Exception):
+        return RunState.FAILED, f"A defect, please report it: {error!r}."
+    # A run that a worker started is cancelled by a signal, which Prefect turns into an exception of its own.
+    return RunState.STOPPED, "Stopped from outside. What was committed stays; the next run does the rest."
 
 
 def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
