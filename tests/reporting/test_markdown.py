@@ -88,6 +88,7 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
         "Keys not known, their values not kept",
         "Files in landing with another ending, not taken",
         "This run",
+        "The rules as they were applied, in Mermaid",
         "The SQL that checks every number",
     ]
     assert "| welcome_email | 4 | 3 | 0 | 1 | 1 |" in markdown
@@ -118,7 +119,7 @@ def test_a_preview_speaks_in_the_conditional() -> None:
     markdown = report_markdown(run_report(mode=RunMode.PREVIEW))
     assert "### Decisions by rule, as they would be\n" in markdown
     assert "events to insert 5, matches of a rule 5, would be sent 3" in markdown
-    assert "### The rules as they would be applied" in markdown
+    assert "### The rules as they would be applied\n" in markdown
     assert "- **run**: none, a preview" in markdown
 
 

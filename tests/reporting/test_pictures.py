@@ -6,11 +6,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting.funnel import funnel_image, funnel_steps, funnel_text
+from src.marketing_messaging_service.reporting.rules_image import rules_image
 from src.marketing_messaging_service.reporting.rules_picture import rules_picture
 from tests.reporting.runs import ALERT, NOTHING, WELCOME, run_report
 from tests.reporting.test_markdown import HOSTILE, everywhere
@@ -71,6 +73,48 @@ def test_the_picture_is_small_the_same_every_time_and_asks_nobody_for_anything()
     assert "<text" not in svg
     assert "<metadata" not in svg
     assert not re.search(r'(?:href|src)="(?!#)', svg)
+
+
+def svg_of(image: str) -> str:
+    return base64.b64decode(image.removeprefix("data:image/svg+xml;base64,")).decode()
+
+
+def tree_of(image: str) -> ElementTree.Element:
+    return ElementTree.fromstring(svg_of(image))  # noqa: S314  our own picture
+
+
+def words_of(image: str) -> list[str]:
+    return [text.text or "" for text in tree_of(image).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_the_rules_are_drawn_for_readers_without_mermaid_too() -> None:
+    words = words_of(rules_image((WELCOME, ALERT), is_preview=False))
+    for told in (
+        "signup_completed",
+        "marketing_opt_in",
+        "welcome_email",
+        "4 matched: 3 sent, 1 suppressed",
+        "WELCOME_EMAIL",
+    ):
+        assert any(told in word for word in words)
+
+
+def test_the_picture_of_the_rules_is_small_the_same_every_time_and_asks_nobody_for_anything() -> None:
+    rules = tuple(replace(ALERT, rule_name=f"rule_{n}", exclusive_group=f"g{n // 3}") for n in range(300))
+    image = rules_image(rules, is_preview=True)
+    assert image == rules_image(rules, is_preview=True)
+    assert len(image) < 80_000
+    assert len(rules_image(rules[:4], is_preview=False)) < 20_000
+    assert not re.search(r'(?:href|src)="(?!#)', svg_of(image))
+    assert "and 280 more rules" in words_of(image)
+
+
+@pytest.mark.parametrize("text", [*HOSTILE, "<!-- x --> DejaVuSans-", "日本語 🎉"])
+def test_text_from_rules_cannot_act_in_the_drawing(text: str) -> None:
+    tree = tree_of(rules_image(everywhere(text).rules, is_preview=False))
+    assert {element.tag.rpartition("}")[2] for element in tree.iter()} <= {
+        *("svg", "defs", "style", "g", "path", "text", "clipPath", "rect", "use")
+    }
 
 
 def test_a_run_with_nothing_to_draw_does_not_pay_for_drawing() -> None:

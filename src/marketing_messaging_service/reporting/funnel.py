@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from dataclasses import dataclass
 from functools import lru_cache
-from io import StringIO
 from typing import TYPE_CHECKING, Any
+
+from src.marketing_messaging_service.reporting.drawing import LIGHT, Theme, draw_text, picture
 
 if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import RunReport
@@ -18,20 +17,6 @@ _GREY, _BLUE, _SKY, _GREEN, _ORANGE, _RED = "#8593a5", "#0072b2", "#56b4e9", "#0
 _WIDTH, _ROW, _MARGIN, _THICKNESS = 760, 34, 18, 18
 _LABEL_AT, _COUNT_AT, _BAR_AT, _BAR_WIDTH = 26, 262, 280, 320
 """Where things stand, in points."""
-
-
-@dataclass(frozen=True, slots=True)
-class Theme:
-    """The colours of the card that the picture stands on, which makes it readable on any page."""
-
-    card: str
-    border: str
-    ink: str
-    faint: str
-
-
-LIGHT = Theme(card="#f8fafc", border="#e2e8f0", ink="#0f172a", faint="#526077")
-DARK = Theme(card="#151d29", border="#2a3646", ink="#e6edf5", faint="#9db0c6")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,53 +85,21 @@ def funnel_text(steps: tuple[FunnelStep, ...]) -> str:
 # A run shows the same picture in two places.
 @lru_cache(maxsize=4)
 def funnel_image(steps: tuple[FunnelStep, ...], theme: Theme = LIGHT) -> str:
-    """Return the picture as a `data:` URL; the same steps give the same bytes."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(_svg(steps, theme).encode()).decode()}"
+    """Return the picture as a `data:` URL."""
+    scale = _BAR_WIDTH / max(1, *(step.count for step in steps))
 
-
-def _svg(steps: tuple[FunnelStep, ...], theme: Theme) -> str:
-    # Half a second and forty megabytes, which only a run with something to draw is to pay.
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    height = len(steps) * _ROW + 2 * _MARGIN
-    with mpl.rc_context():
-        # Nobody's own matplotlibrc is to change it, and the salt makes the ids in it the same every time.
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "funnel", "svg.fonttype": "path"})
-        figure = Figure(figsize=(_WIDTH / 72, height / 72))
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.set(xlim=(0, _WIDTH), ylim=(height, 0))
-        _draw_card(axes, theme, height)
-        most = max(step.count for step in steps)
+    def paint(axes: Any) -> None:
         for position, step in enumerate(steps):
-            _draw_step(axes, theme, step, middle=_MARGIN + (position + 0.5) * _ROW, scale=_BAR_WIDTH / max(most, 1))
-        svg = StringIO()
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(svg, format="svg", transparent=True, metadata=nothing)
-    return _shortened(svg.getvalue())
+            _draw_step(axes, theme, step, middle=_MARGIN + (position + 0.5) * _ROW, scale=scale)
 
-
-def _shortened(svg: str) -> str:
-    """Return the same picture in three quarters of the characters."""
-    without_comments = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r">\s+<", "><", without_comments)).replace("DejaVuSans-", "g")
-
-
-def _draw_card(axes: Any, theme: Theme, height: float) -> None:
-    from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
-
-    style = "round,pad=0,rounding_size=10"
-    axes.add_patch(FancyBboxPatch((1, 1), _WIDTH - 2, height - 2, boxstyle=style, fc=theme.card, ec=theme.border, lw=1))
+    return picture(_WIDTH, len(steps) * _ROW + 2 * _MARGIN, theme, paint)
 
 
 def _draw_step(axes: Any, theme: Theme, step: FunnelStep, *, middle: float, scale: float) -> None:
     size = 13 if step.is_part else 14
-    indent = 18 if step.is_part else 0
-    axes.text(_LABEL_AT + indent, middle, step.label, size=size, color=theme.ink, va="center_baseline")
-    axes.text(_COUNT_AT, middle, f"{step.count:,}", size=size, color=theme.ink, va="center_baseline", ha="right")
+    draw_text(axes, _LABEL_AT + (18 if step.is_part else 0), middle, step.label, size=size, color=theme.ink)
+    draw_text(axes, _COUNT_AT, middle, f"{step.count:,}", size=size, color=theme.ink, ha="right")
     # What there is of anything is seen, however little it is.
     length = max(step.count * scale, 2) if step.count else 0
     axes.barh(middle, length, left=_BAR_AT, height=_THICKNESS, color=step.colour, lw=0)
-    axes.text(_BAR_AT + length + 10, middle, step.share, size=12, color=theme.faint, va="center_baseline")
+    draw_text(axes, _BAR_AT + length + 10, middle, step.share, size=12, color=theme.faint)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.reporting.check_queries import check_queries
-from src.marketing_messaging_service.reporting.funnel import DARK, funnel_image, funnel_steps, funnel_text
+from src.marketing_messaging_service.reporting.drawing import DARK
+from src.marketing_messaging_service.reporting.funnel import funnel_image, funnel_steps, funnel_text
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules, grouped, rule_counts
 from src.marketing_messaging_service.reporting.run_tables import (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from src.marketing_messaging_service.reporting.check_queries import CheckQuery, check_queries
 from src.marketing_messaging_service.reporting.funnel import funnel_image, funnel_steps, funnel_text
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
+from src.marketing_messaging_service.reporting.rules_image import rules_image
 from src.marketing_messaging_service.reporting.rules_picture import rules_picture
 from src.marketing_messaging_service.reporting.run_tables import (
     examples_table,
@@ -42,6 +43,7 @@ def report_markdown(report: RunReport) -> str:
         _table(keys_table(report)),
         _table(ignored_table(report)),
         _facts(report),
+        _mermaid(report),
         _queries(report),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -63,11 +65,23 @@ def _table(table: Table) -> str:
 
 
 def _rules(report: RunReport) -> str:
+    """Return the rules as a picture that each of Prefect's UIs shows."""
     if not report.rules:
         return ""
-    picture = rules_picture(report.rules, is_preview=report.is_preview)
-    would = "would be applied" if report.is_preview else "were applied"
-    return f"### The rules as they {would}\n\n```mermaid\n{picture}\n```"
+    image = rules_image(report.rules, is_preview=report.is_preview)
+    return f"### {_rules_title(report)}\n\n![From event types over conditions and rules to messages]({image})"
+
+
+def _mermaid(report: RunReport) -> str:
+    """Return the same in Mermaid, which only the newer UI draws."""
+    if not report.rules:
+        return ""
+    mermaid = rules_picture(report.rules, is_preview=report.is_preview)
+    return f"### {_rules_title(report)}, in Mermaid\n\n```mermaid\n{mermaid}\n```"
+
+
+def _rules_title(report: RunReport) -> str:
+    return f"The rules as they {'would be' if report.is_preview else 'were'} applied"
 
 
 def _examples(report: RunReport) -> str:
