@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
-from prefect.exceptions import TerminationSignal
 
 from flows.hourly import hourly
 from src.marketing_messaging_service import loading
@@ -226,20 +225,18 @@ def test_the_form_in_the_ui_tells_what_each_parameter_means() -> None:
 @pytest.mark.parametrize(
     ("ending", "state", "message"),
     [
-        (TerminationSignal(signal=15), "stopped", "Stopped from outside. What was committed stays; the next run does"),
         (KeyError("x"), "failed", "A defect, please report it: KeyError('x')."),
         (DatabaseError("The disk is full."), "failed", "The disk is full."),
     ],
 )
 def test_a_run_that_cannot_go_on_is_recorded_with_the_reason(
-    landing: Path, monkeypatch: pytest.MonkeyPatch, ending: BaseException, state: str, message: str
+    landing: Path, monkeypatch: pytest.MonkeyPatch, ending: Exception, state: str, message: str
 ) -> None:
     def end(*_: Any, **__: Any) -> Any:
         raise ending
 
     monkeypatch.setattr(loading, "known_files", end)
-    with suppress(BaseException):
-        run()
+    assert run().is_failed()
     with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
         ((recorded, told),) = connection.execute("SELECT state, message FROM runs").fetchall()
         leases = connection.execute("SELECT count(*) FROM run_leases").fetchone()
