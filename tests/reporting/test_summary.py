@@ -1,6 +1,7 @@
 """What a person reads on the terminal after a run."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import summary_text
@@ -43,6 +44,12 @@ def test_a_preview_speaks_in_the_conditional() -> None:
     assert text.startswith("Preview as of 2026-11-23 10:00:00 UTC into sqlite:///./messaging.db\n\nPreview, nothing")
     assert "would be sent  would be suppressed" in text
     assert "Files that would be taken, oldest first" in text
+
+
+def test_a_run_with_a_window_tells_it() -> None:
+    start = datetime(2026, 11, 2, tzinfo=UTC)
+    text = summary_text(run_report(window_start_at=start, window_end_at=start + timedelta(hours=12)))
+    assert text.startswith("Run of 2026-11-02 00:00 to 2026-11-02 12:00 UTC as of 2026-11-23 10:00:00 UTC into ")
 
 
 def test_lines_outside_the_window_have_a_column_where_there_are_any() -> None:

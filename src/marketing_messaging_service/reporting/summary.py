@@ -1,5 +1,6 @@
 """What a run did, as plain text for a terminal."""
 
+from src.marketing_messaging_service.reporting.manager_sentence import moment
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import (
     files_table,
@@ -14,11 +15,17 @@ from src.marketing_messaging_service.reporting.tables import Table, table_of, te
 
 def summary_text(report: RunReport) -> str:
     """Return the summary as plain text for a terminal."""
-    run = "Preview" if report.is_preview else "Run"
-    parts = [f"{run} as of {report.as_of:%Y-%m-%d %H:%M:%S} UTC into {report.database}", headline(report)]
+    parts = [f"{_kind(report)} as of {report.as_of:%Y-%m-%d %H:%M:%S} UTC into {report.database}", headline(report)]
     parts.extend(text_table(table) for table in _tables(report) if table.rows)
     parts.extend(filter(None, [problem_sentence(report)]))
     return "\n\n".join(parts)
+
+
+def _kind(report: RunReport) -> str:
+    kind = "Preview" if report.is_preview else "Run"
+    if report.window_start_at is None or report.window_end_at is None:
+        return kind
+    return f"{kind} of {moment(report.window_start_at)} to {moment(report.window_end_at)} UTC"
 
 
 def _tables(report: RunReport) -> list[Table]:
