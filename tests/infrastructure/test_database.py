@@ -1,5 +1,6 @@
 """How the database is opened, and how time is stored in it."""
 
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -299,3 +300,32 @@ class TestAPreview:
             assert self.count(engine) == 0
             with pytest.raises(DatabaseError, match="locked"), write_transaction(engine):
                 pass
+
+
+class _CancelledError(BaseException):
+    """What a signal raises that cancels a run."""
+
+
+def test_a_transaction_that_a_signal_interrupts_is_rolled_back_at_once(engine, database_url, monkeypatch):
+    def interrupt(*_: object) -> None:
+        raise _CancelledError
+
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with write_transaction(engine) as connection:
+            connection.execute(insert(Ruleset).values(content_hash="a", yaml_text="", first_used_at=utc_now()))
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            while True:
+                connection.execute(
+                    text(
+                        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 99999) "
+                        "SELECT count(*) FROM n"
+                    )
+                )
+    except _CancelledError:
+        # The exception is remembered here, and with it all that its traceback leads to.
+        with write_transaction(create_database_engine(database_url)) as connection:
+            assert connection.execute(text("SELECT count(*) FROM rulesets")).scalar_one() == 0
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
+    ExceptionContext,
     MetaData,
     NullPool,
     StaticPool,
@@ -163,6 +164,13 @@ def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | N
             f"cache_size=-{CACHE_KIBIBYTES}",
         ):
             dbapi_connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "handle_error")
+    def keep_connection(context: ExceptionContext) -> None:
+        # A connection that a signal interrupts is as good as before. SQLAlchemy would close it instead of rolling
+        # back, and SQLite would hold its lock for as long as anybody remembers the exception.
+        if not isinstance(context.original_exception, Exception):
+            context.is_disconnect = False
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
