@@ -288,6 +288,18 @@ class TestAPreview:
             raise KeyError
         assert self.count(engine) == 0
 
+    def test_that_sqlite_itself_rolls_back_keeps_nothing_of_what_follows_and_says_why(self, engine, database_url):
+        with preview_engine(database_url) as scratch:
+            with write_transaction(scratch) as connection:
+                self.note(connection, "a")
+            # As an error of the disk does, this ends the whole transaction.
+            again = text("INSERT OR ROLLBACK INTO rulesets (content_hash, yaml_text) VALUES ('a', '')")
+            with pytest.raises(RefusedRowError), write_transaction(scratch) as connection:
+                connection.execute(again)
+            with pytest.raises(RefusedRowError, match="first_used_at"), write_transaction(scratch) as connection:
+                self.note(connection, "b")
+        assert self.count(engine) == 0
+
     def test_sees_what_was_there_before(self, engine, database_url):
         with write_transaction(engine) as connection:
             self.note(connection, "a")

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ExceptionContext,
     MetaData,
     NullPool,
+    PoolProxiedConnection,
     StaticPool,
     TypeDecorator,
     create_engine,
@@ -201,7 +202,9 @@ def preview_engine(database_url: str) -> Iterator[Engine]:
     """Yield an engine on which everything works and nothing is kept; it holds the write lock all the while.
 
     All its transactions share one connection and one transaction of the database, in which each sees what those
-    before it did, and which is rolled back at the end. Raises DatabaseError for what comes from the surroundings.
+    before it did, and which is rolled back at the end. Once an error has made SQLite itself roll it back, as one of a
+    full disk may, every further transaction raises that error. Raises DatabaseError for what comes from the
+    surroundings.
     """
     engine = create_engine(
         database_url,
@@ -209,6 +212,20 @@ def preview_engine(database_url: str) -> Iterator[Engine]:
         pool_reset_on_return=None,
         connect_args={"factory": _PreviewConnection, "check_same_thread": False},
     )
+    ended_by: list[BaseException] = []
+
+    @event.listens_for(engine, "handle_error")
+    def note_end(context: ExceptionContext) -> None:
+        fairy = context.connection and context.connection.connection
+        if isinstance(fairy, PoolProxiedConnection) and not getattr(fairy.driver_connection, "in_transaction", True):
+            ended_by.append(context.sqlalchemy_exception or context.original_exception)
+
+    @event.listens_for(engine, "begin")
+    def refuse_after_end(_connection: Connection) -> None:
+        # Outside of a transaction a savepoint begins one, and its release would commit.
+        if ended_by:
+            raise ended_by[0]
+
     _configure_connections(engine, foreign_keys=True, begin="SAVEPOINT preview")
     with foreseeable_errors():
         connection: Any = engine.raw_connection().driver_connection
