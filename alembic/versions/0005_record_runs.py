@@ -196,7 +196,8 @@ def condition_text(rule: dict[str, Any]) -> str:
 def downgrade() -> None:
     """Drop what is about runs; events and decisions stay, and several loads of a file become one.
 
-    Refused while events wait that the revision before would decide twice, or that nobody asked it to decide.
+    A file that was not taken to the end is taken again, because its content is no longer known. Refused while events
+    wait that the revision before would decide twice, or that nobody asked it to decide.
     """
     refuse_waiting_events()
     for view in VIEWS_CHANGED:
@@ -209,9 +210,11 @@ def downgrade() -> None:
         with op.batch_alter_table(table) as batch:
             batch.drop_constraint(op.f(f"fk_{table}_run_id_runs"), type_="foreignkey")
             batch.drop_column("run_id")
-    for index in ("ix_loads_source_file_id", "uq_loads_whole_file", "ix_loads_run_id"):
+    for index in ("uq_loads_whole_file", "ix_loads_run_id"):
         op.drop_index(index, table_name="loads")
+    forget_unfinished_files()
     make_one_load_of_each_file()
+    op.drop_index("ix_loads_source_file_id", table_name="loads")
     with op.batch_alter_table("loads") as batch:
         batch.drop_constraint(op.f("ck_loads_state"), type_="check")
         batch.drop_constraint(op.f("ck_loads_counts_add_up"), type_="check")
@@ -245,11 +248,20 @@ def refuse_waiting_events() -> None:
         )
 
 
-def make_one_load_of_each_file() -> None:
-    """Give the first load of each file what the later ones brought; lines outside of all windows are forgotten."""
+def forget_unfinished_files() -> None:
+    """Let no file be known by its content that was not taken to the end, so that its other lines are taken yet."""
     op.execute(
-        "UPDATE loads SET ruleset_id = (SELECT max(r.ruleset_id) FROM events e JOIN held_events h ON h.event_id = e.id "
-        "JOIN runs r ON r.id = h.run_id WHERE e.load_id = loads.id) "
+        "UPDATE source_files SET content_hash = 'part:' || id || ':' || content_hash, file_signature = 'part' "
+        "WHERE id NOT IN (SELECT source_file_id FROM loads WHERE outside_count = 0)"
+    )
+
+
+def make_one_load_of_each_file() -> None:
+    """Give the first load of each file what the later ones brought; lines outside of all windows count no more."""
+    op.execute(
+        "UPDATE loads SET ruleset_id = (SELECT max(r.ruleset_id) FROM held_events h JOIN events e ON e.id = h.event_id "
+        "JOIN runs r ON r.id = h.run_id "
+        "WHERE h.event_id BETWEEN loads.first_event_id AND loads.last_event_id AND e.load_id = loads.id) "
         "WHERE state = 'decided' AND ruleset_id IS NULL"
     )
     first = "(SELECT min(f.id) FROM loads f WHERE f.source_file_id = (SELECT source_file_id FROM loads l WHERE l.id = "
@@ -270,6 +282,6 @@ def make_one_load_of_each_file() -> None:
         "last_event_id = (SELECT max(l.last_event_id) FROM loads l WHERE l.source_file_id = loads.source_file_id), "
         "read_count = (SELECT sum(l.read_count - l.outside_count) FROM loads l "
         "WHERE l.source_file_id = loads.source_file_id) "
-        "WHERE id IN (SELECT min(id) FROM loads GROUP BY source_file_id HAVING count(*) > 1)"
+        "WHERE id IN (SELECT min(id) FROM loads GROUP BY source_file_id HAVING count(*) > 1 OR max(outside_count) > 0)"
     )
     op.execute("DELETE FROM loads WHERE id NOT IN (SELECT min(id) FROM loads GROUP BY source_file_id)")

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -568,6 +569,51 @@ class TestTheRevisionThatRecordsRuns:
         assert [load[name] for name in names] == [4, 2, 2, 1, 2, 1]
         assert [event["load_id"] for event in rows_of(path)["events"]] == [1, 1]
         assert_sound(path)
+
+    def test_going_down_takes_a_file_again_that_was_not_taken_to_the_end(self, path):
+        self.in_two_parts(path)
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("DELETE FROM events WHERE load_id = 2")
+            connection.execute("DELETE FROM loads WHERE id = 2")
+        downgrade(path, "0004")
+        (load,) = rows_of(path)["loads"]
+        assert (load["read_count"], load["inserted_count"], load["blank_count"]) == (2, 1, 1)
+        (file,) = rows_of(path)["source_files"]
+        assert (file["content_hash"], file["file_signature"]) == ("part:1:f", "part")
+
+    def test_going_down_keeps_a_file_known_that_was_taken_to_the_end(self, path):
+        self.in_two_parts(path, read_count=2, outside_count=0)
+        downgrade(path, "0004")
+        (file,) = rows_of(path)["source_files"]
+        assert (file["content_hash"], file["file_signature"]) == ("f", "s")
+
+    def test_going_down_does_not_look_through_every_event_for_each_load(self, path):
+        upgrade(path, "0005")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("PRAGMA foreign_keys=OFF")
+            numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+            connection.execute(
+                f"{numbers} INSERT INTO source_files SELECT i, 'h' || i, 'p', 1, '{TIME}', 's', '{TIME}' FROM n"
+            )
+            connection.execute(
+                f"{numbers} INSERT INTO loads (source_file_id, as_of, state, read_count, inserted_count, "
+                "duplicate_count, conflict_count, rejected_count, blank_count, outside_count, first_event_id, "
+                "last_event_id, loaded_at) "
+                f"SELECT i, '{TIME}', 'decided', 2, 1, 0, 0, 0, 0, 1, i, i, '{TIME}' FROM n"
+            )
+            connection.execute(
+                f"{numbers} INSERT INTO events (id, message_id, user_id, event_type, event_timestamp, load_id) "
+                f"SELECT i, 'm' || i, 'u', 'e', '{TIME}', i FROM n"
+            )
+            connection.execute(f"{numbers} INSERT INTO held_events SELECT i, NULL FROM n")
+            connection.execute(
+                "INSERT INTO runs (id, flow_name, mode, as_of, source, max_rejected_percent, started_at, state) "
+                f"VALUES (1, 'backfill', 'load and decide', '{TIME}', '', 5, '{TIME}', 'completed')"
+            )
+            connection.execute("UPDATE held_events SET run_id = 1")
+        began = time.monotonic()
+        downgrade(path, "0004")
+        assert time.monotonic() - began < 5
 
     def test_going_down_is_refused_while_held_events_wait(self, path):
         self.in_two_parts(path, state="held")
