@@ -13,8 +13,8 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.command_line import run_once
-from flows.pipeline import run_pipeline, scheduled_start
+from flows.command_line import read_instant, run_once
+from flows.pipeline import LONGEST_AGE_HOURS, run_pipeline, scheduled_start
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.models import RunMode
@@ -46,7 +46,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
     end: datetime,
     source: str = "",
     mode: Mode = "load and decide",
-    max_event_age_hours: Annotated[int, Field(ge=0)] = DEFAULT_MAX_EVENT_AGE_HOURS,
+    max_event_age_hours: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)] = DEFAULT_MAX_EVENT_AGE_HOURS,
     max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
 ) -> State[RunReport]:
     """Take the events of a window out of raw files, and decide which messages they earn.
@@ -101,7 +101,11 @@ def _window(start: datetime, end: datetime) -> Window:
 
 def _utc(instant: datetime) -> datetime:
     # What is typed without an offset is meant as the form and its help texts say: UTC.
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    try:
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+    except OverflowError:
+        # At either end of the calendar, where no hours matter.
+        return instant.replace(tzinfo=UTC)
 
 
 def _told(instant: datetime) -> str:
@@ -114,9 +118,11 @@ def _source_folder(source: str, settings: Settings) -> Path:
     folder = Path(source)
     try:
         next(folder.iterdir(), None)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        # The ValueError is that of a name with a null character in it.
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ParameterError(
-            f"source names {folder}, which cannot be read as a folder ({error.strerror}); give a folder of raw files "
+            f"source names {folder}, which cannot be read as a folder ({reason}); give a folder of raw files "
             "that the worker can read, or leave it empty for the landing folder."
         ) from None
     return folder
@@ -126,9 +132,7 @@ def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.backfill", description="Run one backfill.")
     for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, not in it any more")):
-        parser.add_argument(
-            f"--{name}", type=datetime.fromisoformat, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)"
-        )
+        parser.add_argument(f"--{name}", type=read_instant, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)")
     parser.add_argument("--source", help="folder of raw files, instead of the setting LANDING_PATH")
     parser.add_argument("--mode", choices=get_args(Mode), help="load and decide, unless given")
     parser.add_argument(

@@ -1,17 +1,27 @@
 """Running a flow once from the command line."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from prefect import Flow, tags
 from prefect.client.schemas.objects import State
-from pydantic import ValidationError
+from prefect.exceptions import ParameterTypeError
 
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.settings import load_settings
+
+
+def read_instant(text: str) -> datetime:
+    """Read an instant that was given on the command line."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
 
 
 def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> int:
@@ -24,12 +34,8 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         # A wrong setting is told at once, not after ten seconds of starting Prefect.
         load_settings()
         flow.validate_parameters(parameters)
-    except PipelineError as error:
+    except (PipelineError, ParameterTypeError) as error:
         print(error, file=sys.stderr)
-        return 1
-    except ValidationError as error:
-        for detail in error.errors():
-            print(f"{detail['loc'][0]}: {detail['msg']}.", file=sys.stderr)
         return 1
     with tags("messaging", flow.name):
         state: State[Any] = flow(**parameters, return_state=True)

@@ -13,8 +13,8 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field, WithJsonSchema
 
-from flows.command_line import run_once
-from flows.pipeline import run_pipeline, scheduled_start
+from flows.command_line import read_instant, run_once
+from flows.pipeline import LONGEST_AGE_HOURS, run_pipeline, scheduled_start
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import RunReport
@@ -35,7 +35,7 @@ _InstantOrEmpty = Annotated[datetime | None, WithJsonSchema({"type": "string", "
 def hourly(
     as_of: _InstantOrEmpty = None,
     landing_path: str = "",
-    max_event_age_hours: Annotated[int, Field(ge=0)] = 0,
+    max_event_age_hours: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)] = 0,
     max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
 ) -> State[RunReport]:
     """Take every raw file that has landed, and decide which messages its events earn.
@@ -80,7 +80,7 @@ def _logical_time(as_of: datetime | None) -> datetime:
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.hourly", description="Run the hourly job once.")
-    parser.add_argument("--as-of", type=datetime.fromisoformat, help="logical time, such as 2026-11-23T10:00:00Z")
+    parser.add_argument("--as-of", type=read_instant, help="logical time, such as 2026-11-23T10:00:00Z")
     parser.add_argument("--landing-path", help="folder to take raw files from, instead of the setting LANDING_PATH")
     parser.add_argument(
         "--max-event-age-hours",

@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+import sys
+from contextlib import closing, suppress
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
-from flows.backfill import backfill
+from flows.backfill import backfill, main
 from flows.hourly import hourly
+from flows.pipeline import LONGEST_AGE_HOURS
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import RunReport
 
@@ -151,6 +153,7 @@ def test_the_hourly_run_takes_the_rest_of_what_a_backfill_took_in_part(landing: 
         ({"end": START}, "end (2026-11-01 10:00 UTC) is not after start (2026-11-01 10:00 UTC); choose a later end."),
         ({"start": datetime(2126, 1, 1, tzinfo=UTC), "end": datetime(2126, 1, 2, tzinfo=UTC)}, "lies in the future"),
         ({"source": "/does/not/exist"}, "source names /does/not/exist, which cannot be read as a folder (No such file"),
+        ({"source": "a\0b"}, "which cannot be read as a folder (embedded null byte)"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done_with_a_sentence_that_says_what_to_change(
@@ -167,6 +170,38 @@ def test_a_window_without_an_offset_is_in_utc_and_whole_days_name_the_run_by_dat
     day = datetime(2026, 11, 1)  # noqa: DTZ001  a naive time is the point
     state = run(start=day, end=day + timedelta(days=7), mode="preview")
     assert name_of(state) == "backfill 2026-11-01 → 2026-11-08 preview"
+
+
+def test_a_window_may_reach_from_one_end_of_the_calendar_to_the_other(landing: Path, archive: Path) -> None:
+    east, west = timezone(timedelta(hours=5)), timezone(timedelta(hours=-5))
+    state = run(start=datetime.min.replace(tzinfo=east), end=datetime.max.replace(tzinfo=west), source=str(archive))
+    assert state.is_completed()
+    assert rows(landing, "SELECT window_start_at, window_end_at FROM runs") == [
+        ("0001-01-01 00:00:00.000000", "9999-12-31 23:59:59.999999")
+    ]
+    assert len(sent(landing)) == 4
+
+
+def test_the_longest_age_is_one_that_the_calendar_has(landing: Path) -> None:
+    assert run(max_event_age_hours=LONGEST_AGE_HOURS).is_completed()
+    state = run(max_event_age_hours=LONGEST_AGE_HOURS + 1)
+    assert "max_event_age_hours: Input should be less than or equal to 876000" in str(state.message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--max-event-age-hours", "-1"], "max_event_age_hours: Input should be greater than or equal to 0"),
+        (["--end", "soon"], "argument --end: soon is no date or time; write it like 2026-11-23T10:00:00Z"),
+    ],
+)
+def test_a_wrong_option_is_told_in_a_sentence_before_prefect_starts(
+    arguments: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["backfill", "--start", "2026-11-01", "--end", "2026-11-02", *arguments])
+    with suppress(SystemExit):
+        assert main() == 1
+    assert expected in capsys.readouterr().err
 
 
 def test_the_form_is_made_of_plain_fields_that_tell_what_they_mean() -> None:
