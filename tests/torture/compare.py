@@ -28,6 +28,8 @@ class TableShape:
     """Columns whose values are compared as they are."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Columns that hold the id of a row of another table, compared by what that row is."""
+    given: tuple[str, ...] = ()
+    """Columns of which it only matters whether anything stands in them, such as which of several runs did something."""
     left_out: tuple[str, ...] = ()
     """Clocks, ids of the row itself, and what the file system or Prefect says."""
     key: tuple[str, ...] = ()
@@ -54,6 +56,8 @@ TABLES: Mapping[str, TableShape] = {
             "description",
             "is_enabled",
             "trigger_event_type",
+            "condition_text",
+            "exclusive_group",
             "template_name",
             "channel",
             "suppression_mode",
@@ -70,6 +74,7 @@ TABLES: Mapping[str, TableShape] = {
             "conflict_count",
             "rejected_count",
             "blank_count",
+            "outside_count",
         ),
         references={
             "source_file_id": "source_files",
@@ -77,8 +82,9 @@ TABLES: Mapping[str, TableShape] = {
             "first_event_id": "events",
             "last_event_id": "events",
         },
+        given=("run_id",),
         left_out=("id", "flow_run_id", "loaded_at", "load_seconds", "decided_at"),
-        key=("source_file_id",),
+        key=("source_file_id", "outside_count"),
     ),
     "events": TableShape(
         compared=("message_id", "user_id", "event_type", "event_timestamp"),
@@ -103,9 +109,11 @@ TABLES: Mapping[str, TableShape] = {
     "conflicts": TableShape(
         compared=("line_number", "differing_fields"), references={"load_id": "loads", "event_id": "events"}
     ),
+    "held_events": TableShape(references={"event_id": "events"}, given=("run_id",)),
     "send_requests": TableShape(
         compared=("user_id", "template_name", "channel", "reason", "rule_name", "event_timestamp", "dedupe_key"),
         references={"event_id": "events", "ruleset_id": "rulesets"},
+        given=("run_id",),
         left_out=("id", "decided_at"),
         key=("event_id", "rule_name", "dedupe_key"),
     ),
@@ -116,12 +124,17 @@ TABLES: Mapping[str, TableShape] = {
             "ruleset_id": "rulesets",
             "blocked_by_send_request_id": "send_requests",
         },
+        given=("run_id",),
         left_out=("id", "decided_at"),
     ),
 }
 """Every table there is; `loads` and `events` refer to each other, so that a key never goes through both."""
 
-LEFT_OUT_TABLES: Mapping[str, str] = {}
+LEFT_OUT_TABLES: Mapping[str, str] = {
+    "runs": "A run that was killed is one more; `run_record_breaches` says what must hold of them all the same.",
+    "run_remarks": "What a run left undone is done by the next one.",
+    "run_leases": "Nobody holds the lease of a database at rest; `run_record_breaches` sees to it.",
+}
 """Tables that are not compared, each with the reason why."""
 
 _EVENT_IN_DEDUPE_KEY = re.compile(r"^event:(\d+):")
@@ -153,6 +166,29 @@ def events_lost_or_doubled(one: Path, other: Path) -> list[str]:
     ]
 
 
+def run_record_breaches(database: Path, *, killed: int | None = None) -> list[str]:
+    """Return what is wrong with the record of runs once a run has ended, by itself, after all the others.
+
+    `killed` is how many runs were killed between their first word and their last one, None when nobody knows.
+    """
+    with closing(sqlite3.connect(database)) as connection:
+        runs = connection.execute(
+            "SELECT id, state, ended_at IS NOT NULL AND message IS NOT NULL FROM runs ORDER BY id"
+        ).fetchall()
+        leases = connection.execute("SELECT holder_name FROM run_leases").fetchall()
+    found = [f"runs: run {run_id} is recorded as {state}" for run_id, state, _ in runs if state == "running"]
+    found += [
+        f"runs: run {run_id} is {state} and {'has' if has_ended else 'lacks'} an end and a message"
+        for run_id, state, has_ended in runs
+        if has_ended == (state == "killed")
+    ]
+    found += [f"run_leases: {holder} holds the lease still" for (holder,) in leases]
+    states = [state for _, state, _ in runs]
+    if killed is not None and states.count("killed") != killed:
+        found.append(f"runs: {killed} were killed and the record says {', '.join(states)}")
+    return found
+
+
 def _events(database: Path) -> Counter[Key]:
     columns = [
         f"{name}.{column}" for name in ("events", "event_properties", "user_traits") for column in TABLES[name].compared
@@ -181,14 +217,21 @@ def everything(database: Path) -> dict[str, Rows]:
             _refuse_unknown(connection, name)
         reader = _Reader(connection)
         tables = {name: list(reader.rows(name)) for name in names}
-    return tables | {"(schema)": [tuple(row) for row in schema]}
+    return tables | {"(schema)": [(*row[:3], _in_order(row["sql"])) for row in schema]}
+
+
+def _in_order(definition: str) -> tuple[str, ...]:
+    """Return the lines of a definition, its constraints sorted: Alembic's batch mode leaves their order to chance."""
+    parts = [line.strip().removesuffix(",") for line in definition.splitlines()]
+    constraints = sorted(part for part in parts if part.startswith("CONSTRAINT "))
+    return (*(part for part in parts if part not in constraints), *constraints)
 
 
 def _refuse_unknown(connection: sqlite3.Connection, name: str) -> None:
     if name not in TABLES:
         raise UnknownPartError(f"{__name__}.TABLES does not know the table {name}; say there how it is compared.")
     shape = TABLES[name]
-    known = {*shape.compared, *shape.references, *shape.left_out}
+    known = {*shape.compared, *shape.references, *shape.given, *shape.left_out}
     columns = {row["name"] for row in connection.execute(f"SELECT name FROM pragma_table_info('{name}')")}
     if columns != known:
         raise UnknownPartError(
@@ -207,14 +250,17 @@ class _Reader:
     def rows(self, name: str) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a table in the order of their ids."""
         shape = TABLES[name]
-        order = "id" if "id" in shape.left_out else ", ".join((*shape.references, *shape.compared))
+        columns = (*shape.references, *shape.compared, *shape.given)
+        order = "id" if "id" in shape.left_out else ", ".join(columns)
         for row in self._connection.execute(f"SELECT * FROM {name} ORDER BY {order}"):
-            yield tuple(self._value(shape, row, column) for column in (*shape.references, *shape.compared))
+            yield tuple(self._value(shape, row, column) for column in columns)
 
     def _value(self, shape: TableShape, row: sqlite3.Row, column: str) -> Any:
         value = row[column]
         if column in shape.references:
             return self._key(shape.references[column], value)
+        if column in shape.given:
+            return value is not None
         if column == "dedupe_key":
             return _EVENT_IN_DEDUPE_KEY.sub(self._event_key(), value)
         return value

@@ -6,18 +6,21 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from tests.torture.compare import differences
 from tests.torture.forks import Ending, ForkServer
-from tests.torture.kills import Start, recover, self_check
+from tests.torture.kills import Start, recover, unlike_one_run
 from tests.torture.orders import Order
 from tests.torture.scene import Scene
 
-PAIR = ("hourly", "hourly")
+PAIR = ("hourly", "backfill")
 """The jobs of which several are started in the same second."""
 
 PAIRS = 3
+
+MACHINES = (("hourly", "one"), ("backfill", "two"), ("migrate", ""), ("hourly", ""))
+"""Jobs, each on a machine of its own."""
 
 AT_ONCE_SECONDS = 0.05
 """Within how long all of them begin."""
@@ -38,9 +41,10 @@ def crowd(server: ForkServer, start: Start, folder: Path, chance: random.Random)
 
 
 def crowd_without_lock(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> list[str]:
-    """Start runs and a migration at once that no lock file holds apart, as on some network file systems."""
+    """Start runs of several machines and a migration at once, which no lock file holds apart."""
     scene = start.scene.copy_to(folder)
-    endings = _together(server, scene, ("unlocked", "unlocked", "migrate", "hourly"), ["120"] * 4, chance)
+    orders = [Order(str(scene.folder), job=job, host_name=host_name) for job, host_name in MACHINES]
+    endings = _at_once(server, orders, chance)
     breaches = [f"ended with {ending.exit_code}: {ending.output}" for ending in endings if ending.exit_code]
     return breaches + _left_as_by_one(scene, start)
 
@@ -111,17 +115,17 @@ def _write_lock(database: Path, seconds: float) -> Iterator[None]:
 def _together(
     server: ForkServer, scene: Scene, jobs: Sequence[str], timeouts: Sequence[str], chance: random.Random
 ) -> list[Ending]:
+    orders = [
+        Order(str(scene.folder), job=job, settings={"RUN_LOCK_TIMEOUT_SECONDS": timeout})
+        for job, timeout in zip(jobs, timeouts, strict=True)
+    ]
+    return _at_once(server, orders, chance)
+
+
+def _at_once(server: ForkServer, orders: Sequence[Order], chance: random.Random) -> list[Ending]:
     start_at = time.monotonic() + 0.2
     return server.run_together(
-        [
-            Order(
-                str(scene.folder),
-                job=job,
-                start_at=start_at + chance.uniform(0, AT_ONCE_SECONDS),
-                settings={"RUN_LOCK_TIMEOUT_SECONDS": timeout},
-            )
-            for job, timeout in zip(jobs, timeouts, strict=True)
-        ]
+        [replace(order, start_at=start_at + chance.uniform(0, AT_ONCE_SECONDS)) for order in orders]
     )
 
 
@@ -134,4 +138,4 @@ def _unlike_a_run(ending: Ending) -> list[str]:
 
 
 def _left_as_by_one(scene: Scene, start: Start) -> list[str]:
-    return differences(scene.database, start.undisturbed) + self_check(scene.database)
+    return unlike_one_run(scene.database, start.undisturbed, killed=0)

@@ -11,7 +11,8 @@ from alembic import command
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config
-from tests.torture.compare import differences
+from tests.torture import tracing
+from tests.torture.compare import differences, run_record_breaches
 from tests.torture.forks import KILLED, Ending, ForkServer
 from tests.torture.orders import Order
 from tests.torture.scene import Scene, empty_scene, land_all, sample_files
@@ -47,6 +48,19 @@ class Fault:
         """The step and what is done in it at this point."""
         return self.start.points[self.at]
 
+    @property
+    def leaves_a_killed_run(self) -> bool:
+        """Whether a run that is killed here has said that it began, and has not said how it ended."""
+        points = self.start.points
+        began = points.index(f"record: {tracing.BEFORE_COMMIT}")
+        ended = points.index(f"report: {tracing.BEFORE_COMMIT}")
+        return began < self.at <= ended
+
+    @property
+    def is_past_looking(self) -> bool:
+        """Whether a run does not look any more from here on whether it was asked to stop."""
+        return not any(label.startswith(("discover", "stage", "load")) for label in self.start.points[self.at :])
+
 
 @dataclass(frozen=True, slots=True)
 class Survival:
@@ -77,8 +91,6 @@ def starts(server: ForkServer, folder: Path) -> list[Start]:
 
 
 def _start(server: ForkServer, name: str, scene: Scene, folder: Path) -> Start:
-    # The first run after the fork server has begun pays for what is imported late.
-    _succeed(server, Order(str(scene.copy_to(folder / f"{name}, first").folder)))
     undisturbed = scene.copy_to(folder / f"{name}, undisturbed")
     ending = _succeed(server, Order(str(undisturbed.folder)))
     return Start(name, scene, undisturbed.database, ending.points, ending.seconds)
@@ -114,7 +126,8 @@ def kill_at(server: ForkServer, fault: Fault, folder: Path) -> Survival:
     scene = fault.start.scene.copy_to(folder)
     killed = server.run(Order(str(scene.folder), fault="kill", at=fault.at))
     breaches = [] if killed.exit_code == KILLED else [f"not killed at {fault.label}: {killed.output}"]
-    return Survival(fault.label, not breaches, (*breaches, *recover(server, fault.start, scene)))
+    breaches += recover(server, fault.start, scene, killed=int(fault.leaves_a_killed_run))
+    return Survival(fault.label, killed.exit_code == KILLED, tuple(breaches))
 
 
 def kill_at_random(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> Iterator[Survival]:
@@ -135,19 +148,28 @@ def terminate_at(server: ForkServer, fault: Fault, folder: Path) -> Survival:
     ending = server.run(Order(str(scene.folder), fault="terminate", at=fault.at))
     breaches = [fault_told] if (fault_told := ending.fault()) else []
     stopped = ending.exit_code == 1 and STOPPED in ending.output
-    was_last_step = fault.label.startswith("decide")
-    if not stopped and not (was_last_step and ending.exit_code == 0):
+    if not stopped and not (fault.is_past_looking and ending.exit_code == 0):
         breaches.append(f"SIGTERM at {fault.label} ended with {ending.exit_code}: {ending.output}")
-    return Survival(fault.label, stopped, (*breaches, *recover(server, fault.start, scene)))
+    return Survival(fault.label, stopped, (*breaches, *recover(server, fault.start, scene, killed=0)))
 
 
-def recover(server: ForkServer, start: Start, scene: Scene) -> list[str]:
-    """Run again undisturbed, and return what is not as an undisturbed run leaves it."""
+def recover(server: ForkServer, start: Start, scene: Scene, *, killed: int | None = None) -> list[str]:
+    """Run again undisturbed, and return what is not as an undisturbed run leaves it.
+
+    `killed` is how many runs must be on record as killed, None when nobody knows.
+    """
     ending = server.run(Order(str(scene.folder)))
     breaches = [] if ending.exit_code == 0 else [f"the next run ended with {ending.exit_code}: {ending.output}"]
-    breaches += differences(scene.database, start.undisturbed)
-    breaches += self_check(scene.database)
-    return breaches
+    return breaches + unlike_one_run(scene.database, start.undisturbed, killed=killed)
+
+
+def unlike_one_run(database: Path, undisturbed: Path, *, killed: int | None = None) -> list[str]:
+    """Return what of a database at rest is not as an undisturbed run leaves it."""
+    return [
+        *differences(database, undisturbed),
+        *run_record_breaches(database, killed=killed),
+        *self_check(database),
+    ]
 
 
 def self_check(database: Path) -> list[str]:

@@ -19,6 +19,8 @@ class Order:
     """The file that the fault happens to."""
     start_at: float = 0.0
     """The time on the monotonic clock at which to begin, so that several begin at once."""
+    host_name: str = ""
+    """The machine that it takes itself to be on, whose lock files hold no other one back; empty for the true one."""
     user_id: int | None = None
     """The user to become before anything is opened."""
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from src.marketing_messaging_service.results import Window
+
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLES = PROJECT / "data" / "samples"
 SHIPPED_RULES = PROJECT / "data" / "rules.yaml"
 
 AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
 """The logical time of every run here."""
+
+EVERYTHING = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
+"""A window in which every event of the samples lies."""
+
+SECOND_HOUR = Window(datetime(2026, 11, 2, 23, tzinfo=UTC), datetime(2026, 11, 3, 0, tzinfo=UTC))
+"""A window in which some files have all of their events, some a part and some none."""
 
 _OLDEST = datetime(2026, 11, 3, tzinfo=UTC)
 
@@ -48,7 +56,10 @@ class Scene:
             "LANDING_SETTLE_SECONDS": "0",
             "RULES_PATH": str(self.rules),
             "PUBLISH_PATH": str(self.folder / "published"),
+            "REPORTS_PATH": str(self.folder / "reports"),
             "RUN_LOCK_TIMEOUT_SECONDS": "120",
+            # So long that a slow machine renews it at the same points as a fast one.
+            "RUN_LEASE_SECONDS": "3600",
         }
 
     def land(self, name: str, content: bytes) -> Path:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.torture.compare import differences, events_lost_or_doubled
+from tests.torture.compare import events_lost_or_doubled
 from tests.torture.forks import Ending, ForkServer
-from tests.torture.kills import Start, recover, self_check
+from tests.torture.kills import Start, recover, self_check, unlike_one_run
 from tests.torture.orders import Order
 from tests.torture.scene import Scene, empty_scene, land_all, sample_files
 
@@ -79,7 +79,7 @@ def on_a_small_disk(server: ForkServer, start: Start, folder: Path, room: float)
         breaches = [breach for ending in (first, server.run(order)) for breach in _unlike_full(ending)]
         change_disk(disk, f"size={ENOUGH_KIBIBYTES}k")
         breaches += _succeeds(server.run(order))
-        breaches += differences(database, start.undisturbed) + self_check(database)
+        breaches += unlike_one_run(database, start.undisturbed)
     return first.exit_code == 1, breaches
 
 
@@ -124,7 +124,7 @@ def on_a_read_only_disk(server: ForkServer, start: Start, folder: Path) -> list[
         breaches = _fails_saying(server.run(order), "cannot be written to")
         change_disk(disk, "rw")
         breaches += _succeeds(server.run(order))
-        return breaches + differences(database, start.undisturbed)
+        return breaches + unlike_one_run(database, start.undisturbed)
 
 
 DENIALS: Mapping[str, tuple[Callable[[Scene], Path], str]] = {
@@ -184,13 +184,13 @@ def changed_while_it_is_read(
         breaches.append(f"does not name {target.name}: {ending.output}")
     breaches += _succeeds(server.run(Order(str(scene.folder))))
     if not was_late:
-        return breaches + differences(scene.database, start.undisturbed) + self_check(scene.database)
+        return breaches + unlike_one_run(scene.database, start.undisturbed)
     hidden = late.folder / target.name
     (late.landing / target.name).rename(hidden)
     _succeeds(server.run(Order(str(late.folder))))
     hidden.rename(late.landing / target.name)
     _succeeds(server.run(Order(str(late.folder))))
-    return breaches + differences(scene.database, late.database) + self_check(scene.database)
+    return breaches + unlike_one_run(scene.database, late.database)
 
 
 def still_being_written(server: ForkServer, folder: Path, pause_seconds: float) -> tuple[Ending, list[str]]:

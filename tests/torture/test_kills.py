@@ -65,4 +65,4 @@ def test_a_run_asked_to_stop_says_so_at_the_next_safe_point_and_fails(
 
 def test_every_step_has_points_at_which_it_can_be_killed(starts: dict[str, Start]) -> None:
     steps = {label.partition(":")[0] for start in starts.values() for label in start.points}
-    assert steps == {"migrate", "dictionary", "discover", "stage", "load", "decide"}
+    assert steps == {"migrate", "dictionary", "lease", "record", "discover", "stage", "load", "decide", "report"}

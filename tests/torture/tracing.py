@@ -19,13 +19,24 @@ from src.marketing_messaging_service.staging.lines import HashedReader
 STEP_OF_FUNCTION = {
     "upgrade_to_head": "migrate",
     "refresh_dictionary": "dictionary",
+    "run_lease": "lease",
+    "_renew": "lease",
+    "_beat": "lease",
+    "open_run": "record",
+    "note_files": "record",
+    "_record_end": "record",
     "known_files": "discover",
     "discover": "discover",
     "stage_file": "stage",
     "load_file": "load",
     "decide_pending": "decide",
+    "undecided_event_count": "decide",
+    "report": "report",
 }
 """The step that a function of the pipeline does; what no such function does is the step `other`."""
+
+PIPELINE = ("src.", "flows.pipeline")
+"""Where these functions are at home."""
 
 READING = "while reading"
 STATEMENT = "before a statement"
@@ -41,7 +52,7 @@ def step_at_work() -> str:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         step = STEP_OF_FUNCTION.get(frame.f_code.co_name)
-        if step is not None and frame.f_globals["__name__"].startswith("src."):
+        if step is not None and frame.f_globals["__name__"].startswith(PIPELINE):
             return step
         frame = frame.f_back
     return "other"
@@ -58,7 +69,8 @@ def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pag
 
     @event.listens_for(Engine, "do_connect")
     def trace_connection(_dialect: Any, _record: Any, _arguments: Any, options: dict[str, Any]) -> None:
-        options["factory"] = _traced_connection(tell, on_statement, most_pages)
+        kind = options.get("factory", sqlite3.Connection)
+        options["factory"] = _traced_connection(kind, tell, on_statement, most_pages)
 
     read = HashedReader.read
 
@@ -91,7 +103,9 @@ def watch(on_reach: OnPoint) -> None:
     sys.addaudithook(hook)
 
 
-def _traced_connection(tell: OnPoint, on_statement: OnPoint, most_pages: int | None) -> type[sqlite3.Connection]:
+def _traced_connection(
+    kind: type[sqlite3.Connection], tell: OnPoint, on_statement: OnPoint, most_pages: int | None
+) -> type[sqlite3.Connection]:
     class TracedCursor(sqlite3.Cursor):
         def execute(self, sql: str, *parameters: Any) -> Self:
             tell(STATEMENT)
@@ -103,7 +117,7 @@ def _traced_connection(tell: OnPoint, on_statement: OnPoint, most_pages: int | N
             on_statement(sql)
             return super().executemany(sql, parameters)
 
-    class TracedConnection(sqlite3.Connection):
+    class TracedConnection(kind):  # type: ignore[misc, valid-type]
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             if most_pages is not None:

@@ -1,88 +1,78 @@
-"""A process that runs the real stages as flows/ joins them, but without Prefect, and comes to harm where it is told.
+"""A process that does what the flows do, by their own functions but without Prefect, and comes to harm where told.
 
 `python -m tests.torture.victim` reads orders from its input, one a line, and forks a process for each, so that a run
 costs no imports. What is imported here is what such a process begins with.
 """
 
+import io
 import json
 import os
 import signal
+import socket
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows.stopping import StopRequest
-from src.marketing_messaging_service import decisions, loading, staging
+from flows import pipeline
+from src.marketing_messaging_service import decisions
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
-from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure import database
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
+from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
-from src.marketing_messaging_service.infrastructure.run_lock import run_lock
-from src.marketing_messaging_service.results import LandingFile
+from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.staging import lines, spool
 from tests.torture import hostile, tracing
 from tests.torture.orders import Order
-from tests.torture.scene import AS_OF, Scene
+from tests.torture.plain import do_without_prefect
+from tests.torture.scene import AS_OF, EVERYTHING, SECOND_HOUR, Scene, empty_scene, land_all, sample_files
+
+RUNS: Mapping[str, tuple[RunMode, Window | None]] = {
+    "hourly": (RunMode.LOAD_AND_DECIDE, None),
+    "backfill": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
+    "load only": (RunMode.LOAD_ONLY, EVERYTHING),
+    "preview": (RunMode.PREVIEW, EVERYTHING),
+    "one hour": (RunMode.LOAD_AND_DECIDE, SECOND_HOUR),
+    "one hour only loaded": (RunMode.LOAD_ONLY, SECOND_HOUR),
+}
+"""The runs of the pipeline: how far each goes, and the window of those that are backfills."""
 
 
-def run_pipeline(settings: Settings, stop: StopRequest) -> list[str]:
-    """Do what one run of flows/ does, in its order, and return what went wrong with a file or the rules."""
-    upgrade_to_head(settings.database_url)
-    refresh_dictionary(create_database_engine(settings.database_url))
-    engine = create_database_engine(settings.database_url)
-    found = staging.discover(
-        settings.landing_path,
-        loading.known_files(engine),
-        settle_seconds=settings.landing_settle_seconds,
-        sleep=stop.sleep,
+def _run_order(job: str, settings: Settings) -> RunOrder:
+    mode, window = RUNS[job]
+    return RunOrder(
+        flow_name="backfill" if window else "hourly",
+        mode=mode,
+        as_of=AS_OF,
+        source=settings.landing_path,
+        window=window,
+        flow_run_name=job,
     )
-    print(f"{len(found.new_files)} new, waiting: {', '.join(found.waiting_names) or 'none'}", flush=True)
-    problems = [f"{problem.display_path}: {problem.explanation}" for problem in found.problems]
-    for file in found.new_files:
-        stop.check()
-        try:
-            _take(file, engine, stop)
-        except DatabaseError:
-            stop.check()
-            raise
-        except PipelineError as error:
-            stop.check()
-            problems.append(f"{file.display_path}: {error}")
-    stop.check()
-    try:
-        decisions.decide_pending(engine, decisions.read_rules(settings.rules_path), decided_at=utc_now())
-    except PipelineError as error:
-        problems.append(f"Deciding: {error}")
-    return problems
 
 
-def _take(file: LandingFile, engine: Any, stop: StopRequest) -> None:
-    on_progress = stop.checking(lambda _: None)
-    staged = staging.stage_file(file, on_progress=on_progress)
-    try:
-        loading.load_file(engine, staged, as_of=AS_OF, on_progress=on_progress)
-    finally:
-        staged.close()
+def _run_pipeline(job: str) -> list[str]:
+    state = pipeline.run_pipeline(partial(_run_order, job))
+    return [] if state.is_completed() else [str(state.message)]
 
 
-def _hourly(settings: Settings) -> list[str]:
-    stop = StopRequest()
-    with (
-        stop.listening(),
-        run_lock(settings.database_path, settings.run_lock_timeout_seconds, stop.check),
-    ):
-        return run_pipeline(settings, stop)
+@contextmanager
+def _no_lock(*_: Any) -> Iterator[None]:
+    yield
 
 
-def _unlocked(settings: Settings) -> list[str]:
-    """A run on a file system whose locks hold nobody back: the database alone must keep the promises."""
-    return run_pipeline(settings, StopRequest())
+def _move_to(host_name: str) -> None:
+    """Be on another machine from now on; the database alone must keep the promises."""
+    socket.gethostname = lambda: host_name
+    vars(pipeline)["run_lock"] = _no_lock
 
 
 def _migrate(settings: Settings) -> list[str]:
@@ -96,12 +86,8 @@ def _check(settings: Settings) -> list[str]:
     return [f"{finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
 
 
-JOBS: Mapping[str, Callable[[Settings], list[str]]] = {
-    "hourly": _hourly,
-    "unlocked": _unlocked,
-    "migrate": _migrate,
-    "check": _check,
-}
+JOBS: Mapping[str, Callable[[Settings], list[str]]] = {"migrate": _migrate, "check": _check}
+"""What else there is to be done on a database."""
 
 
 def _hostile(order: Order) -> list[str]:
@@ -123,6 +109,10 @@ def _terminate(_target: Path) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _stop(_target: Path) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def _shrink(target: Path) -> None:
     os.truncate(target, target.stat().st_size // 2)
 
@@ -139,6 +129,7 @@ def _rewrite(target: Path) -> None:
 FAULTS: Mapping[str, Callable[[Path], None]] = {
     "kill": _kill,
     "terminate": _terminate,
+    "stop": _stop,
     "vanish": lambda target: target.unlink(),
     "shrink": _shrink,
     "grow": _grow,
@@ -147,23 +138,50 @@ FAULTS: Mapping[str, Callable[[Path], None]] = {
 
 
 def main() -> None:
-    """Serve orders until the input ends: `start <order>` answers with a process id, `wait <id>` with its ending."""
+    """Serve requests, one a line, until the input ends."""
+    do_without_prefect()
+    _warm_up()
     for request in sys.stdin:
         command, _, argument = request.partition(" ")
-        answer = _start(Order(**json.loads(argument))) if command == "start" else _wait(int(argument))
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(REQUESTS[command](argument)), flush=True)
 
 
-def _start(order: Order) -> int:
+def _warm_up() -> None:
+    """Do one run, so that no victim pays for what is imported, compiled or read late, or lacks the right to."""
+    with tempfile.TemporaryDirectory() as outer:
+        scene = land_all(empty_scene(Path(outer) / "scene"), sample_files())
+        with chdir(scene.folder), redirect_stdout(io.StringIO()):
+            os.environ.update(scene.settings())
+            _run_pipeline("hourly")
+    # It remembers its folder, and a victim may be given another one.
+    tempfile.tempdir = None
+
+
+def _start(order_text: str) -> int:
+    order = Order(**json.loads(order_text))
     process_id = os.fork()
     if process_id == 0:
         os._exit(_be_victim(order))
     return process_id
 
 
-def _wait(process_id: int) -> dict[str, Any]:
-    _, status, usage = os.wait4(process_id, 0)
+def _wait(process_id: str) -> dict[str, Any]:
+    _, status, usage = os.wait4(int(process_id), 0)
     return {"exit_code": os.waitstatus_to_exitcode(status), "cpu_seconds": usage.ru_utime + usage.ru_stime}
+
+
+def _wait_until_stopped(process_id: str) -> bool:
+    """Wait until a process stands still, or has ended; return which."""
+    ending = os.waitid(os.P_PID, int(process_id), os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    return ending is not None and ending.si_code == os.CLD_STOPPED
+
+
+REQUESTS: Mapping[str, Callable[[str], Any]] = {
+    "start": _start,
+    "wait": _wait,
+    "wait-until-stopped": _wait_until_stopped,
+}
+"""What can be asked for: a process that carries out an order, and its ending."""
 
 
 def _be_victim(order: Order) -> int:
@@ -233,13 +251,24 @@ def _appender(path: Path) -> Callable[[str], None]:
 
 
 def _run(order: Order) -> int:
+    if order.host_name:
+        _move_to(order.host_name)
     try:
-        problems = _hostile(order) if order.job in {"fuzz", "bomb"} else JOBS[order.job](load_settings())
+        problems = _do(order)
     except PipelineError as error:
         problems = [str(error)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
+
+
+def _do(order: Order) -> list[str]:
+    """Do the job of an order, and return what went wrong."""
+    if order.job in RUNS:
+        return _run_pipeline(order.job)
+    if order.job in JOBS:
+        return JOBS[order.job](load_settings())
+    return _hostile(order)
 
 
 if __name__ == "__main__":
