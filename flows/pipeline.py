@@ -16,7 +16,13 @@ from flows.steps import LONG_FILE_BYTES, RETRIES, flow_logger, outcome, progress
 from flows.stopping import StoppedError, StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
-from src.marketing_messaging_service.errors import DatabaseError, PipelineError, ReportError, RunInProgressError
+from src.marketing_messaging_service.errors import (
+    DatabaseError,
+    LeaseLostError,
+    PipelineError,
+    ReportError,
+    RunInProgressError,
+)
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     preview_engine,
@@ -241,7 +247,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
         stop.check()
         try:
             taken.append(_take(file, engine, order, run_id, stop))
-        except DatabaseError:
+        except (DatabaseError, LeaseLostError):
             # It stands in the way of every file, and the ones after this one must not be taken before it.
             stop.check()
             raise

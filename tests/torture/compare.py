@@ -6,7 +6,7 @@ A table or column that is not listed here is an error, so that nothing new goes 
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -140,11 +140,18 @@ LEFT_OUT_TABLES: Mapping[str, str] = {
 _EVENT_IN_DEDUPE_KEY = re.compile(r"^event:(\d+):")
 
 
-def differences(one: Path, other: Path) -> list[str]:
-    """Return what differs between two databases at the same schema, a sentence each; none when they are equal."""
+DECISIONS = ("send_requests", "suppressions")
+"""The tables of what was decided."""
+
+
+def differences(one: Path, other: Path, only: Sequence[str] = ()) -> list[str]:
+    """Return what differs between two databases at the same schema, a sentence each; none when they are equal.
+
+    `only` names the tables to be compared, all of them unless given.
+    """
     left, right = everything(one), everything(other)
     found = []
-    for name in sorted(left.keys() | right.keys()):
+    for name in only or sorted(left.keys() | right.keys()):
         ours, theirs = left.get(name, []), right.get(name, [])
         if ours == theirs:
             continue
@@ -153,6 +160,17 @@ def differences(one: Path, other: Path) -> list[str]:
         told = f"{len(ours)} rows for {len(theirs)}, missing {missing[:2]}, added {added[:2]}"
         found.append(f"{name}: {told}" if missing or added or len(ours) != len(theirs) else f"{name}: another order")
     return found
+
+
+def stored_rows(database: Path) -> dict[str, Rows]:
+    """Return the rows of every table as they are, ids and clocks too; only who holds the lease is left out."""
+    with closing(sqlite3.connect(database)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {
+            name: connection.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall()
+            for name in names
+            if name != "run_leases"
+        }
 
 
 def events_lost_or_doubled(one: Path, other: Path) -> list[str]:

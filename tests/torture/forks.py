@@ -70,6 +70,10 @@ class Victim:
         """Send it a signal."""
         os.kill(self.process_id, number)
 
+    def wait_until_stopped(self) -> bool:
+        """Wait until it stands still, or has ended; return whether it stands still."""
+        return bool(self._server.ask(f"wait-until-stopped {self.process_id}"))
+
     def wait(self) -> Ending:
         """Wait for its end."""
         answer = self._server.ask(f"wait {self.process_id}")

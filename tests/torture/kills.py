@@ -34,6 +34,8 @@ class Start:
     points: tuple[str, ...]
     """The points that it comes by."""
     seconds: float
+    jobs: tuple[str, ...] = ("hourly",)
+    """The run that something happens to, and those that follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class Fault:
     @property
     def leaves_a_killed_run(self) -> bool:
         """Whether a run that is killed here has said that it began, and has not said how it ended."""
+        if self.start.jobs[0] == "preview":
+            return False
         points = self.start.points
         began = points.index(f"record: {tracing.BEFORE_COMMIT}")
         ended = points.index(f"report: {tracing.BEFORE_COMMIT}")
@@ -124,7 +128,7 @@ def _places(count: int, most: int) -> Iterable[int]:
 def kill_at(server: ForkServer, fault: Fault, folder: Path) -> Survival:
     """Let a run kill itself at a point, then run again."""
     scene = fault.start.scene.copy_to(folder)
-    killed = server.run(Order(str(scene.folder), fault="kill", at=fault.at))
+    killed = server.run(Order(str(scene.folder), fault.start.jobs[0], fault="kill", at=fault.at))
     breaches = [] if killed.exit_code == KILLED else [f"not killed at {fault.label}: {killed.output}"]
     breaches += recover(server, fault.start, scene, killed=int(fault.leaves_a_killed_run))
     return Survival(fault.label, killed.exit_code == KILLED, tuple(breaches))
@@ -134,7 +138,7 @@ def kill_at_random(server: ForkServer, start: Start, folder: Path, chance: rando
     """Kill up to three runs one after the other at any moment, then run to the end; tell of each kill."""
     scene = start.scene.copy_to(folder)
     kills = [
-        server.start(Order(str(scene.folder))).kill_after(chance.uniform(0, start.seconds * 1.05))
+        server.start(Order(str(scene.folder), start.jobs[0])).kill_after(chance.uniform(0, start.seconds * 1.05))
         for _ in range(chance.choice((1, 1, 2, 3)))
     ]
     breaches = [fault for kill in kills if (fault := kill.fault())] + recover(server, start, scene)
@@ -145,7 +149,7 @@ def kill_at_random(server: ForkServer, start: Start, folder: Path, chance: rando
 def terminate_at(server: ForkServer, fault: Fault, folder: Path) -> Survival:
     """Ask a run to stop at a point; it says so and ends with 1 unless it has nothing left to do. Then run again."""
     scene = fault.start.scene.copy_to(folder)
-    ending = server.run(Order(str(scene.folder), fault="terminate", at=fault.at))
+    ending = server.run(Order(str(scene.folder), fault.start.jobs[0], fault="terminate", at=fault.at))
     breaches = [fault_told] if (fault_told := ending.fault()) else []
     stopped = ending.exit_code == 1 and STOPPED in ending.output
     if not stopped and not (fault.is_past_looking and ending.exit_code == 0):
@@ -158,8 +162,8 @@ def recover(server: ForkServer, start: Start, scene: Scene, *, killed: int | Non
 
     `killed` is how many runs must be on record as killed, None when nobody knows.
     """
-    ending = server.run(Order(str(scene.folder)))
-    breaches = [] if ending.exit_code == 0 else [f"the next run ended with {ending.exit_code}: {ending.output}"]
+    endings = [server.run(Order(str(scene.folder), job)) for job in start.jobs]
+    breaches = [f"a run after it ended with {each.exit_code}: {each.output}" for each in endings if each.exit_code]
     return breaches + unlike_one_run(scene.database, start.undisturbed, killed=killed)
 
 
