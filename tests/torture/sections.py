@@ -7,20 +7,24 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from tests.torture import crowds, flow, hostile, kills, surroundings, traps
+from tests.torture import backfills, crowds, flow, hostile, kills, leases, surroundings, traps
 from tests.torture.compare import differences
 from tests.torture.forks import Ending, ForkServer
 from tests.torture.hostile import Bomb
-from tests.torture.kills import Fault, Start, Survival, recover
+from tests.torture.kills import Fault, Start, Survival, recover, spread
 from tests.torture.orders import AS_IN_EARNEST, Order
 from tests.torture.rig import Rig, Verdict
 from tests.torture.scene import Scene, empty_scene
 
-KILLS_AT_A_POINT = 7
-RANDOM_ROUNDS = 17
+KILLS_AT_A_POINT = 4
+RANDOM_ROUNDS = 12
 """For each beginning, each of one to three kills."""
 
-SIGTERMS_AT_A_POINT = 2
+SIGTERMS_AT_A_POINT = 1
+KILLS_AT_A_POINT_OF_A_BACKFILL = 1
+STANDSTILLS = 4
+"""Of each kind."""
+
 CROWDS = 50
 CROWDS_WITHOUT_LOCK = 15
 MIGRATIONS_AT_ONCE = 15
@@ -31,6 +35,8 @@ DAMAGES = 120
 HOSTILE_LINES = 1_000_000
 FUZZERS = 10
 BOMB_MEGABYTES = 1_000
+ONLY_LOADED = "loaded, then decided: load only"
+TAKE_EVERYTHING = ("backfilled: backfill", ONLY_LOADED)
 FLOW_KILLS = (
     "migrate: before a statement",
     "load: between chunks",
@@ -85,6 +91,57 @@ def stopped(rig: Rig) -> Verdict:
 
 def _terminate_at(server: ForkServer, folder: Path, *, fault: Fault) -> Survival:
     return kills.terminate_at(server, fault, folder)
+
+
+def backfilled(rig: Rig) -> Verdict:
+    """Kill backfills of every mode, of everything and of a part, and hourly runs between them."""
+    whole = rig.start("taken before")
+    (found,) = rig.run_all([lambda server, folder: backfills.beginnings(server, whole, rig.folder / "backfills")])
+    jobs: list[Callable[[ForkServer, Path], Survival]] = []
+    for name, start in found.items():
+        faults = spread(start, KILLS_AT_A_POINT_OF_A_BACKFILL)
+        kill = partial(_kill_preview) if start.jobs[0] == "preview" else partial(_kill_at)
+        jobs += [partial(kill, fault=fault) for fault in faults]
+        if name == ONLY_LOADED:
+            jobs += [partial(_kill_before_the_next, fault=fault, whole=whole) for fault in faults]
+    survivals = rig.run_all(jobs)
+    breaches = kills.breaches_of(survivals)
+    for name in TAKE_EVERYTHING:
+        breaches += backfills.same_decisions(found[name], whole)
+    told = f"kills of the runs of {len(backfills.PLANS)} plans with backfills survived"
+    return Verdict(sum(survival.was_hit for survival in survivals), told, tuple(breaches))
+
+
+def _kill_preview(server: ForkServer, folder: Path, *, fault: Fault) -> Survival:
+    return backfills.kill_preview(server, fault, folder)
+
+
+def _kill_before_the_next(server: ForkServer, folder: Path, *, fault: Fault, whole: Start) -> Survival:
+    return backfills.kill_before_the_next(server, fault, whole, folder)
+
+
+def leased(rig: Rig) -> Verdict:
+    """Let runs stand still for longer than their lease, beside others; and kill those who hold it."""
+    jobs: list[Callable[[ForkServer, Path], list[str]]] = []
+    for number in range(STANDSTILLS):
+        start = rig.starts[number % 3]
+        chance = Random(f"{rig.seed} lease {number}")
+        inside, between = leases.inside_a_load(start), leases.between_transactions(start)
+        for trial, faults in (
+            (leases.beside_one_that_stands_still, inside),
+            (leases.beside_one_that_writes_elsewhere, inside),
+            (leases.taken_over, between),
+            (leases.taken_over_by_one_that_is_killed, between),
+            (leases.killed_holder, inside),
+        ):
+            jobs.append(partial(_lease, trial=trial, fault=chance.choice(faults)))
+    return _verdict(rig.run_all(jobs), "runs that stood still or were killed while they held the lease")
+
+
+def _lease(
+    server: ForkServer, folder: Path, *, trial: Callable[[ForkServer, Fault, Path], list[str]], fault: Fault
+) -> list[str]:
+    return trial(server, fault, folder)
 
 
 def flows(rig: Rig) -> Verdict:
@@ -325,6 +382,8 @@ def _verdict(found: Sequence[list[str]], told: str) -> Verdict:
 SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "killed": killed,
     "stopped": stopped,
+    "backfilled": backfilled,
+    "leased": leased,
     "flows": flows,
     "together": together,
     "without-lock": without_lock,

@@ -1,0 +1,65 @@
+"""Backfills that are killed, and the runs after them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.torture import backfills, tracing
+from tests.torture.forks import ForkServer
+from tests.torture.kills import Fault, Start, kill_at
+from tests.torture.test_kills import fault_at
+
+LOADED = f"load: {tracing.AFTER_COMMIT}"
+IN_A_CHUNK = f"load: {tracing.BETWEEN_CHUNKS}"
+DECIDED = f"decide: {tracing.BEFORE_COMMIT}"
+
+
+@pytest.fixture(scope="module")
+def begun(server: ForkServer, starts: dict[str, Start], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Start]:
+    """What each run of each plan begins with."""
+    return backfills.beginnings(server, starts["taken before"], tmp_path_factory.mktemp("backfills"))
+
+
+@pytest.mark.parametrize(
+    ("beginning", "label", "part"),
+    [
+        ("backfilled: backfill", LOADED, 0.5),
+        ("loaded, then decided: load only", IN_A_CHUNK, 0.7),
+        ("loaded, then decided: backfill", DECIDED, 0),
+        ("an hour, then the rest: one hour", DECIDED, 0),
+        ("an hour, then the rest: hourly", LOADED, 0),
+        ("an hour held, the rest, the hour: one hour only loaded", LOADED, 0),
+        ("an hour held, the rest, the hour: one hour", DECIDED, 0),
+    ],
+)
+def test_a_backfill_that_is_killed_and_done_again_leaves_what_it_leaves_undisturbed(
+    server: ForkServer, begun: dict[str, Start], tmp_path: Path, beginning: str, label: str, part: float
+) -> None:
+    assert kill_at(server, fault_at(begun[beginning], label, part), tmp_path / "scene").breaches == ()
+
+
+@pytest.mark.parametrize("plan", ["backfilled: backfill", "loaded, then decided: load only"])
+def test_a_backfill_of_everything_decides_what_one_hourly_run_decides(
+    starts: dict[str, Start], begun: dict[str, Start], plan: str
+) -> None:
+    assert backfills.same_decisions(begun[plan], starts["taken before"]) == []
+
+
+def test_what_a_killed_run_has_only_loaded_is_decided_with_the_rest_as_by_one_run(
+    server: ForkServer, starts: dict[str, Start], begun: dict[str, Start], tmp_path: Path
+) -> None:
+    fault = fault_at(begun["loaded, then decided: load only"], LOADED, 0.5)
+    assert backfills.kill_before_the_next(server, fault, starts["taken before"], tmp_path / "scene").breaches == ()
+
+
+@pytest.mark.parametrize("label", [IN_A_CHUNK, DECIDED, f"report: {tracing.STATEMENT}"])
+def test_a_preview_leaves_every_row_as_it_was_also_when_it_is_killed(
+    server: ForkServer, begun: dict[str, Start], tmp_path: Path, label: str
+) -> None:
+    fault = fault_at(begun["previewed: preview"], label, 1)
+    assert backfills.kill_preview(server, fault, tmp_path / "scene").breaches == ()
+
+
+def test_every_run_of_a_plan_can_be_killed(begun: dict[str, Start]) -> None:
+    assert all(Fault(start, 0).label for start in begun.values())
+    assert len(begun) == sum(len(jobs) for jobs in backfills.PLANS.values())
