@@ -55,15 +55,17 @@ def backfill(  # noqa: PLR0917  the fields of a form
     backfill can be started at any time: it decides no event twice and leaves to the hourly job what is not its own.
 
     Args:
-        start: First instant of the window, in UTC. Events exactly at it are in the window.
-        end: End of the window, in UTC. Events exactly at it are not in the window any more.
-        source: Folder of raw files, subfolders included. Left empty, it is the landing folder.
-        mode: Load and decide does both. Load only keeps the events as history and sends nothing; they are decided
-            by a later backfill that covers them. Preview reports what would happen and keeps nothing.
-        max_event_age_hours: An event older than this many hours when the run starts is loaded and serves as history,
-            but earns no message; a rule that matches it writes a suppression with the reason expired. 0 means no limit.
-        max_rejected_percent: The run fails when a larger share of its lines is rejected; what is good is kept and
-            decided all the same.
+        start: First instant of the window, UTC. An event exactly at it is taken.
+        end: End of the window, UTC. An event exactly at it is not taken any more.
+        source: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
+        mode: **load and decide** takes the events and decides their messages. **load only** keeps them as history and
+            decides nothing, until a later backfill covers them. **preview** reports what would be decided, and keeps
+            nothing.
+        max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
+            message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
+            old events earn messages too.
+        max_rejected_percent: The run fails when more than this share of its lines cannot be read; what is good is
+            kept and decided all the same.
     """
 
     def order(settings: Settings) -> RunOrder:

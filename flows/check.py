@@ -46,8 +46,8 @@ def check(max_load_age_hours: Annotated[int, Field(ge=0)] = 0) -> State[CheckRep
     It only reads, one snapshot beside which runs may go on, and fails when anything does not hold.
 
     Args:
-        max_load_age_hours: Fail also when the newest load is older than so many hours, because then events have
-            stopped coming in. 0 means not to look.
+        max_load_age_hours: Fail also when no file was loaded for this many hours, because then events have stopped
+            coming in. 0 means not to look.
     """
     log = get_run_logger()
     stop = StopRequest()

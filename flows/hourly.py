@@ -11,9 +11,10 @@ from typing import Annotated
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from flows.command_line import read_instant, run_once
+from flows.parameters import InstantOrEmpty
 from flows.pipeline import LONGEST_AGE_HOURS, run_pipeline, scheduled_start
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.models import RunMode
@@ -27,13 +28,9 @@ def _run_name() -> str:
     return f"hourly {as_of.astimezone(UTC):%Y-%m-%dT%H:%MZ}" if as_of.tzinfo else "hourly"
 
 
-# The form would show what may be left empty as two tabs, one for the value and one for none.
-_InstantOrEmpty = Annotated[datetime | None, WithJsonSchema({"type": "string", "format": "date-time"})]
-
-
 @flow(name="hourly", flow_run_name=_run_name)
 def hourly(
-    as_of: _InstantOrEmpty = None,
+    as_of: InstantOrEmpty = None,
     landing_path: str = "",
     max_event_age_hours: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)] = 0,
     max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
@@ -45,11 +42,11 @@ def hourly(
 
     Args:
         as_of: Logical time of the run, recorded with every load. Left empty, it is the scheduled start time.
-        landing_path: Folder to take raw files from. Left empty, it is the setting LANDING_PATH.
-        max_event_age_hours: An event older than this many hours at as_of is loaded and serves as history, but earns
-            no message; a rule that matches it writes a suppression with the reason expired. 0 means no limit.
-        max_rejected_percent: The run fails when a larger share of its lines is rejected; what is good is kept and
-            decided all the same.
+        landing_path: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
+        max_event_age_hours: Events older than this many hours at as_of are kept as history but earn no message; a rule
+            that matches one writes a suppression with the reason expired. 0 means no limit.
+        max_rejected_percent: The run fails when more than this share of its lines cannot be read; what is good is
+            kept and decided all the same.
     """
 
     def order(settings: Settings) -> RunOrder:

@@ -12,6 +12,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
+from prefect.utilities.schema_tools import validate
 
 from flows.hourly import hourly
 from src.marketing_messaging_service import loading
@@ -251,3 +252,10 @@ def test_a_run_that_was_killed_is_recorded_as_such_by_the_next_one(landing: Path
     run()
     with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
         assert connection.execute("SELECT state FROM runs ORDER BY id").fetchall() == [("killed",), ("completed",)]
+
+
+@pytest.mark.parametrize("sent", [{}, {"as_of": None}, {"as_of": "2026-11-03T04:05:00Z"}])
+def test_the_server_takes_the_form_with_the_logical_time_filled_in_or_left_empty(sent: dict[str, Any]) -> None:
+    schema = hourly.parameters.model_dump_for_openapi()
+    assert schema["properties"]["as_of"].keys() & {"anyOf", "default"} == set()
+    validate(sent, schema, raise_on_error=True)
