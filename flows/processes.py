@@ -74,6 +74,8 @@ class Place:
             # In memory, where it is kept otherwise, a lease dies with the server, and its slot stays taken for ever.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
+            # Six lines about submission and working directory, above the flow's own in each run. Warnings still show.
+            "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "WARNING",
             "PREFECT_CLI_PROMPT": "false",
             "PREFECT_CLI_COLORS": "false",
             "NO_PROXY": ",".join([*no_proxy, "127.0.0.1", "localhost"]),

@@ -13,7 +13,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.exceptions import FailedRun
+from prefect.exceptions import CancelledRun, FailedRun
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Failed
 from rich.console import Console
@@ -25,6 +25,21 @@ from src.marketing_messaging_service.reporting.tables import escaped, printable
 # The flows log one line a step themselves; Prefect's own lines about a task, and for a foreseeable failure a second
 # telling with "NoneType: None" for a traceback, would bury them. An unforeseen traceback comes from the flow's logger.
 logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
+# Where the environment keeps Prefect from telling in each run how it came to its code (flows/processes.py does), the
+# lines of the run itself are wanted all the same.
+logging.getLogger("prefect.flow_runs").setLevel(logging.NOTSET)
+
+
+class _WithoutToldEnds(logging.Filter):
+    """Drops Prefect's traceback of a state that a flow returned, and has told in a sentence; a defect's is another."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], (FailedRun, CancelledRun)))
+
+
+# The process that a worker starts for a run takes a Failed or Cancelled state for an exception nobody foresaw.
+for _name in ("prefect.flow_runs", "prefect.engine"):
+    logging.getLogger(_name).addFilter(_WithoutToldEnds())
 
 LONG_FILE_BYTES = 16 << 20
 """Files from this size on show a progress bar on a terminal; smaller ones are done in a blink."""
