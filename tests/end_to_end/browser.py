@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
+
+from flows.processes import PROJECT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -30,6 +35,11 @@ BROWSER_ARGUMENTS = [
 
 RUN_MILLISECONDS = 60_000
 RUN_HEADING = ".page-heading-flow-run"
+ARTIFACT = ".artifact-data-markdown"
+
+SCREENSHOTS_VARIABLE = "UI_TEST_SCREENSHOTS"
+SCREENSHOT_WIDTH = 1120
+SCREENSHOT_COLORS = 64
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,8 @@ class Operator:
         """From the first page to a deployment's."""
         self.page.goto(self.url)
         self.page.get_by_role("button", name="Deployments").click()
-        self.page.get_by_role("link", name=name, exact=True).first.click()
+        # Elsewhere a link of that name leads to the flow.
+        self.page.locator(".deployment-list__name").get_by_text(name, exact=True).click()
         self.page.get_by_role("button", name="Run", exact=True).wait_for()
 
     def quick_run(self) -> None:
@@ -73,13 +84,20 @@ class Operator:
         label = self.page.locator(".schema-form-property__label", has_text=re.compile(rf"^{name}( \(Optional\))?$"))
         return self.page.locator(".schema-form-property", has=label).last
 
+    def parameters(self) -> list[str]:
+        """The names of the form's fields, from top to bottom."""
+        labels = self.page.locator(".schema-form-property__label").all_inner_texts()
+        return [label.removesuffix(" (Optional)") for label in labels]
+
+    def has_tabs(self) -> bool:
+        """Whether a field of the form has to be chosen among several kinds first."""
+        return (
+            self.page.locator(".schema-form-property [role=tablist], .schema-form-property .p-button-group").count() > 0
+        )
+
     def help_text(self, name: str) -> str:
         """What the form says about a parameter."""
         return self.parameter(name).locator(".schema-form-property__description").inner_text()
-
-    def choose_type(self, name: str, kind: str) -> None:
-        """Choose what an optional parameter is, such as `str`, `date-time` or `None`."""
-        self.parameter(name).get_by_role("button", name=kind, exact=True).click()
 
     def fill(self, name: str, value: str) -> None:
         """Type into a text or number field."""
@@ -87,8 +105,9 @@ class Operator:
 
     def choose(self, name: str, option: str) -> None:
         """Choose from a list."""
-        self.parameter(name).locator(".p-select-button__control").click()
-        self.page.locator(".p-select-option", has_text=re.compile(rf"^\s*{re.escape(option)}\s*$")).click()
+        # At a click on its text, Prefect 3.8's list opens and closes again at once.
+        self.parameter(name).locator(".p-select-button__icon").click()
+        self.page.locator(".p-select-option").get_by_text(option, exact=True).click()
 
     def pick_time(self, name: str, moment: datetime) -> None:
         """Pick a date and a time in the zone that the form stands on, which is UTC."""
@@ -112,11 +131,39 @@ class Operator:
         """Open a tab of the run's page."""
         self.page.locator(".flow-run [role=tablist]").get_by_text(name, exact=True).click()
 
+    def log_until(self, text: str) -> list[str]:
+        """The lines of the run's log, as soon as one of them has a text."""
+        lines = self.page.locator(".log-row__content")
+        lines.filter(has_text=text).first.wait_for(timeout=RUN_MILLISECONDS)
+        return lines.all_inner_texts()
+
     def open_artifact(self, key: str) -> str:
         """From the run's page to one of its artifacts; return the text that it shows."""
         self.open_tab("Artifacts")
         self.page.get_by_role("link", name=key).first.click()
-        return self.page.locator(".artifact-data-markdown").inner_text()
+        self.page.locator(f"{ARTIFACT} > *").first.wait_for()
+        return self.page.locator(ARTIFACT).inner_text()
+
+    def picture_widths(self) -> list[int]:
+        """How wide each picture of the artifact that is open really is; 0 for one that the browser cannot show."""
+        self.page.locator(f"{ARTIFACT} img").first.wait_for()
+        widths = self.page.locator(f"{ARTIFACT} img").evaluate_all("images => images.map(image => image.naturalWidth)")
+        return [int(width) for width in widths]
+
+    def screenshot(self, name: str, height: int) -> None:
+        """Keep a picture of the page for the README, in the folder that is asked for; by default none is asked for."""
+        folder = os.environ.get(SCREENSHOTS_VARIABLE)
+        if not folder:
+            return
+        before = self.page.viewport_size
+        assert before is not None
+        self.page.set_viewport_size({"width": SCREENSHOT_WIDTH, "height": height})
+        # Messages go away by themselves, and what slides or fades comes to rest.
+        self.page.locator(".p-toast").first.wait_for(state="hidden")
+        self.page.mouse.move(0, 0)
+        self.page.wait_for_timeout(1_000)
+        _write_small(self.page.screenshot(), PROJECT / folder / f"{name}.png")
+        self.page.set_viewport_size(before)
 
     def _open_run_menu(self, entry: str) -> None:
         self.page.get_by_role("button", name="Run", exact=True).click()
@@ -126,6 +173,12 @@ class Operator:
         # The message is there twice, one upon the other; the last is on top.
         self.page.get_by_role("button", name="View run").last.click()
         self.page.locator(RUN_HEADING).wait_for()
+
+
+def _write_small(png: bytes, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(BytesIO(png)) as image:
+        image.convert("RGB").quantize(SCREENSHOT_COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 @contextmanager
