@@ -12,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort
 
+from flows.leftovers import WORK_POOL
 from flows.processes import PROJECT, Place
 from src.marketing_messaging_service.settings import Settings
 
@@ -60,6 +64,21 @@ class System:
 
         wait_until(is_there, RUN_SECONDS, f"a run is {name}")
         return self.client.read_flow_run(run.id)
+
+    def log_of(self, run: FlowRun) -> list[str]:
+        """What the log on the run's page says, line by line."""
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        return [entry.message for entry in self.client.read_logs(of_run, sort=LogSort.TIMESTAMP_ASC)]
+
+    def set_work(self, *, is_paused: bool) -> None:
+        """Pause the worker, which then takes no run, like one that is down; or let it go on."""
+        self.client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=is_paused))
+
+    def switch_schedules_off(self) -> None:
+        """Let no run start by itself any more."""
+        for deployment in self.client.read_deployments():
+            for schedule in deployment.schedules:
+                self.client.update_deployment_schedule(deployment.id, schedule.id, active=False)
 
     def cpu_seconds(self) -> float:
         """The processor time that its processes have taken since they began."""
