@@ -178,7 +178,7 @@ class NotLoaded(Enum):
 
     TAKEN = "another run has taken it meanwhile"
     OUTSIDE = "no event in it lies in the window"
-    NOTHING_NEW = "every event of the window was taken from it before"
+    NOTHING_NEW = "every event of the window in it is known already"
 
 
 @dataclass(frozen=True, slots=True)

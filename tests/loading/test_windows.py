@@ -101,3 +101,16 @@ def test_events_that_are_held_are_entered_one_by_one(engine, take):
 def test_a_load_that_is_held_without_events_has_nothing_to_wait_for(engine, take):
     take("{", window=NOON, is_held=True)
     assert rows(engine, "SELECT state, ruleset_id FROM loads") == [("decided", None)]
+
+
+def test_a_conflict_in_a_later_window_is_recorded_though_no_event_is_new(engine, take):
+    lines = (
+        raw("one", event_timestamp="2026-03-01T12:00:00Z"),
+        raw("one", event_timestamp="2026-03-01T14:00:00Z"),
+        raw("later", event_timestamp="2026-03-02T12:00:00Z"),
+    )
+    take(*lines, window=NOON)
+    result = take(*lines, window=AFTERNOON)
+    assert (result.inserted_count, result.conflict_count, result.outside_count) == (0, 1, 2)
+    assert rows(engine, "SELECT line_number, differing_fields FROM conflicts") == [(2, "event_timestamp")]
+    assert take(*lines, window=AFTERNOON) is NotLoaded.NOTHING_NEW

@@ -161,7 +161,7 @@ def _finish(
     """Enter the counts of a load in the ledger; raise _NothingNewError when it changed nothing."""
     _refuse_wrong_counts(result)
     if not progress.is_first_load:
-        if result.outside_count and not (result.inserted_count or result.rejected_count):
+        if result.outside_count and not (result.inserted_count or result.rejected_count or result.conflict_count):
             raise _NothingNewError
         move_file(connection, progress.source_file_id, staged.file)
     if is_held:
