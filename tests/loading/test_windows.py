@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.loading import known_files, load, load_file
 from src.marketing_messaging_service.results import LoadResult, NotLoaded, Window
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import everything, raw, rows, stage
@@ -114,3 +114,19 @@ def test_a_conflict_in_a_later_window_is_recorded_though_no_event_is_new(engine,
     assert (result.inserted_count, result.conflict_count, result.outside_count) == (0, 1, 2)
     assert rows(engine, "SELECT line_number, differing_fields FROM conflicts") == [(2, "event_timestamp")]
     assert take(*lines, window=AFTERNOON) is NotLoaded.NOTHING_NEW
+
+
+def test_the_lines_rejected_before_are_read_by_the_chunk_and_not_all_for_each(engine, take, monkeypatch):
+    read: list[int] = []
+
+    def reading(*arguments: Any) -> list[int]:
+        read.append(len(lines := lines_rejected_before(*arguments)))
+        return lines
+
+    lines_rejected_before = load._lines_rejected_before
+    monkeypatch.setattr(load, "_lines_rejected_before", reading)
+    lines = (raw("start"), raw("end", event_timestamp="2026-03-03T12:00:00Z"), *(['{"a": 1}'] * 120_000))
+    take(*lines, window=Window(NOON.start.replace(month=1), AFTERNOON.end))
+    assert take(*lines).duplicate_count == 120_001
+    assert len(read) > 1
+    assert sum(read) == 120_000

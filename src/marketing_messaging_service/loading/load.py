@@ -218,8 +218,10 @@ def _ids_present(connection: Connection, first_id: int, last_id: int) -> list[in
 
 
 def _insert_rejected(connection: Connection, rejected: pd.DataFrame, progress: _Progress) -> None:
-    if not progress.is_first_load:
-        is_known = rejected["line_number"].isin(_lines_rejected_before(connection, progress))
+    if not (progress.is_first_load or rejected.empty):
+        numbers = rejected["line_number"]
+        before = _lines_rejected_before(connection, progress, int(numbers.min()), int(numbers.max()))
+        is_known = numbers.isin(before)
         progress.known_rejected_count += int(is_known.sum())
         rejected = rejected.loc[~is_known]
     columns: Columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
@@ -227,11 +229,15 @@ def _insert_rejected(connection: Connection, rejected: pd.DataFrame, progress: _
     bulk_insert(connection, insert(RejectedRow), columns | {"load_id": [progress.load_id] * len(rejected)})
 
 
-def _lines_rejected_before(connection: Connection, progress: _Progress) -> list[int]:
+def _lines_rejected_before(connection: Connection, progress: _Progress, first_line: int, last_line: int) -> list[int]:
     lines = (
         select(RejectedRow.line_number)
         .join(Load, Load.id == RejectedRow.load_id)
-        .where(Load.source_file_id == progress.source_file_id, Load.id != progress.load_id)
+        .where(
+            Load.source_file_id == progress.source_file_id,
+            Load.id != progress.load_id,
+            RejectedRow.line_number.between(first_line, last_line),
+        )
     )
     return list(connection.execute(lines).scalars())
 
