@@ -25,13 +25,12 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
+
 WORK_POOL = "messaging"
 """The work pool that every deployment in prefect.yaml belongs to."""
 
-FOUND_AT_START = (
-    "The worker, or the whole machine, stopped in the middle of this run. What was committed stays; "
-    "the next run does the rest."
-)
+FOUND_AT_START = f"The worker, or the whole machine, stopped in the middle of this run. {WHO_DOES_THE_REST}"
 
 PAGE = 200
 """The most runs that Prefect puts into one answer."""

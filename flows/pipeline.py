@@ -17,6 +17,7 @@ from flows.stopping import StoppedError, StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import (
+    WHO_DOES_THE_REST,
     DatabaseError,
     LeaseLostError,
     PipelineError,
@@ -232,7 +233,7 @@ def _ending(error: BaseException) -> tuple[RunState, str]:
     if isinstance(error, Exception):
         return RunState.FAILED, f"A defect, please report it: {error!r}."
     # A run that a worker started is cancelled by a signal, which Prefect turns into an exception of its own.
-    return RunState.STOPPED, "Stopped from outside. What was committed stays; the next run does the rest."
+    return RunState.STOPPED, f"Stopped from outside. {WHO_DOES_THE_REST}"
 
 
 def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:

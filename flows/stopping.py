@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import runtime
 
-from src.marketing_messaging_service.errors import PipelineError, RunInProgressError
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError, RunInProgressError
 
 LOOK_UP_SECONDS = 1.0
 """How often a run that sleeps looks whether it was asked to stop."""
@@ -34,9 +34,7 @@ class StopRequest:
     def check(self) -> None:
         """Raise StoppedError if the run was asked to stop."""
         if self._signal_name is not None:
-            raise StoppedError(
-                f"Stopped by {self._signal_name} at a safe point. What was committed stays; the next run does the rest."
-            )
+            raise StoppedError(f"Stopped by {self._signal_name} at a safe point. {WHO_DOES_THE_REST}")
 
     def checking(self, advance: Callable[[int], None]) -> Callable[[int], None]:
         """Return a progress function that also looks whether the run was asked to stop."""
@@ -127,5 +125,6 @@ class Waiting:
             holder = self._holder()
             raise RunInProgressError(
                 f"Another run is at work{f': {holder}' if holder else ''}. It did not end within "
-                f"{self._timeout_seconds:g} s, so this run did nothing; what waits is taken by the next one."
+                f"{self._timeout_seconds:g} s, so this run did nothing. The next hourly run does the work of an hourly "
+                "one; any other has to be started again."
             ) from None

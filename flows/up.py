@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 
 from flows.leftovers import FOUND_AT_START, WORK_POOL, mark_leftovers_crashed
 from flows.processes import PROJECT, Place, Processes, UpError, end_processes
-from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError
 from src.marketing_messaging_service.settings import load_settings
 
 DEFAULT_HOME = PROJECT / ".prefect"
@@ -34,7 +34,7 @@ WORKER_NAME = "up"
 WORKER_LIMIT = 3
 """Runs at once: one that writes, and beside it a check and a publication."""
 
-STOPPED_BY_HAND = "Stopped together with its worker. What was committed stays; the next run does the rest."
+STOPPED_BY_HAND = f"Stopped together with its worker. {WHO_DOES_THE_REST}"
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -16,6 +16,11 @@ MAY_PASS = frozenset(
 )
 """What the operating system says of a network share that has gone, and that may be back in a moment."""
 
+WHO_DOES_THE_REST = (
+    "What was committed stays; the next hourly run does the rest of an hourly one, any other has to be started again."
+)
+"""What becomes of a run that was cut off. A backfill has a folder and a window that no other run knows of."""
+
 
 class PipelineError(Exception):
     """A failure whose message says what was wrong and what to do; it is shown without a traceback.

@@ -199,8 +199,8 @@ def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(
         state = run()
     assert state.is_cancelled()
     assert state.message == (
-        "Another run is at work. It did not end within 1 s, so this run did nothing; what waits is taken by the next "
-        "one."
+        "Another run is at work. It did not end within 1 s, so this run did nothing. The next hourly run does the work "
+        "of an hourly one; any other has to be started again."
     )
     assert run().is_completed()
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import (
     decision_line,
@@ -101,7 +102,7 @@ def test_a_problem_whose_explanation_begins_with_the_name_is_not_named_twice() -
         (RunState.COMPLETED, "1 file: all well.", ""),
         (RunState.FAILED, "LANDING_PATH names x.", "LANDING_PATH names x."),
         (RunState.STOPPED, "Stopped on request.", "Stopped on request."),
-        (RunState.KILLED, None, "It ended without a word."),
+        (RunState.KILLED, None, f"It ended without a word. {WHO_DOES_THE_REST}"),
     ],
 )
 def test_a_run_that_did_not_come_to_its_end_says_why(state: RunState, message: str | None, told: str) -> None:

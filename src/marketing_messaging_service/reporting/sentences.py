@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 from src.marketing_messaging_service.models import RunState
 from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport
 from src.marketing_messaging_service.reporting.tables import many
 
-WITHOUT_A_WORD = "It ended without a word. What it had committed until then stands, and the next run takes up the rest."
+WITHOUT_A_WORD = f"It ended without a word. {WHO_DOES_THE_REST}"
 
 _ENDINGS = {RunState.STOPPED: "Stopped", RunState.KILLED: "Killed", RunState.FAILED: "Failed"}
 
