@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
-from src.marketing_messaging_service.errors import LeaseLostError, RunInProgressError
+from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, RunInProgressError
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     read_transaction,
@@ -89,6 +89,19 @@ def test_one_of_this_machine_is_taken_at_once_because_its_holder_let_go_of_the_l
     killed = lease(engine)
     killed.__enter__()
     with lease(create_database_engine(str(engine.url))):
+        pass
+
+
+def test_a_disk_in_trouble_is_told_and_not_taken_for_another_run(engine):
+    failed = lease(engine)
+    failed.__enter__()
+    other = create_database_engine(str(engine.url))
+
+    @event.listens_for(other, "connect")
+    def refuse_writing(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    with pytest.raises(DatabaseError, match="attempt to write a readonly database"), lease(other):
         pass
 
 

@@ -129,9 +129,10 @@ class _Lease:
                 if current != holder:
                     return current or holder
                 self._take(connection, now)
-        except DatabaseError:
-            # One that holds the lease may be busy in a transaction for longer than the lease lasts.
-            if holder is None:
+        except DatabaseError as error:
+            # One that holds the lease may be busy in a transaction for longer than the lease lasts. No other trouble,
+            # such as a full disk that kept a failed run from giving its lease back, passes by waiting for it.
+            if holder is None or not error.may_pass:
                 raise
             return holder
         return None
