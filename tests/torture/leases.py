@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.torture import tracing
@@ -16,6 +16,8 @@ from tests.torture.scene import Scene
 LEASE_SECONDS = 1
 
 LONGER_SECONDS = 1.3 * LEASE_SECONDS
+
+SELDOM = 0.01
 
 WHO_IS_AT_WORK = "Another run is at work: hourly, at work since "
 
@@ -43,12 +45,13 @@ class _Machine:
             busy_timeout_seconds=1,
         )
 
-    def run(self, fault: str | None = None, at: int = 0, patience_seconds: int = 30) -> Ending:
-        return self.server.run(self.order(fault, at, patience_seconds))
+    def run(self, patience_seconds: int = 30) -> Ending:
+        return self.server.run(self.order(patience_seconds=patience_seconds))
 
     def stand_still(self, at: int) -> Victim:
         """Start a run that stands still at a point, and return when it has done so for longer than a lease."""
-        victim = self.server.start(self.order("stop", at))
+        # One that renewed its lease just then would stand still inside that transaction, and come by other points.
+        victim = self.server.start(replace(self.order("stop", at), renewals_a_lease=SELDOM))
         victim.wait_until_stopped()
         time.sleep(LONGER_SECONDS)
         return victim
@@ -111,8 +114,8 @@ def taken_over_by_one_that_is_killed(server: ForkServer, fault: Fault, folder: P
     """The same with another one that has just taken the lease: what the first one has staged is not committed."""
     scene = fault.start.scene.copy_to(folder)
     first = _Machine(server, scene, "one").stand_still(fault.at)
-    # The second comes by the points of the first, and has its lease before it opens its run.
-    second = _Machine(server, scene, "two").run("kill", fault.start.points.index("discover: before a statement"))
+    order = replace(_Machine(server, scene, "two").order("kill"), at_label=f"discover: {tracing.STATEMENT}")
+    second = server.run(order)
     breaches = [] if second.exit_code == KILLED else [f"the second ended with {second.exit_code}: {second.output}"]
     breaches += _loses(first, fault, scene)
     return breaches + recover(server, fault.start, scene, killed=2)

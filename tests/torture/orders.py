@@ -15,6 +15,8 @@ class Order:
     """One of FAULTS, or None."""
     at: int = 0
     """The number of the point at which the fault happens, counted from 0."""
+    at_label: str = ""
+    """The name of the point at which it happens instead, every time."""
     target: str = ""
     """The file that the fault happens to."""
     start_at: float = 0.0
@@ -26,6 +28,7 @@ class Order:
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings other than the scene's."""
     busy_timeout_seconds: int = 60
+    renewals_a_lease: float = 4
     most_pages: int | None = None
     """How large the database may become, in pages of SQLite."""
     is_watched: bool = False

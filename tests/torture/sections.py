@@ -100,7 +100,7 @@ def backfilled(rig: Rig) -> Verdict:
     jobs: list[Callable[[ForkServer, Path], Survival]] = []
     for name, start in found.items():
         faults = spread(start, KILLS_AT_A_POINT_OF_A_BACKFILL)
-        kill = partial(_kill_preview) if start.jobs[0] == "preview" else partial(_kill_at)
+        kill = _kill_preview if start.jobs[0] == "preview" else _kill_at
         jobs += [partial(kill, fault=fault) for fault in faults]
         if name == ONLY_LOADED:
             jobs += [partial(_kill_before_the_next, fault=fault, whole=whole) for fault in faults]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.torture import backfills, tracing
 from tests.torture.forks import ForkServer
-from tests.torture.kills import Fault, Start, kill_at
+from tests.torture.kills import Start, kill_at
 from tests.torture.test_kills import fault_at
 
 LOADED = f"load: {tracing.AFTER_COMMIT}"
@@ -23,13 +23,10 @@ def begun(server: ForkServer, starts: dict[str, Start], tmp_path_factory: pytest
 @pytest.mark.parametrize(
     ("beginning", "label", "part"),
     [
-        ("backfilled: backfill", LOADED, 0.5),
         ("loaded, then decided: load only", IN_A_CHUNK, 0.7),
         ("loaded, then decided: backfill", DECIDED, 0),
-        ("an hour, then the rest: one hour", DECIDED, 0),
         ("an hour, then the rest: hourly", LOADED, 0),
         ("an hour held, the rest, the hour: one hour only loaded", LOADED, 0),
-        ("an hour held, the rest, the hour: one hour", DECIDED, 0),
     ],
 )
 def test_a_backfill_that_is_killed_and_done_again_leaves_what_it_leaves_undisturbed(
@@ -52,14 +49,9 @@ def test_what_a_killed_run_has_only_loaded_is_decided_with_the_rest_as_by_one_ru
     assert backfills.kill_before_the_next(server, fault, starts["taken before"], tmp_path / "scene").breaches == ()
 
 
-@pytest.mark.parametrize("label", [IN_A_CHUNK, DECIDED, f"report: {tracing.STATEMENT}"])
+@pytest.mark.parametrize("label", [IN_A_CHUNK, f"report: {tracing.AFTER_COMMIT}"])
 def test_a_preview_leaves_every_row_as_it_was_also_when_it_is_killed(
     server: ForkServer, begun: dict[str, Start], tmp_path: Path, label: str
 ) -> None:
     fault = fault_at(begun["previewed: preview"], label, 1)
     assert backfills.kill_preview(server, fault, tmp_path / "scene").breaches == ()
-
-
-def test_every_run_of_a_plan_can_be_killed(begun: dict[str, Start]) -> None:
-    assert all(Fault(start, 0).label for start in begun.values())
-    assert len(begun) == sum(len(jobs) for jobs in backfills.PLANS.values())

@@ -4,6 +4,7 @@
 costs no imports. What is imported here is what such a process begins with.
 """
 
+import gc
 import io
 import json
 import os
@@ -24,7 +25,7 @@ from src.marketing_messaging_service import decisions
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.infrastructure import database
+from src.marketing_messaging_service.infrastructure import database, run_lease
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.models import RunMode
@@ -141,6 +142,8 @@ def main() -> None:
     """Serve requests, one a line, until the input ends."""
     do_without_prefect()
     _warm_up()
+    # Or each victim's collector would look through, and so copy, all that was imported.
+    gc.freeze()
     for request in sys.stdin:
         command, _, argument = request.partition(" ")
         print(json.dumps(REQUESTS[command](argument)), flush=True)
@@ -220,6 +223,7 @@ def _redirect(output: Path) -> None:
 def prepare(order: Order, points: int) -> None:
     """Lay in wait in this process for the point of an order, and write the points that it comes by to a file."""
     database.BUSY_TIMEOUT_SECONDS = order.busy_timeout_seconds
+    run_lease.RENEWALS_A_LEASE = order.renewals_a_lease  # type: ignore[assignment]
     lines.CHUNK_LINES = order.chunk_lines
     lines.READ_BYTES = order.read_bytes
     spool.MEMORY_BYTES = order.spool_bytes
@@ -228,7 +232,8 @@ def prepare(order: Order, points: int) -> None:
     def on_point(label: str) -> None:
         nonlocal count
         os.write(points, f"{label}\n".encode())
-        if order.fault is not None and count == order.at:
+        is_there = label == order.at_label if order.at_label else count == order.at
+        if order.fault is not None and is_there:
             FAULTS[order.fault](Path(order.target))
         count += 1
 
