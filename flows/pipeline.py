@@ -265,7 +265,8 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     )
     if order.mode is not RunMode.LOAD_ONLY:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
-    for problem in too_many_rejected(loads, order.max_rejected_percent):
+    is_preview = order.mode is RunMode.PREVIEW
+    for problem in too_many_rejected(loads, order.max_rejected_percent, is_preview=is_preview):
         problems.append(FileProblem(problem.subject, problem.explanation))
     run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
     return run_report
@@ -293,17 +294,23 @@ def _decide(engine: Engine, order: RunOrder, run_id: int, rules_path: Path) -> l
     try:
         get_run_logger().info(decision_line(outcome(decide(rules_path, engine, order, run_id))))
     except PipelineError as error:
-        return [FileProblem("Deciding", f"{error} {_what_waits(engine)} for the next run.")]
+        return [FileProblem("Deciding", f"{error}{_what_waits(engine, order)}")]
     return []
 
 
-def _what_waits(engine: Engine) -> str:
+def _what_waits(engine: Engine, order: RunOrder) -> str:
+    """Return the sentence that tells what is decided later; nothing for a preview, of which nothing waits."""
+    if order.mode is RunMode.PREVIEW:
+        return ""
     try:
         count = loading.undecided_event_count(engine)
+        held_count = loading.held_event_count(engine, order.window) if order.window else 0
     except PipelineError:
         # What keeps a run from deciding, such as a full disk, may keep it from counting too.
-        return "Its events wait"
-    return "1 event waits" if count == 1 else f"{count} events wait"
+        return " Its events wait."
+    waits = "1 event waits" if count == 1 else f"{count} events wait"
+    held = f", {held_count} for this backfill to be started again" if held_count else ""
+    return f" {waits} for the next run{held}."
 
 
 def _remarks(discovery: Discovery, problems: Sequence[FileProblem]) -> list[Remark]:

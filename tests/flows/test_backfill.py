@@ -221,3 +221,29 @@ def test_too_many_rejected_lines_make_the_run_red_and_keep_what_is_good(landing:
     assert "1 of 2 lines could not be read (50.0 %), which is more than the 5 %" in str(state.message)
     assert sent(landing) == ["start"]
     assert rows(landing, "SELECT state FROM runs") == [("failed",)]
+
+
+def test_a_preview_that_fails_tells_of_nothing_kept_and_nothing_waiting(
+    landing: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (archive / "a.jsonl").write_text("{\n" + raw_line("start", START) + "\n")
+    monkeypatch.setenv("RULES_PATH", str(archive / "none.yaml"))
+    message = str(run(source=str(archive), mode="preview").message)
+    assert "1 of 2 lines could not be read (50.0 %)" in message
+    assert "kept" not in message
+    assert "wait" not in message
+
+
+def test_a_backfill_that_cannot_decide_tells_how_many_events_wait_for_it(
+    landing: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(source=str(archive), mode="load only")
+    monkeypatch.setenv("RULES_PATH", str(archive / "none.yaml"))
+    message = str(run(source=str(archive)).message)
+    assert "0 events wait for the next run, 2 for this backfill to be started again." in message
+
+
+def test_a_backfill_with_nothing_new_tells_of_the_folder_it_was_told(landing: Path, archive: Path) -> None:
+    whole = {"start": EVENT_TIMES["before"], "end": END + timedelta(hours=1), "source": str(archive)}
+    run(**whole)
+    assert str(run(**whole).message) == "Nothing new: 1 file in its folder, all taken before."

@@ -1,11 +1,12 @@
 """From typed rows to the tables, one transaction a file. Knows the database, reads no raw file."""
 
-from src.marketing_messaging_service.loading.ledger import known_files, undecided_event_count
+from src.marketing_messaging_service.loading.ledger import held_event_count, known_files, undecided_event_count
 from src.marketing_messaging_service.loading.load import load_file
 from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run
 
 __all__ = [
     "close_run",
+    "held_event_count",
     "known_files",
     "load_file",
     "note_files",

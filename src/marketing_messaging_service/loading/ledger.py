@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction, utc_now
 from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile
-from src.marketing_messaging_service.results import KnownFiles, LandingFile
+from src.marketing_messaging_service.results import KnownFiles, LandingFile, Window
 
 
 def known_files(engine: Engine) -> KnownFiles:
@@ -30,6 +30,19 @@ def undecided_event_count(engine: Engine) -> int:
     with read_transaction(engine) as connection:
         count = select(func.coalesce(func.sum(Load.inserted_count), 0)).where(Load.state == LoadState.LOADED)
         return connection.execute(count).scalar_one()
+
+
+def held_event_count(engine: Engine, window: Window) -> int:
+    """Return how many events of a window wait for a backfill."""
+    with read_transaction(engine) as connection:
+        return connection.execute(
+            select(func.count())
+            .select_from(HeldEvent)
+            .join(Event, Event.id == HeldEvent.event_id)
+            .where(
+                HeldEvent.run_id.is_(None), Event.event_timestamp >= window.start, Event.event_timestamp < window.end
+            )
+        ).scalar_one()
 
 
 @dataclass(frozen=True, slots=True)

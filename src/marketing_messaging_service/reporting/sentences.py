@@ -25,7 +25,9 @@ def headline(report: RunReport) -> str:
         known = f"{many(report.known_file_count, 'file')} taken before"
         parts.append(f"Nothing to take: {known}, {many(report.outside_file_count, 'file')} outside the window.")
     else:
-        parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in landing, all taken before.")
+        # A backfill is often told another folder.
+        folder = "landing" if report.window_start_at is None else "its folder"
+        parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
     if report.waiting_names:
         parts.append(f"{many(len(report.waiting_names), 'file')} still being written, left for the next run.")
     return " ".join(parts)
