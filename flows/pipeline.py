@@ -112,7 +112,7 @@ def decide(rules_path: Path, engine: Engine, order: RunOrder, run_id: int) -> De
     return decisions.decide_pending(engine, rules_file, decided_at=utc_now(), order=order, run_id=run_id)
 
 
-@step("report")
+@step("report", retries=RETRIES)
 def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path: Path) -> RunReport:
     """Record how the run ended, and write its report, which is made of what the tables hold, as a file."""
     has_failed = any(remark.kind is RemarkKind.PROBLEM for remark in remarks)

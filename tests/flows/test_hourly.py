@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import DEFAULT, Mock
 
 import pytest
 from prefect.client.orchestration import get_client
@@ -14,11 +15,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
 from prefect.utilities.schema_tools import validate
 
+from flows import pipeline
 from flows.hourly import hourly
 from src.marketing_messaging_service import loading
-from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
-from src.marketing_messaging_service.reporting import RunReport
+from src.marketing_messaging_service.reporting import RunReport, read_run_report
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -167,8 +169,15 @@ def test_a_database_that_is_none_fails_the_run_and_stays_as_it_is(
     assert database.read_bytes() == before
 
 
-def test_a_database_that_cannot_be_written_to_ends_the_run_before_a_later_file_is_taken(
-    landing: Path, monkeypatch: pytest.MonkeyPatch, errors_logged: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatabaseError("The database cannot be used: database or disk is full."),
+        LeaseLostError("Another run has taken over."),
+    ],
+)
+def test_what_stands_in_the_way_of_every_file_ends_the_run_before_a_later_one_is_taken(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, errors_logged: pytest.LogCaptureFixture, error: PipelineError
 ) -> None:
     run()
     for number, name in enumerate(("a.jsonl", "b.jsonl")):
@@ -179,13 +188,13 @@ def test_a_database_that_cannot_be_written_to_ends_the_run_before_a_later_file_i
     def full_disk(engine: Any, staged: Any, **options: Any) -> Any:
         taken.append(staged.file.display_path)
         if len(taken) == 1:
-            raise DatabaseError("The database cannot be used: database or disk is full.")
+            raise error
         return load_file(engine, staged, **options)
 
     monkeypatch.setattr(loading, "load_file", full_disk)
     state = run()
     assert state.is_failed()
-    assert state.message == "The database cannot be used: database or disk is full."
+    assert state.message == str(error)
     assert "Traceback" not in errors_logged.text
     assert run().is_completed()
     assert taken == ["a.jsonl", "a.jsonl", "b.jsonl"]
@@ -203,6 +212,16 @@ def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(
         "of an hourly one; any other has to be started again."
     )
     assert run().is_completed()
+
+
+def test_a_lock_at_the_very_end_of_a_run_is_waited_out(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = Mock(wraps=read_run_report, side_effect=[DatabaseError("is locked", may_pass=True), DEFAULT])
+    monkeypatch.setattr(pipeline, "read_run_report", reading)
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    state = run()
+    assert state.is_completed()
+    with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
+        assert connection.execute("SELECT state FROM runs").fetchall() == [("completed",)]
 
 
 def test_the_summary_is_left_on_the_run_s_page(landing: Path) -> None:

@@ -30,7 +30,12 @@ from sqlalchemy import (
     update,
 )
 
-from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, RunInProgressError
+from src.marketing_messaging_service.errors import (
+    WHO_DOES_THE_REST,
+    DatabaseError,
+    LeaseLostError,
+    RunInProgressError,
+)
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
     is_reading,
@@ -203,8 +208,7 @@ class _Lease:
         if renewed.rowcount != 1:
             raise LeaseLostError(
                 f"Another run has taken over from {self._holder_name}, which did not say that it lives for "
-                f"{self._duration.total_seconds():g} s; what was not committed was rolled back, and the other run "
-                "does it."
+                f"{self._duration.total_seconds():g} s; what was not committed was rolled back. {WHO_DOES_THE_REST}"
             )
 
     def release(self) -> None:
