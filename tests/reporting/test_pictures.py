@@ -12,6 +12,7 @@ import pytest
 
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting.funnel import funnel_image, funnel_steps, funnel_text
+from src.marketing_messaging_service.reporting.html import report_html
 from src.marketing_messaging_service.reporting.rules_image import rules_image
 from src.marketing_messaging_service.reporting.rules_picture import rules_picture
 from tests.reporting.runs import ALERT, NOTHING, WELCOME, run_report
@@ -163,3 +164,12 @@ def test_text_from_rules_cannot_act_in_the_picture(text: str) -> None:
     for sign in '"<>[](){}|`%$\\&*~!@':
         assert picture.count(sign) == clean.count(sign), sign
     assert all(code.isdigit() for code in re.findall(r"#([^;]*);?", picture))
+
+
+def test_an_address_that_a_rule_names_is_masked_wherever_the_rule_is_shown() -> None:
+    named = replace(WELCOME, condition_text="user_traits.email is vip@example.com", description="For vip@example.com")
+    report = run_report(rules=(named,))
+    assert "vip@" not in report_html(report)
+    assert "user_traits.email is" in report_html(report)
+    assert "vip@" not in rules_picture((named,))
+    assert not any("vip@" in word for word in words_of(rules_image((named,), is_preview=False)))

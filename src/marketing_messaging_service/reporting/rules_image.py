@@ -58,7 +58,7 @@ def _draw_rule(axes: Any, theme: Theme, rule: RuleReport, top: float, *, is_prev
     for before in (_CONDITION, _RULE, _MESSAGE):
         draw_text(axes, before[0] - 14, middle, "→", size=11, color=theme.faint, ha="center")
     draw_text(axes, _TRIGGER[0] + 12, middle, printable(rule.trigger_event_type, 20), size=12, color=theme.ink)
-    condition = textwrap.wrap(printable(rule.condition_text or "every one", 84), 28, max_lines=3, placeholder=" ...")
+    condition = textwrap.wrap(printable(rule.shown_condition or "every one", 84), 28, max_lines=3, placeholder=" ...")
     for place, line in enumerate(condition):
         offset = (place - (len(condition) - 1) / 2) * 15
         draw_text(axes, _CONDITION[0], middle + offset, line, size=11, color=theme.faint)

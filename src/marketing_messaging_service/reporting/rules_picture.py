@@ -62,7 +62,7 @@ def rules_picture(rules: tuple[RuleReport, ...], *, is_preview: bool = False) ->
             ]
     for rule in shown:
         node = ids[rule.rule_name]
-        when = f'|"{_label(rule.condition_text)}"|' if rule.condition_text else ""
+        when = f'|"{_label(rule.shown_condition)}"|' if rule.condition_text else ""
         message = f"{_label(rule.template_name)}<br/>{_label(rule.channel)}"
         lines.append(f"    {triggers[rule.trigger_event_type]} -->{when} {node}")
         lines.append(f'    {node} --> message{node.removeprefix("rule")}[/"{message}"/]')

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.models import EXPIRED_REASON, RunMode, RunState
+from src.marketing_messaging_service.reporting.masking import masked
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -81,6 +82,16 @@ class RuleReport:
     alerted_count: int = 0
     suppressed: tuple[tuple[str, int], ...] = ()
     """Refused matches by reason, in the order of the reasons' names."""
+
+    @property
+    def shown_condition(self) -> str:
+        """The conditions, fit to be shown: a rule may name the address of a user."""
+        return masked(self.condition_text)
+
+    @property
+    def shown_description(self) -> str:
+        """The description, fit to be shown."""
+        return masked(self.description)
 
     @property
     def suppressed_count(self) -> int:
