@@ -63,12 +63,16 @@ def _go_on(victim: Victim) -> Ending:
 
 
 def between_transactions(start: Start) -> list[Fault]:
-    """Return the points of taking files at which no transaction is open, so that others can write."""
-    points = start.points
+    """Return the points of a run's own work at which no transaction is open, so that others can write."""
+    before = ("start", *start.points)
     return [
         Fault(start, at)
-        for at, label in enumerate(points)
-        if label.startswith("stage") or (label.startswith("load") and points[at - 1].startswith("stage"))
+        for at, label in enumerate(start.points)
+        if label.startswith("stage")
+        or (
+            label.startswith(("load", "decide", "report"))
+            and before[at].endswith((tracing.READING, tracing.AFTER_COMMIT))
+        )
     ]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.compare import UnknownPartError, differences, everything
+from tests.torture.compare import UnknownPartError, differences, everything, run_record_breaches
 from tests.torture.kills import Start
 from tests.torture.scene import Scene
 
@@ -26,6 +26,8 @@ def test_a_database_is_equal_to_itself(scene: Scene) -> None:
         ("DELETE FROM suppressions WHERE id = 1", "suppressions"),
         ("UPDATE suppressions SET blocked_by_send_request_id = 2", "suppressions"),
         ("UPDATE loads SET first_event_id = first_event_id + 1 WHERE id = 2", "loads"),
+        ("UPDATE loads SET run_id = NULL WHERE id = 2", "loads"),
+        ("INSERT INTO held_events (event_id) VALUES (7)", "held_events"),
         ("DROP VIEW user_timeline", "(schema)"),
     ],
 )
@@ -43,6 +45,30 @@ def test_ids_and_clocks_make_no_difference(scene: Scene, starts: dict[str, Start
         "UPDATE send_requests SET decided_at = '2030-01-01 00:00:00.000000'",
     )
     assert differences(scene.database, starts["taken before"].undisturbed) == []
+
+
+def test_which_run_did_something_makes_no_difference(scene: Scene, starts: dict[str, Start]) -> None:
+    scene.execute("UPDATE send_requests SET run_id = 1", "UPDATE runs SET known_file_count = 9")
+    assert differences(scene.database, starts["taken before"].undisturbed) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "killed", "told"),
+    [
+        ("UPDATE runs SET state = 'running' WHERE id = 1", 0, "runs: run 1 is recorded as running"),
+        ("UPDATE runs SET state = 'killed' WHERE id = 2", 1, "runs: run 2 is killed and has an end and a message"),
+        ("UPDATE runs SET message = NULL WHERE id = 2", 0, "runs: run 2 is completed and lacks an end and a message"),
+        ("DELETE FROM run_remarks", 1, "runs: 1 were killed and the record says completed, completed"),
+        (
+            "INSERT INTO run_leases VALUES (1, 'h', 'hourly', NULL, 'here', 1, '', '', '')",
+            0,
+            "run_leases: hourly holds the lease still",
+        ),
+    ],
+)
+def test_what_the_record_of_runs_must_not_say_is_told(scene: Scene, statement: str, killed: int, told: str) -> None:
+    scene.execute(statement)
+    assert run_record_breaches(scene.database, killed=killed) == [told]
 
 
 def test_rows_in_another_order_of_ids_are_told(scene: Scene, starts: dict[str, Start]) -> None:

@@ -1,9 +1,6 @@
 """Runs that stand still, or are killed, while they hold the lease."""
 
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.torture import leases
 from tests.torture.forks import ForkServer
@@ -21,22 +18,11 @@ def test_beside_a_run_that_stands_still_for_longer_than_its_lease_another_one_of
     assert leases.beside_one_that_stands_still(server, fault, tmp_path / "scene") == []
 
 
-def test_a_run_that_stands_still_inside_a_transaction_is_not_taken_over_by_another_machine(
+def test_a_run_that_was_taken_over_while_it_stood_still_says_so_and_commits_nothing_more(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path
 ) -> None:
-    fault = middle(leases.inside_a_load(starts["taken before"]))
-    assert leases.beside_one_that_writes_elsewhere(server, fault, tmp_path / "scene") == []
-
-
-@pytest.mark.parametrize("trial", [leases.taken_over, leases.taken_over_by_one_that_is_killed])
-def test_a_run_that_was_taken_over_while_it_stood_still_says_so_and_commits_nothing_more(
-    server: ForkServer,
-    starts: dict[str, Start],
-    tmp_path: Path,
-    trial: Callable[[ForkServer, Fault, Path], list[str]],
-) -> None:
     fault = leases.between_transactions(starts["taken before"])[0]
-    assert trial(server, fault, tmp_path / "scene") == []
+    assert leases.taken_over_by_one_that_is_killed(server, fault, tmp_path / "scene") == []
 
 
 def test_the_lease_of_a_run_that_was_killed_is_taken_at_once(

@@ -60,9 +60,9 @@ def _run_order(job: str, settings: Settings) -> RunOrder:
     )
 
 
-def _run_pipeline(job: str) -> list[str]:
+def _run_pipeline(job: str) -> int:
     state = pipeline.run_pipeline(partial(_run_order, job))
-    return [] if state.is_completed() else [str(state.message)]
+    return 0 if state.is_completed() else 1
 
 
 @contextmanager
@@ -258,22 +258,15 @@ def _appender(path: Path) -> Callable[[str], None]:
 def _run(order: Order) -> int:
     if order.host_name:
         _move_to(order.host_name)
+    if order.job in RUNS:
+        return _run_pipeline(order.job)
     try:
-        problems = _do(order)
+        problems = JOBS[order.job](load_settings()) if order.job in JOBS else _hostile(order)
     except PipelineError as error:
         problems = [str(error)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
-
-
-def _do(order: Order) -> list[str]:
-    """Do the job of an order, and return what went wrong."""
-    if order.job in RUNS:
-        return _run_pipeline(order.job)
-    if order.job in JOBS:
-        return JOBS[order.job](load_settings())
-    return _hostile(order)
 
 
 if __name__ == "__main__":
