@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.migrations import create_view
@@ -155,12 +156,12 @@ def create_held_events() -> None:
 
 
 def tell_conditions() -> None:
-    """Complete the rules of recorded rulesets, which were checked before they were recorded."""
+    """Complete the rules of recorded rulesets; the self-check names one whose text has been damaged since."""
     op.add_column("ruleset_rules", sa.Column("condition_text", sa.Text(), nullable=True))
     op.add_column("ruleset_rules", sa.Column("exclusive_group", sa.String(64), nullable=True))
     bind = op.get_bind()
     for ruleset_id, yaml_text in bind.execute(sa.text("SELECT id, yaml_text FROM rulesets")).all():
-        for rule in YAML(typ="safe", pure=True).load(yaml_text)["rules"]:
+        for rule in rules_of(yaml_text):
             bind.execute(
                 sa.text(
                     "UPDATE ruleset_rules SET condition_text = :condition_text, exclusive_group = :exclusive_group "
@@ -176,6 +177,15 @@ def tell_conditions() -> None:
     op.execute("UPDATE ruleset_rules SET condition_text = '' WHERE condition_text IS NULL")
     with op.batch_alter_table("ruleset_rules") as batch:
         batch.alter_column("condition_text", existing_type=sa.Text(), nullable=False)
+
+
+def rules_of(yaml_text: str) -> list[dict[str, Any]]:
+    """Return the rules of a recorded ruleset, none where its text is not what was checked before it was recorded."""
+    try:
+        rules: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(yaml_text)["rules"]
+    except (YAMLError, TypeError, KeyError):
+        return []
+    return rules
 
 
 def condition_text(rule: dict[str, Any]) -> str:

@@ -560,6 +560,13 @@ class TestTheRevisionThatRecordsRuns:
             "g",
         )
 
+    @pytest.mark.parametrize("damaged", ["{", "7", "no_rules: []"])
+    def test_passes_over_a_ruleset_whose_text_is_damaged(self, path, damaged):
+        upgrade(path, "0004")
+        insert_rows(path, {"rulesets": [{"id": 4, "content_hash": "r", "yaml_text": damaged, "first_used_at": TIME}]})
+        upgrade_to_head(url_of(path))
+        assert rows_of(path)["ruleset_rules"] == []
+
     def test_going_down_makes_one_load_of_the_parts_of_a_file(self, path):
         self.in_two_parts(path)
         insert_rows(path, {"held_events": [{"event_id": 1, "run_id": 2}]})
