@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows.steps import outcome, step
+from flows.steps import named_by_start, outcome, step
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import checking, decisions
 from src.marketing_messaging_service.errors import PipelineError
@@ -39,7 +39,7 @@ def report(check_report: CheckReport) -> None:
     create_markdown_artifact(check_markdown(check_report), key="self-check", description=check_headline(check_report))
 
 
-@flow(name="check")
+@flow(name="check", flow_run_name=named_by_start("check"))
 def check(max_load_age_hours: Annotated[int, Field(ge=0)] = 0) -> State[CheckReport]:
     """Check that the database keeps every promise: nothing lost, nothing decided or sent twice, every count right.
 

@@ -16,7 +16,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.steps import outcome, progress_bar, step
+from flows.steps import named_by_start, outcome, progress_bar, step
 from flows.stopping import StopRequest, Waiting
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
@@ -50,7 +50,7 @@ def write(database_path: Path, folder: Path, stop: StopRequest) -> tuple[Publish
     return publishing.publish(database_path, folder, partial(_progress, stop))
 
 
-@flow(name="publish")
+@flow(name="publish", flow_run_name=named_by_start("publish"))
 def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     """Write a consistent copy of the database, and Parquet of each table and view, all of one moment.
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC
 from functools import wraps
 from typing import Any
 
@@ -102,6 +103,15 @@ def flow_logger() -> logging.LoggerAdapter[Any]:
     assert context is not None  # noqa: S101  a step runs in a flow
     assert context.flow_run is not None  # noqa: S101
     return flow_run_logger(context.flow_run, context.flow)
+
+
+def named_by_start(name: str) -> Callable[[], str]:
+    """Return a function that names a run in the UI by its flow and the instant that it was scheduled for."""
+
+    def run_name() -> str:
+        return f"{name} {runtime.flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+
+    return run_name
 
 
 def outcome(state: State[Any]) -> Any:

@@ -1,8 +1,10 @@
 """The publish flow under Prefect."""
 
+import re
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
 
 from flows.hourly import hourly
 from flows.publish import publish
@@ -18,6 +20,10 @@ def test_what_an_hourly_run_left_is_published_as_the_setting_says(
     assert str(state.message).startswith("Published ")
     assert (tmp_path / "published" / "messaging.db").is_file()
     assert (tmp_path / "published" / "user_timeline.parquet").is_file()
+    with get_client(sync_client=True) as client:
+        assert state.state_details.flow_run_id is not None
+        name = client.read_flow_run(state.state_details.flow_run_id).name
+    assert re.fullmatch(r"publish \d{4}-\d\d-\d\dT\d\d:\d\dZ", name)
 
 
 def test_without_a_database_it_fails_with_a_sentence(
