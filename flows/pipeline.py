@@ -26,6 +26,7 @@ from src.marketing_messaging_service.errors import (
 )
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
+    damage_told,
     preview_engine,
     utc_now,
     write_transaction,
@@ -181,6 +182,7 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
     engine = create_database_engine(settings.database_url)
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_path))
     with (
+        damage_told(engine),
         waiting.told_when_over(),
         run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on),
     ):
@@ -216,7 +218,8 @@ def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopR
     """Do the run; one that cannot go on is recorded with the reason."""
     run_id = loading.open_run(engine, order)
     try:
-        return _run(engine, run_id, order, settings, stop)
+        with damage_told(engine):
+            return _run(engine, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)
         # What ended the run, such as a full disk, may keep it from recording that as well.

@@ -13,12 +13,13 @@ import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, select, text
 from sqlalchemy.exc import StatementError
 
-from src.marketing_messaging_service.errors import DatabaseError, RefusedRowError
+from src.marketing_messaging_service.errors import DatabaseError, LoadError, RefusedRowError
 from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
     create_database_engine,
     create_session,
+    damage_told,
     preview_engine,
     read_transaction,
     timestamp_text,
@@ -204,6 +205,27 @@ def test_damaged_text_is_told_as_a_damaged_file(scratch, damage):
         read_transaction(scratch) as connection,
     ):
         connection.exec_driver_sql("SELECT instant FROM moments").all()
+
+
+def test_what_nobody_foresaw_is_told_as_damage_when_the_file_is_damaged(scratch):
+    stored(scratch, None)
+    with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as by_hand:
+        by_hand.execute("PRAGMA writable_schema=ON")
+        by_hand.execute("UPDATE sqlite_master SET sql = replace(sql, 'instant DATETIME', 'instant DATETIME NOT NULL')")
+    told = r"NULL value in moments.instant \(TypeError\('a value is missing'\)\). The file is damaged: put a copy"
+    with pytest.raises(DatabaseError, match=told), damage_told(scratch):
+        raise TypeError("a value is missing")
+
+
+@pytest.mark.parametrize("error", [TypeError("a defect"), LoadError("A sentence.")])
+def test_what_nobody_foresaw_on_a_sound_file_and_every_sentence_pass_as_they_are(scratch, error):
+    with pytest.raises(type(error), match=str(error)), damage_told(scratch):
+        raise error
+
+
+def test_what_nobody_foresaw_without_a_file_passes_as_it_is(tmp_path):
+    with pytest.raises(TypeError), damage_told(create_database_engine(f"sqlite:///{tmp_path}/none.db")):
+        raise TypeError
 
 
 def test_a_session_commits_at_its_end(engine):

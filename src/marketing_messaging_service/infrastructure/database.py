@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
-from src.marketing_messaging_service.errors import DatabaseError, RefusedRowError
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
 from src.marketing_messaging_service.settings import load_settings
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
@@ -288,6 +288,32 @@ def foreseeable_errors() -> Iterator[None]:
     except UnicodeDecodeError:
         # What the driver raises when SQLite quotes damaged bytes in the message of an error.
         raise DatabaseError(f"The database cannot be used: it holds text that is not UTF-8. {_DAMAGED}") from None
+
+
+@contextmanager
+def damage_told(engine: Engine) -> Iterator[None]:
+    """Turn an exception that nobody foresaw into a DatabaseError when the file is damaged.
+
+    Rows of a damaged file can be read and yet lack what their table demands, which no code that uses them expects.
+    """
+    try:
+        yield
+    except PipelineError:
+        raise
+    except Exception as error:
+        if (damage := _damage(engine)) is None:
+            raise
+        raise DatabaseError(f"The database cannot be used: {damage} ({error!r}). {_DAMAGED}") from None
+
+
+def _damage(engine: Engine) -> str | None:
+    """Return the first thing that SQLite finds wrong with the file itself, None when it is sound or not to be read."""
+    try:
+        with read_transaction(engine) as connection:
+            found: str = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    except DatabaseError as error:
+        return "its pages cannot be read" if _DAMAGED in str(error) else None
+    return None if found == "ok" else found
 
 
 @contextmanager
