@@ -1,5 +1,6 @@
 """`python -m flows.up`: the schedule fires, a run goes through a worker's process, and all of it goes down again."""
 
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -39,6 +40,15 @@ def scheduled_runs(system: System, deployment: str) -> list[FlowRun]:
     by_name = DeploymentFilter(name=DeploymentFilterName(any_=[deployment]))
     runs = system.client.read_flow_runs(deployment_filter=by_name, sort=FlowRunSort.EXPECTED_START_TIME_ASC)
     return [run for run in runs if run.auto_scheduled]
+
+
+def test_it_prints_what_the_readme_shows(system: System) -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    _, _, shown = readme.partition("```console\n$ make up\n")
+    printed = system.printed.replace(system.place.url, "http://127.0.0.1:4200")
+    printed = printed.replace(str(system.place.log_path), ".prefect/up.log")
+    seconds = re.compile(r"after \d+ seconds")
+    assert seconds.sub("after …", printed) == seconds.sub("after …", shown.partition("```")[0])
 
 
 def test_every_hour_has_a_run_scheduled_at_five_past(system: System, run_by_hand: FlowRun) -> None:
