@@ -101,7 +101,7 @@ def flow_logger() -> logging.LoggerAdapter[Any]:
     """Return the logger of the run, also from within a step, whose own logger is silent."""
     context = FlowRunContext.get()
     assert context is not None  # noqa: S101  a step runs in a flow
-    assert context.flow_run is not None  # noqa: S101
+    assert context.flow_run is not None  # noqa: S101  and a flow at work has its run
     return flow_run_logger(context.flow_run, context.flow)
 
 

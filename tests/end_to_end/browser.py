@@ -77,7 +77,8 @@ class Operator:
     @property
     def run_id(self) -> str:
         """The id of the run whose page is open."""
-        return self.page.url.rpartition("/")[2].partition("?")[0]
+        run_id: str = self.page.url.rpartition("/")[2].partition("?")[0]
+        return run_id
 
     def parameter(self, name: str) -> "Locator":
         """The part of the form that belongs to one parameter."""
@@ -91,13 +92,15 @@ class Operator:
 
     def has_tabs(self) -> bool:
         """Whether a field of the form has to be chosen among several kinds first."""
-        return (
-            self.page.locator(".schema-form-property [role=tablist], .schema-form-property .p-button-group").count() > 0
-        )
+        count: int = self.page.locator(
+            ".schema-form-property [role=tablist], .schema-form-property .p-button-group"
+        ).count()
+        return count > 0
 
     def help_text(self, name: str) -> str:
         """What the form says about a parameter."""
-        return self.parameter(name).locator(".schema-form-property__description").inner_text()
+        text: str = self.parameter(name).locator(".schema-form-property__description").inner_text()
+        return text
 
     def fill(self, name: str, value: str) -> None:
         """Type into a text or number field."""
@@ -120,7 +123,8 @@ class Operator:
 
     def picked_time(self, name: str) -> str:
         """The date and time that a parameter shows."""
-        return self.parameter(name).locator(".p-date-button__value").inner_text()
+        text: str = self.parameter(name).locator(".p-date-button__value").inner_text()
+        return text
 
     def wait_for_state(self, name: str) -> None:
         """Wait until the run whose page is open is in a state."""
@@ -135,14 +139,16 @@ class Operator:
         """The lines of the run's log, as soon as one of them has a text."""
         lines = self.page.locator(".log-row__content")
         lines.filter(has_text=text).first.wait_for(timeout=RUN_MILLISECONDS)
-        return lines.all_inner_texts()
+        texts: list[str] = lines.all_inner_texts()
+        return texts
 
     def open_artifact(self, key: str) -> str:
         """From the run's page to one of its artifacts; return the text that it shows."""
         self.open_tab("Artifacts")
         self.page.get_by_role("link", name=key).first.click()
         self.page.locator(f"{ARTIFACT} > *").first.wait_for()
-        return self.page.locator(ARTIFACT).inner_text()
+        text: str = self.page.locator(ARTIFACT).inner_text()
+        return text
 
     def picture_widths(self) -> list[int]:
         """How wide each picture of the artifact that is open really is; 0 for one that the browser cannot show."""

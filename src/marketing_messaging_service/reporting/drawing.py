@@ -62,6 +62,7 @@ def draw_box(
     axes: Any, place: tuple[float, float, float, float], *, fill: str, line: str, radius: float, style: str = "solid"
 ) -> None:
     """Draw a rounded box at x, y, width and height."""
+    # Imported where it is needed, as above.
     from matplotlib.patches import FancyBboxPatch  # noqa: PLC0415
 
     x, y, width, height = place

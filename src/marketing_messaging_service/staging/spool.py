@@ -25,6 +25,7 @@ class SpoolWriter:
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema
+        # It outlives this writer: whoever loads the staged file reads it, and closes it.
         self.file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115
         self._writer = pa.ipc.new_stream(self.file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
 
