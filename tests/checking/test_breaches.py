@@ -127,8 +127,7 @@ BREACHES = [
         "one_event_a_message_id",
         "two events under one message_id",
         "events.message_id m7 stands 2 times",
-        ("UPDATE events SET message_id = 'm7' WHERE id = 8",),
-        dropped=("events", "uq_events_message_id"),
+        ("DROP INDEX uq_events_message_id", "UPDATE events SET message_id = 'm7' WHERE id = 8"),
     ),
     Breach(
         "one_file_a_content",

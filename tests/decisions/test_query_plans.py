@@ -166,7 +166,8 @@ def explained(engine: Engine) -> list[str]:
 
 
 BY_USER = "ix_events_user_id_event_type_event_timestamp"
-BY_MESSAGE = "ix_send_requests_user_id_template_name_event_timestamp"
+BY_KEY = "INDEX sqlite_autoindex_send_requests (user_id=? AND template_name=?"
+BY_TIME = "INDEX ix_send_requests_other_keys (user_id=? AND template_name=?"
 WINDOW = "event_timestamp>? AND event_timestamp<?"
 
 NEW_EVENTS = {
@@ -180,14 +181,25 @@ NEW_EVENTS = {
 }
 PRIOR = f"SEARCH prior USING INDEX {BY_USER} (user_id=? AND event_type=? AND {WINDOW})"
 LAST_SEND = "SEARCH send_requests"  # max(id), read off the end of the primary key
-SENT_EVER = f"SEARCH send_requests USING INDEX {BY_MESSAGE} (user_id=? AND template_name=?)"
-SENT_THAT_DAY = f"SEARCH send_requests USING INDEX {BY_MESSAGE} (user_id=? AND template_name=? AND {WINDOW})"
-BLOCKING = f"SEARCH blocking USING INDEX {BY_MESSAGE} (user_id=? AND template_name=? AND {WINDOW})"
+SENT = {
+    f"SEARCH send_requests USING {place})"
+    for place in (BY_KEY, f"{BY_KEY} AND dedupe_key=?", f"{BY_TIME} AND {WINDOW}")
+}
+BLOCKING = {
+    f"SEARCH blocking USING {place})"
+    for place in (
+        f"{BY_KEY} AND dedupe_key=?",
+        f"{BY_KEY} AND dedupe_key>? AND dedupe_key<?",
+        BY_TIME,
+        f"{BY_TIME} AND {WINDOW}",
+    )
+}
 
 
 def of_history(lines: Iterable[str]) -> set[str]:
     """The lines about tables that grow with the history, however the versions of SQLite word them."""
-    plain = {re.sub(r" (EXISTS|LEFT-JOIN)\b|COVERING ", "", line.strip()) for line in lines}
+    # SQLite numbers the indexes of a table's constraints, which migrations give in no certain order.
+    plain = {re.sub(r" (EXISTS|LEFT-JOIN)\b|COVERING |(?<=_send_requests)_\d", "", line.strip()) for line in lines}
     pattern = r"(SCAN|SEARCH) (events|event_properties|user_traits|prior|send_requests|blocking|suppressions|every)\b"
     return {re.sub(r" +", " ", line) for line in plain if re.match(pattern, re.sub(r" +", " ", line))}
 
@@ -203,8 +215,7 @@ def test_history_is_reached_by_the_new_ids_and_the_composite_indexes_alone(
     assert decide_pending(engine, rules_file, decided_at=DECIDED_AT).event_count == BATCH
 
     found = of_history(lines)
-    looked_up = {PRIOR, LAST_SEND, SENT_EVER, SENT_THAT_DAY, BLOCKING}
-    assert found - NEW_EVENTS == looked_up
+    assert found - NEW_EVENTS == {PRIOR, LAST_SEND, *SENT, *BLOCKING}
     assert found & NEW_EVENTS
     assert not [line for line in lines if "ANY(" in line or "AUTOMATIC" in line]
 

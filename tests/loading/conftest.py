@@ -26,11 +26,11 @@ def landing(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def load(engine: Engine, landing: Path) -> Load:
-    """Load a file of the given name and lines; keywords go to `stage` (chunk_rows) and to load_file."""
+    """Load a file of the given name and lines; keywords go to `stage` (chunk_rows) and load_file (engine too)."""
 
     def load(name: str, *lines: Line, chunk_rows: int | None = None, **options: Any) -> LoadResult:
         with closing(stage(landing, name, *lines, chunk_rows=chunk_rows)) as staged:
-            result = load_file(engine, staged, **{"as_of": AS_OF} | options)
+            result = load_file(options.pop("engine", engine), staged, **{"as_of": AS_OF} | options)
         assert isinstance(result, LoadResult)
         return result
 

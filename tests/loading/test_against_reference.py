@@ -5,11 +5,12 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
-from src.marketing_messaging_service.loading import load_file
+from src.marketing_messaging_service.loading import load_file, new_events
 from src.marketing_messaging_service.results import LoadResult
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import rows, stage
@@ -20,9 +21,17 @@ EVENT_KEYS = "(SELECT row_number() OVER (ORDER BY id) - 1 AS event_key, id FROM 
 """Events by their position among all that were inserted, as the reference knows them."""
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.parametrize("smallest_rebuild", [1, 1_000], ids=["indexes rebuilt", "indexes kept"])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=event_batches(), chunk_rows=st.sampled_from((1, 3, None)))
-def test_the_loaded_tables_equal_the_reference(migrated_template: Path, files: list[RawFile], chunk_rows: int | None):
+def test_the_loaded_tables_equal_the_reference(
+    migrated_template: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    files: list[RawFile],
+    chunk_rows: int | None,
+    smallest_rebuild: int,
+):
+    monkeypatch.setattr(new_events, "SMALLEST_REBUILD", smallest_rebuild)
     reference = Reference()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(migrated_template, Path(folder) / "test.db")

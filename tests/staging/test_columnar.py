@@ -30,13 +30,12 @@ Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counte
 
 def staged(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
     """What becomes of lines when they are staged together."""
-    unknown_keys: Counter[str] = Counter()
-    chunk = stage_chunk(Chunk(first_line_number, list(lines)), unknown_keys)
+    chunk = stage_chunk(Chunk(first_line_number, list(lines)))
     rejected = [
         (row["line_number"], raw_line(row), row["reason_code"], row["field_name"], row["explanation"])
         for row in rows(chunk.rejected, REJECTED_SCHEMA)
     ]
-    return rows(chunk.events, EVENT_SCHEMA), rejected, unknown_keys, chunk.blank_count
+    return rows(chunk.events, EVENT_SCHEMA), rejected, chunk.unknown_keys, chunk.blank_count
 
 
 def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
@@ -67,21 +66,21 @@ def event_row(number: int, parsed: ParsedLine) -> Row:
 
 class TestFrames:
     def test_events_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
-        chunk = stage_chunk(Chunk(7, [line(), line_with("properties.amount", '"3"')]), Counter())
+        chunk = stage_chunk(Chunk(7, [line(), line_with("properties.amount", '"3"')]))
 
         expected = {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
         assert chunk.events.dtypes.to_dict() == expected
         assert chunk.events["line_number"].tolist() == [7, 8]
 
     def test_rejected_lines_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
-        chunk = stage_chunk(Chunk(7, [b"x", line(), b"y"]), Counter())
+        chunk = stage_chunk(Chunk(7, [b"x", line(), b"y"]))
 
         assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
         assert chunk.rejected["line_number"].tolist() == [7, 9]
 
     @pytest.mark.parametrize("lines", [[], [b""], [b"", b" ", b"\t\r", b"\x0b\x0c"]])
     def test_a_chunk_without_events_gives_empty_frames_of_the_same_types(self, lines: list[bytes]) -> None:
-        chunk = stage_chunk(Chunk(1, lines), Counter())
+        chunk = stage_chunk(Chunk(1, lines))
 
         assert chunk.events.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
         assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
@@ -120,7 +119,7 @@ class TestFrames:
     def test_the_fault_of_a_chunk_is_the_rejected_line_after_its_last(self) -> None:
         fault = Rejection(ReasonCode.CORRUPT_GZIP, None, "It breaks off.")
 
-        chunk = stage_chunk(Chunk(3, [line(), b"x"], fault, b"rest"), Counter())
+        chunk = stage_chunk(Chunk(3, [line(), b"x"], fault, b"rest"))
 
         found = [
             (row["line_number"], row["raw_line"], row["reason_code"]) for row in rows(chunk.rejected, REJECTED_SCHEMA)
@@ -143,7 +142,7 @@ class TestRawLine:
     def test_it_is_readable_text_with_the_exact_bytes_where_the_text_is_not_exact(
         self, raw: bytes, text: str, exact: bytes | None
     ) -> None:
-        [row] = rows(stage_chunk(Chunk(1, [raw]), Counter()).rejected, REJECTED_SCHEMA)
+        [row] = rows(stage_chunk(Chunk(1, [raw])).rejected, REJECTED_SCHEMA)
 
         assert (row["raw_line"], row["raw_bytes"]) == (text, exact)
 
@@ -174,13 +173,6 @@ class TestUnknownKeys:
         _, _, unknown_keys, _ = staged(lines)
 
         assert unknown_keys == {"x": 1}
-
-    def test_they_are_added_to_those_counted_before(self) -> None:
-        unknown_keys = Counter({"x": 5})
-
-        stage_chunk(Chunk(1, [line(', "x": 1')]), unknown_keys)
-
-        assert unknown_keys == {"x": 6}
 
     def test_those_of_a_line_brought_into_plain_form_survive_a_neighbour_that_is_refused(self) -> None:
         lines = [line(', "x": 1', properties='{"amount": "3"}'), line(', "user_id": "again"')]

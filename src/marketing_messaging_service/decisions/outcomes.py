@@ -15,7 +15,7 @@ Grouping the batch twice like this costs a third of what window functions over t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -41,6 +41,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    union_all,
     update,
 )
 from sqlalchemy.orm import aliased
@@ -53,6 +54,7 @@ from src.marketing_messaging_service.models import (
     DAY_KEY,
     EVER_KEY,
     EXPIRED_REASON,
+    HAS_OTHER_KEY,
     Event,
     HeldEvent,
     Load,
@@ -60,6 +62,9 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
+
+AFTER_DAY_KEYS = DAY_KEY[:-1] + chr(ord(DAY_KEY[-1]) + 1)
+"""What sorts behind every dedupe key of a day."""
 
 decision = Table(
     "batch_decisions",
@@ -140,14 +145,13 @@ def suppress(rules: Sequence[Rule]) -> list[Update]:
     statements = []
     if SuppressionMode.ONCE_EVER in modes:
         firsts = _firsts(decision.c.user_id, decision.c.template_name)
-        statements.append(_take_back(SuppressionMode.ONCE_EVER, firsts, _sent_before()))
+        statements.append(
+            _take_back(SuppressionMode.ONCE_EVER, firsts, exists().where(_is_send_of_message(SendRequest)))
+        )
     if SuppressionMode.ONCE_PER_CALENDAR_DAY in modes:
         day = UtcDay(decision.c.event_timestamp)
         firsts = _firsts(decision.c.user_id, decision.c.template_name, day)
-        on_day = SendRequest.event_timestamp.between(
-            StartOfUtcDay(decision.c.event_timestamp), EndOfUtcDay(decision.c.event_timestamp)
-        )
-        statements.append(_take_back(SuppressionMode.ONCE_PER_CALENDAR_DAY, firsts, _sent_before(on_day)))
+        statements.append(_take_back(SuppressionMode.ONCE_PER_CALENDAR_DAY, firsts, _sent_before_on_day()))
     return statements
 
 
@@ -222,43 +226,72 @@ def _take_back(mode: SuppressionMode, firsts: Select[tuple[int]], sent_before: C
     )
 
 
-def _sent_before(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether an earlier batch sent the template to the user, under the given conditions."""
-    return exists().where(
-        SendRequest.user_id == decision.c.user_id,
-        SendRequest.template_name == decision.c.template_name,
-        SendRequest.channel != ALERT_CHANNEL,
-        *conditions,
+def _is_send_of_message(send: type[SendRequest]) -> ColumnElement[bool]:
+    """Whether a send request is one of the decision's template to its user, and no alert."""
+    return and_(
+        send.user_id == decision.c.user_id,
+        send.template_name == decision.c.template_name,
+        send.channel != ALERT_CHANNEL,
     )
 
 
-def _blocking_send(last_send_id: int) -> ScalarSelect[int]:
-    """The earliest send, in event time, that had used up the "once" when the decision was made."""
-    send = aliased(SendRequest, name="blocking")
-    once_ever = _has_mode(SuppressionMode.ONCE_EVER)
-    earliest = case(
-        (once_ever, literal(datetime.min.replace(tzinfo=UTC), UtcDateTime)),
-        else_=StartOfUtcDay(decision.c.event_timestamp),
-    )
-    latest = case(
-        (once_ever, literal(datetime.max.replace(tzinfo=UTC), UtcDateTime)),
-        else_=EndOfUtcDay(decision.c.event_timestamp),
+def _sent_before_on_day() -> ColumnElement[bool]:
+    """Whether an earlier batch sent the template to the user on the decision's UTC day."""
+    ways = _ways_to_be_on_day(SendRequest)
+    return or_(*(exists().where(_is_send_of_message(SendRequest), way) for way in ways))
+
+
+def _ways_to_be_on_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]:
+    """The conditions on a send of the message of which one holds if it went out on the decision's UTC day.
+
+    A key that names the day says it; a send under any other key is looked up by its time. Each leads the planner to
+    an index in which none of the user's other days has to be read.
+    """
+    day = UtcDay(decision.c.event_timestamp)
+    is_on_day = send.event_timestamp.between(
+        StartOfUtcDay(decision.c.event_timestamp), EndOfUtcDay(decision.c.event_timestamp)
     )
     return (
-        select(send.id)
-        .where(
-            send.user_id == decision.c.user_id,
-            send.template_name == decision.c.template_name,
-            send.channel != ALERT_CHANNEL,
-            send.event_timestamp.between(earliest, latest),
-            # Only what has expired can have the mode none here, and nothing blocks that.
-            not_(_has_mode(SuppressionMode.NONE)),
-            send.id < literal(last_send_id) + decision.c.sequence_number,
-        )
-        .order_by(send.event_timestamp, send.id)
-        .limit(1)
-        .scalar_subquery()
+        send.dedupe_key == literal(DAY_KEY) + day,
+        and_(send.dedupe_key == EVER_KEY, is_on_day),
+        and_(HAS_OTHER_KEY, is_on_day),
     )
+
+
+def _ways_to_be_ever(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]:
+    """The conditions on a send of the message of which one holds, whenever it went out."""
+    names_a_day = and_(send.dedupe_key >= DAY_KEY, send.dedupe_key < AFTER_DAY_KEYS)
+    return names_a_day, send.dedupe_key == EVER_KEY, HAS_OTHER_KEY
+
+
+def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
+    """The earliest send, in event time, that had used up the "once" when the decision was made.
+
+    Only what has expired can have the mode none here, and nothing blocks that.
+    """
+    send = aliased(SendRequest, name="blocking")
+    sends = select(send.id, send.event_timestamp).where(
+        _is_send_of_message(send), send.id < literal(last_send_id) + decision.c.sequence_number
+    )
+    by_time = (send.event_timestamp, send.id)
+    # Days in their order are times in their order, and stand so in the index of the keys.
+    names_a_day, *others = _ways_to_be_ever(send)
+    ever = [
+        sends.where(names_a_day).order_by(send.dedupe_key),
+        *(sends.where(way).order_by(*by_time) for way in others),
+    ]
+    on_day = [sends.where(way).order_by(*by_time) for way in _ways_to_be_on_day(send)]
+    return case(
+        (_has_mode(SuppressionMode.ONCE_EVER), _earliest(ever)),
+        (_has_mode(SuppressionMode.ONCE_PER_CALENDAR_DAY), _earliest(on_day)),
+    )
+
+
+def _earliest(ways: Sequence[Select[tuple[int, datetime]]]) -> ScalarSelect[int]:
+    """The earliest of the sends that come first in each way, so that none but these is read."""
+    firsts = [way.correlate(decision).limit(1).subquery(f"first_{number}") for number, way in enumerate(ways, 1)]
+    send = union_all(*(select(first) for first in firsts)).subquery("send")
+    return select(send.c.id).order_by(send.c.event_timestamp, send.c.id).limit(1).scalar_subquery()
 
 
 def dedupe_key(match: FromClause) -> ColumnElement[str]:

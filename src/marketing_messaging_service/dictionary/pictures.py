@@ -64,5 +64,7 @@ def _keys(column: Column[Any]) -> str:
 
 def _is_unique(column: Column[Any]) -> bool:
     """Whether no two rows of the table have the same value."""
-    keys = (PrimaryKeyConstraint, UniqueConstraint)
-    return any(isinstance(each, keys) and each.columns.keys() == [column.name] for each in column.table.constraints)
+    keys = [each for each in column.table.constraints if isinstance(each, (PrimaryKeyConstraint, UniqueConstraint))]
+    # A partial index says something of a part of the rows only.
+    indexes = [each for each in column.table.indexes if each.unique and each.dialect_options["sqlite"]["where"] is None]
+    return any(each.columns.keys() == [column.name] for each in (*keys, *indexes))

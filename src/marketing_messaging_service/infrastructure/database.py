@@ -37,6 +37,13 @@ BUSY_TIMEOUT_SECONDS = 60
 CACHE_KIBIBYTES = 64 * 1024
 """Page cache of a connection; with SQLite's default of 2 MB a million events load in 17.7 s instead of 11."""
 
+SORTING_CACHE_KIBIBYTES = 8 * 1024
+"""Page cache while rows are appended and indexes built. SQLite sorts as much at once as the cache holds, in a thread
+beside the next lot: three indexes of a million rows take 2.6 s and 40 MB, with the larger cache 3.6 s and 150 MB."""
+
+SORTING_THREADS = 2
+"""Threads that may help a statement with sorting."""
+
 _BEGIN_OPTION = "sqlite_begin"
 
 _CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
@@ -177,6 +184,17 @@ def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | N
     def begin_transaction(connection: Connection) -> None:
         mode = connection.get_execution_options().get(_BEGIN_OPTION, "IMMEDIATE")
         connection.exec_driver_sql(begin or f"BEGIN {mode}")
+
+
+@contextmanager
+def cache_for_sorting(connection: Connection) -> Iterator[None]:
+    """Give a connection the cache that is best for appending rows in order and building indexes of them."""
+    connection.exec_driver_sql(f"PRAGMA cache_size=-{SORTING_CACHE_KIBIBYTES}")
+    connection.exec_driver_sql(f"PRAGMA threads={SORTING_THREADS}")
+    yield
+    # Not after an error, which speaks for itself and ends the transaction.
+    connection.exec_driver_sql(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
+    connection.exec_driver_sql("PRAGMA threads=0")
 
 
 def is_reading(connection: Connection) -> bool:

@@ -9,7 +9,6 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 from sqlalchemy import Connection, Engine, func, insert, select
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
@@ -23,13 +22,8 @@ from src.marketing_messaging_service.loading.ledger import (
     open_load,
     record_file,
 )
-from src.marketing_messaging_service.loading.split import (
-    Columns,
-    event_columns,
-    property_columns,
-    scalars,
-    trait_columns,
-)
+from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
+from src.marketing_messaging_service.loading.split import property_columns, scalars, trait_columns
 from src.marketing_messaging_service.models import (
     Event,
     EventProperties,
@@ -40,8 +34,6 @@ from src.marketing_messaging_service.models import (
     UserTraits,
 )
 from src.marketing_messaging_service.results import REJECTED_SCHEMA, LoadResult, NotLoaded, StagedFile, Window
-
-_INSERT_EVENTS = sqlite_insert(Event).on_conflict_do_nothing(index_elements=[Event.message_id])
 
 
 class _NothingNewError(Exception):
@@ -131,11 +123,17 @@ def _load(
 ) -> LoadResult:
     """Insert the rows of a file and return what became of its lines."""
     duplicates = DuplicateCheck(connection)
-    for events in staged.event_chunks():
-        inside = events if window is None else events.loc[_lies_in(events, window)]
-        progress.outside_count += len(events) - len(inside)
-        duplicates.add(_insert_chunk(connection, inside, progress))
-        on_progress(len(events))
+    with new_events(
+        connection,
+        lambda: (_inside(events, window) for events in staged.event_chunks()),
+        coming_count=staged.valid_count,
+        standing_count=progress.next_event_id - 1,
+    ) as insert_new:
+        for events in staged.event_chunks():
+            inside = _inside(events, window)
+            progress.outside_count += len(events) - len(inside)
+            duplicates.add(_insert_chunk(connection, inside, progress, insert_new))
+            on_progress(len(events))
     for rejected in staged.rejected_chunks():
         _insert_rejected(connection, rejected, progress)
     if progress.is_first_load:
@@ -186,35 +184,32 @@ def _has_event_in(staged: StagedFile, window: Window) -> bool:
     return any(_lies_in(events, window).any() for events in staged.event_chunks())
 
 
+def _inside(events: pd.DataFrame, window: Window | None) -> pd.DataFrame:
+    return events if window is None else events.loc[_lies_in(events, window)]
+
+
 def _lies_in(events: pd.DataFrame, window: Window) -> "pd.Series[bool]":
     timestamps = events["event_timestamp"]
     return (timestamps >= pd.Timestamp(window.start)) & (timestamps < pd.Timestamp(window.end))
 
 
-def _insert_chunk(connection: Connection, events: pd.DataFrame, progress: _Progress) -> pd.DataFrame:
+def _insert_chunk(
+    connection: Connection, events: pd.DataFrame, progress: _Progress, insert_new: InsertNew
+) -> pd.DataFrame:
     """Insert the events of a chunk that are not known yet, with their children, and return the others."""
     event_ids = np.arange(progress.next_event_id, progress.next_event_id + len(events))
     progress.next_event_id += len(events)
-    inserted_count = bulk_insert(
-        connection,
-        _INSERT_EVENTS,
-        event_columns(events, event_ids.tolist(), progress.load_id, progress.created_at),
-    )
-    progress.inserted_count += inserted_count
+    is_new = insert_new(events, event_ids, progress.load_id, progress.created_at)
     duplicates = events.iloc[:0]
-    if inserted_count < len(events):
-        is_new = np.isin(event_ids, _ids_present(connection, int(event_ids[0]), int(event_ids[-1])))
+    if not is_new.all():
         duplicates, events, event_ids = events.loc[~is_new], events.loc[is_new], event_ids[is_new]
-    if inserted_count:
+    progress.inserted_count += len(events)
+    if len(events):
         progress.first_event_id = progress.first_event_id or int(event_ids[0])
         progress.last_event_id = int(event_ids[-1])
     bulk_insert(connection, insert(EventProperties), property_columns(events, event_ids))
     bulk_insert(connection, insert(UserTraits), trait_columns(events, event_ids))
     return duplicates
-
-
-def _ids_present(connection: Connection, first_id: int, last_id: int) -> list[int]:
-    return list(connection.execute(select(Event.id).where(Event.id.between(first_id, last_id))).scalars())
 
 
 def _insert_rejected(connection: Connection, rejected: pd.DataFrame, progress: _Progress) -> None:
@@ -224,7 +219,7 @@ def _insert_rejected(connection: Connection, rejected: pd.DataFrame, progress: _
         is_known = numbers.isin(before)
         progress.known_rejected_count += int(is_known.sum())
         rejected = rejected.loc[~is_known]
-    columns: Columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
+    columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
     progress.rejected_by_reason.update(columns["reason_code"])
     bulk_insert(connection, insert(RejectedRow), columns | {"load_id": [progress.load_id] * len(rejected)})
 

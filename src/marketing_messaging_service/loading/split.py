@@ -1,7 +1,6 @@
 """One frame of staged events, taken apart into the columns of three tables."""
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from src.marketing_messaging_service.loading.bulk import Columns
 from src.marketing_messaging_service.results import EVENT_SCHEMA, PROPERTY_COLUMNS, TRAIT_COLUMNS
-
-Columns = dict[str, Iterable[Any]]
-"""Columns of a table as plain Python scalars, ready for `bulk_insert`."""
 
 _STORED_TIMESTAMP = pa.timestamp("us")
 
@@ -25,8 +22,8 @@ def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_id: int, 
         "user_id": scalars(events, "user_id"),
         "event_type": scalars(events, "event_type"),
         "event_timestamp": scalars(events, "event_timestamp"),
-        "load_id": repeat(load_id, len(events)),
-        "created_at": repeat(created_at, len(events)),
+        "load_id": [load_id] * len(events),
+        "created_at": [created_at] * len(events),
     }
 
 
@@ -57,6 +54,7 @@ def scalars(frame: pd.DataFrame, name: str) -> list[Any]:
 def _child_columns(
     events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.int64]], names: Sequence[str]
 ) -> Columns:
-    has_value = events[list(names)].notna().any(axis=1).to_numpy(dtype=bool)
-    children = events.loc[has_value]
+    children = events[list(names)]
+    has_value = children.notna().any(axis=1).to_numpy(dtype=bool)
+    children = children.loc[has_value]
     return {"event_id": event_ids[has_value].tolist()} | {name: scalars(children, name) for name in names}

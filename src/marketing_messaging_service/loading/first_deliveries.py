@@ -1,0 +1,52 @@
+"""Which events are delivered for the first time, told without an index."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+Hashes = np.ndarray[Any, np.dtype[np.uint32]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+MOST_REPEATED = 100_000
+"""Message ids remembered by their text, which are 13 MB; of a million events ten thousand are delivered twice."""
+
+
+class FirstDeliveries:
+    """Tells first deliveries from repeated ones, exactly, and with four bytes an event.
+
+    Every message_id is hashed beforehand. One whose hash no other has stands once; the few others are compared as
+    text when they come.
+    """
+
+    def __init__(self, known: Callable[[], Iterable[Sequence[str]]], coming: Iterable[Sequence[str]]) -> None:
+        """Look at the message ids in the table, which can be gone through twice, and at those that are coming."""
+        hashes = np.concatenate([_hashes(()), *map(_hashes, known()), *map(_hashes, coming)])
+        hashes.sort()
+        self._repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        self._seen: set[str] = set()
+        if self.can_tell:
+            for message_ids in known():
+                self._seen.update(message_ids[place] for place in self._places_of_repeated(message_ids))
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether so few of them are repeated that they can be remembered."""
+        return len(self._repeated) <= MOST_REPEATED
+
+    def are_first(self, message_ids: Sequence[str]) -> Mask:
+        """Return which of the next message ids have neither been known nor come before."""
+        are_first = np.ones(len(message_ids), dtype=np.bool_)
+        for place in self._places_of_repeated(message_ids):
+            are_first[place] = message_ids[place] not in self._seen
+            self._seen.add(message_ids[place])
+        return are_first
+
+    def _places_of_repeated(self, message_ids: Sequence[str]) -> list[int]:
+        places: list[int] = np.flatnonzero(np.isin(_hashes(message_ids), self._repeated)).tolist()
+        return places
+
+
+def _hashes(message_ids: Sequence[str]) -> Hashes:
+    return np.fromiter(map(hash, message_ids), np.int64, len(message_ids)).astype(np.uint32)
