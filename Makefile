@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-bench
 PORT ?= 4200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check explore publish test test-ui torture check benchmark format samples docs lock clean
+.PHONY: help demo up run self-check explore publish test test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -43,8 +44,9 @@ check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 torture: $(VENV)/installed-dev ## Kill, crowd, starve and deceive the pipeline for some ten minutes
 	@$(BIN)/python -m tests.torture
 
-benchmark: $(VENV)/installed-dev ## Measure speed and memory, ours against the usual ways, as ratios
-	@$(BIN)/python -m tests.benchmarks
+bench: $(VENV)/installed-dev $(PEERS)/installed ## Measure speed and memory, as ratios to the floor and the usual ways (half an hour)
+	@$(BIN)/python -m benchmarks --json benchmarks/results.json
+	@$(BIN)/python -m benchmarks.tables
 
 format: $(VENV)/installed-dev ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --fix .
@@ -65,9 +67,11 @@ lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allo
 		--group explore --constraint requirements.lock --output-file requirements-explore.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
 		--group ui --constraint requirements.lock --output-file requirements-ui.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
+		--group peers --output-file benchmarks/requirements-peers.lock
 
 clean: ## Remove the virtual environment, caches and the demo's database
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache messaging.db*
+	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache messaging.db*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -92,4 +96,10 @@ $(VENV)/installed-explore: requirements-explore.lock $(VENV)/installed
 $(VENV)/installed-ui: requirements-ui.lock $(VENV)/installed-dev
 	@echo "Installing Playwright into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-ui.lock
+	@touch $@
+
+$(PEERS)/installed: benchmarks/requirements-peers.lock | $(VENV)/bin/python
+	@echo "Installing what ours is measured beside into $(PEERS) …"
+	@$(BIN)/python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements-peers.lock
 	@touch $@

@@ -24,6 +24,7 @@ from src.marketing_messaging_service.errors import (
     ReportError,
     RunInProgressError,
 )
+from src.marketing_messaging_service.infrastructure import schema
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     damage_told,
@@ -31,7 +32,6 @@ from src.marketing_messaging_service.infrastructure.database import (
     utc_now,
     write_transaction,
 )
-from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
@@ -69,7 +69,7 @@ LONGEST_AGE_HOURS = 876_000
 @step("migrate", retries=RETRIES)
 def migrate(database_url: str) -> list[str]:
     """Bring the database to the newest schema and dictionary; return the revisions applied."""
-    revisions = upgrade_to_head(database_url)
+    revisions = schema.migrate(database_url)
     refresh_dictionary(create_database_engine(database_url))
     return revisions
 

@@ -21,8 +21,8 @@ from flows.stopping import StopRequest, Waiting
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.infrastructure import schema
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
-from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.settings import Settings, load_settings
@@ -40,7 +40,7 @@ def _progress(stop: StopRequest, label: str, total: int) -> Iterator[Any]:
 @step("migrate")
 def migrate(database_url: str) -> None:
     """Bring the database to the newest schema, which is the one that is published."""
-    upgrade_to_head(database_url)
+    schema.migrate(database_url)
     refresh_dictionary(create_database_engine(database_url))
 
 

@@ -1,1 +1,0 @@
-"""Speed and memory of the pipeline beside the usual ways, as ratios: `make benchmark`."""

@@ -18,7 +18,8 @@ def told_by_a_set(known: Sequence[str], chunks: Sequence[Sequence[str]]) -> list
     seen = set(known)
     told = []
     for chunk in chunks:
-        told.append([not (message_id in seen or seen.add(message_id)) for message_id in chunk])
+        told.append([message_id not in {*seen, *chunk[:place]} for place, message_id in enumerate(chunk)])
+        seen.update(chunk)
     return told
 
 

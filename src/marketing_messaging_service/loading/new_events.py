@@ -18,7 +18,11 @@ from src.marketing_messaging_service.models import Event
 SMALLEST_REBUILD = 50_000
 """Events below which a load keeps the indexes; there it takes as long either way."""
 
-KNOWN_AT_ONCE = 50_000
+LARGEST_STANDING = 3
+"""How many times the coming events may stand already for the indexes to be rebuilt. With five million standing and one
+coming, keeping them up took 72 s of the load, and dropping and building them 38 s."""
+
+STANDING_AT_ONCE = 50_000
 
 InsertNew = Callable[[pd.DataFrame, Numbers, int, str], Mask]
 """Inserts those of a frame of EVENT_SCHEMA that are new, under the given ids, load and time of creation, and returns
@@ -34,13 +38,13 @@ def new_events(
 ) -> Iterator[InsertNew]:
     """Yield the way to insert a load's events, and leave the table with every index that it had.
 
-    For a load that is at least as large as what stands already, the indexes are dropped and built anew from sorted
-    rows: a million events into an empty table take half as long as with three indexes kept up row by row. SQLite's
-    schema is part of the transaction, so that no crash can leave a table without them, and the unique index, when it
-    is built, holds the new rows against each other and those that stood. `coming` gives the frames of EVENT_SCHEMA
+    For a load that is large against what stands already, the indexes are dropped and built anew from sorted rows: a
+    million events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is
+    part of the transaction, so that no crash can leave a table without them, and the unique index, when it is built,
+    holds the new rows against each other and those that stood. `coming` gives the frames of EVENT_SCHEMA
     that are to come, for looking at their message ids beforehand.
     """
-    if coming_count >= max(SMALLEST_REBUILD, standing_count):
+    if coming_count >= max(SMALLEST_REBUILD, standing_count / LARGEST_STANDING):
         coming_ids = (scalars(events, "message_id") for events in coming())
         deliveries = FirstDeliveries(lambda: _standing_ids(connection), coming_ids)
         if deliveries.can_tell:
@@ -51,8 +55,11 @@ def new_events(
 
 
 def _standing_ids(connection: Connection) -> Iterator[Sequence[str]]:
-    found = connection.execute(select(Event.message_id).execution_options(yield_per=KNOWN_AT_ONCE))
-    yield from found.scalars().partitions()
+    # From the driver itself, in 0.6 s a million; by way of SQLAlchemy's rows it takes 2.9 s.
+    cursor = connection.connection.cursor()
+    cursor.execute(str(select(Event.message_id).compile(connection)))
+    while found := cursor.fetchmany(STANDING_AT_ONCE):
+        yield [message_id for (message_id,) in found]
 
 
 @contextmanager

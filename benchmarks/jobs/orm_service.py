@@ -1,4 +1,4 @@
-"""The usual ways of a service: the ORM, for a file at once or for one event after the other."""
+"""The usual way of a service: the ORM, one event after the other, a commit for each."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import create_engine, exists, select
 from sqlalchemy.orm import Session
 
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, create_session
 from src.marketing_messaging_service.models import Event, EventProperties, SendRequest, Suppression, UserTraits
 
 ALERT = ("high_risk_alert", "HIGH_RISK_ALERT", "internal")
@@ -21,14 +20,7 @@ Message = tuple[str, str, str]
 """A rule, its template and its channel."""
 
 
-def add_all(raw_file: Path, database: Path) -> dict[str, float]:
-    """One session, one add_all and one commit for the file; nothing validated, nothing decided."""
-    with create_session(create_database_engine(f"sqlite:///{database}")) as session:
-        session.add_all(_events(raw_file))
-    return {}
-
-
-def commit_each(raw_file: Path, database: Path) -> dict[str, float]:
+def commit_each(raw_file: Path, database: Path) -> None:
     """Look for the event, add it, ask what the rules ask, add the decision, commit; and so for every event."""
     engine = create_engine(f"sqlite:///{database}")
     with Session(engine) as session:
@@ -40,19 +32,20 @@ def commit_each(raw_file: Path, database: Path) -> dict[str, float]:
             _decide(session, event)
             session.commit()
     engine.dispose()
-    return {}
 
 
 def _events(raw_file: Path) -> Iterator[Event]:
     with raw_file.open("rb") as lines:
         for line in lines:
             raw: dict[str, Any] = json.loads(line)
+            properties = raw.get("properties", {})
+            properties.pop("currency", None)
             yield Event(
                 message_id=raw["message_id"],
                 user_id=raw["user_id"],
                 event_type=raw["event_type"],
                 event_timestamp=datetime.fromisoformat(raw["event_timestamp"]),
-                properties=EventProperties(**raw["properties"]) if "properties" in raw else None,
+                properties=EventProperties(**properties) if properties else None,
                 user_traits=UserTraits(**raw["user_traits"]) if "user_traits" in raw else None,
             )
 

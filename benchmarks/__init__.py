@@ -1,0 +1,1 @@
+"""How fast it is, beside the fastest that can be, and beside what people use: `make bench`."""

@@ -1,0 +1,57 @@
+"""What the pipeline does with a raw file, by the functions that the flow calls, without Prefect."""
+
+from contextlib import closing
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from benchmarks.job import step
+from benchmarks.process import PROJECT
+from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
+from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.staging import discover, stage_file
+
+RULES_PATH = PROJECT / "data" / "rules.yaml"
+
+
+def migrate(_raw_file: Path, database: Path) -> None:
+    """Make an empty database at the newest revision."""
+    from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415
+
+    upgrade_to_head(f"sqlite:///{database}")
+
+
+def stage_and_load(raw_file: Path, database: Path) -> None:
+    """Take the raw file into the tables."""
+    _take(raw_file, _engine(database))
+
+
+def decide(_raw_file: Path, database: Path) -> None:
+    """Decide what the database holds undecided."""
+    _decide(_engine(database))
+
+
+def stage_load_and_decide(raw_file: Path, database: Path) -> None:
+    """Do all that an hourly run does with a file."""
+    engine = _engine(database)
+    _take(raw_file, engine)
+    _decide(engine)
+
+
+def _engine(database: Path) -> Engine:
+    return create_database_engine(f"sqlite:///{database}")
+
+
+def _take(raw_file: Path, engine: Engine) -> None:
+    with step("find and hash"):
+        [file] = discover(raw_file.parent, known_files(engine)).new_files
+    with step("stage"):
+        staged = stage_file(file)
+    with step("load"), closing(staged):
+        load_file(engine, staged, as_of=utc_now())
+
+
+def _decide(engine: Engine) -> None:
+    with step("decide"):
+        decide_pending(engine, read_rules(RULES_PATH), decided_at=utc_now())

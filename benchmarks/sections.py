@@ -1,0 +1,213 @@
+"""What is measured, and against what."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.process import PEERS_PYTHON
+from benchmarks.raw_events import RawFile
+from benchmarks.shapes import SHAPES
+from benchmarks.workbench import Workbench
+
+WHOLE_RUN, STAGE_AND_LOAD, DECIDE = "ours:stage_load_and_decide", "ours:stage_and_load", "ours:decide"
+FLOOR = "floor:insert_and_decide"
+
+SMALL, MIDDLE, LARGE = 10_000, 100_000, 1_000_000
+LONG_FILE = 4 * LARGE
+HISTORY = 5 * LARGE
+SERVICE = 2_000
+HOSTILE = 50_000
+
+FLOW = ("-m", "flows.hourly")
+IMPORTS = ("-c", "import prefect, pandas, sqlalchemy")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One thing to measure: a job on a raw file and a copy of a database, or a command with these as its settings."""
+
+    key: str
+    """What figures know it by."""
+    what: str
+    job: str
+    raw_file: Path
+    line_count: int
+    start: Path | None = None
+    """The database that it starts from, None for none."""
+    event_count: int | None = None
+    """The events that the database must hold in the end, where they are known."""
+    command: tuple[str, ...] = ()
+    """The command to run instead of a job."""
+    by_peers: bool = False
+    """Whether it runs in the environment of the peers."""
+    most_rounds: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Measurements that are compared with the first of them, in a table of their own."""
+
+    key: str
+    title: str
+    measurements: tuple[Measurement, ...]
+
+
+def whole(bench: Workbench) -> Section:
+    """One file into an empty database: ours, the floor, and the flow."""
+    measurements = []
+    for size in (SMALL, MIDDLE, LARGE):
+        count = bench.scaled(size)
+        file, empty, name = bench.raw_file(count), bench.empty_database(), f"{count}-lines"
+        rows = bench.ready_rows(name, empty, file)
+        ours = Measurement(f"ours {size}", f"ours, {count:,}", WHOLE_RUN, file.path, count, empty, file.event_count)
+        floor = Measurement(f"floor {size}", f"floor, {count:,}", FLOOR, rows, count, empty, file.event_count)
+        measurements += [ours, floor]
+    measurements.append(
+        Measurement(
+            f"flow {LARGE}",
+            f"the flow, {count:,}",
+            "",
+            file.path,
+            count,
+            empty,
+            file.event_count,
+            command=FLOW,
+            most_rounds=1,
+        )
+    )
+    return Section("whole", "One file into an empty database", tuple(measurements))
+
+
+def late(bench: Workbench) -> Section:
+    """An hour's file into a database with a long history."""
+    history_count, count = bench.scaled(HISTORY), bench.scaled(MIDDLE)
+    file, history = bench.batch(count, history_count), bench.history(history_count)
+    rows = bench.ready_rows(f"batch-{count}-{history_count}", history, file)
+    what = f"{count:,} on {history_count:,}"
+    return Section(
+        "late",
+        "One file into a database with a history of the same users",
+        (
+            Measurement("ours late", f"ours, {what}", WHOLE_RUN, file.path, count, history),
+            Measurement("floor late", f"floor, {what}", FLOOR, rows, count, history),
+        ),
+    )
+
+
+def deciding(bench: Workbench) -> Section:
+    """The same file's events decided, on no history and on a long one."""
+    history_count, count = bench.scaled(HISTORY), bench.scaled(MIDDLE)
+    file = bench.batch(count, history_count)
+    few = bench.raw_file(count)
+    history = bench.history(history_count)
+    starts = {
+        "none": ("nothing", bench.loaded(f"batch-{count}-none", bench.empty_database(), file)),
+        "history": (f"{history_count:,}", bench.loaded(f"batch-{count}-{history_count}", history, file)),
+        "few": (f"{history_count:,}, few users", bench.loaded(f"few-{count}-{history_count}", history, few)),
+    }
+    measurements = (
+        Measurement(f"decide {key}", f"decide {count:,} on {what}", DECIDE, file.path, count, start)
+        for key, (what, start) in starts.items()
+    )
+    return Section("deciding", "Deciding alone, its step: all users of the history, or a fiftieth", tuple(measurements))
+
+
+def peers(bench: Workbench) -> Section:
+    """The usual ways to load clean lines; of them only the service decides."""
+    file = bench.raw_file(bench.scaled(MIDDLE), malformed=False)
+    few = bench.raw_file(bench.scaled(SERVICE), malformed=False)
+    empty = bench.empty_database()
+
+    def peer(key: str, what: str, job: str) -> Measurement:
+        return Measurement(key, what, job, file.path, file.line_count, None, file.event_count, by_peers=True)
+
+    return Section(
+        "peers",
+        "The usual ways: the same clean lines, only loaded",
+        (
+            Measurement(
+                "ours clean", "ours, decides too", WHOLE_RUN, file.path, file.line_count, empty, file.event_count
+            ),
+            peer("pandas", "pandas read_json, json_normalize, to_sql", "pandas_script:read_and_append"),
+            peer("sqlite-utils", "sqlite-utils insert --flatten, one table", "sqlite_utils_insert:insert"),
+            peer("dlt", "dlt, merge on message_id, child tables", "dlt_merge:merge"),
+            Measurement(
+                "service",
+                "ORM service, a commit an event, decides too",
+                "orm_service:commit_each",
+                few.path,
+                few.line_count,
+                empty,
+                few.event_count,
+                most_rounds=1,
+            ),
+        ),
+    )
+
+
+def memory(bench: Workbench) -> Section:
+    """The peak of a file, and of one four times as long."""
+    empty = bench.empty_database()
+    files = {key: bench.raw_file(bench.scaled(size)) for key, size in (("long", LARGE), ("longest", LONG_FILE))}
+    return Section(
+        "memory",
+        "A file four times as long",
+        tuple(_taking(f"memory {key}", WHOLE_RUN, file, empty) for key, file in files.items()),
+    )
+
+
+def _taking(key: str, job: str, file: RawFile, start: Path, what: str = "") -> Measurement:
+    return Measurement(
+        key,
+        what or f"ours, {file.line_count:,}",
+        job,
+        file.path,
+        file.line_count,
+        start,
+        file.event_count,
+        most_rounds=1,
+    )
+
+
+def idle(bench: Workbench) -> Section:
+    """A run that finds nothing new, beside the imports that it cannot do without."""
+    file = bench.raw_file(bench.scaled(SMALL))
+    taken = bench.loaded(f"{bench.scaled(SMALL)}-lines", bench.empty_database(), file)
+    return Section(
+        "idle",
+        "A run with nothing new",
+        (
+            Measurement("imports", "import prefect, pandas, sqlalchemy", "", file.path, 0, command=IMPORTS),
+            Measurement("idle", "python -m flows.hourly", "", file.path, 0, taken, command=FLOW),
+        ),
+    )
+
+
+def hostile(bench: Workbench) -> Section:
+    """Files that are meant to hurt, each beside a plain one of the same length."""
+    count, empty = bench.scaled(HOSTILE), bench.empty_database()
+    measurements = []
+    for number, (what, shape) in enumerate(SHAPES.items()):
+        file = bench.raw_file(count, shape=shape, name=f"hostile-{number}-{count}")
+        measurements.append(
+            Measurement(f"hostile {number}", what, STAGE_AND_LOAD, file.path, file.line_count, empty, most_rounds=1)
+        )
+    return Section("hostile", "Shapes that are meant to hurt, staged and loaded", tuple(measurements))
+
+
+SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
+    "whole": whole,
+    "late": late,
+    "deciding": deciding,
+    "peers": peers,
+    "memory": memory,
+    "idle": idle,
+    "hostile": hostile,
+}
+
+
+def python_of_peers() -> Path:
+    """Return the interpreter of the peers' environment. Raises FileNotFoundError when it is not installed."""
+    if not PEERS_PYTHON.exists():
+        raise FileNotFoundError(f"{PEERS_PYTHON} is missing; `make bench` installs it")
+    return PEERS_PYTHON

@@ -1,0 +1,88 @@
+"""The raw files and databases that measurements start from, made when they are first asked for."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from benchmarks.process import run_job
+from benchmarks.raw_events import EVENTS_A_USER, RawFile, Shape, as_json, write_raw_file
+
+SEED = 2026
+HISTORY_FILES = 5
+BATCH_DAY = HISTORY_FILES
+"""The day after the last one of the history."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """A folder for what a benchmark needs; what lies there from an earlier one is used again."""
+
+    folder: Path
+    scale: float
+    """The share of every size that is made."""
+
+    def scaled(self, count: int) -> int:
+        """Return a count of lines at this bench's scale."""
+        return max(round(count * self.scale), 1)
+
+    def raw_file(self, line_count: int, *, malformed: bool = True, shape: Shape = as_json, name: str = "") -> RawFile:
+        """Return a file of one day's events, of as many lines as that or, clean, as many less those left out."""
+        name = name or f"{line_count}-lines{'' if malformed else '-clean'}"
+        return self._file(
+            name, lambda path: write_raw_file(path, line_count, seed=SEED, malformed=malformed, shape=shape)
+        )
+
+    def history_file(self, day: int, line_count: int) -> RawFile:
+        """Return a day of a long history, all of whose days have the same users."""
+        return self._day(f"history-{line_count}-{day}", day, line_count, line_count * HISTORY_FILES)
+
+    def batch(self, line_count: int, history_count: int) -> RawFile:
+        """Return a file of the day after a history, of the users of that history."""
+        return self._day(f"batch-{line_count}-{history_count}", BATCH_DAY, line_count, history_count)
+
+    def _day(self, name: str, day: int, line_count: int, history_count: int) -> RawFile:
+        users = max(history_count // EVENTS_A_USER, 1)
+        return self._file(name, lambda path: write_raw_file(path, line_count, seed=SEED, day=day, user_count=users))
+
+    def _file(self, name: str, write: Callable[[Path], RawFile]) -> RawFile:
+        """Return the file of a name, alone in its folder as in a landing of its own."""
+        path, known = self.folder / name / "events.jsonl", self.folder / f"{name}.json"
+        if not known.exists():
+            known.write_text(json.dumps(asdict(write(path)) | {"path": None}))
+        return RawFile(**json.loads(known.read_text()) | {"path": path})
+
+    def empty_database(self) -> Path:
+        """Return a migrated database without a row."""
+        return self._database("empty", None, "ours:migrate", [self.folder / "none"])
+
+    def history(self, line_count: int) -> Path:
+        """Return a database in which five days of events are loaded and decided."""
+        days = (self.history_file(day, line_count // HISTORY_FILES) for day in range(HISTORY_FILES))
+        files = (file.path for file in days)
+        return self._database(f"history-{line_count}", self.empty_database(), "ours:stage_load_and_decide", files)
+
+    def loaded(self, name: str, start: Path, raw_file: RawFile) -> Path:
+        """Return a database that is another one after a raw file was loaded, and not decided."""
+        return self._database(f"{name}-loaded", start, "ours:stage_and_load", [raw_file.path])
+
+    def _database(self, name: str, start: Path | None, job: str, raw_files: Iterable[Path]) -> Path:
+        """Return a database that is another one, or none, after a job with each of the raw files."""
+        path, work = self.folder / f"{name}.db", self.folder / "work.db"
+        if not path.exists():
+            for left in self.folder.glob("work.db*"):
+                left.unlink()
+            if start is not None:
+                shutil.copyfile(start, work)
+            for raw_file in raw_files:
+                run_job(job, raw_file, work)
+            work.rename(path)
+        return path
+
+    def ready_rows(self, name: str, start: Path, raw_file: RawFile) -> Path:
+        """Return a file with the rows that a load of the raw file brings to a database, ready for the floor."""
+        path = self.folder / f"{name}.rows"
+        if not path.exists():
+            run_job("floor:prepare", path, self.loaded(name, start, raw_file))
+        return path

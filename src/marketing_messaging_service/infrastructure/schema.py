@@ -1,0 +1,37 @@
+"""Whether a database has the newest schema, told without Alembic, and bringing it there when it has not."""
+
+from pathlib import Path
+
+from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
+
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+
+VERSIONS = Path(__file__).resolve().parents[3] / "alembic" / "versions"
+
+
+def migrate(database_url: str) -> list[str]:
+    """Bring a database to the newest schema, and return the revisions applied; what it raises, `upgrade_to_head` does.
+
+    Nearly every run finds the schema current, and does not import Alembic, which takes 0.4 s.
+    """
+    if _has_revision(database_url, newest_revision()):
+        return []
+    from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415
+
+    return upgrade_to_head(database_url)
+
+
+def newest_revision() -> str:
+    """Return the newest revision, by the number that the name of each revision's file begins with."""
+    return max(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*_*.py"))
+
+
+def _has_revision(database_url: str, revision: str) -> bool:
+    """Return whether it is at that revision; whatever keeps it from being told is for the migration to tell."""
+    try:
+        with read_transaction(create_database_engine(database_url)) as connection:
+            found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()
+    except (DatabaseError, SqlalchemyDatabaseError):
+        return False
+    return list(found) == [revision]
