@@ -17,6 +17,7 @@ from src.marketing_messaging_service.results import StagedFile
 from src.marketing_messaging_service.staging.lines import HashedReader
 
 STEP_OF_FUNCTION = {
+    "_has_revision": "migrate",
     "upgrade_to_head": "migrate",
     "refresh_dictionary": "dictionary",
     "run_lease": "lease",

@@ -28,6 +28,7 @@ from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure import database, run_lease
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+from src.marketing_messaging_service.loading import new_events
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings, load_settings
@@ -36,6 +37,9 @@ from tests.torture import hostile, tracing
 from tests.torture.orders import Order
 from tests.torture.plain import do_without_prefect
 from tests.torture.scene import AS_OF, EVERYTHING, SECOND_HOUR, Scene, empty_scene, land_all, sample_files
+
+# Files are small here: those that are not small against what stands already are loaded as large ones are.
+new_events.SMALLEST_REBUILD = 1
 
 RUNS: Mapping[str, tuple[RunMode, Window | None]] = {
     "hourly": (RunMode.LOAD_AND_DECIDE, None),
