@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks import figures, tables
 from benchmarks.process import PROJECT, JobError, Sample, run_command, run_job
-from benchmarks.sections import SECTIONS, Measurement, Section, python_of_peers
+from benchmarks.sections import FLOW, SECTIONS, Measurement, Section, python_of_peers
 from benchmarks.workbench import Workbench
 
 PACKAGES = ("prefect", "pandas", "pyarrow", "sqlalchemy", "msgspec")
@@ -55,11 +55,11 @@ def _options() -> argparse.Namespace:
 def _measure(sections: Sequence[Section], rounds: int, work: Path) -> dict[str, list[Sample]]:
     """Run the measurements of a section in turn, round after round, so that a slow minute falls on all of them."""
     samples: dict[str, list[Sample]] = {}
+    if any(each.command for section in sections for each in section.measurements):
+        _warm_up(work)
     for section in sections:
         for number in range(rounds):
             for each in section.measurements:
-                if number == 0 and each.command:
-                    _sample(each, work)  # Prefect sets up a home when it has none, which no later run has to
                 if number < each.most_rounds:
                     _tell(f"{section.key}, round {number + 1} of {rounds}: {each.what}")
                     samples.setdefault(each.key, []).append(_sample(each, work))
@@ -73,7 +73,9 @@ def _sample(measurement: Measurement, work: Path) -> Sample:
         if measurement.start is not None:
             shutil.copyfile(measurement.start, database)
         if measurement.command:
-            sample = run_command(measurement.command, _settings(measurement, database, work / "prefect"))
+            sample = run_command(
+                measurement.command, _settings(measurement.raw_file.parent, database, work / "prefect")
+            )
         else:
             python = python_of_peers() if measurement.by_peers else Path(sys.executable)
             sample = run_job(measurement.job, measurement.raw_file, database, python)
@@ -82,11 +84,18 @@ def _sample(measurement: Measurement, work: Path) -> Sample:
         return sample
 
 
-def _settings(measurement: Measurement, database: Path, prefect_home: Path) -> dict[str, str]:
-    """Return the environment in which the flow takes a raw file into a database, and nothing of the user's own."""
+def _warm_up(work: Path) -> None:
+    """Run the flow once on nothing, so that Prefect has set up its home, which no later run has to."""
+    _tell("setting up Prefect")
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        run_command(FLOW, _settings(Path(folder), Path(folder, "bench.db"), work / "prefect"))
+
+
+def _settings(landing: Path, database: Path, prefect_home: Path) -> dict[str, str]:
+    """Return the environment in which the flow takes landing into a database, and nothing of the user's own."""
     return {
         "DATABASE_URL": f"sqlite:///{database}",
-        "LANDING_PATH": str(measurement.raw_file.parent),
+        "LANDING_PATH": str(landing),
         "RULES_PATH": str(PROJECT / "data" / "rules.yaml"),
         "REPORTS_PATH": str(database.parent / "reports"),
         "LANDING_SETTLE_SECONDS": "0",

@@ -118,8 +118,8 @@ def peers(bench: Workbench) -> Section:
     few = bench.raw_file(bench.scaled(SERVICE), malformed=False)
     empty = bench.empty_database()
 
-    def peer(key: str, what: str, job: str) -> Measurement:
-        return Measurement(key, what, job, file.path, file.line_count, None, file.event_count, by_peers=True)
+    def peer(key: str, what: str, job: str, start: Path | None = None) -> Measurement:
+        return Measurement(key, what, job, file.path, file.line_count, start, file.event_count, by_peers=True)
 
     return Section(
         "peers",
@@ -128,7 +128,7 @@ def peers(bench: Workbench) -> Section:
             Measurement(
                 "ours clean", "ours, decides too", WHOLE_RUN, file.path, file.line_count, empty, file.event_count
             ),
-            peer("pandas", "pandas read_json, json_normalize, to_sql", "pandas_script:read_and_append"),
+            peer("pandas", "pandas read_json, json_normalize, to_sql", "pandas_script:read_and_append", empty),
             peer("sqlite-utils", "sqlite-utils insert --flatten, one table", "sqlite_utils_insert:insert"),
             peer("dlt", "dlt, merge on message_id, child tables", "dlt_merge:merge"),
             Measurement(

@@ -1,6 +1,7 @@
 """Which events are delivered for the first time, told without an index."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,19 @@ class FirstDeliveries:
     text when they come.
     """
 
-    def __init__(self, known: Callable[[], Iterable[Sequence[str]]], coming: Iterable[Sequence[str]]) -> None:
-        """Look at the message ids in the table, which can be gone through twice, and at those that are coming."""
-        hashes = np.concatenate([_hashes(()), *map(_hashes, known()), *map(_hashes, coming)])
+    def __init__(
+        self, known: Callable[[], Iterable[Sequence[str]]], coming: Iterable[Sequence[str]], most_count: int
+    ) -> None:
+        """Look at the message ids in the table, which can be gone through twice, and at those that are coming.
+
+        Together they are no more than `most_count`.
+        """
+        hashes = np.empty(most_count, np.uint32)
+        count = 0
+        for message_ids in chain(known(), coming):
+            hashes[count : count + len(message_ids)] = _hashes(message_ids)
+            count += len(message_ids)
+        hashes = hashes[:count]
         hashes.sort()
         self._repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
         self._seen: set[str] = set()
