@@ -98,7 +98,7 @@ def test_a_connection_checks_foreign_keys_and_waits_for_locks(scratch):
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 60_000
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 1
-        assert connection.exec_driver_sql("PRAGMA cache_size").scalar_one() == -64 * 1024
+        assert connection.exec_driver_sql("PRAGMA cache_size").scalar_one() == -32 * 1024
 
 
 def test_foreign_keys_can_be_left_off_for_migrations(tmp_path):
