@@ -2,9 +2,13 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from benchmarks.process import run_job
 from benchmarks.raw_events import EVENTS_A_USER, RawFile, Shape, as_json, write_raw_file
@@ -30,27 +34,26 @@ class Workbench:
     def raw_file(self, line_count: int, *, malformed: bool = True, shape: Shape = as_json, name: str = "") -> RawFile:
         """Return a file of one day's events, of as many lines as that or, clean, as many less those left out."""
         name = name or f"{line_count}-lines{'' if malformed else '-clean'}"
-        return self._file(
-            name, lambda path: write_raw_file(path, line_count, seed=SEED, malformed=malformed, shape=shape)
-        )
+        return self._file(name, line_count, malformed=malformed, shape=shape)
 
     def history_file(self, day: int, line_count: int) -> RawFile:
         """Return a day of a long history, all of whose days have the same users."""
-        return self._day(f"history-{line_count}-{day}", day, line_count, line_count * HISTORY_FILES)
+        users = line_count * HISTORY_FILES // EVENTS_A_USER
+        return self._file(f"history-{line_count}-{day}", line_count, day=day, user_count=users)
 
     def batch(self, line_count: int, history_count: int) -> RawFile:
         """Return a file of the day after a history, of the users of that history."""
-        return self._day(f"batch-{line_count}-{history_count}", BATCH_DAY, line_count, history_count)
+        users = history_count // EVENTS_A_USER
+        return self._file(f"batch-{line_count}-{history_count}", line_count, day=BATCH_DAY, user_count=users)
 
-    def _day(self, name: str, day: int, line_count: int, history_count: int) -> RawFile:
-        users = max(history_count // EVENTS_A_USER, 1)
-        return self._file(name, lambda path: write_raw_file(path, line_count, seed=SEED, day=day, user_count=users))
-
-    def _file(self, name: str, write: Callable[[Path], RawFile]) -> RawFile:
+    def _file(self, name: str, line_count: int, **options: Any) -> RawFile:
         """Return the file of a name, alone in its folder as in a landing of its own."""
         path, known = self.folder / name / "events.jsonl", self.folder / f"{name}.json"
         if not known.exists():
-            known.write_text(json.dumps(asdict(write(path)) | {"path": None}))
+            # In a process of its own, because one that is measured begins with the peak memory of this one.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+                written = other.submit(partial(write_raw_file, path, line_count, seed=SEED, **options)).result()
+            known.write_text(json.dumps(asdict(written) | {"path": None}))
         return RawFile(**json.loads(known.read_text()) | {"path": path})
 
     def empty_database(self) -> Path:
