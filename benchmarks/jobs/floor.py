@@ -83,7 +83,7 @@ def prepare(rows_file: Path, database: Path) -> None:
     with closing(sqlite3.connect(database)) as connection:
         tables = {}
         for table, condition in COPIED.items():
-            found = connection.execute(f"SELECT * FROM {table} WHERE {condition} ORDER BY 1")  # noqa: S608
+            found = connection.execute(f"SELECT * FROM {table} WHERE {condition} ORDER BY 1")  # noqa: S608  names of this file
             tables[table] = ([column[0] for column in found.description], found.fetchall())
     rows_file.write_bytes(marshal.dumps(tables))
 
@@ -93,7 +93,7 @@ def insert_and_decide(rows_file: Path, database: Path) -> None:
     with not_measured():
         # Tuples of a million rows are what the collector would go through over and over; this is the floor.
         gc.disable()
-        tables: dict[str, tuple[list[str], list[Any]]] = marshal.loads(rows_file.read_bytes())  # noqa: S302  our own
+        tables: dict[str, tuple[list[str], list[Any]]] = marshal.loads(rows_file.read_bytes())  # noqa: S302  written by `prepare`
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         for pragma in PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
@@ -101,7 +101,7 @@ def insert_and_decide(rows_file: Path, database: Path) -> None:
             connection.execute("BEGIN IMMEDIATE")
             for table, (columns, rows) in tables.items():
                 places = ", ".join("?" * len(columns))
-                connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608
+                connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608  own
             connection.execute("COMMIT")
         with step("decide"):
             first = tables["events"][1][0][0]

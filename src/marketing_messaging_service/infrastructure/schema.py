@@ -17,7 +17,7 @@ def migrate(database_url: str) -> list[str]:
     """
     if _has_revision(database_url, newest_revision()):
         return []
-    from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415
+    from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415  slow
 
     return upgrade_to_head(database_url)
 
