@@ -368,7 +368,7 @@ BREACHES = [
         "two sends that may happen once ever",
         "send_requests.id 1, 14: ada, WELCOME, ever",
         send_instead(suppression_id=2, dedupe_key="ever"),
-        dropped=("send_requests", "uq_send_requests_user_id_template_name_dedupe_key"),
+        dropped=("send_requests", "uq_send_requests_template_name_dedupe_key_user_id"),
     ),
     Breach(
         "once_is_once",

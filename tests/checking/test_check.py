@@ -26,7 +26,7 @@ def test_after_runs_of_every_kind_everything_holds(sound: Path) -> None:
     assert report.broken == ()
     assert [finding.invariant for finding in report.findings] == [invariant.name for invariant in EVERYTHING]
     assert report.database == str(sound)
-    assert report.revision == "0006"
+    assert report.revision == "0007"
     assert report.row_counts == {"loads": 5, "events": 19, "rejected_rows": 1, "send_requests": 10, "suppressions": 5}
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_is_not_sqlite_is_a_sentence_and_stays_as_it_is(tmp_path: Pa
 def test_an_empty_file_is_a_database_that_wants_every_migration(tmp_path: Path) -> None:
     path = tmp_path / "messaging.db"
     path.touch()
-    assert "it lacks 0001, 0002, 0003, 0004, 0005, 0006" in refusal(path)
+    assert "it lacks 0001, 0002, 0003, 0004, 0005, 0006, 0007" in refusal(path)
     assert content_of(tmp_path) == {"messaging.db": b""}
 
 
@@ -179,7 +179,7 @@ def test_somebody_elses_database_is_a_sentence_and_stays_as_it_is(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("revision", "missing"), [("0001", "0002, 0003, 0004, 0005, 0006"), ("0002", "0003, 0004, 0005, 0006")]
+    ("revision", "missing"), [("0001", "0002, 0003, 0004, 0005, 0006, 0007"), ("0002", "0003, 0004, 0005, 0006, 0007")]
 )
 def test_an_older_schema_is_a_sentence_that_says_to_migrate(tmp_path: Path, revision: str, missing: str) -> None:
     path = tmp_path / "messaging.db"

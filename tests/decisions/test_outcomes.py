@@ -179,6 +179,8 @@ def test_one_template_on_two_channels_is_one_message(pipeline):
     [
         # The first send of them, not the last.
         ([[("1", "always", MORNING), ("2", "always", NOON), ("3", "ever", EVENING)]], {"3 ever": "1 always"}),
+        # One of the same run that goes out on other terms.
+        ([[("1", "daily", MORNING), ("2", "daily", NEXT_DAY), ("3", "ever", NEXT_DAY)]], {"3 ever": "1 daily"}),
         # The first in event time, though it was decided last.
         ([[("1", "always", NOON)], [("2", "always", MORNING)], [("3", "ever", EVENING)]], {"3 ever": "2 always"}),
         # That of the day, not the one before.
@@ -203,6 +205,15 @@ def test_a_suppression_names_the_earliest_send_that_stood_in_its_way(pipeline, r
         run(pipeline, list(RULES_BY_TYPE.values()), [event(*each) for each in story])
 
     assert blockers(pipeline) == expected
+
+
+def test_what_now_goes_out_once_ever_has_gone_out_on_the_days_when_it_went_out_daily(pipeline):
+    story = [event("1"), event("2", at=NEXT_DAY), event("of bob", user_id="bob")]
+    run(pipeline, [rule("r", mode="once_per_calendar_day")], story)
+    run(pipeline, [rule("r", mode="once_ever")], [event("3", at="2026-03-05T09:00:00Z"), event("4", user_id="eve")])
+
+    assert sent(pipeline) == ["1", "2", "4", "of bob"]
+    assert blockers(pipeline) == {"3 r": "1 r"}
 
 
 def test_a_send_by_a_rule_further_down_on_the_same_event_stands_in_nobodys_way(pipeline):

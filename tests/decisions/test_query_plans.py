@@ -166,7 +166,8 @@ def explained(engine: Engine) -> list[str]:
 
 
 BY_USER = "ix_events_user_id_event_type_event_timestamp"
-BY_KEY = "INDEX sqlite_autoindex_send_requests (user_id=? AND template_name=?"
+BY_KEY = "INDEX sqlite_autoindex_send_requests (template_name=? AND dedupe_key=? AND user_id=?"
+BY_DAY_KEYS = "INDEX sqlite_autoindex_send_requests (template_name=? AND dedupe_key>? AND dedupe_key<?"
 BY_TIME = "INDEX ix_send_requests_other_keys (user_id=? AND template_name=?"
 WINDOW = "event_timestamp>? AND event_timestamp<?"
 
@@ -181,19 +182,8 @@ NEW_EVENTS = {
 }
 PRIOR = f"SEARCH prior USING INDEX {BY_USER} (user_id=? AND event_type=? AND {WINDOW})"
 LAST_SEND = "SEARCH send_requests"  # max(id), read off the end of the primary key
-SENT = {
-    f"SEARCH send_requests USING {place})"
-    for place in (BY_KEY, f"{BY_KEY} AND dedupe_key=?", f"{BY_TIME} AND {WINDOW}")
-}
-BLOCKING = {
-    f"SEARCH blocking USING {place})"
-    for place in (
-        f"{BY_KEY} AND dedupe_key=?",
-        f"{BY_KEY} AND dedupe_key>? AND dedupe_key<?",
-        BY_TIME,
-        f"{BY_TIME} AND {WINDOW}",
-    )
-}
+SENT = {f"SEARCH send_requests USING {place})" for place in (BY_KEY, BY_DAY_KEYS, BY_TIME, f"{BY_TIME} AND {WINDOW}")}
+BLOCKING = {f"SEARCH blocking USING {place})" for place in (BY_KEY, BY_TIME, f"{BY_TIME} AND {WINDOW}")}
 
 
 def of_history(lines: Iterable[str]) -> set[str]:
@@ -257,6 +247,7 @@ def statements(rules_file: RulesFile) -> list[ClauseElement]:
         outcomes.insert_matches(matches(rules, Event.id >= 1)),
         *outcomes.suppress(rules),
         outcomes.insert_send_requests(0, WRITTEN_BESIDE),
+        outcomes.insert_daily_sends_of_batch(rules, 0),
         outcomes.insert_suppressions(0, WRITTEN_BESIDE),
     ]
 
@@ -265,7 +256,7 @@ def test_the_same_statements_are_sql_for_postgresql(rules_file):
     compiled = [str(statement.compile(dialect=POSTGRESQL)) for statement in statements(rules_file)]
 
     everything = "\n".join(compiled)
-    assert len(compiled) == 5
+    assert len(compiled) == 7
     assert "AS interval)" in everything
     assert "date_trunc('day'" in everything
     assert "strftime" not in everything

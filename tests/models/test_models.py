@@ -223,7 +223,7 @@ def test_two_rules_may_decide_on_one_event_and_one_rule_on_two(engine):
 def test_a_message_with_the_same_dedupe_key_goes_to_a_user_once(engine):
     twice = (send_request(event=event("m1")), send_request(event=event("m2")))
     assert refused(engine, *twice).endswith(
-        "send_requests.user_id, send_requests.template_name, send_requests.dedupe_key"
+        "send_requests.template_name, send_requests.dedupe_key, send_requests.user_id"
     )
 
 

@@ -155,6 +155,22 @@ def test_the_funnel_counts_triggers_of_enabled_rules_and_its_matches_add_up(many
     assert "off" not in funnel
 
 
+def test_a_timeline_has_every_decision_of_a_user_once_also_one_without_its_event(empty):
+    fill(empty, 60)
+    tables = "SELECT id, user_id FROM send_requests UNION ALL SELECT -id, user_id FROM suppressions"
+    timeline = "SELECT user_id FROM user_timeline WHERE entry_kind <> 'event'"
+    assert rows_of(empty, "SELECT count(*) FROM suppressions") > [(0,)]
+    for deleted in ("id < 0", "id % 4 = 0"):
+        empty.execute("PRAGMA foreign_keys=ON")
+        empty.execute(f"DELETE FROM events WHERE {deleted}")
+        assert sorted(rows_of(empty, timeline)) == sorted(rows_of(empty, f"SELECT user_id FROM ({tables})"))
+
+
+def test_the_sends_of_a_user_that_have_no_event_are_found_by_an_index(empty):
+    found = plan(empty, "SELECT * FROM user_timeline WHERE user_id = 'u7'")
+    assert [line for line in found if "ix_send_requests_no_event (user_id=?)" in line]
+
+
 def add_event(connection: sqlite3.Connection, number: int, at: str, **traits: Any) -> None:
     connection.execute(
         "INSERT INTO events (id, message_id, user_id, event_type, event_timestamp, created_at) "

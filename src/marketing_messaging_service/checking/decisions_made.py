@@ -15,7 +15,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    true,
     union_all,
 )
 from sqlalchemy.orm import aliased
@@ -103,41 +102,40 @@ def _repeated_decisions(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _repeated_sends(_connection: Connection) -> Iterator[Select[Any]]:
-    message = (SendRequest.user_id, SendRequest.template_name, SendRequest.dedupe_key)
     ids = func.group_concat(SendRequest.id, ", ")
+    message = (SendRequest.user_id, ", ", SendRequest.template_name, ", ", SendRequest.dedupe_key)
     yield (
-        select(told("send_requests.id ", ids, ": ", message[0], ", ", message[1], ", ", message[2]))
-        .group_by(*message)
+        select(told("send_requests.id ", ids, ": ", *message))
+        # In the order of the index, so that nothing is sorted.
+        .group_by(SendRequest.template_name, SendRequest.dedupe_key, SendRequest.user_id)
         .having(func.count() > 1)
     )
 
 
 def _sends_after_another(_connection: Connection) -> Iterator[Select[Any]]:
     """The sends that go out once and follow another one; those that share a dedupe key are told of elsewhere."""
-    another = aliased(SendRequest, name="another")
     day = func.substr(SendRequest.event_timestamp, 1, 10)
-    # A range of text, which an index serves; a tilde comes after whatever may follow the date.
-    on_day = another.event_timestamp.between(day, day + literal("~"))
-    once = {SendRequest.dedupe_key == EVER_KEY: true(), SendRequest.dedupe_key.startswith(DAY_KEY): on_day}
-    for goes_once, in_reach in once.items():
-        yield (
-            select(told(_place(SendRequest), " after send_requests.id ", func.min(another.id)))
-            .select_from(SendRequest)
-            .join(
-                another,
-                and_(
-                    another.user_id == SendRequest.user_id,
-                    another.template_name == SendRequest.template_name,
-                    another.channel != ALERT_CHANNEL,
-                    another.dedupe_key != SendRequest.dedupe_key,
-                    # Ids count on in the order in which the decisions were made.
-                    another.id < SendRequest.id,
-                    in_reach,
-                ),
-            )
-            .where(goes_once)
-            .group_by(SendRequest.id)
-        )
+    yield _sends_after_first(SendRequest.dedupe_key == EVER_KEY)
+    yield _sends_after_first(SendRequest.dedupe_key == literal(DAY_KEY) + day, day)
+
+
+def _sends_after_first(goes_once: ColumnElement[bool], *reach: ColumnElement[Any]) -> Select[Any]:
+    """The sends that go once in their reach, and follow another send of their message that is there for another reason.
+
+    All sends are sorted once, as no index leads from one send of a user to the next.
+    """
+    is_other = and_(SendRequest.channel != ALERT_CHANNEL, not_(goes_once))
+    first_other_id = func.min(case((is_other, SendRequest.id))).over(
+        partition_by=(SendRequest.user_id, SendRequest.template_name, *reach)
+    )
+    send = select(
+        SendRequest.id, SendRequest.event_id, goes_once.label("goes_once"), first_other_id.label("first_other_id")
+    ).subquery("send")
+    return select(
+        told("send_requests.id ", send.c.id, " on events.id ", send.c.event_id)
+        + told(" after send_requests.id ", send.c.first_other_id)
+        # Ids count on in the order in which the decisions were made.
+    ).where(send.c.goes_once, send.c.first_other_id < send.c.id)
 
 
 def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:

@@ -212,16 +212,19 @@ def _decide(
 ) -> dict[int, tuple[int, int]]:
     """Write the decisions of the pending events, and return sends and suppressions by position of the rule."""
     last_send_id = connection.execute(select(func.coalesce(func.max(SendRequest.id), 0))).scalar_one()
-    outcomes.decision.create(connection, checkfirst=False)
+    for table in (outcomes.decision, outcomes.daily_send):
+        table.create(connection, checkfirst=False)
     connection.execute(outcomes.insert_matches(matches(rules, _pending_events(pending))))
     if pending.may_expire:
         connection.execute(outcomes.expire(oldest_event_at))
     for statement in outcomes.suppress(rules):
         connection.execute(statement)
     connection.execute(outcomes.insert_send_requests(last_send_id, batch))
+    connection.execute(outcomes.insert_daily_sends_of_batch(rules, last_send_id))
     connection.execute(outcomes.insert_suppressions(last_send_id, batch))
     counts = _counts(connection)
-    outcomes.decision.drop(connection, checkfirst=False)
+    for table in (outcomes.decision, outcomes.daily_send):
+        table.drop(connection, checkfirst=False)
     return counts
 
 

@@ -26,7 +26,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
-from src.marketing_messaging_service.settings import load_settings
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 """How an instant is written in SQLite: UTC, always with six decimals, so that text order is time order."""
@@ -341,6 +340,9 @@ def create_session(engine: Engine | None = None) -> Iterator[Session]:
 
     The pipeline itself loads and decides through Core; the session is for people and tests.
     """
+    # Here alone, because what reads settings takes 0.1 s to import, which whoever brings an engine is spared.
+    from src.marketing_messaging_service.settings import load_settings  # noqa: PLC0415
+
     session = Session(engine or create_database_engine(load_settings().database_url))
     with foreseeable_errors(), session, session.begin():
         yield session

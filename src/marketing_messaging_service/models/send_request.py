@@ -28,6 +28,9 @@ HAS_OTHER_KEY = and_(
 """The condition on sends, alerts aside, whose dedupe key is neither of these; word for word that of their index, which
 is what SQLite asks for."""
 
+HAS_NO_EVENT = literal_column("event_id").is_(None)
+"""The condition on sends from before decisions recorded their event, and on those whose event was deleted."""
+
 
 class SendRequest(Base):
     """One message owed to a user, or an alert to our own people, and the rule and event it follows from.
@@ -38,11 +41,15 @@ class SendRequest(Base):
     __tablename__ = "send_requests"
     __table_args__ = (
         UniqueConstraint("event_id", "rule_name"),
-        UniqueConstraint("user_id", "template_name", "dedupe_key"),
+        # The user comes last, so that a day's sends lie side by side. Led by the user, each send changed a page of its
+        # own: deciding 100,000 events on five million took 1.35 s instead of 0.9. A user's sends are found by the
+        # user's events instead, as the view user_timeline does.
+        UniqueConstraint("template_name", "dedupe_key", "user_id"),
         # With the constraint above, answers "has this user had this message on that day" without reading the user's
-        # other rows. Most sends have a key that tells and are not in it: an index more on each of them made deciding
-        # 100,000 events on five million take 2.9 s instead of 1.7.
+        # other rows. Most sends have a key that tells and are not in it.
         Index("ix_send_requests_other_keys", "user_id", "template_name", "event_timestamp", sqlite_where=HAS_OTHER_KEY),
+        # Finds the sends of a user that no event leads to.
+        Index("ix_send_requests_no_event", "user_id", sqlite_where=HAS_NO_EVENT),
         # Answers "what did that run decide".
         Index(None, "run_id"),
         # Answers "what went out on that day".

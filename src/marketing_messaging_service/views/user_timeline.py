@@ -73,8 +73,8 @@ FROM events AS event
 LEFT JOIN event_properties AS property ON property.event_id = event.id
 UNION ALL
 SELECT
-    send.user_id,
-    send.event_timestamp,
+    event.user_id,
+    event.event_timestamp,
     CASE send.channel WHEN 'internal' THEN 'alert' ELSE 'send' END,
     event.event_type,
     send.template_name,
@@ -87,10 +87,30 @@ SELECT
     NULL,
     NULL,
     NULL,
-    send.event_id,
+    event.id,
+    1
+FROM events AS event
+JOIN send_requests AS send ON send.event_id = event.id
+UNION ALL
+SELECT
+    send.user_id,
+    send.event_timestamp,
+    CASE send.channel WHEN 'internal' THEN 'alert' ELSE 'send' END,
+    NULL,
+    send.template_name,
+    send.channel,
+    send.rule_name,
+    send.reason,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
     1
 FROM send_requests AS send
-LEFT JOIN events AS event ON event.id = send.event_id
+WHERE send.event_id IS NULL
 UNION ALL
 SELECT
     suppression.user_id,
