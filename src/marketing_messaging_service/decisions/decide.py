@@ -29,7 +29,7 @@ from src.marketing_messaging_service.decisions.matching import matches
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.wording import condition_text
-from src.marketing_messaging_service.infrastructure.database import write_transaction
+from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.models import (
     Event,
     HeldEvent,
@@ -214,11 +214,12 @@ def _decide(
     last_send_id = connection.execute(select(func.coalesce(func.max(SendRequest.id), 0))).scalar_one()
     for table in (outcomes.decision, outcomes.daily_send):
         table.create(connection, checkfirst=False)
-    connection.execute(outcomes.insert_matches(matches(rules, _pending_events(pending))))
-    if pending.may_expire:
-        connection.execute(outcomes.expire(oldest_event_at))
-    for statement in outcomes.suppress(rules):
-        connection.execute(statement)
+    with cache_for_sorting(connection):
+        connection.execute(outcomes.insert_matches(matches(rules, _pending_events(pending))))
+        if pending.may_expire:
+            connection.execute(outcomes.expire(oldest_event_at))
+        for statement in outcomes.suppress(rules):
+            connection.execute(statement)
     connection.execute(outcomes.insert_send_requests(last_send_id, batch))
     connection.execute(outcomes.insert_daily_sends_of_batch(rules, last_send_id))
     connection.execute(outcomes.insert_suppressions(last_send_id, batch))

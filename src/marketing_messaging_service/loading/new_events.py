@@ -9,7 +9,7 @@ import pandas as pd
 from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from src.marketing_messaging_service.infrastructure.database import cache_for_sorting
+from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
 from src.marketing_messaging_service.loading.split import event_columns, scalars
@@ -71,7 +71,7 @@ def _indexes_rebuilt(connection: Connection) -> Iterator[None]:
     indexes = sorted(table.indexes, key=lambda index: str(index.name))
     for index in indexes:
         index.drop(connection, checkfirst=True)
-    with cache_for_sorting(connection):
+    with cache_for_sorting(connection, threads=SORTING_THREADS):
         yield
         for index in indexes:
             index.create(connection)
