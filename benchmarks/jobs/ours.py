@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+import flows  # noqa: F401  sets the process up as that of a flow, and imports nothing
 from benchmarks.job import step
 from benchmarks.process import PROJECT
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
