@@ -31,107 +31,89 @@ class Figure:
         return self.value >= self.bound if self.is_least else self.value <= self.bound
 
 
-def wall(samples: Sequence[Sample]) -> float:
-    """Return the median of the wall time of whole processes, in seconds."""
-    return median(sample.wall_seconds for sample in samples)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A figure that is worked out of one measurement, or of one against another."""
+
+    what: str
+    of: Callable[[Sample], float]
+    key: str
+    against: str | None = None
+    unit: str = "×"
+    bound: float | None = None
+    is_least: bool = False
+    is_per_line: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (self.key,) if self.against is None else (self.key, self.against)
+
+    def figure(self, samples: Samples, line_counts: Mapping[str, int]) -> Figure:
+        value = self._value(samples)
+        if self.is_per_line and self.against is not None:
+            value *= line_counts[self.against] / line_counts[self.key]
+        return Figure(self.what, value, self.unit, self.bound, self.is_least)
+
+    def _value(self, samples: Samples) -> float:
+        measured = [self.of(sample) for sample in samples[self.key]]
+        if self.against is None:
+            return median(measured)
+        compared = [self.of(sample) for sample in samples[self.against]]
+        if len(measured) != len(compared):
+            measured, compared = [median(measured)], [median(compared)]
+        # Round by round, because the speed of a shared machine changes by a half within minutes.
+        if self.unit == "×":
+            return median(one / other for one, other in zip(measured, compared, strict=True))
+        return median(one - other for one, other in zip(measured, compared, strict=True))
 
 
-def cpu(samples: Sequence[Sample]) -> float:
-    """Return the median of the CPU time of whole processes, in seconds."""
-    return median(sample.cpu_seconds for sample in samples)
+def wall(sample: Sample) -> float:
+    """Return the wall time of a whole process, in seconds."""
+    return sample.wall_seconds
 
 
-def peak(samples: Sequence[Sample]) -> float:
-    """Return the median of the peak memory, in MB of a million bytes."""
-    return median(sample.peak_bytes for sample in samples) / 1e6
+def cpu(sample: Sample) -> float:
+    """Return the CPU time of a whole process, in seconds."""
+    return sample.cpu_seconds
 
 
-def work(samples: Sequence[Sample]) -> float:
-    """Return the median of the steps of a job together, in seconds; what the process takes to start is left out."""
-    return median(sum(sample.steps.values()) for sample in samples)
+def peak(sample: Sample) -> float:
+    """Return the peak memory of a process, in MB of a million bytes."""
+    return sample.peak_bytes / 1e6
+
+
+def work(sample: Sample) -> float:
+    """Return the steps of a job together, in seconds; what the process takes to start is left out."""
+    return sum(sample.steps.values())
+
+
+def _growth(small: int) -> _Wanted:
+    what = f"growth: seconds a line at {LARGE:,} / at {small:,}, start of the process aside"
+    return _Wanted(what, work, f"ours {LARGE}", f"ours {small}", bound=1.2, is_per_line=True)
+
+
+_WANTED = (
+    _Wanted(
+        f"ours / floor, wall, {LARGE:,} into an empty database", wall, f"ours {LARGE}", f"floor {LARGE}", bound=1.25
+    ),
+    _Wanted(f"ours / floor, wall, {MIDDLE:,} into an empty database", wall, f"ours {MIDDLE}", f"floor {MIDDLE}"),
+    _Wanted("ours / floor, wall, 100k on 5M", wall, "ours late", "floor late", bound=1.5),
+    _Wanted("dlt merge / ours, wall, 100k", wall, "dlt", "ours clean", bound=6.0, is_least=True),
+    _Wanted("pandas script / ours, wall, 100k", wall, "pandas", "ours clean", bound=3.0, is_least=True),
+    _Wanted("deciding 100k on 5M / on none, the step", work, "decide history", "decide none", bound=2.0),
+    _Wanted("deciding 100k on 5M / on none, a fiftieth of the users, the step", work, "decide few", "decide none"),
+    _Wanted("peak memory, 1M", peak, "memory long", unit="MB", bound=400),
+    _Wanted("peak memory, 4M / 1M", peak, "memory longest", "memory long", bound=1.15),
+    _Wanted("a run with nothing new / its imports, wall", wall, "idle", "imports"),
+    _growth(SMALL),
+    _growth(MIDDLE),
+    _Wanted("Prefect's cost: the flow less ours, wall, 1M", wall, f"flow {LARGE}", f"ours {LARGE}", unit="s"),
+)
 
 
 def figures(samples: Samples, line_counts: Mapping[str, int]) -> list[Figure]:
     """Return the figures that the given measurements allow."""
-    all_figures: list[tuple[tuple[str, ...], Callable[[], Figure]]] = [
-        *(
-            (
-                (f"ours {size}", f"floor {size}"),
-                lambda size=size, bound=bound: Figure(
-                    f"ours / floor, wall, {size:,} into an empty database",
-                    wall(samples[f"ours {size}"]) / wall(samples[f"floor {size}"]),
-                    "×",
-                    bound,
-                ),
-            )
-            for size, bound in ((LARGE, 1.25), (MIDDLE, None))
-        ),
-        (
-            ("ours late", "floor late"),
-            lambda: Figure(
-                "ours / floor, wall, 100k on 5M", wall(samples["ours late"]) / wall(samples["floor late"]), "×", 1.5
-            ),
-        ),
-        *(
-            (
-                (key, "ours clean"),
-                lambda key=key, what=what, bound=bound: Figure(
-                    f"{what} / ours, wall, 100k", wall(samples[key]) / wall(samples["ours clean"]), "×", bound, True
-                ),
-            )
-            for key, what, bound in (("dlt", "dlt merge", 6.0), ("pandas", "pandas script", 3.0))
-        ),
-        *(
-            (
-                (f"decide {key}", "decide none"),
-                lambda key=key, what=what, bound=bound: Figure(
-                    f"deciding 100k on 5M / on none{what}, the step",
-                    work(samples[f"decide {key}"]) / work(samples["decide none"]),
-                    "×",
-                    bound,
-                ),
-            )
-            for key, what, bound in (("history", "", 2.0), ("few", ", a fiftieth of the users", None))
-        ),
-        (("memory long",), lambda: Figure("peak memory, 1M", peak(samples["memory long"]), "MB", 400)),
-        (
-            ("memory long", "memory longest"),
-            lambda: Figure(
-                "peak memory, 4M / 1M", peak(samples["memory longest"]) / peak(samples["memory long"]), "×", 1.15
-            ),
-        ),
-        (
-            ("idle", "imports"),
-            lambda: Figure(
-                "a run with nothing new / its imports, wall", wall(samples["idle"]) / wall(samples["imports"]), "×"
-            ),
-        ),
-        *(
-            (
-                (f"ours {small}", f"ours {large}"),
-                lambda small=small, large=large: Figure(
-                    f"growth: seconds a line at {large:,} / at {small:,}, start of the process aside",
-                    _per_line(samples, line_counts, large) / _per_line(samples, line_counts, small),
-                    "×",
-                    1.2,
-                ),
-            )
-            for small, large in ((SMALL, LARGE), (MIDDLE, LARGE))
-        ),
-        (
-            (f"flow {LARGE}", f"ours {LARGE}"),
-            lambda: Figure(
-                "Prefect's cost: the flow less ours, wall, 1M",
-                wall(samples[f"flow {LARGE}"]) - wall(samples[f"ours {LARGE}"]),
-                "s",
-            ),
-        ),
-    ]
-    return [make() for needed, make in all_figures if all(samples.get(key) for key in needed)]
-
-
-def _per_line(samples: Samples, line_counts: Mapping[str, int], size: int) -> float:
-    return work(samples[f"ours {size}"]) / line_counts[f"ours {size}"]
+    return [wanted.figure(samples, line_counts) for wanted in _WANTED if all(samples.get(key) for key in wanted.needs)]
 
 
 def as_record(sections: Sequence[Section], samples: Samples) -> list[dict[str, Any]]:
@@ -145,10 +127,10 @@ def as_record(sections: Sequence[Section], samples: Samples) -> list[dict[str, A
                     "what": each.what,
                     "lines": each.line_count,
                     "rounds": len(samples[each.key]),
-                    "wall_seconds": round(wall(samples[each.key]), 3),
+                    "wall_seconds": round(median(map(wall, samples[each.key])), 3),
                     "wall_seconds_of_rounds": [round(sample.wall_seconds, 3) for sample in samples[each.key]],
-                    "cpu_seconds": round(cpu(samples[each.key]), 3),
-                    "peak_mb": round(peak(samples[each.key])),
+                    "cpu_seconds": round(median(map(cpu, samples[each.key])), 3),
+                    "peak_mb": round(median(map(peak, samples[each.key]))),
                     "steps": _steps(samples[each.key]),
                 }
                 for each in section.measurements

@@ -32,6 +32,7 @@ def test_the_loaded_tables_equal_the_reference(
     smallest_rebuild: int,
 ):
     monkeypatch.setattr(new_events, "SMALLEST_REBUILD", smallest_rebuild)
+    monkeypatch.setattr(new_events, "LARGEST_STANDING", 3)
     reference = Reference()
     with tempfile.TemporaryDirectory() as folder:
         shutil.copyfile(migrated_template, Path(folder) / "test.db")

@@ -40,6 +40,7 @@ from tests.torture.scene import AS_OF, EVERYTHING, SECOND_HOUR, Scene, empty_sce
 
 # Files are small here: those that are not small against what stands already are loaded as large ones are.
 new_events.SMALLEST_REBUILD = 1
+new_events.LARGEST_STANDING = 3
 
 RUNS: Mapping[str, tuple[RunMode, Window | None]] = {
     "hourly": (RunMode.LOAD_AND_DECIDE, None),
