@@ -62,7 +62,9 @@ class SendRequest(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given in the order of decision.")
     user_id: Mapped[str] = mapped_column(
-        String(64), comment="The user who is owed the message, or whom the alert is about."
+        String(64),
+        comment="The user who is owed the message, or whom the alert is about; the view user_timeline finds a user's "
+        "rows without reading those of all.",
     )
     event_id: Mapped[int | None] = mapped_column(
         ForeignKey("events.id", ondelete="SET NULL"),
