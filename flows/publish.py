@@ -96,7 +96,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
 def main() -> int:
     """Publish once; return the exit code, which is not 0 when anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.publish", description="Publish once.")
-    parser.add_argument("--publish-path", help="folder to write into, instead of the setting PUBLISH_PATH")
+    parser.add_argument("--publish-path", default="", help="folder to write into, instead of the setting PUBLISH_PATH")
     options = parser.parse_args()
     try:
         # A wrong setting is told at once, not after ten seconds of starting Prefect.

@@ -7,7 +7,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from flows.hourly import hourly
-from flows.publish import publish
+from flows.publish import main, publish
 
 
 def test_what_an_hourly_run_left_is_published_as_the_setting_says(
@@ -24,6 +24,16 @@ def test_what_an_hourly_run_left_is_published_as_the_setting_says(
         assert state.state_details.flow_run_id is not None
         name = client.read_flow_run(state.state_details.flow_run_id).name
     assert re.fullmatch(r"publish \d{4}-\d\d-\d\dT\d\d:\d\dZ", name)
+
+
+def test_from_the_command_line_it_publishes_as_the_setting_says_too(
+    landing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PUBLISH_PATH", str(tmp_path / "published"))
+    monkeypatch.setattr("sys.argv", ["publish"])
+    hourly(return_state=True)
+    assert main() == 0
+    assert f"in {tmp_path / 'published'}." in capsys.readouterr().out
 
 
 def test_without_a_database_it_fails_with_a_sentence(
