@@ -458,6 +458,11 @@ def test_a_breach_is_reported_with_its_place_and_nothing_else_is(sound: Path, br
     assert found[breach.invariant].problem == ""
 
 
+def test_a_send_that_follows_another_is_told_whatever_day_its_key_names(sound: Path) -> None:
+    execute(sound, *send_instead(suppression_id=3, dedupe_key="day:2026-03-02"))
+    assert "send_requests.id 14 on events.id 13 after send_requests.id 9" in broken(sound)["once_is_once"].examples[0]
+
+
 @pytest.mark.parametrize("name", [invariant.name for invariant in EVERYTHING])
 def test_no_invariant_is_without_a_breach(name: str) -> None:
     assert name in {breach.invariant for breach in BREACHES}

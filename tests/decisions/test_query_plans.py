@@ -49,11 +49,13 @@ CHILDREN = (
     "SELECT id, 'u@example.com', 'BR', id / 7 % 2 FROM events WHERE load_id = :load AND id % 5 < 4",
 )
 SENDS = """
-INSERT INTO send_requests
+INSERT OR IGNORE INTO send_requests
     (user_id, event_id, template_name, channel, reason, rule_name, event_timestamp, dedupe_key, decided_at)
 SELECT user_id, id, CASE event_type WHEN 'payment_failed' THEN 'INSUFFICIENT_FUNDS_EMAIL'
         WHEN 'signup_completed' THEN 'WELCOME_EMAIL' ELSE 'BANK_LINK_NUDGE_SMS' END,
-    'email', 'rule:x', 'x', event_timestamp, 'event:' || id, event_timestamp
+    'email', 'rule:x', 'x', event_timestamp,
+    CASE event_type WHEN 'payment_failed' THEN 'day:' || substr(event_timestamp, 1, 10) ELSE 'event:' || id END,
+    event_timestamp
 FROM events WHERE load_id = :load AND event_type NOT LIKE 'type%' AND id / 3 % 2 = 0
 """
 

@@ -7,11 +7,11 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
+    SQLColumnExpression,
     and_,
     case,
     false,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -114,28 +114,43 @@ def _repeated_sends(_connection: Connection) -> Iterator[Select[Any]]:
 
 def _sends_after_another(_connection: Connection) -> Iterator[Select[Any]]:
     """The sends that go out once and follow another one; those that share a dedupe key are told of elsewhere."""
+    yield _sends_after_one_of(SendRequest.user_id, SendRequest.template_name).where(SendRequest.dedupe_key == EVER_KEY)
     day = func.substr(SendRequest.event_timestamp, 1, 10)
-    yield _sends_after_first(SendRequest.dedupe_key == EVER_KEY)
-    yield _sends_after_first(SendRequest.dedupe_key == literal(DAY_KEY) + day, day)
-
-
-def _sends_after_first(goes_once: ColumnElement[bool], *reach: ColumnElement[Any]) -> Select[Any]:
-    """The sends that go once in their reach, and follow another send of their message that is there for another reason.
-
-    All sends are sorted once, as no index leads from one send of a user to the next.
-    """
-    is_other = and_(SendRequest.channel != ALERT_CHANNEL, not_(goes_once))
-    first_other_id = func.min(case((is_other, SendRequest.id))).over(
-        partition_by=(SendRequest.user_id, SendRequest.template_name, *reach)
+    yield _sends_after_one_of(SendRequest.user_id, SendRequest.template_name, day).where(
+        SendRequest.dedupe_key.startswith(DAY_KEY)
     )
-    send = select(
-        SendRequest.id, SendRequest.event_id, goes_once.label("goes_once"), first_other_id.label("first_other_id")
-    ).subquery("send")
-    return select(
-        told("send_requests.id ", send.c.id, " on events.id ", send.c.event_id)
-        + told(" after send_requests.id ", send.c.first_other_id)
-        # Ids count on in the order in which the decisions were made.
-    ).where(send.c.goes_once, send.c.first_other_id < send.c.id)
+
+
+def _sends_after_one_of(*reach: SQLColumnExpression[Any]) -> Select[Any]:
+    """The sends that follow, in the order of decision, another one of their reach with another dedupe key."""
+    # Grouped beforehand, as no index leads from one send of a user to the next.
+    another = (
+        select(
+            *(column.label(f"reach_{number}") for number, column in enumerate(reach)),
+            SendRequest.dedupe_key,
+            func.min(SendRequest.id).label("id"),
+        )
+        .where(SendRequest.channel != ALERT_CHANNEL)
+        .group_by(*reach, SendRequest.dedupe_key)
+        .cte("another")
+        .prefix_with("MATERIALIZED")
+    )
+    return (
+        select(told(_place(SendRequest), " after send_requests.id ", func.min(another.c.id)))
+        .select_from(SendRequest)
+        # An outer join, because SQLite may not turn it around: it would look up the sends by their template alone.
+        .outerjoin(
+            another,
+            and_(
+                *(another.c[f"reach_{number}"] == column for number, column in enumerate(reach)),
+                another.c.dedupe_key != SendRequest.dedupe_key,
+                # Ids count on in the order in which the decisions were made.
+                another.c.id < SendRequest.id,
+            ),
+        )
+        .group_by(SendRequest.id)
+        .having(func.count(another.c.id) > 0)
+    )
 
 
 def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
