@@ -46,9 +46,11 @@ class _Wanted:
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """The keys of the measurements that it is worked out of."""
         return (self.key,) if self.against is None else (self.key, self.against)
 
     def figure(self, samples: Samples, line_counts: Mapping[str, int]) -> Figure:
+        """Return the figure, by samples and line counts of its measurements."""
         value = self._value(samples)
         if self.is_per_line and self.against is not None:
             value *= line_counts[self.against] / line_counts[self.key]

@@ -122,7 +122,7 @@ class Processes:
     def start(self, name: str, *arguments: str) -> None:
         """Start a command of Prefect's."""
         with self.place.log_path.open("ab") as log:
-            self.running[name] = subprocess.Popen(  # noqa: S603 the arguments are this project's own
+            self.running[name] = subprocess.Popen(  # noqa: S603  the arguments are this project's own
                 [sys.executable, "-m", "prefect", *arguments],
                 cwd=PROJECT,
                 env=self.place.environment(),

@@ -196,7 +196,7 @@ def test_a_time_without_offset_is_refused_and_leaves_nothing_behind(pipeline):
     rules_file = written(pipeline, RULES)
 
     with pytest.raises(StatementError, match="naive datetime"):
-        decide_pending(pipeline.engine, rules_file, decided_at=datetime(2026, 1, 1))  # noqa: DTZ001
+        decide_pending(pipeline.engine, rules_file, decided_at=datetime(2026, 1, 1))  # noqa: DTZ001  what is refused
     assert contents(pipeline) == before
 
 
