@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from flows.command_line import final_state
 from flows.steps import named_by_start, outcome, step
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import checking, decisions
@@ -78,10 +79,10 @@ def main() -> int:
     try:
         # A wrong setting is told at once, not after ten seconds of starting Prefect.
         load_settings()
+        state = final_state(check, {"max_load_age_hours": options.max_load_age_hours})
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
-    state = check(max_load_age_hours=options.max_load_age_hours, return_state=True)
     check_report = state.result(raise_on_failure=False)
     if isinstance(check_report, CheckReport):
         # The findings are to be the last thing on the terminal; Prefect would tell of its server's end after them.

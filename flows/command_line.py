@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,6 +25,40 @@ def read_instant(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
 
 
+SERVER_LEVEL = "PREFECT_LOGGING_LOGGERS_PREFECT_SERVER_LEVEL"
+"""Prefect's name for how much its server tells, in the environment."""
+
+_ADVICE = {
+    "Timed out while attempting to connect to ephemeral Prefect API server": (
+        "What it said of the reason, if it did, stands above. Run again when the machine is less busy, or let "
+        "PREFECT_HOME name another folder."
+    ),
+    "Failed to reach API": (
+        "Start that server, or take PREFECT_API_URL out of the environment and of Prefect's profile; without it, a "
+        "run starts a temporary server of its own."
+    ),
+}
+"""What to do when Prefect cannot do its part, by the beginning of what it says then."""
+
+
+def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> State[Any]:
+    """Run a flow in this process and return the state that it ended in.
+
+    Raises PipelineError, with nothing begun, when Prefect's server cannot be started or reached.
+    """
+    # A temporary server is ended as soon as the run is, in the midst of its own bookkeeping, and tells of that with a
+    # traceback now and then. Why it cannot start is told by another logger, which this leaves alone.
+    os.environ.setdefault(SERVER_LEVEL, "CRITICAL")
+    try:
+        return flow(**parameters, return_state=True)
+    except RuntimeError as error:
+        for beginning, advice in _ADVICE.items():
+            if str(error).startswith(beginning):
+                complaint = str(error).rstrip(".")
+                raise PipelineError(f"Prefect cannot run the flow: {complaint}. {advice}") from None
+        raise
+
+
 def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> int:
     """Run a flow of the pipeline and print its summary; return the exit code, 0 only if everything went well.
 
@@ -34,11 +69,11 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         # A wrong setting is told at once, not after ten seconds of starting Prefect.
         load_settings()
         flow.validate_parameters(parameters)
+        with tags("messaging", flow.name):
+            state = final_state(flow, parameters)
     except (PipelineError, ParameterTypeError) as error:
         print(error, file=sys.stderr)
         return 1
-    with tags("messaging", flow.name):
-        state: State[Any] = flow(**parameters, return_state=True)
     run_report = state.result(raise_on_failure=False)
     if isinstance(run_report, RunReport):
         # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.

@@ -16,6 +16,7 @@ from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.command_line import final_state
 from flows.steps import named_by_start, outcome, progress_bar, step
 from flows.stopping import StopRequest, Waiting
 from src.marketing_messaging_service import publishing
@@ -101,10 +102,10 @@ def main() -> int:
     try:
         # A wrong setting is told at once, not after ten seconds of starting Prefect.
         load_settings()
+        state = final_state(publish, {"publish_path": options.publish_path})
     except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
-    state = publish(publish_path=options.publish_path, return_state=True)
     if state.is_completed():
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(state.message, flush=True)
