@@ -29,8 +29,8 @@ explore: $(VENV)/installed-explore ## Open the database in the browser, read-onl
 publish: $(VENV)/installed ## Write a consistent copy and Parquet of every table and view into data/published
 	@$(BIN)/python -m flows.publish
 
-test: $(VENV)/installed-dev ## Run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/installed-dev ## Run the tests, on every core
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test-ui: $(VENV)/installed-ui ## Run the tests that drive a browser, and those that start the whole system over and over
 	@$(BIN)/python -m pytest tests/end_to_end -m "ui or slow"

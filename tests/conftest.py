@@ -18,6 +18,20 @@ settings.register_profile("patient", deadline=None, suppress_health_check=[Healt
 settings.load_profile("patient")
 
 
+SLOWEST = ("test_pipeline_equals_reference.py", "torture", "flows", "end_to_end", "test_readme.py")
+"""Files and folders whose tests take, or start something that takes, many seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what takes longest first, so that of several cores none waits for another one at the end."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    place = item.path.relative_to(Path(__file__).parent).parts[0]
+    return SLOWEST.index(place) if place in SLOWEST else len(SLOWEST)
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run the test in an empty folder, where no `.env` lies, with none of the settings in the environment."""
