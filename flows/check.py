@@ -77,8 +77,6 @@ def main() -> int:
     )
     options = parser.parse_args()
     try:
-        # A wrong setting is told at once, not after ten seconds of starting Prefect.
-        load_settings()
         state = final_state(check, {"max_load_age_hours": options.max_load_age_hours})
     except PipelineError as error:
         print(error, file=sys.stderr)

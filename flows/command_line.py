@@ -44,8 +44,10 @@ _ADVICE = {
 def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> State[Any]:
     """Run a flow in this process and return the state that it ended in.
 
-    Raises PipelineError, with nothing begun, when Prefect's server cannot be started or reached.
+    Raises PipelineError, with nothing begun, when a setting is wrong or Prefect's server cannot be started or reached.
     """
+    # A wrong setting is told at once, not after ten seconds of starting Prefect.
+    load_settings()
     # A temporary server is ended as soon as the run is, in the midst of its own bookkeeping, and tells of that with a
     # traceback now and then. Why it cannot start is told by another logger, which this leaves alone.
     os.environ.setdefault(SERVER_LEVEL, "CRITICAL")
@@ -66,8 +68,6 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
     """
     parameters = {name: value for name, value in options.items() if value is not None}
     try:
-        # A wrong setting is told at once, not after ten seconds of starting Prefect.
-        load_settings()
         flow.validate_parameters(parameters)
         with tags("messaging", flow.name):
             state = final_state(flow, parameters)

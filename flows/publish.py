@@ -100,8 +100,6 @@ def main() -> int:
     parser.add_argument("--publish-path", default="", help="folder to write into, instead of the setting PUBLISH_PATH")
     options = parser.parse_args()
     try:
-        # A wrong setting is told at once, not after ten seconds of starting Prefect.
-        load_settings()
         state = final_state(publish, {"publish_path": options.publish_path})
     except PipelineError as error:
         print(error, file=sys.stderr)

@@ -57,6 +57,14 @@ def test_a_prefect_server_that_cannot_be_had_is_told_in_a_sentence_with_advice(s
         final_state(flow, {})
 
 
+def test_a_wrong_setting_is_told_before_the_flow_is_called(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("RUN_LOCK_TIMEOUT_SECONDS", "soon")
+    flow: Any = FakeFlow()
+    with pytest.raises(PipelineError, match=r"^RUN_LOCK_TIMEOUT_SECONDS: "):
+        final_state(flow, {})
+    assert flow.called_with == {}
+
+
 def test_any_other_error_of_prefect_stays_what_it_is() -> None:
     flow: Any = FakeFlow(RuntimeError("something else"))
     with pytest.raises(RuntimeError, match=r"^something else$"):
@@ -64,7 +72,8 @@ def test_any_other_error_of_prefect_stays_what_it_is() -> None:
 
 
 def test_a_temporary_server_tells_why_it_cannot_start_and_not_that_it_was_ended() -> None:
-    final_state(FakeFlow(), {})  # type: ignore[arg-type]
+    flow: Any = FakeFlow()
+    final_state(flow, {})
     names = ["prefect.server.services.task_run_recorder", "uvicorn.error"]
     told = subprocess.run(
         [sys.executable, "-c", TELLS_ERRORS.format(names=names)],
@@ -78,5 +87,6 @@ def test_a_temporary_server_tells_why_it_cannot_start_and_not_that_it_was_ended(
 
 def test_how_much_a_server_tells_is_the_operators_to_say(environment: pytest.MonkeyPatch) -> None:
     environment.setenv(SERVER_LEVEL, "DEBUG")
-    final_state(FakeFlow(), {})  # type: ignore[arg-type]
+    flow: Any = FakeFlow()
+    final_state(flow, {})
     assert os.environ[SERVER_LEVEL] == "DEBUG"

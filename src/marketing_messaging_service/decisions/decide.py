@@ -74,8 +74,9 @@ def decide_pending(
 
     Without a window in its order a run decides every load that waits, and no held event. With one it decides the
     loads of backfills, its own and those of one that was cut off, and the held events of the window. The work is
-    done inside the database and follows the number of new events, not the history. `decided_at` is written beside
-    the decisions; none of them depends on it. Raises ValueError for a window without a run_id, by which held events
+    done inside the database and follows the number of new events, not the history, but for the earlier daily sends of a
+    template that goes out once ever as well (`outcomes.daily_send`). `decided_at` is written beside the decisions; none
+    of them depends on it. Raises ValueError for a window without a run_id, by which held events
     are marked.
     """
     rules = rules_file.enabled_rules
