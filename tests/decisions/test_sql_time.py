@@ -23,6 +23,9 @@ LAST = datetime.max.replace(tzinfo=UTC)
 LONGEST_WINDOW = 316_224_000
 POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 
+STAMP = "%(param_1)s::TIMESTAMP WITHOUT TIME ZONE"
+"""An instant as a bound value, with the type that psycopg is given beside it."""
+
 thorough = settings(max_examples=300, deadline=None)
 instants = st.datetimes(timezones=st.just(UTC))
 windows = st.integers(1, LONGEST_WINDOW) | st.sampled_from((1, 59, 60, 1800, 3600, 86_400, LONGEST_WINDOW))
@@ -137,12 +140,12 @@ def test_no_instant_has_no_day_and_none_before_it(connection):
 @pytest.mark.parametrize(
     ("expression", "sql"),
     [
-        (SecondsBefore(stored(LAST), 60), "(%(param_1)s + CAST(%(param_2)s AS interval))"),
-        (UtcDay(stored(LAST)), "to_char(%(param_1)s, 'YYYY-MM-DD')"),
-        (StartOfUtcDay(stored(LAST)), "date_trunc('day', %(param_1)s)"),
+        (SecondsBefore(stored(LAST), 60), f"({STAMP} + CAST(%(param_2)s::VARCHAR AS interval))"),
+        (UtcDay(stored(LAST)), f"to_char({STAMP}, 'YYYY-MM-DD')"),
+        (StartOfUtcDay(stored(LAST)), f"date_trunc('day', {STAMP})"),
         (
             EndOfUtcDay(stored(LAST)),
-            "(date_trunc('day', %(param_1)s) + interval '1 day' - interval '1 microsecond')",
+            f"(date_trunc('day', {STAMP}) + interval '1 day' - interval '1 microsecond')",
         ),
     ],
 )

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, select, text
@@ -269,7 +270,7 @@ def test_a_database_that_is_not_there_is_an_error_and_not_a_new_one(tmp_path):
 def test_a_database_whose_name_means_something_in_a_url_is_opened_by_that_name(tmp_path):
     path = tmp_path / "a %41#.db"
     path.touch()
-    with write_transaction(create_database_engine(f"sqlite:///{path}")) as connection:
+    with write_transaction(create_database_engine(f"sqlite:///{quote(str(path))}")) as connection:
         connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
     assert path.stat().st_size > 0
 

@@ -130,7 +130,7 @@ def _pending(connection: Connection, window: Window | None, oldest_event_at: dat
     return _Pending(loads, load_count, loaded_count, first_event_id, held_count, may_expire)
 
 
-def _held_events_in(window: Window) -> Select[tuple[int]]:
+def _held_events_in(window: Window) -> Select[int]:
     """The events of a window that wait although they are loaded."""
     return (
         select(HeldEvent.event_id)

@@ -112,7 +112,9 @@ def _every_match(rules: Sequence[Rule], pending: ColumnElement[bool], prior_even
     return union_all(*(_matches_of_rule(position, rule, pending, prior_events) for position, rule in enumerate(rules)))
 
 
-def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool], prior_events: PriorEvents) -> Select[Any]:
+def _matches_of_rule(
+    position: int, rule: Rule, pending: ColumnElement[bool], prior_events: PriorEvents
+) -> Select[*tuple[Any, ...]]:
     return (
         select(
             Event.id.label("event_id"),

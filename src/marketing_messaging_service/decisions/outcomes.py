@@ -254,7 +254,7 @@ def _has_mode(mode: SuppressionMode) -> ColumnElement[bool]:
     return decision.c.suppression_mode == mode.value
 
 
-def _firsts(*group: ColumnElement[Any]) -> Select[tuple[int]]:
+def _firsts(*group: ColumnElement[Any]) -> Select[int]:
     """The earliest match of each group that can go out still, alerts aside, by sequence number."""
     return (
         select(func.min(decision.c.sequence_number))
@@ -263,7 +263,7 @@ def _firsts(*group: ColumnElement[Any]) -> Select[tuple[int]]:
     )
 
 
-def _take_back(mode: SuppressionMode, firsts: Select[tuple[int]], sent_before: ColumnElement[bool]) -> Update:
+def _take_back(mode: SuppressionMode, firsts: Select[int], sent_before: ColumnElement[bool]) -> Update:
     return (
         update(decision)
         .where(_has_mode(mode), or_(decision.c.sequence_number.not_in(firsts), sent_before))
@@ -345,7 +345,7 @@ def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
     )
 
 
-def _earliest(ways: Sequence[Select[tuple[int, datetime]]]) -> ScalarSelect[int]:
+def _earliest(ways: Sequence[Select[int, datetime]]) -> ScalarSelect[int]:
     """The earliest of the sends that come first in each way, so that none but these is read."""
     firsts = [way.correlate(decision).limit(1).subquery(f"first_{number}") for number, way in enumerate(ways, 1)]
     send = union_all(*(select(first) for first in firsts)).subquery("send")

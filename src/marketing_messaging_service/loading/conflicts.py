@@ -102,7 +102,7 @@ class DuplicateCheck:
         return count
 
 
-def _recorded_lines(source_file_id: int) -> Select[tuple[int]]:
+def _recorded_lines(source_file_id: int) -> Select[int]:
     return (
         select(Conflict.line_number)
         .join(Load, Load.id == Conflict.load_id)

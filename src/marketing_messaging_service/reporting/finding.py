@@ -55,14 +55,14 @@ def run_of_flow_run(connection: Connection, flow_run: str) -> int:
     return run_id
 
 
-def last_runs(connection: Connection, most: int) -> Sequence[Row[LastRun]]:
+def last_runs(connection: Connection, most: int) -> Sequence[Row[*LastRun]]:
     """Return the last runs, the newest first."""
     return connection.execute(
         select(Run.id, Run.flow_name, Run.mode, Run.as_of, Run.state, Run.message).order_by(Run.id.desc()).limit(most)
     ).all()
 
 
-def runs_text(runs: Sequence[Row[LastRun]]) -> str:
+def runs_text(runs: Sequence[Row[*LastRun]]) -> str:
     """Return runs as a table for a terminal."""
     if not runs:
         return "No run is recorded in this database yet."

@@ -112,7 +112,7 @@ def _came_in_since(connection: Connection, run: Row[Any]) -> datetime | None:
     ).scalar_one_or_none()
 
 
-def _remarks(connection: Connection, run_id: int) -> Sequence[Row[tuple[str, str, str]]]:
+def _remarks(connection: Connection, run_id: int) -> Sequence[Row[str, str, str]]:
     return connection.execute(
         select(RunRemark.kind, RunRemark.subject, RunRemark.explanation)
         .where(RunRemark.run_id == run_id)
@@ -206,7 +206,7 @@ def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleRe
             .group_by(SendRequest.rule_name)
         )
     }
-    suppressed: dict[str, list[tuple[str, int]]] = {}
+    suppressed: dict[str | None, list[tuple[str, int]]] = {}
     for rule_name, reason, count in connection.execute(
         select(Suppression.rule_name, Suppression.suppression_reason, func.count())
         .where(Suppression.run_id == run_id)
