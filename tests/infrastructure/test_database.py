@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, select, text
@@ -24,6 +23,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     preview_engine,
     read_transaction,
     timestamp_text,
+    url_of,
     utc_now,
     write_transaction,
 )
@@ -258,7 +258,7 @@ def test_a_session_without_an_engine_is_on_the_configured_database(monkeypatch, 
 
 
 def test_a_database_that_is_not_there_is_an_error_and_not_a_new_one(tmp_path):
-    engine = create_database_engine(f"sqlite:///{tmp_path}/a %41#.db")
+    engine = create_database_engine(url_of(tmp_path / "a %41#?.db"))
     with (
         pytest.raises(DatabaseError, match=r"unable to open database file\. Check that DATABASE_URL names"),
         read_transaction(engine),
@@ -268,9 +268,17 @@ def test_a_database_that_is_not_there_is_an_error_and_not_a_new_one(tmp_path):
 
 
 def test_a_database_whose_name_means_something_in_a_url_is_opened_by_that_name(tmp_path):
-    path = tmp_path / "a %41#.db"
+    path = tmp_path / "zoë %41#?.db"
     path.touch()
-    with write_transaction(create_database_engine(f"sqlite:///{quote(str(path))}")) as connection:
+    with write_transaction(create_database_engine(url_of(path))) as connection:
+        connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
+    assert path.stat().st_size > 0
+
+
+def test_a_percent_sign_in_a_url_stands_for_a_character_as_in_every_url(tmp_path):
+    path = tmp_path / "a?.db"
+    path.touch()
+    with write_transaction(create_database_engine(f"sqlite:///{tmp_path}/%61%3F.db")) as connection:
         connection.exec_driver_sql("CREATE TABLE one (id INTEGER)")
     assert path.stat().st_size > 0
 

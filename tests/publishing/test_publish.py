@@ -65,6 +65,11 @@ def test_the_copy_holds_what_is_still_in_the_wal_and_needs_no_file_beside_it(liv
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
+def test_a_folder_may_have_any_name(live, tmp_path):
+    publish(live, tmp_path / "100 %41#?", silent)
+    assert count(tmp_path / "100 %41#?" / "messaging.db") == 600
+
+
 def test_types_are_kept_and_each_column_carries_its_sentence(live, tmp_path):
     publish(live, tmp_path / "out", silent)
     events = pq.read_table(tmp_path / "out" / "events.parquet")

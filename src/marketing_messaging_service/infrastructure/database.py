@@ -121,6 +121,11 @@ def timestamp_text(instant: datetime) -> str:
     return instant.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
 
 
+def url_of(path: Path) -> str:
+    """Return the URL of a SQLite file, whose name may hold what means something in a URL."""
+    return URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
     """Return an engine whose every transaction takes the write lock at its start.
 

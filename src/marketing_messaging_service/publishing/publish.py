@@ -8,7 +8,7 @@ from pathlib import Path
 
 from src.marketing_messaging_service.dictionary import entries
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction, url_of
 from src.marketing_messaging_service.publishing.copy import vacuum_into
 from src.marketing_messaging_service.publishing.files import partial_path, put_in_place
 from src.marketing_messaging_service.publishing.parquet import write_parquet
@@ -51,7 +51,7 @@ def _publish(database_path: Path, folder: Path, progress: Progress) -> tuple[Pub
     try:
         with progress(f"Copying {database_path.name}", database_path.stat().st_size) as advance:
             vacuum_into(database_path, partials[copy_path], advance)
-        with read_transaction(create_database_engine(f"sqlite:///{partials[copy_path]}")) as connection:
+        with read_transaction(create_database_engine(url_of(partials[copy_path]))) as connection:
             for name, group in groupby(entries(), key=lambda entry: entry.table_name):
                 path = folder / f"{name}.parquet"
                 partials[path] = partial_path(path)
