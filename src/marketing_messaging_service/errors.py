@@ -49,6 +49,10 @@ class RefusedRowError(PipelineError):
     """A constraint of the database refused a row, because rows that stand are not as this code leaves them."""
 
 
+class LostRowsError(PipelineError):
+    """What was written does not stand, though the database reported no error: a trigger took it away."""
+
+
 class LandingError(PipelineError):
     """A raw file, or the landing folder itself, cannot be read as it should be."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 from src.marketing_messaging_service.decisions import decide_pending
-from src.marketing_messaging_service.errors import RefusedRowError
+from src.marketing_messaging_service.errors import LostRowsError, RefusedRowError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.results import RuleOutcome
 from tests.decisions.helpers import column, decisions, event, rule, run, sent, written
@@ -178,6 +178,40 @@ def test_a_statement_that_fails_leaves_nothing_behind_and_the_next_run_makes_it_
     execute(pipeline, "DROP TRIGGER broken")
     assert pipeline.decide({"rules": RULES}).event_count == 4
     assert len(decisions(pipeline)) == 6
+
+
+@pytest.mark.parametrize(
+    ("table", "when", "row_count"),
+    [
+        ("send_requests", "INSERT", 5),
+        ("suppressions", "INSERT", 1),
+        ("rulesets", "INSERT", 1),
+        ("ruleset_rules", "INSERT", 2),
+        ("loads", "UPDATE", 1),
+    ],
+)
+def test_what_a_trigger_keeps_out_is_a_sentence_and_leaves_nothing_behind(pipeline, table, when, row_count):
+    take(pipeline, EVENTS)
+    before = contents(pipeline)
+    execute(pipeline, f"CREATE TRIGGER quiet BEFORE {when} ON {table} BEGIN SELECT RAISE(IGNORE); END")
+    with pytest.raises(LostRowsError, match=rf"^{row_count} rows? .* the table {table}, and 0 .*DROP TRIGGER"):
+        pipeline.decide({"rules": RULES})
+    assert contents(pipeline) == before
+
+    execute(pipeline, "DROP TRIGGER quiet")
+    pipeline.decide({"rules": RULES})
+    assert len(decisions(pipeline)) == 6
+
+
+def test_a_send_that_a_trigger_takes_away_again_is_a_sentence(pipeline):
+    take(pipeline, EVENTS)
+    execute(
+        pipeline,
+        "CREATE TRIGGER quiet AFTER INSERT ON send_requests WHEN NEW.user_id = 'ana' "
+        "BEGIN DELETE FROM send_requests WHERE id = NEW.id; END",
+    )
+    with pytest.raises(LostRowsError, match="were written to the table send_requests"):
+        pipeline.decide({"rules": RULES})
 
 
 def test_a_failure_while_marking_the_loads_leaves_nothing_behind(pipeline):

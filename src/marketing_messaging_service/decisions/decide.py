@@ -1,7 +1,7 @@
 """Deciding everything that waits to be decided, in one transaction."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,7 @@ from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.wording import condition_text
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
+from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
     Event,
     HeldEvent,
@@ -39,6 +40,7 @@ from src.marketing_messaging_service.models import (
     RulesetRule,
     Run,
     SendRequest,
+    Suppression,
 )
 from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
 
@@ -97,7 +99,7 @@ def decide_pending(
                 counts = _decide(connection, rules, pending, batch, oldest_event_at)
             _mark_loads(connection, pending, ruleset_id, decided_at)
         if pending.held_count:
-            _mark_held_events(connection, run_id, decided_at)
+            _mark_held_events(connection, pending, run_id, decided_at)
         if window is not None:
             _held.drop(connection, checkfirst=False)
         seconds = round(time.monotonic() - began, 3)
@@ -140,14 +142,18 @@ def _held_events_in(window: Window) -> Select[int]:
 
 
 def _mark_loads(connection: Connection, pending: _Pending, ruleset_id: int, decided_at: datetime) -> None:
-    connection.execute(
-        update(Load).where(pending.loads).values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id)
+    marked = update(Load).where(pending.loads)
+    update_all(
+        connection,
+        marked.values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id),
+        pending.load_count,
     )
 
 
-def _mark_held_events(connection: Connection, run_id: int | None, decided_at: datetime) -> None:
+def _mark_held_events(connection: Connection, pending: _Pending, run_id: int | None, decided_at: datetime) -> None:
     """Mark the held events of the batch as decided, and the loads none of whose events waits any more."""
-    connection.execute(update(HeldEvent).where(HeldEvent.event_id.in_(select(_held.c.event_id))).values(run_id=run_id))
+    of_batch = HeldEvent.event_id.in_(select(_held.c.event_id))
+    update_all(connection, update(HeldEvent).where(of_batch).values(run_id=run_id), pending.held_count)
     waits = exists().where(
         HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id),
         HeldEvent.run_id.is_(None),
@@ -174,14 +180,16 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
     known = connection.execute(select(Ruleset.id).where(Ruleset.content_hash == rules_file.content_hash)).scalar()
     if known is not None:
         return known
-    ruleset_id = connection.execute(
-        insert(Ruleset)
-        .values(content_hash=rules_file.content_hash, yaml_text=rules_file.yaml_text, first_used_at=first_used_at)
-        .returning(Ruleset.id)
-    ).scalar_one()
+    ruleset_id = insert_one(
+        connection,
+        insert(Ruleset).values(
+            content_hash=rules_file.content_hash, yaml_text=rules_file.yaml_text, first_used_at=first_used_at
+        ),
+    )
     # An empty list would insert one row of defaults.
     if rules_file.rules:
-        connection.execute(insert(RulesetRule), _ruleset_rules(ruleset_id, rules_file.rules))
+        standing = connection.execute(insert(RulesetRule), _ruleset_rules(ruleset_id, rules_file.rules)).rowcount
+        refuse_lost_rows(connection, {RulesetRule.__tablename__: (len(rules_file.rules), standing)})
     return ruleset_id
 
 
@@ -212,7 +220,10 @@ def _decide(
     oldest_event_at: datetime | None,
 ) -> dict[int, tuple[int, int]]:
     """Write the decisions of the pending events, and return sends and suppressions by position of the rule."""
-    last_send_id = connection.execute(select(func.coalesce(func.max(SendRequest.id), 0))).scalar_one()
+    last_send_id, last_suppression_id = (
+        connection.execute(select(func.coalesce(func.max(table.id), 0))).scalar_one()
+        for table in (SendRequest, Suppression)
+    )
     for table in (outcomes.decision, outcomes.daily_send):
         table.create(connection, checkfirst=False)
     with cache_for_sorting(connection):
@@ -225,6 +236,7 @@ def _decide(
     connection.execute(outcomes.insert_daily_sends_of_batch(rules, last_send_id))
     connection.execute(outcomes.insert_suppressions(last_send_id, batch))
     counts = _counts(connection)
+    _refuse_lost_decisions(connection, counts, last_send_id, last_suppression_id)
     for table in (outcomes.decision, outcomes.daily_send):
         table.drop(connection, checkfirst=False)
     return counts
@@ -249,6 +261,20 @@ def _counts(connection: Connection) -> dict[int, tuple[int, int]]:
         select(decision.rule_position, sends, func.count() - sends).group_by(decision.rule_position)
     )
     return {position: (send_count, suppression_count) for position, send_count, suppression_count in rows}
+
+
+def _refuse_lost_decisions(
+    connection: Connection, counts: Mapping[int, tuple[int, int]], last_send_id: int, last_suppression_id: int
+) -> None:
+    """Count the sends and suppressions that stand; raise LostRowsError when they are not those of the batch."""
+    sends = sum(send_count for send_count, _ in counts.values())
+    suppressions = sum(suppression_count for _, suppression_count in counts.values())
+    for table_id, last_id, count in (
+        (SendRequest.id, last_send_id, sends),
+        (Suppression.id, last_suppression_id, suppressions),
+    ):
+        standing = connection.execute(select(func.count()).where(table_id > last_id)).scalar_one()
+        refuse_lost_rows(connection, {table_id.class_.__tablename__: (count, standing)})
 
 
 def _outcome(rule: Rule, send_count: int, suppression_count: int) -> RuleOutcome:

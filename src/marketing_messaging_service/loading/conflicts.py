@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     case,
+    exists,
     func,
     insert,
     literal,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows, triggers_on
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.split import duplicate_columns
 from src.marketing_messaging_service.models import Conflict, Event, EventProperties, Load, UserTraits
@@ -74,6 +76,17 @@ class DuplicateCheck:
         if self.count == 0:
             _delivered.create(self._connection, checkfirst=False)
         self.count += bulk_insert(self._connection, insert(_delivered), duplicate_columns(duplicates))
+
+    def refuse_lost(self) -> None:
+        """Raise LostRowsError when an event that was taken for a duplicate does not stand: it was kept out.
+
+        Only a trigger can do that.
+        """
+        if self.count == 0 or not triggers_on(self._connection, Event.__tablename__):
+            return
+        standing = exists().where(Event.message_id == _delivered.c.message_id)
+        count = self._connection.execute(select(func.count()).select_from(_delivered).where(standing)).scalar_one()
+        refuse_lost_rows(self._connection, {Event.__tablename__: (self.count, count)})
 
     def record_conflicts(self, load_id: int, source_file_id: int) -> int:
         """Record the duplicates that differ from the event that stands, and return how many there are.

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction, utc_now
+from src.marketing_messaging_service.infrastructure.written_rows import insert_one, update_all
 from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile
 from src.marketing_messaging_service.results import KnownFiles, LandingFile, Window
 
@@ -68,16 +69,15 @@ def file_history(connection: Connection, content_hash: str) -> FileHistory:
 
 def record_file(connection: Connection, file: LandingFile, taken_at: datetime) -> int:
     """Record a file that nothing was taken of before, and return its id."""
-    return connection.execute(
-        insert(SourceFile)
-        .values(content_hash=file.content_hash, taken_at=taken_at, **_place_of(file))
-        .returning(SourceFile.id)
-    ).scalar_one()
+    return insert_one(
+        connection,
+        insert(SourceFile).values(content_hash=file.content_hash, taken_at=taken_at, **_place_of(file)),
+    )
 
 
 def move_file(connection: Connection, source_file_id: int, file: LandingFile) -> None:
     """Record where a file lies now, so that it is known there without being read again."""
-    connection.execute(update(SourceFile).where(SourceFile.id == source_file_id).values(**_place_of(file)))
+    update_all(connection, update(SourceFile).where(SourceFile.id == source_file_id).values(**_place_of(file)))
 
 
 def _place_of(file: LandingFile) -> dict[str, Any]:
@@ -103,14 +103,12 @@ def open_load(connection: Connection, source_file_id: int, **values: Any) -> int
         ),
         0,
     )
-    return connection.execute(
-        insert(Load).values(source_file_id=source_file_id, **zero_counts, **values).returning(Load.id)
-    ).scalar_one()
+    return insert_one(connection, insert(Load).values(source_file_id=source_file_id, **zero_counts, **values))
 
 
 def close_load(connection: Connection, load_id: int, **values: Any) -> None:
     """Enter a load's counts, range of event ids and duration."""
-    connection.execute(update(Load).where(Load.id == load_id).values(**values))
+    update_all(connection, update(Load).where(Load.id == load_id).values(**values))
 
 
 def hold_events(connection: Connection, load_id: int, first_event_id: int | None, last_event_id: int | None) -> None:

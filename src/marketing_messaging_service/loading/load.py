@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.conflicts import DuplicateCheck
 from src.marketing_messaging_service.loading.ledger import (
@@ -55,6 +56,8 @@ class _Progress:
     inserted_count: int = 0
     outside_count: int = 0
     known_rejected_count: int = 0
+    property_count: int = 0
+    trait_count: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
 
 
@@ -138,6 +141,8 @@ def _load(
         _insert_rejected(connection, rejected, progress)
     if progress.is_first_load:
         _insert_unknown_keys(connection, staged, progress.load_id)
+    duplicates.refuse_lost()
+    _refuse_lost_rows(connection, staged, progress)
     return LoadResult(
         display_path=staged.file.display_path,
         read_count=staged.read_count,
@@ -207,8 +212,11 @@ def _insert_chunk(
     if len(events):
         progress.first_event_id = progress.first_event_id or int(event_ids[0])
         progress.last_event_id = int(event_ids[-1])
-    bulk_insert(connection, insert(EventProperties), property_columns(events, event_ids))
-    bulk_insert(connection, insert(UserTraits), trait_columns(events, event_ids))
+    properties, traits = property_columns(events, event_ids), trait_columns(events, event_ids)
+    progress.property_count += len(properties["event_id"])
+    progress.trait_count += len(traits["event_id"])
+    bulk_insert(connection, insert(EventProperties), properties)
+    bulk_insert(connection, insert(UserTraits), traits)
     return duplicates
 
 
@@ -245,6 +253,37 @@ def _insert_unknown_keys(connection: Connection, staged: StagedFile, load_id: in
             "load_id": [load_id] * len(staged.unknown_keys),
             "key_path": list(staged.unknown_keys),
             "occurrence_count": list(staged.unknown_keys.values()),
+        },
+    )
+
+
+def _refuse_lost_rows(connection: Connection, staged: StagedFile, progress: _Progress) -> None:
+    """Count what stands in the tables of what the load wrote; raise LostRowsError when some of it does not."""
+    first, last = progress.first_event_id, progress.last_event_id
+    of_load = (Event.id.between(first, last), Event.load_id == progress.load_id)
+    written = {
+        Event: (of_load, progress.inserted_count),
+        EventProperties: ((EventProperties.event_id.between(first, last),), progress.property_count),
+        UserTraits: ((UserTraits.event_id.between(first, last),), progress.trait_count),
+        RejectedRow: ((RejectedRow.load_id == progress.load_id,), progress.rejected_by_reason.total()),
+        UnknownKey: (
+            (UnknownKey.load_id == progress.load_id,),
+            len(staged.unknown_keys) if progress.is_first_load else 0,
+        ),
+    }
+    standing = connection.execute(
+        select(
+            *(
+                select(func.count()).select_from(table).where(*conditions).scalar_subquery()
+                for table, (conditions, _) in written.items()
+            )
+        )
+    ).one()
+    refuse_lost_rows(
+        connection,
+        {
+            table.__tablename__: (count, found)
+            for (table, (_, count)), found in zip(written.items(), standing, strict=True)
         },
     )
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
 from src.marketing_messaging_service.loading.split import event_columns, scalars
@@ -83,7 +84,8 @@ def _inserting_first_deliveries(connection: Connection, deliveries: FirstDeliver
         is_new = deliveries.are_first(scalars(events, "message_id"))
         if not is_new.all():
             events, event_ids = events.loc[is_new], event_ids[is_new]
-        bulk_insert(connection, _INSERT, event_columns(events, event_ids.tolist(), load_id, created_at))
+        standing = bulk_insert(connection, _INSERT, event_columns(events, event_ids.tolist(), load_id, created_at))
+        refuse_lost_rows(connection, {Event.__tablename__: (len(events), standing)})
         return is_new
 
     return insert_new

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, update
 
 from src.marketing_messaging_service.infrastructure.database import utc_now, write_transaction
+from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import Run, RunRemark, RunState
 from src.marketing_messaging_service.results import Remark, RunOrder
 
@@ -17,7 +18,7 @@ def open_run(engine: Engine, order: RunOrder) -> int:
     """
     with write_transaction(engine) as connection:
         connection.execute(update(Run).where(Run.state == RunState.RUNNING).values(state=RunState.KILLED))
-        return connection.execute(insert(Run).values(**_columns(order)).returning(Run.id)).scalar_one()
+        return insert_one(connection, insert(Run).values(**_columns(order)))
 
 
 def note_files(engine: Engine, run_id: int, *, known_file_count: int, outside_file_count: int) -> None:
@@ -32,10 +33,10 @@ def note_files(engine: Engine, run_id: int, *, known_file_count: int, outside_fi
 
 def close_run(connection: Connection, run_id: int, state: RunState, remarks: Sequence[Remark] = ()) -> None:
     """Record how a run ended, and what it left undone."""
-    connection.execute(update(Run).where(Run.id == run_id).values(state=state, ended_at=utc_now()))
+    update_all(connection, update(Run).where(Run.id == run_id).values(state=state, ended_at=utc_now()))
     # An empty list would insert one row of defaults.
     if remarks:
-        connection.execute(
+        standing = connection.execute(
             insert(RunRemark),
             [
                 {
@@ -47,7 +48,8 @@ def close_run(connection: Connection, run_id: int, state: RunState, remarks: Seq
                 }
                 for position, remark in enumerate(remarks, start=1)
             ],
-        )
+        ).rowcount
+        refuse_lost_rows(connection, {RunRemark.__tablename__: (len(remarks), standing)})
 
 
 def note_message(connection: Connection, run_id: int, message: str) -> None:

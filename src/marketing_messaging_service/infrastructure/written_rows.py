@@ -1,0 +1,59 @@
+"""Whether what was written stands: a trigger can take rows away, or keep them out, without an error."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, Insert, Update, func, select
+from sqlalchemy import column as sql_column
+from sqlalchemy import table as sql_table
+
+from src.marketing_messaging_service.errors import LostRowsError
+
+
+def insert_one(connection: Connection, statement: Insert) -> int:
+    """Insert one row of a table with an integer key `id`, and return that id. Raises LostRowsError when none stands."""
+    table = statement.table
+    inserted: int | None = connection.execute(statement.returning(table.c.id)).scalar_one_or_none()
+    if inserted is None:
+        refuse_lost_rows(connection, {str(table): (1, 0)})
+    assert inserted is not None  # noqa: S101  or else it was refused
+    return inserted
+
+
+def update_all(connection: Connection, statement: Update, row_count: int = 1) -> None:
+    """Change so many rows. Raises LostRowsError when the table lets fewer be changed."""
+    found = connection.execute(statement).rowcount
+    refuse_lost_rows(connection, {str(statement.table): (row_count, found)})
+
+
+def refuse_lost_rows(connection: Connection, counts: Mapping[str, tuple[int, int]]) -> None:
+    """Raise LostRowsError when, in one of the tables, other rows stand than were written.
+
+    `counts` gives by table how many rows were written and how many of them stand.
+    """
+    for table_name, (written, standing) in counts.items():
+        if written != standing:
+            raise LostRowsError(
+                f"{written} {'row was' if written == 1 else 'rows were'} written to the table {table_name}, and "
+                f"{standing} of them {'stands' if standing == 1 else 'stand'} there. {_advice(connection, table_name)} "
+                "Nothing of this step was kept."
+            )
+
+
+def triggers_on(connection: Connection, table_name: str) -> list[str]:
+    """Return the names of the triggers on a table, none of which is this project's."""
+    schema = sql_table("sqlite_master", *map(sql_column, ("type", "name", "tbl_name")))
+    names = select(schema.c.name).where(schema.c.type == "trigger", func.lower(schema.c.tbl_name) == table_name)
+    return list(connection.execute(names.order_by(schema.c.name)).scalars())
+
+
+def _advice(connection: Connection, table_name: str) -> str:
+    names = triggers_on(connection, table_name)
+    if not names:
+        return "Run the self-check, which says what is wrong with the file; if it finds nothing, please report it."
+    one = len(names) == 1
+    dropped = "; ".join(f'DROP TRIGGER "{name.replace(chr(34), 2 * chr(34))}"' for name in names)
+    return (
+        f"The {'trigger' if one else 'triggers'} {', '.join(names)} on that table {'is' if one else 'are'} not of this "
+        f"project: change {'it' if one else 'them'} so that every row passes unchanged, or drop "
+        f"{'it' if one else 'them'} ({dropped}), then run again."
+    )
