@@ -74,6 +74,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
             mode=RunMode(mode),
             as_of=scheduled_start(),
             source=_source_folder(source, settings),
+            source_name="source" if source else "LANDING_PATH",
             window=_window(start, end),
             max_event_age_hours=max_event_age_hours,
             max_rejected_percent=max_rejected_percent,

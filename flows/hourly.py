@@ -55,6 +55,7 @@ def hourly(
             mode=RunMode.LOAD_AND_DECIDE,
             as_of=_logical_time(as_of),
             source=Path(landing_path) if landing_path else settings.landing_path,
+            source_name="landing_path" if landing_path else "LANDING_PATH",
             max_event_age_hours=max_event_age_hours,
             max_rejected_percent=max_rejected_percent,
             flow_run_id=runtime.flow_run.id,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
+from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.reporting import (
     RunReport,
     decision_line,
@@ -157,6 +159,7 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
     try:
         settings = load_settings()
         order = make_order(settings)
+        refuse_overlaps(replace(settings.places, landing=order.source, landing_name=order.source_name))
         with stop.listening(), _sole_writer(settings, order, stop) as engine:
             run_report = _run_on(engine, order, settings, stop)
         show(run_report)

@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import schema
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.settings import Settings, load_settings
 
@@ -65,7 +67,11 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     stop = StopRequest()
     try:
         settings = load_settings()
-        folder = Path(publish_path) if publish_path else settings.publish_path
+        places = settings.places
+        if publish_path:
+            places = replace(places, publish=Path(publish_path), publish_name="publish_path")
+        refuse_overlaps(places)
+        folder = places.publish
         with stop.listening():
             files = _run(settings, folder, stop)
     except PipelineError as error:

@@ -152,6 +152,17 @@ def test_a_password_in_a_url_never_appears_in_the_error(monkeypatch, url):
     assert caught.value.__suppress_context__
 
 
+def test_a_database_whose_name_was_taken_as_written_before_is_not_passed_over_for_a_new_one(monkeypatch):
+    Path("a%20b.db").touch()
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///a%20b.db")
+    assert error_of_load() == (
+        "DATABASE_URL: means the file a b.db, which does not exist, while a%20b.db does; write %25 for each % of it. "
+        "Correct it in the environment or in .env."
+    )
+    monkeypatch.setenv("DATABASE_URL", "sqlite:///a%2520b.db")
+    assert load_settings().database_path == Path("a%20b.db")
+
+
 @pytest.mark.parametrize("name", ["RUN_LOCK_TIMEOUT_SECONDS", "LANDING_SETTLE_SECONDS"])
 @pytest.mark.parametrize("value", ["soon", "-1", "1.5", "86401"])
 def test_wrong_seconds_are_an_error_that_names_the_variable(monkeypatch, name, value):

@@ -72,6 +72,8 @@ class RunOrder:
     """The share of rejected lines above which the run fails."""
     flow_run_id: str | None = None
     flow_run_name: str | None = None
+    source_name: str = "LANDING_PATH"
+    """The setting or parameter that named the folder."""
 
     @property
     def oldest_event_at(self) -> datetime | None:

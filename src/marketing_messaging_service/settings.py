@@ -11,6 +11,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from src.marketing_messaging_service.errors import SettingsError
+from src.marketing_messaging_service.places import Places, refuse_overlaps
 
 ENV_FILE = Path(".env")
 
@@ -33,6 +34,12 @@ def _sqlite_file_url(value: str) -> str:
         raise ValueError("names more than a file; expected sqlite:/// and a path, such as sqlite:///./messaging.db")
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
         raise ValueError("names no file; a run needs one to leave its result in (sqlite:///./messaging.db)")
+    as_written = value.partition(":///")[2]
+    if as_written != url.database and Path(as_written).exists() and not Path(url.database).exists():
+        # Versions before SQLAlchemy 2.1 took the text as it is; a new, empty database would decide everything again.
+        raise ValueError(
+            f"means the file {url.database}, which does not exist, while {as_written} does; write %25 for each % of it"
+        )
     return value
 
 
@@ -55,17 +62,31 @@ class Settings(BaseSettings):
         """The SQLite file that `database_url` names."""
         return Path(make_url(self.database_url).database or "")
 
+    @property
+    def places(self) -> Places:
+        """Every path that these settings name."""
+        return Places(
+            database=self.database_path,
+            landing=self.landing_path,
+            rules=self.rules_path,
+            publish=self.publish_path,
+            reports=self.reports_path,
+        )
+
 
 def load_settings() -> Settings:
     """Read the settings from the environment and `.env`; the environment wins.
 
-    Raises SettingsError, naming the variable, when a value is malformed or `.env` holds an unknown name.
+    Raises SettingsError, naming the variable, when a value is malformed, `.env` holds an unknown name, or what one
+    setting names would be written over, or read as, what another one names.
     """
     _refuse_unknown_names(_names_in_env_file())
     try:
-        return Settings(_env_file=ENV_FILE)
+        settings = Settings(_env_file=ENV_FILE)
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(item["loc"], item["msg"]) for item in error.errors())) from None
+    refuse_overlaps(settings.places)
+    return settings
 
 
 def _sentence(location: tuple[int | str, ...], message: str) -> str:

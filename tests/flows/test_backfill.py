@@ -82,6 +82,13 @@ def name_of(state: State[Any]) -> str:
         return client.read_flow_run(state.state_details.flow_run_id).name
 
 
+def test_a_source_that_holds_what_is_published_is_refused(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PUBLISH_PATH", str(archive / "published"))
+    state = run(source=str(archive))
+    assert state.is_failed()
+    assert f"which lies in {archive}, the folder of raw files (source)" in str(state.message)
+
+
 def test_only_the_events_of_the_window_are_loaded_and_decided_its_start_included(landing: Path, archive: Path) -> None:
     state = run(source=str(archive))
     assert state.is_completed()

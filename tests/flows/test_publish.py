@@ -36,6 +36,25 @@ def test_from_the_command_line_it_publishes_as_the_setting_says_too(
     assert f"in {tmp_path / 'published'}." in capsys.readouterr().out
 
 
+def test_on_to_the_live_file_it_fails_before_anything_is_written(landing: Path, tmp_path: Path) -> None:
+    hourly(return_state=True)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    state = publish(publish_path=str(link), return_state=True)
+    assert state.is_failed()
+    assert "would take the place of the database itself" in str(state.message)
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
+
+
+def test_among_raw_files_it_fails_before_anything_is_written(landing: Path) -> None:
+    hourly(return_state=True)
+    state = publish(publish_path=str(landing / "published"), return_state=True)
+    assert state.is_failed()
+    assert "what is written there would be met as raw files" in str(state.message)
+    assert list(landing.iterdir()) == []
+
+
 def test_without_a_database_it_fails_with_a_sentence(
     landing: Path, tmp_path: Path, errors_logged: pytest.LogCaptureFixture
 ) -> None:

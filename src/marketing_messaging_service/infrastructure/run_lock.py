@@ -9,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from src.marketing_messaging_service.errors import DatabaseError, RunInProgressError
+from src.marketing_messaging_service.places import LOCK, companion
 
 WAIT_SECONDS = 1.0
 """How often a waiting run looks up from its waiting."""
@@ -16,8 +17,7 @@ WAIT_SECONDS = 1.0
 
 def lock_path(database_path: Path) -> Path:
     """Return the lock file that belongs to a database file, the same one by whatever link it is reached."""
-    resolved = database_path.resolve()
-    return resolved.with_name(resolved.name + ".lock")
+    return companion(database_path, LOCK)
 
 
 @contextmanager

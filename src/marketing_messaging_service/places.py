@@ -1,0 +1,154 @@
+"""Where everything of ours lies, and that none of it is written over, or read as, something else of ours."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from src.marketing_messaging_service.errors import SettingsError
+
+LOCK = ".lock"
+COMPANIONS = (LOCK, "-wal", "-shm", "-journal", ".before-migration", ".before-migration.partial")
+"""What is added to the name of a database's file for the files that belong to it: the lock of a run, those that SQLite
+keeps beside it, and the copy that a migration keeps until it has succeeded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The paths that a run uses, each with the setting or parameter that named it."""
+
+    database: Path
+    landing: Path
+    rules: Path
+    publish: Path
+    reports: Path
+    landing_name: str = "LANDING_PATH"
+    publish_name: str = "PUBLISH_PATH"
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """A folder that we write files into, and by which names."""
+
+    name: str
+    folder: Path
+    writes: Callable[[str], bool]
+
+
+def companion(database_path: Path, ending: str) -> Path:
+    """Return the file of that ending that belongs to a database, the same one by whatever link it is reached."""
+    resolved = _real(database_path)
+    return resolved.with_name(resolved.name + ending)
+
+
+def refuse_overlaps(places: Places) -> None:
+    """Raise SettingsError if something of ours would be written over, or read as, something else of ours.
+
+    Paths are compared by what they really are: links are followed, and two names of one folder are one.
+    """
+    problem = next((each for look in _LOOKS for each in look(places)), None)
+    if problem is not None:
+        raise SettingsError(f"{problem} Nothing was written.")
+
+
+def _without_meaning(places: Places) -> Iterator[str]:
+    """Yield what no file system takes for a path, which a parameter may hold and a setting cannot."""
+    for name, path in ((places.landing_name, places.landing), (places.publish_name, places.publish)):
+        if "\0" in str(path):
+            yield f"{name} holds a NUL character, which no path can; correct it."
+
+
+def _copy_over_database(places: Places) -> Iterator[str]:
+    folders = (places.database.parent, _real(places.database).parent)
+    copy = places.publish / places.database.name
+    if any(_is_same(places.publish, folder) for folder in folders) or _is_same(copy, places.database):
+        yield (
+            f"{places.publish_name} names {places.publish}, where the published copy would take the place of the "
+            f"database itself, {places.database}; let {places.publish_name} name another folder."
+        )
+
+
+def _over_another_file(places: Places) -> Iterator[str]:
+    for name, file in _files(places):
+        for writer in _writers(places):
+            if writer.writes(file.name) and _is_same(file.parent, writer.folder):
+                yield (
+                    f"{writer.name} names {writer.folder}, where {file} lies ({name}), and files of such names are "
+                    f"written there; let {writer.name} name another folder."
+                )
+
+
+def _twice_the_same(places: Places) -> Iterator[str]:
+    files = [("DATABASE_URL", places.database), *(("DATABASE_URL", file) for file in _companions(places))]
+    folders = ((places.publish_name, places.publish), ("REPORTS_PATH", places.reports))
+    others = (("RULES_PATH", places.rules), (places.landing_name, places.landing), *folders)
+    for _, file in files:
+        for name, other in others:
+            if _is_same(file, other):
+                yield (
+                    f"{name} names {other}, which is the database of DATABASE_URL or a file that belongs to it; let "
+                    f"{name} name another one."
+                )
+
+
+def _in_landing(places: Places) -> Iterator[str]:
+    written = [
+        (places.publish_name, places.publish),
+        ("REPORTS_PATH", places.reports),
+        ("DATABASE_URL", places.database),
+    ]
+    if temporary := os.environ.get("TMPDIR"):
+        written.append(("TMPDIR", Path(temporary)))
+    for name, path in written:
+        if _lies_in(path, places.landing):
+            yield (
+                f"{name} names {path}, which lies in {places.landing}, the folder of raw files ({places.landing_name}):"
+                f" what is written there would be met as raw files; let {name} name a place outside of it."
+            )
+
+
+_LOOKS = (_without_meaning, _copy_over_database, _twice_the_same, _in_landing, _over_another_file)
+
+
+def _files(places: Places) -> list[tuple[str, Path]]:
+    database = (places.database, _real(places.database), *_companions(places))
+    return [*(("DATABASE_URL", file) for file in database), ("RULES_PATH", places.rules)]
+
+
+def _companions(places: Places) -> list[Path]:
+    return [companion(places.database, ending) for ending in COMPANIONS]
+
+
+def _writers(places: Places) -> tuple[_Writer, ...]:
+    copy = places.database.name
+    return (
+        _Writer(places.publish_name, places.publish, lambda name: name in (copy, copy + LOCK) or _is_parquet(name)),
+        _Writer("REPORTS_PATH", places.reports, lambda name: name.endswith(".html")),
+    )
+
+
+def _is_parquet(name: str) -> bool:
+    return name.endswith(".parquet")
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    real = _real(path)
+    return any(_is_same(each, folder) for each in (real, *real.parents))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are one file or folder; one that does not exist is known by its real path alone.
+
+    By the file system too, because of letters of two cases, folders mounted twice and hard links.
+    """
+    if _real(one) == _real(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _real(path: Path) -> Path:
+    # Unlike Path.resolve it does not raise where links go round in a circle, which whoever opens the path reports.
+    return Path(os.path.realpath(path))
