@@ -5,18 +5,20 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from pydantic import Field
 
 from flows.command_line import read_instant, run_once
-from flows.pipeline import LONGEST_AGE_HOURS, run_pipeline, scheduled_start
+from flows.parameters import AgeHours, Percent, end_of_window
+from flows.pipeline import run_pipeline, scheduled_start
+from flows.steps import minute_of_name
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import utc_now
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import RunReport
 from src.marketing_messaging_service.results import RunOrder, Window
@@ -36,8 +38,7 @@ def _run_name() -> str:
 
 def _shown(instant: datetime) -> str:
     """A day as a date, any other instant to the minute."""
-    instant = _utc(instant)
-    return f"{instant:%Y-%m-%d}" if instant.hour == instant.minute == 0 else f"{instant:%Y-%m-%dT%H:%MZ}"
+    return minute_of_name(end_of_window(instant)).removesuffix("T00:00Z")
 
 
 @flow(name="backfill", flow_run_name=_run_name)
@@ -46,8 +47,8 @@ def backfill(  # noqa: PLR0917  the fields of a form
     end: datetime,
     source: str = "",
     mode: Mode = "load and decide",
-    max_event_age_hours: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)] = DEFAULT_MAX_EVENT_AGE_HOURS,
-    max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
+    max_event_age_hours: AgeHours = DEFAULT_MAX_EVENT_AGE_HOURS,
+    max_rejected_percent: Percent = 5,
 ) -> State[RunReport]:
     """Take the events of a window out of raw files, and decide which messages they earn.
 
@@ -87,7 +88,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
 
 def _window(start: datetime, end: datetime) -> Window:
     """Return the window; one without a moment in it, or that has not begun, is refused with a ParameterError."""
-    window = Window(_utc(start), _utc(end))
+    window = Window(end_of_window(start), end_of_window(end))
     if window.end <= window.start:
         raise ParameterError(
             f"The window is empty: end ({_told(window.end)}) is not after start ({_told(window.start)}); choose a "
@@ -102,17 +103,8 @@ def _window(start: datetime, end: datetime) -> Window:
     return window
 
 
-def _utc(instant: datetime) -> datetime:
-    # What is typed without an offset is meant as the form and its help texts say: UTC.
-    try:
-        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-    except OverflowError:
-        # At either end of the calendar, where no hours matter.
-        return instant.replace(tzinfo=UTC)
-
-
 def _told(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d %H:%M} UTC"
+    return f"{instant_text(instant)} UTC"
 
 
 def _source_folder(source: str, settings: Settings) -> Path:

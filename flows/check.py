@@ -7,15 +7,14 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from flows.command_line import final_state
+from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import checking, decisions
@@ -41,7 +40,7 @@ def report(check_report: CheckReport) -> None:
 
 
 @flow(name="check", flow_run_name=named_by_start("check"))
-def check(max_load_age_hours: Annotated[int, Field(ge=0)] = 0) -> State[CheckReport]:
+def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     """Check that the database keeps every promise: nothing lost, nothing decided or sent twice, every count right.
 
     It only reads, one snapshot beside which runs may go on, and fails when anything does not hold.

@@ -12,7 +12,7 @@ from prefect import Flow, tags
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 
-from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.settings import load_settings
 
@@ -44,10 +44,12 @@ _ADVICE = {
 def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> State[Any]:
     """Run a flow in this process and return the state that it ended in.
 
-    Raises PipelineError, with nothing begun, when a setting is wrong or Prefect's server cannot be started or reached.
+    Raises PipelineError, with nothing begun, when a setting or a parameter is wrong or Prefect's server cannot be
+    started or reached.
     """
-    # A wrong setting is told at once, not after ten seconds of starting Prefect.
+    # What is wrong is said at once, not after ten seconds of starting Prefect.
     load_settings()
+    _refuse_wrong_parameters(flow, parameters)
     # A temporary server is ended as soon as the run is, in the midst of its own bookkeeping, and tells of that with a
     # traceback now and then. Why it cannot start is told by another logger, which this leaves alone.
     os.environ.setdefault(SERVER_LEVEL, "CRITICAL")
@@ -61,6 +63,20 @@ def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> S
         raise
 
 
+def _refuse_wrong_parameters(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> None:
+    log = logging.getLogger("prefect.flows")
+    level = log.level
+    # It would say the same before, as a list of Python's.
+    log.setLevel(logging.CRITICAL)
+    try:
+        flow.validate_parameters(dict(parameters))
+    except ParameterTypeError as error:
+        wrong = "; ".join(line.strip(" -.") for line in str(error).splitlines() if line.startswith(" - "))
+        raise ParameterError(f"{wrong or error}. Nothing was started; correct it and run again.") from None
+    finally:
+        log.setLevel(level)
+
+
 def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> int:
     """Run a flow of the pipeline and print its summary; return the exit code, 0 only if everything went well.
 
@@ -68,10 +84,9 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
     """
     parameters = {name: value for name, value in options.items() if value is not None}
     try:
-        flow.validate_parameters(parameters)
         with tags("messaging", flow.name):
             state = final_state(flow, parameters)
-    except (PipelineError, ParameterTypeError) as error:
+    except PipelineError as error:
         print(error, file=sys.stderr)
         return 1
     run_report = state.result(raise_on_failure=False)

@@ -5,18 +5,15 @@
 
 import argparse
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
-from pydantic import Field
 
 from flows.command_line import read_instant, run_once
-from flows.parameters import InstantOrEmpty
-from flows.pipeline import LONGEST_AGE_HOURS, run_pipeline, scheduled_start
-from src.marketing_messaging_service.errors import PipelineError
+from flows.parameters import AgeHours, InstantOrEmpty, Percent, single_instant
+from flows.pipeline import run_pipeline, scheduled_start
+from flows.steps import minute_of_name
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import RunReport
 from src.marketing_messaging_service.results import RunOrder
@@ -25,15 +22,15 @@ from src.marketing_messaging_service.settings import Settings
 
 def _run_name() -> str:
     as_of = runtime.flow_run.parameters.get("as_of") or runtime.flow_run.scheduled_start_time
-    return f"hourly {as_of.astimezone(UTC):%Y-%m-%dT%H:%MZ}" if as_of.tzinfo else "hourly"
+    return f"hourly {minute_of_name(as_of)}" if as_of.tzinfo else "hourly"
 
 
 @flow(name="hourly", flow_run_name=_run_name)
 def hourly(
     as_of: InstantOrEmpty = None,
     landing_path: str = "",
-    max_event_age_hours: Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)] = 0,
-    max_rejected_percent: Annotated[float, Field(ge=0, le=100)] = 5,
+    max_event_age_hours: AgeHours = 0,
+    max_rejected_percent: Percent = 5,
 ) -> State[RunReport]:
     """Take every raw file that has landed, and decide which messages its events earn.
 
@@ -53,7 +50,7 @@ def hourly(
         return RunOrder(
             flow_name="hourly",
             mode=RunMode.LOAD_AND_DECIDE,
-            as_of=_logical_time(as_of),
+            as_of=scheduled_start() if as_of is None else single_instant("as_of", as_of),
             source=Path(landing_path) if landing_path else settings.landing_path,
             source_name="landing_path" if landing_path else "LANDING_PATH",
             max_event_age_hours=max_event_age_hours,
@@ -63,16 +60,6 @@ def hourly(
         )
 
     return run_pipeline(order)
-
-
-def _logical_time(as_of: datetime | None) -> datetime:
-    if as_of is None:
-        return scheduled_start()
-    if as_of.tzinfo is None:
-        raise PipelineError(
-            f"as_of is {as_of.isoformat()}, which has no UTC offset; write it like 2026-11-23T10:00:00Z."
-        )
-    return as_of.astimezone(UTC)
 
 
 def main() -> int:

@@ -1,10 +1,22 @@
-"""Parameters of flows as the forms of the Prefect UI can show and send them."""
+"""Parameters of flows: as the forms of the Prefect UI can show and send them, and within which bounds."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import GetJsonSchemaHandler
+from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
+
+from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.infrastructure.instants import within_calendar
+
+LONGEST_AGE_HOURS = 876_000
+"""The largest age that a parameter takes, a hundred years; 0 is none."""
+
+AgeHours = Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
+"""An age in whole hours, 0 for none."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+"""A share, 0 to 100."""
 
 
 class _SchemaWithoutDefault(dict[str, Any]):
@@ -31,3 +43,25 @@ class _PlainField:
 
 InstantOrEmpty = Annotated[datetime | None, _PlainField(type="string", format="date-time")]
 """An instant, for which the form has a picker of date and time that may be left empty."""
+
+
+def single_instant(name: str, instant: datetime) -> datetime:
+    """Return an instant in UTC. Raises ParameterError, naming the parameter, where it names none, or none in UTC."""
+    if instant.tzinfo is None:
+        raise ParameterError(
+            f"{name} is {instant.isoformat()}, which has no UTC offset; write it like 2026-11-23T10:00:00Z."
+        )
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ParameterError(
+            f"{name} is {instant.isoformat()}, which in UTC lies outside the years 0001 to 9999; choose another."
+        ) from None
+
+
+def end_of_window(instant: datetime) -> datetime:
+    """Return the start or end of a window in UTC, which it is meant in when it says nothing of its zone.
+
+    Where it lies beyond the calendar once it is in UTC, it is the calendar's end: no event lies between the two.
+    """
+    return within_calendar(instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant)

@@ -64,9 +64,6 @@ from src.marketing_messaging_service.results import (
 )
 from src.marketing_messaging_service.settings import Settings, load_settings
 
-LONGEST_AGE_HOURS = 876_000
-"""The largest limit of age that a run takes, a hundred years; 0 is none."""
-
 
 @step("migrate", retries=RETRIES)
 def migrate(database_url: str) -> list[str]:

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import datetime
 from functools import wraps
 from typing import Any
 
@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.tables import escaped, printable
 
 # The flows log one line a step themselves; Prefect's own lines about a task, and for a foreseeable failure a second
@@ -109,9 +110,14 @@ def named_by_start(name: str) -> Callable[[], str]:
     """Return a function that names a run in the UI by its flow and the instant that it was scheduled for."""
 
     def run_name() -> str:
-        return f"{name} {runtime.flow_run.scheduled_start_time.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
+        return f"{name} {minute_of_name(runtime.flow_run.scheduled_start_time)}"
 
     return run_name
+
+
+def minute_of_name(instant: datetime) -> str:
+    """Return an aware instant as it stands in the name of a run, such as `2026-11-23T10:05Z`."""
+    return f"{instant_text(instant).replace(' ', 'T')}Z"
 
 
 def outcome(state: State[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any
@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import Connection, Select
 
+from src.marketing_messaging_service.infrastructure.instants import hours_before
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 
 EVENT_SCHEMA = pa.schema(
@@ -78,7 +79,7 @@ class RunOrder:
     @property
     def oldest_event_at(self) -> datetime | None:
         """The instant before which an event is too old to earn a message, None for no limit."""
-        return self.as_of - timedelta(hours=self.max_event_age_hours) if self.max_event_age_hours else None
+        return hours_before(self.as_of, self.max_event_age_hours) if self.max_event_age_hours else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 
 from flows.backfill import backfill, main
 from flows.hourly import hourly
-from flows.pipeline import LONGEST_AGE_HOURS
+from flows.parameters import LONGEST_AGE_HOURS
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import RunReport
 

@@ -23,6 +23,9 @@ class FakeFlow:
         self.error = error
         self.called_with: dict[str, Any] = {}
 
+    def validate_parameters(self, parameters: dict[str, Any]) -> None:
+        """Take any parameter."""
+
     def __call__(self, **options: Any) -> str:
         self.called_with = options
         if self.error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Row, or_, select
 
 from src.marketing_messaging_service.errors import ReportError
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import Load, Run
 from src.marketing_messaging_service.reporting.tables import table_of, text_table
 
@@ -71,7 +72,7 @@ def runs_text(runs: Sequence[Row[*LastRun]]) -> str:
             "The last runs",
             ("run", "flow", "mode", "as of (UTC)", "state", "what it said"),
             (
-                (run_id, flow_name, mode, f"{as_of:%Y-%m-%d %H:%M}", state, (message or "").partition("\n")[0])
+                (run_id, flow_name, mode, instant_text(as_of), state, (message or "").partition("\n")[0])
                 for run_id, flow_name, mode, as_of, state, message in runs
             ),
             longest=110,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.check_queries import check_queries
 from src.marketing_messaging_service.reporting.drawing import DARK
 from src.marketing_messaging_service.reporting.funnel import funnel_image, funnel_steps, funnel_text
@@ -48,7 +49,7 @@ def report_html(report: RunReport) -> str:
     drawn = drawn_rules(report.rules)
     left_out = len(report.rules) - len(drawn)
     run = "preview" if report.is_preview else f"run {report.run_id}"
-    as_of = f"{report.as_of:%Y-%m-%d %H:%M} UTC"
+    as_of = f"{instant_text(report.as_of)} UTC"
     return environment.get_template(TEMPLATE).render(
         title=f"{printable(report.flow_name)} {as_of}, {run}",
         state="preview" if report.is_preview else report.state.value,

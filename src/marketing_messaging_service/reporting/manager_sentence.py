@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import RunState
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.tables import counted
@@ -31,15 +32,15 @@ def _after(report: RunReport) -> list[str]:
 
 def _when(report: RunReport) -> str:
     if report.window_start_at is not None and report.window_end_at is not None:
-        return f"For the time from {moment(report.window_start_at)} to {moment(report.window_end_at)} UTC"
+        return f"For the time from {instant_text(report.window_start_at)} to {instant_text(report.window_end_at)} UTC"
     since, until = report.came_in_since, report.started_at
     if since is None:
-        return f"By {moment(until)} UTC"
-    if moment(since) == moment(until):
+        return f"By {instant_text(until)} UTC"
+    if instant_text(since) == instant_text(until):
         return f"Since {_clock(until)} UTC"
     if since.date() == until.date():
         return f"Between {_clock(since)} and {_clock(until)} UTC"
-    return f"Between {moment(since)} and {moment(until)} UTC"
+    return f"Between {instant_text(since)} and {instant_text(until)} UTC"
 
 
 def _came_in(report: RunReport) -> str:
@@ -114,11 +115,6 @@ def _held_back(report: RunReport, count: int, because_one: str, because_many: st
 
 def _verb(report: RunReport, count: int, one: str, several: str, conditional: str) -> str:
     return conditional if report.is_preview else one if count == 1 else several
-
-
-def moment(instant: datetime) -> str:
-    """Return an instant to the minute, in UTC."""
-    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def _clock(instant: datetime) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from src.marketing_messaging_service.errors import ReportError
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.html import report_html
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from src.marketing_messaging_service.reporting.run_report import RunReport
@@ -42,6 +43,10 @@ def write_report(folder: Path, report: RunReport) -> Path:
 def report_name(report: RunReport) -> str:
     """Return the name of the file, which tells the flow, its logical time, and the run."""
     flow_name = re.sub(r"[^A-Za-z0-9_-]", "-", report.flow_name)
-    as_of, started_at = report.as_of.astimezone(UTC), report.started_at.astimezone(UTC)
-    run = f"preview-{started_at:%Y-%m-%dT%H%M%SZ}" if report.is_preview else f"run-{report.run_id}"
-    return f"{flow_name}-{as_of:%Y-%m-%dT%H%MZ}-{run}.html"
+    as_of, started_at = _in_name(report.as_of, "minutes"), _in_name(report.started_at, "seconds")
+    run = f"preview-{started_at}" if report.is_preview else f"run-{report.run_id}"
+    return f"{flow_name}-{as_of}-{run}.html"
+
+
+def _in_name(instant: datetime, timespec: Literal["minutes", "seconds"]) -> str:
+    return f"{instant_text(instant, timespec).replace(' ', 'T').replace(':', '')}Z"

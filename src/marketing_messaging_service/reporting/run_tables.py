@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC
 from typing import TYPE_CHECKING
 
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
 from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, printable, table_of
 
@@ -155,7 +155,7 @@ def facts(report: RunReport) -> tuple[Fact, ...]:
 
 
 def _instant(instant: datetime | None) -> str:
-    return "" if instant is None else f"{instant.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return "" if instant is None else f"{instant_text(instant, 'seconds')} UTC"
 
 
 def _duration(report: RunReport) -> str:

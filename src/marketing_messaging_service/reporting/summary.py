@@ -1,6 +1,6 @@
 """What a run did, as plain text for a terminal."""
 
-from src.marketing_messaging_service.reporting.manager_sentence import moment
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import (
     files_table,
@@ -15,7 +15,8 @@ from src.marketing_messaging_service.reporting.tables import Table, table_of, te
 
 def summary_text(report: RunReport) -> str:
     """Return the summary as plain text for a terminal."""
-    parts = [f"{_kind(report)} as of {report.as_of:%Y-%m-%d %H:%M:%S} UTC into {report.database}", headline(report)]
+    as_of = f"as of {instant_text(report.as_of, 'seconds')} UTC"
+    parts = [f"{_kind(report)} {as_of} into {report.database}", headline(report)]
     parts.extend(text_table(table) for table in _tables(report) if table.rows)
     parts.extend(filter(None, [problem_sentence(report)]))
     return "\n\n".join(parts)
@@ -25,7 +26,7 @@ def _kind(report: RunReport) -> str:
     kind = "Preview" if report.is_preview else "Run"
     if report.window_start_at is None or report.window_end_at is None:
         return kind
-    return f"{kind} of {moment(report.window_start_at)} to {moment(report.window_end_at)} UTC"
+    return f"{kind} of {instant_text(report.window_start_at)} to {instant_text(report.window_end_at)} UTC"
 
 
 def _tables(report: RunReport) -> list[Table]:

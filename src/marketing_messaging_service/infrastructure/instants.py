@@ -1,0 +1,40 @@
+"""Arithmetic with instants that knows where the calendar ends: Python's has the years 0001 to 9999."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
+LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
+
+
+def hours_before(instant: datetime, hours: int) -> datetime:
+    """Return the instant so many hours before an aware one, in UTC; the calendar's first where that would lie before.
+
+    Nothing can be older than that, so that a limit of age which reaches beyond the calendar keeps its meaning.
+    """
+    try:
+        return instant.astimezone(UTC) - timedelta(hours=hours)
+    except OverflowError:
+        return FIRST_INSTANT
+
+
+def hours_after(instant: datetime, hours: int) -> datetime:
+    """Return the instant so many hours after an aware one, in UTC; the calendar's last where that would lie after."""
+    try:
+        return instant.astimezone(UTC) + timedelta(hours=hours)
+    except OverflowError:
+        return LAST_INSTANT
+
+
+def within_calendar(instant: datetime) -> datetime:
+    """Return an aware instant in UTC; the nearest end of the calendar where it lies beyond once it is in UTC."""
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        return FIRST_INSTANT if instant.year == FIRST_INSTANT.year else LAST_INSTANT
+
+
+def instant_text(instant: datetime, timespec: Literal["minutes", "seconds"] = "minutes") -> str:
+    """Return an aware instant as people read it, in UTC and without naming it: `2026-11-23 10:05`."""
+    # strftime does not pad years below 1000.
+    return within_calendar(instant).isoformat(sep=" ", timespec=timespec).removesuffix("+00:00")
