@@ -136,6 +136,8 @@ class Discovery:
     problems: tuple[FileProblem, ...]
     waiting_names: tuple[str, ...] = ()
     """Files that were still being written, left for the next run."""
+    passed_over_names: tuple[str, ...] = ()
+    """Files and whole folders whose names say that they are none of ours."""
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,9 @@ def test_what_was_found_in_landing_is_told_in_one_line() -> None:
     assert discovery_line(found) == "0 new, 0 taken before."
     moving = Discovery(new_files=(), known_count=4, ignored_names=(), problems=(), waiting_names=("x.jsonl",))
     assert discovery_line(moving) == "0 new, 4 taken before, 1 still being written."
+    beside_spark = replace(found, passed_over_names=("_SUCCESS", "_temporary"))
+    told = "0 new, 0 taken before, 2 passed over because of names that begin with _ or a dot."
+    assert discovery_line(beside_spark) == told
 
 
 def test_deciding_is_told_in_one_line_in_which_an_alert_is_no_send() -> None:

@@ -1,7 +1,9 @@
 import errno
 import hashlib
 import os
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +11,9 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
-from src.marketing_messaging_service.results import Discovery, KnownFiles, LandingFile
-from src.marketing_messaging_service.staging.landing import LEADS_OUTSIDE, discover
+from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
+from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.walking import LEADS_NOWHERE, LEADS_OUTSIDE
 
 NOTHING_KNOWN = KnownFiles()
 
@@ -40,12 +43,12 @@ def problems(discovery: Discovery) -> list[str]:
 
 
 def failing_for(name: str, method: Callable[..., Any], error: OSError) -> Callable[..., Any]:
-    """The method of Path, except that it fails for paths of one name."""
+    """A function or method of paths, except that it fails for paths of one name."""
 
-    def fake(self: Path, *args: Any, **options: Any) -> Any:
-        if self.name == name:
+    def fake(path: Path, *args: Any, **options: Any) -> Any:
+        if Path(path).name == name:
             raise error
-        return method(self, *args, **options)
+        return method(path, *args, **options)
 
     return fake
 
@@ -99,12 +102,26 @@ def test_files_of_other_endings_are_named_as_ignored(landing: Path) -> None:
     assert not discovery.problems
 
 
-def test_hidden_files_and_folders_are_passed_over(landing: Path) -> None:
+def test_hidden_files_and_what_other_programs_are_about_to_write_are_passed_over_and_named(landing: Path) -> None:
     put(landing, ".hidden.jsonl")
     put(landing, ".jsonl")
     put(landing, ".folder/events.jsonl")
+    put(landing, "day=2026-11-23/_temporary/0/attempt_1/part-00000.json")
+    put(landing, "day=2026-11-23/_SUCCESS")
+    put(landing, "day=2026-11-23/part_00000.json")
 
-    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["day=2026-11-23/part_00000.json"]
+    assert not discovery.problems
+    assert not discovery.ignored_names
+    assert discovery.passed_over_names == (
+        ".folder",
+        ".hidden.jsonl",
+        ".jsonl",
+        "day=2026-11-23/_SUCCESS",
+        "day=2026-11-23/_temporary",
+    )
 
 
 def test_a_folder_named_like_a_raw_file_is_looked_into(landing: Path) -> None:
@@ -146,7 +163,7 @@ def test_a_file_whose_path_and_signature_are_known_is_not_read_again(
     put(landing, "events.jsonl")
     [file] = discover(landing, NOTHING_KNOWN).new_files
     known = KnownFiles(signatures=frozenset({(file.display_path, file.file_signature)}))
-    monkeypatch.setattr(Path, "open", failing_for("events.jsonl", Path.open, OSError("was read again")))
+    monkeypatch.setattr(os, "open", failing_for("events.jsonl", os.open, OSError("was read again")))
 
     assert discover(landing, known) == Discovery((), 1, (), ())
 
@@ -174,20 +191,20 @@ def test_a_known_signature_counts_for_its_own_path_only(landing: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "error"),
+    ("place", "method", "error"),
     [
-        ("open", PermissionError(errno.EACCES, "Permission denied")),
-        ("open", OSError(errno.EIO, "Input/output error")),
-        ("open", FileNotFoundError(errno.ENOENT, "No such file or directory")),
-        ("stat", PermissionError(errno.EACCES, "Permission denied")),
+        (os, "open", PermissionError(errno.EACCES, "Permission denied")),
+        (os, "open", OSError(errno.EIO, "Input/output error")),
+        (os, "open", FileNotFoundError(errno.ENOENT, "No such file or directory")),
+        (Path, "stat", PermissionError(errno.EACCES, "Permission denied")),
     ],
 )
 def test_a_file_that_cannot_be_read_is_a_problem_and_holds_up_no_other(
-    landing: Path, monkeypatch: pytest.MonkeyPatch, method: str, error: OSError
+    landing: Path, monkeypatch: pytest.MonkeyPatch, place: Any, method: str, error: OSError
 ) -> None:
     put(landing, "bad.jsonl")
     put(landing, "good.jsonl")
-    monkeypatch.setattr(Path, method, failing_for("bad.jsonl", getattr(Path, method), error))
+    monkeypatch.setattr(place, method, failing_for("bad.jsonl", getattr(place, method), error))
 
     discovery = discover(landing, NOTHING_KNOWN)
 
@@ -297,6 +314,19 @@ def test_links_out_of_landing_are_problems_and_are_not_followed(landing: Path, t
     assert {problem.explanation for problem in discovery.problems} == {LEADS_OUTSIDE}
 
 
+def test_links_out_of_landing_by_the_thousand_are_one_problem_with_a_count(landing: Path, tmp_path: Path) -> None:
+    for number in range(2_000):
+        (landing / f"{number:04}.jsonl").symlink_to(tmp_path / "outside.jsonl")
+    (landing / "nothing.jsonl").symlink_to("nowhere.jsonl")
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert discovery.problems == (
+        FileProblem("0000.jsonl, 0001.jsonl, 0002.jsonl and 1,997 more", f"each {LEADS_OUTSIDE}"),
+        FileProblem("nothing.jsonl", LEADS_NOWHERE),
+    )
+
+
 def test_a_folder_beside_landing_with_a_name_that_begins_alike_is_outside(landing: Path, tmp_path: Path) -> None:
     put(tmp_path, "landing-old/events.jsonl")
     (landing / "events.jsonl").symlink_to("../landing-old/events.jsonl")
@@ -315,10 +345,14 @@ def test_a_link_within_landing_is_the_file_it_leads_to(landing: Path) -> None:
     assert not discovery.problems
 
 
-def test_a_link_to_nothing_is_passed_over(landing: Path) -> None:
+def test_a_link_to_nothing_is_a_problem(landing: Path) -> None:
     (landing / "events.jsonl").symlink_to("not-yet.jsonl")
+    put(landing, "good.jsonl")
 
-    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["good.jsonl"]
+    assert discovery.problems == (FileProblem("events.jsonl", LEADS_NOWHERE),)
 
 
 def test_folders_that_run_in_a_circle_are_walked_once(landing: Path) -> None:
@@ -340,8 +374,131 @@ def test_links_that_lead_to_each_other_are_problems_and_hold_up_no_other_file(la
     assert problems(discovery) == ["a.jsonl", "b.jsonl", "self.jsonl"]
 
 
-def test_a_fifo_is_not_opened(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    os.mkfifo(landing / "events.jsonl")
-    monkeypatch.setattr(Path, "open", failing_for("events.jsonl", Path.open, OSError("would wait for ever")))
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (os.mkfifo, "a FIFO"),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(os.fspath(path)), "a socket"),
+        (lambda path: path.symlink_to("fifo"), "a FIFO"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_is_no_file_is_a_problem_and_is_not_opened(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Any], kind: str
+) -> None:
+    monkeypatch.chdir(landing)
+    os.mkfifo(".fifo")
+    Path("fifo").symlink_to(".fifo")
+    make(Path("events.jsonl"))
+    monkeypatch.setattr(os, "open", failing_for("events.jsonl", os.open, OSError("would wait for ever")))
 
-    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert not discovery.new_files
+    assert FileProblem("events.jsonl", f"is {kind} and not a file; remove it from landing.") in discovery.problems
+
+
+def test_a_fifo_put_in_a_files_place_after_the_folder_was_listed_is_a_problem_and_blocks_nothing(
+    landing: Path,
+) -> None:
+    path = put(landing, "events.jsonl")
+    os.utime(path)
+
+    def replace_by_fifo(_: float) -> None:
+        path.unlink()
+        os.mkfifo(path)
+
+    looked_at = discover(landing, NOTHING_KNOWN, settle_seconds=0.01, sleep=replace_by_fifo)
+    [file] = discovered_before_it_became(path, os.mkfifo)
+
+    assert looked_at.waiting_names == ("events.jsonl",)
+    with pytest.raises(LandingError, match=r"events\.jsonl cannot be read: it is a FIFO and not a file"):
+        stage_file(file)
+
+
+def discovered_before_it_became(path: Path, make: Callable[[Path], None]) -> tuple[LandingFile, ...]:
+    """The file at a path, in whose place something else is put as soon as it has been discovered."""
+    path.unlink()
+    path.write_text("events")
+    files = discover(path.parent, NOTHING_KNOWN).new_files
+    path.unlink()
+    make(path)
+    return files
+
+
+def test_a_fifo_put_in_a_files_place_before_it_is_hashed_is_a_problem(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(landing, "events.jsonl")
+    put(landing, "good.jsonl")
+    real_open = os.open
+
+    def replacing_open(opened: Any, *args: Any) -> int:
+        if Path(opened) == path:
+            path.unlink()
+            os.mkfifo(path)
+        return real_open(opened, *args)
+
+    monkeypatch.setattr(os, "open", replacing_open)
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["good.jsonl"]
+    assert [problem.explanation for problem in discovery.problems] == [
+        "cannot be read: it is a FIFO and not a file. Correct it; the next run takes the file."
+    ]
+
+
+@contextmanager
+def nested(landing: Path, name: str, levels: int) -> Iterator[None]:
+    """Work in the innermost of folders within each other, which are gone afterwards: rmtree goes down by recursion."""
+    try:
+        for _ in range(levels):
+            Path(name).mkdir()
+            os.chdir(name)
+        yield
+    finally:
+        for _ in range(levels):
+            for path in [*Path().iterdir()]:
+                path.rmdir() if path.is_dir() else path.unlink()
+            os.chdir("..")
+        Path(name).rmdir()
+        os.chdir(landing)
+
+
+def test_folders_nested_a_thousand_deep_are_walked(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(landing)
+    with nested(landing, "d", 1_000):
+        Path("events.jsonl").write_text("content")
+
+        assert names(discover(landing, NOTHING_KNOWN)) == [f"{'d/' * 1_000}events.jsonl"]
+
+
+def test_a_folder_whose_path_is_too_long_for_the_system_is_a_problem_and_holds_up_no_file(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(landing, "events.jsonl")
+    monkeypatch.chdir(landing)
+    with nested(landing, "d" * 200, 25):
+        discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["events.jsonl"]
+    [problem] = discovery.problems
+    assert "its path is longer than the system takes" in problem.explanation
+
+
+def test_files_that_cannot_be_read_for_one_reason_are_one_problem_and_others_keep_theirs(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        put(landing, f"{number}/closed.jsonl")
+    put(landing, "gone.jsonl")
+    put(landing, "good.jsonl")
+    closed = failing_for("closed.jsonl", os.open, PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr(os, "open", closed)
+    monkeypatch.setattr(os, "open", failing_for("gone.jsonl", os.open, OSError(errno.EIO, "Input/output error")))
+
+    discovery = discover(landing, NOTHING_KNOWN)
+
+    assert names(discovery) == ["good.jsonl"]
+    assert problems(discovery) == ["0/closed.jsonl, 1/closed.jsonl, 2/closed.jsonl and 2 more", "gone.jsonl"]

@@ -363,7 +363,7 @@ class TestReading:
     def test_a_file_that_has_become_a_folder_is_an_error_that_says_so(self, tmp_path: Path) -> None:
         file = replace(landed(tmp_path, EVENT), path=tmp_path)
 
-        with pytest.raises(LandingError, match="cannot be read: Is a directory"):
+        with pytest.raises(LandingError, match="cannot be read: it is a folder and not a file"):
             stage_file(file)
 
     @pytest.mark.parametrize("content", [b"", EVENT * 10, gzip.compress(EVENT * 10), gzip.compress(EVENT) + b"garbage"])

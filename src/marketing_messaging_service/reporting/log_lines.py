@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def discovery_line(discovery: Discovery) -> str:
     """Return what was found in landing in one line."""
     waiting = f", {len(discovery.waiting_names)} still being written" if discovery.waiting_names else ""
-    return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}."
+    count = len(discovery.passed_over_names)
+    passed_over = f", {count} passed over because of names that begin with _ or a dot" if count else ""
+    return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}{passed_over}."
 
 
 def staging_line(staged: StagedFile, seconds: float) -> str:

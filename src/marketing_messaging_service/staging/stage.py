@@ -1,6 +1,5 @@
 """A whole raw file, staged."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +8,7 @@ from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile, StagedFile
 from src.marketing_messaging_service.staging.columnar import SortedLines, into_frames, sort_lines
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader, read_chunks
+from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.spool import SpoolWriter
 
 MOST_UNKNOWN_KEYS = 1_000
@@ -32,7 +32,7 @@ def stage_file(
     """
     try:
         with (
-            file.path.open("rb") as stream,
+            open_regular(file.path) as stream,
             SpoolWriter(EVENT_SCHEMA) as events,
             SpoolWriter(REJECTED_SCHEMA) as rejected,
         ):
@@ -45,8 +45,7 @@ def stage_file(
                     f"{file.display_path} changed while it was read; nothing of it was taken, the next run takes it."
                 )
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        sentence = f"{file.display_path} cannot be read: {reason}."
+        sentence = f"{file.display_path} cannot be read: {error.strerror or error}."
         raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
     return StagedFile(
         file=file,

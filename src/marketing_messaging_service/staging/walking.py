@@ -1,0 +1,120 @@
+"""A walk through landing: every regular file in it, and what is left out, each with its reason."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from src.marketing_messaging_service.errors import MAY_PASS, LandingError
+from src.marketing_messaging_service.results import FileProblem
+from src.marketing_messaging_service.staging.opening import kind_of_file
+
+PASSED_OVER = ("_", ".")
+"""What the names of files and folders begin with that are none of ours: Spark writes below `_temporary` what it may
+throw away again, and hidden files are other programs' own."""
+
+LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
+LEADS_NOWHERE = "is a link to nothing; remove it, or put the file there that it should lead to."
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A regular file as the file system showed it when landing was looked through."""
+
+    path: Path
+    display_path: str
+    """The path relative to landing, always printable."""
+    status: os.stat_result
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk through a folder and its subfolders that notes what it leaves out."""
+
+    landing_path: Path
+    problems: list[FileProblem] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
+
+    def sightings(self) -> Iterator[Sighting]:
+        """Yield every regular file; links are followed to files within landing, and to no folder.
+
+        Raises LandingError when landing itself cannot be listed.
+        """
+        if not self.landing_path.is_dir():
+            raise LandingError(
+                f"LANDING_PATH names {self.landing_path}, which is not a folder; create it, or correct LANDING_PATH."
+            )
+        root = os.path.realpath(self.landing_path)
+        # Not by recursion: folders may be nested deeper than Python's stack goes.
+        folders = [""]
+        while folders:
+            folder = folders.pop()
+            for entry in self._entries(folder):
+                place = f"{folder}{entry.name}"
+                if entry.name.startswith(PASSED_OVER):
+                    self.passed_over.append(_display(place))
+                    continue
+                found = self._look_at(entry, place, root)
+                if isinstance(found, Sighting):
+                    yield found
+                elif found is not None:
+                    folders.append(found)
+
+    def _entries(self, folder: str) -> list[os.DirEntry[str]]:
+        path = Path(self.landing_path, folder)
+        try:
+            with os.scandir(path) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if not folder:
+                sentence = f"The landing folder {path} cannot be listed: {error.strerror}."
+                raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
+            self.problems.append(FileProblem(_display(folder.removesuffix("/")), os_explanation(error)))
+            return []
+
+    def _look_at(self, entry: os.DirEntry[str], place: str, root: str) -> Sighting | str | None:
+        """Return a regular file, or the folder to walk next; note what is neither, unless it has vanished."""
+        display_path = _display(place)
+        path = Path(self.landing_path, place)
+        is_link = entry.is_symlink()
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                return f"{place}/"
+            # Not Path.resolve(), which up to Python 3.12 raises RuntimeError on links that run in a circle.
+            if is_link and not Path(os.path.realpath(path)).is_relative_to(root):
+                self.problems.append(FileProblem(display_path, LEADS_OUTSIDE))
+                return None
+            status = path.stat()
+        except FileNotFoundError:
+            # A file may have vanished since the folder was listed; a link is still there.
+            if is_link:
+                self.problems.append(FileProblem(display_path, LEADS_NOWHERE))
+            return None
+        except OSError as error:
+            self.problems.append(FileProblem(display_path, os_explanation(error)))
+            return None
+        if stat.S_ISREG(status.st_mode):
+            return Sighting(path, display_path, status)
+        if not stat.S_ISDIR(status.st_mode):
+            kind = kind_of_file(status.st_mode)
+            self.problems.append(FileProblem(display_path, f"is {kind} and not a file; remove it from landing."))
+        # A link to a folder of landing is none to walk again.
+        return None
+
+
+def os_explanation(error: OSError) -> str:
+    """Return why something in landing cannot be read, and what to do."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "cannot be read: its path is longer than the system takes. Move what is in it nearer to landing."
+    return f"cannot be read: {error.strerror or error}. Correct it; the next run takes the file."
+
+
+def _display(place: str) -> str:
+    relative = os.fsencode(place).decode("utf-8", errors="backslashreplace")
+    if relative.isprintable():
+        return relative
+    # A name may hold line ends and whatever else a terminal would act on.
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in relative)
