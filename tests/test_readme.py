@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.decisions import read_rules
-from src.marketing_messaging_service.models import ReasonCode
 from src.marketing_messaging_service.settings import Settings
 from src.marketing_messaging_service.staging.line_parser import parse_line
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

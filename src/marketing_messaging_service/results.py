@@ -13,27 +13,25 @@ from sqlalchemy import Connection, Select
 
 from src.marketing_messaging_service.infrastructure.instants import hours_before
 from src.marketing_messaging_service.models import RemarkKind, RunMode
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 
-EVENT_SCHEMA = pa.schema(
-    [
-        ("line_number", pa.int64()),
-        ("message_id", pa.string()),
-        ("user_id", pa.string()),
-        ("event_type", pa.string()),
-        ("event_timestamp", pa.timestamp("us", tz="UTC")),
-        ("amount", pa.float64()),
-        ("attempt_number", pa.int64()),
-        ("failure_reason", pa.string()),
-        ("email", pa.string()),
-        ("country", pa.string()),
-        ("marketing_opt_in", pa.bool_()),
-        ("risk_segment", pa.string()),
-    ]
-)
+
+def event_schema(payload: Payload) -> pa.Schema:
+    """Return the columns of a frame of staged events of that payload."""
+    return pa.schema(
+        [
+            ("line_number", pa.int64()),
+            ("message_id", pa.string()),
+            ("user_id", pa.string()),
+            ("event_type", pa.string()),
+            ("event_timestamp", pa.timestamp("us", tz="UTC")),
+            *payload.staged_columns,
+        ]
+    )
+
+
+EVENT_SCHEMA = event_schema(PAYLOAD)
 """Columns of a frame of staged events; in pandas each has the ArrowDtype of its type here."""
-
-PROPERTY_COLUMNS = ("amount", "attempt_number", "failure_reason")
-TRAIT_COLUMNS = ("email", "country", "marketing_opt_in", "risk_segment")
 
 REJECTED_SCHEMA = pa.schema(
     [

@@ -9,12 +9,11 @@ import pytest
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.decisions.rules import (
     FieldCondition,
-    FieldName,
-    Operator,
     PriorEventCondition,
     Rule,
     SuppressionMode,
 )
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Operator
 from tests.decisions.helpers import Condition, prior, refusal, rule, with_value
 
 SHIPPED = Path(__file__).parents[2] / "data" / "rules.yaml"
@@ -276,7 +275,7 @@ def test_a_rule_that_is_no_mapping_is_told_by_its_number(tmp_path, value, found)
 
 @pytest.mark.parametrize("name", ["amount", "properties", "properties.currency", "user_traits.Country", "user_id"])
 def test_an_unknown_field_is_refused_with_the_fields_that_are_known(tmp_path, name):
-    *known, last = FieldName
+    *known, last = PAYLOAD.by_path
     expected = ", ".join(f"'{field_name}'" for field_name in known) + f" or '{last}'"
 
     assert said(tmp_path, rule("nudge", field(name, "exists"))) == [
@@ -292,7 +291,7 @@ def test_an_unknown_operator_is_refused_with_the_operators_that_are_known(tmp_pa
     ]
 
 
-@pytest.mark.parametrize("name", FieldName)
+@pytest.mark.parametrize("name", PAYLOAD.by_path)
 @pytest.mark.parametrize("operator", Operator)
 def test_each_operator_takes_each_field_except_that_only_numbers_have_an_order(tmp_path, name, operator):
     value = [] if operator in ("exists", "not_exists") else [VALUES[name]]

@@ -12,7 +12,7 @@ from src.marketing_messaging_service.dictionary import Entry, entries, refresh_d
 from src.marketing_messaging_service.dictionary.entries import TABLE_ORDER
 from src.marketing_messaging_service.dictionary.pages import dictionary_page, schema_page
 from src.marketing_messaging_service.infrastructure.database import Base
-from src.marketing_messaging_service.views import DataType
+from src.marketing_messaging_service.vocabulary import DataType
 
 DOCS = Path(__file__).parents[2] / "docs"
 

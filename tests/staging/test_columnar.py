@@ -3,25 +3,19 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
-import msgspec
 import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.models import ReasonCode
-from src.marketing_messaging_service.results import (
-    EVENT_SCHEMA,
-    PROPERTY_COLUMNS,
-    REJECTED_SCHEMA,
-    TRAIT_COLUMNS,
-)
+from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging import columnar
-from src.marketing_messaging_service.staging.columnar import stage_chunk
-from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS, ParsedLine, RejectedLineError, parse_line
+from src.marketing_messaging_service.staging.columnar import STAGER
+from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS, ParsedLine, parse_line
 from src.marketing_messaging_service.staging.lines import Chunk, Rejection
+from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
+from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 from tests.staging.helpers import PLAIN, Row, line, line_with, raw_line, rows
 
 Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counter[str], int]
@@ -30,7 +24,7 @@ Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counte
 
 def staged(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
     """What becomes of lines when they are staged together."""
-    chunk = stage_chunk(Chunk(first_line_number, list(lines)))
+    chunk = STAGER.stage(Chunk(first_line_number, list(lines)))
     rejected = [
         (row["line_number"], raw_line(row), row["reason_code"], row["field_name"], row["explanation"])
         for row in rows(chunk.rejected, REJECTED_SCHEMA)
@@ -47,9 +41,8 @@ def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1) -> Out
             continue
         try:
             parsed = parse_line(raw)
-        except RejectedLineError as error:
-            found = error.rejection
-            rejected.append((number, raw, found.reason_code.value, found.field_name, found.explanation))
+        except RefusedValueError as error:
+            rejected.append((number, raw, error.reason_code.value, error.field_name, error.explanation))
         else:
             events.append(event_row(number, parsed))
             unknown_keys.update(parsed.unknown_keys)
@@ -57,30 +50,32 @@ def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1) -> Out
 
 
 def event_row(number: int, parsed: ParsedLine) -> Row:
-    values: dict[str, Any] = msgspec.structs.asdict(parsed.event)
-    values["event_timestamp"] = datetime.fromisoformat(values["event_timestamp"])
-    for parent in ("properties", "user_traits"):
-        values |= msgspec.structs.asdict(values.pop(parent))
-    return {name: {"line_number": number, **values}[name] for name in EVENT_SCHEMA.names}
+    row: Row = {"line_number": number, **dict.fromkeys(EVENT_SCHEMA.names[1:])}
+    row |= {name: value for name, value in parsed.event.items() if name in row}
+    row["event_timestamp"] = datetime.fromisoformat(row["event_timestamp"])
+    for field in PAYLOAD.fields:
+        part, _, name = field.path.partition(".")
+        row[field.staged_name] = parsed.event[part].get(name)
+    return row
 
 
 class TestFrames:
     def test_events_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
-        chunk = stage_chunk(Chunk(7, [line(), line_with("properties.amount", '"3"')]))
+        chunk = STAGER.stage(Chunk(7, [line(), line_with("properties.amount", '"3"')]))
 
         expected = {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
         assert chunk.events.dtypes.to_dict() == expected
         assert chunk.events["line_number"].tolist() == [7, 8]
 
     def test_rejected_lines_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
-        chunk = stage_chunk(Chunk(7, [b"x", line(), b"y"]))
+        chunk = STAGER.stage(Chunk(7, [b"x", line(), b"y"]))
 
         assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
         assert chunk.rejected["line_number"].tolist() == [7, 9]
 
     @pytest.mark.parametrize("lines", [[], [b""], [b"", b" ", b"\t\r", b"\x0b\x0c"]])
     def test_a_chunk_without_events_gives_empty_frames_of_the_same_types(self, lines: list[bytes]) -> None:
-        chunk = stage_chunk(Chunk(1, lines))
+        chunk = STAGER.stage(Chunk(1, lines))
 
         assert chunk.events.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
         assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
@@ -114,12 +109,12 @@ class TestFrames:
     def test_what_is_absent_is_null_in_its_column(self) -> None:
         [event], *_ = staged([line()])
 
-        assert {event[name] for name in (*PROPERTY_COLUMNS, *TRAIT_COLUMNS)} == {None}
+        assert {event[name] for name, _ in PAYLOAD.staged_columns} == {None}
 
     def test_the_fault_of_a_chunk_is_the_rejected_line_after_its_last(self) -> None:
         fault = Rejection(ReasonCode.CORRUPT_GZIP, None, "It breaks off.")
 
-        chunk = stage_chunk(Chunk(3, [line(), b"x"], fault, b"rest"))
+        chunk = STAGER.stage(Chunk(3, [line(), b"x"], fault, b"rest"))
 
         found = [
             (row["line_number"], row["raw_line"], row["reason_code"]) for row in rows(chunk.rejected, REJECTED_SCHEMA)
@@ -142,7 +137,7 @@ class TestRawLine:
     def test_it_is_readable_text_with_the_exact_bytes_where_the_text_is_not_exact(
         self, raw: bytes, text: str, exact: bytes | None
     ) -> None:
-        [row] = rows(stage_chunk(Chunk(1, [raw])).rejected, REJECTED_SCHEMA)
+        [row] = rows(STAGER.stage(Chunk(1, [raw])).rejected, REJECTED_SCHEMA)
 
         assert (row["raw_line"], row["raw_bytes"]) == (text, exact)
 

@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from src.marketing_messaging_service.models import ReasonCode
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.lines import BYTE_ORDER_MARK, Chunk, HashedReader, read_chunks
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 Fault = tuple[int, ReasonCode, bytes]
 """Line number, reason code, and what there is of the line."""

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
-from src.marketing_messaging_service.models import ReasonCode
 from src.marketing_messaging_service.results import EVENT_SCHEMA
 from src.marketing_messaging_service.staging import lines, spool, stage_file
 from src.marketing_messaging_service.staging.lines import BYTE_ORDER_MARK, KEPT_BYTES_OF_LONG_LINE, MAX_LINE_BYTES
 from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS, OTHER_KEYS
+from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.staging.helpers import Staged, landed, line, line_with, raw_line, rows, stage
 
 EVENT = line() + b"\n"

@@ -23,8 +23,8 @@ from sqlalchemy import (
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import EventProperties, UserTraits
 from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 TIMESTAMP_PATTERN = "dddd-dd-dd dd:dd:dd.dddddd".replace("d", "[0-9]")
 
@@ -60,11 +60,10 @@ def _dangling_references(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _empty_children(_connection: Connection) -> Iterator[Select[Any]]:
-    for table in (EventProperties, UserTraits):
-        columns = table.__table__.columns
-        values = [column for column in columns if not column.primary_key and not column.foreign_keys]
-        yield select(told(f"{table.__tablename__}.id ", table.id, " of events.id ", table.event_id)).where(
-            *(value.is_(None) for value in values)
+    for part in PAYLOAD.parts:
+        columns = part.table.columns
+        yield select(told(f"{part.table.name}.id ", columns.id, " of events.id ", columns.event_id)).where(
+            *(field.column.is_(None) for field in part.fields)
         )
 
 

@@ -1,7 +1,6 @@
 """Which events a rule matches, as SQL."""
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -19,43 +18,18 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from src.marketing_messaging_service.decisions.rules import (
     Condition,
     FieldCondition,
-    FieldName,
-    Operator,
     PriorEvent,
     Rule,
 )
 from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
-
-COLUMNS: Mapping[FieldName, InstrumentedAttribute[Any]] = {
-    FieldName.AMOUNT: EventProperties.amount,
-    FieldName.ATTEMPT_NUMBER: EventProperties.attempt_number,
-    FieldName.FAILURE_REASON: EventProperties.failure_reason,
-    FieldName.EMAIL: UserTraits.email,
-    FieldName.COUNTRY: UserTraits.country,
-    FieldName.MARKETING_OPT_IN: UserTraits.marketing_opt_in,
-    FieldName.RISK_SEGMENT: UserTraits.risk_segment,
-}
-
-# A comparison with NULL is not true in SQL, which is just what a rule means by a missing value.
-_COMPARISONS: Mapping[Operator, Callable[[Any, Any], ColumnElement[bool]]] = {
-    Operator.EQUALS: operator.eq,
-    Operator.NOT_EQUALS: operator.ne,
-    Operator.GT: operator.gt,
-    Operator.GTE: operator.ge,
-    Operator.LT: operator.lt,
-    Operator.LTE: operator.le,
-    Operator.IN: lambda column, values: column.in_(values),
-    Operator.EXISTS: lambda column, _: column.is_not(None),
-    Operator.NOT_EXISTS: lambda column, _: column.is_(None),
-}
 
 
 class _NotByIndex(FunctionElement[str]):
@@ -140,7 +114,7 @@ def _matches_of_rule(
 
 def _holds(condition: Condition, prior_events: PriorEvents) -> ColumnElement[bool]:
     if isinstance(condition, FieldCondition):
-        return _COMPARISONS[condition.operator](COLUMNS[condition.field], condition.value)
+        return condition.operator.compare(condition.field.column, condition.value)
     return _came_before(condition.prior_event, prior_events)
 
 

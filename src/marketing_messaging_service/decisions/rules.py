@@ -1,6 +1,5 @@
 """What a rule may say: the typed form of rules.yaml."""
 
-import math
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -10,49 +9,24 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Discriminator,
-    Field,
+    PlainSerializer,
     PlainValidator,
     StrictBool,
     StrictStr,
     Tag,
     model_validator,
 )
+from pydantic import Field as Limits
 from pydantic_core import PydanticCustomError
 
 from src.marketing_messaging_service.models import ALERT_CHANNEL
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Operand, Operator
 
-LARGEST_INTEGER = 2**63 - 1
 LONGEST_WINDOW_HOURS = 24 * 366 * 10
 MOST_RULES = 300
 """All rules are one statement, and SQLite takes at most 500 parts in one."""
 MOST_CONDITIONS = 50
 MOST_VALUES = 1000
-
-
-class FieldName(StrEnum):
-    """The property and trait columns that a condition may look at."""
-
-    AMOUNT = "properties.amount"
-    ATTEMPT_NUMBER = "properties.attempt_number"
-    FAILURE_REASON = "properties.failure_reason"
-    EMAIL = "user_traits.email"
-    COUNTRY = "user_traits.country"
-    MARKETING_OPT_IN = "user_traits.marketing_opt_in"
-    RISK_SEGMENT = "user_traits.risk_segment"
-
-
-class Operator(StrEnum):
-    """How a condition compares. A comparison with a missing value is false, whatever the operator."""
-
-    EQUALS = "equals"
-    NOT_EQUALS = "not_equals"
-    GT = "gt"
-    GTE = "gte"
-    LT = "lt"
-    LTE = "lte"
-    IN = "in"
-    EXISTS = "exists"
-    NOT_EXISTS = "not_exists"
 
 
 class SuppressionMode(StrEnum):
@@ -61,21 +35,6 @@ class SuppressionMode(StrEnum):
     NONE = "none"
     ONCE_EVER = "once_ever"
     ONCE_PER_CALENDAR_DAY = "once_per_calendar_day"
-
-
-ORDERED_FIELDS = frozenset({FieldName.AMOUNT, FieldName.ATTEMPT_NUMBER})
-ORDERING_OPERATORS = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
-PRESENCE_OPERATORS = frozenset({Operator.EXISTS, Operator.NOT_EXISTS})
-
-EXPECTED_VALUES = {
-    FieldName.AMOUNT: "a finite number of at most 64 bits",
-    FieldName.ATTEMPT_NUMBER: "a whole number of at most 64 bits",
-    FieldName.FAILURE_REASON: "text",
-    FieldName.EMAIL: "text",
-    FieldName.COUNTRY: "text",
-    FieldName.MARKETING_OPT_IN: "true or false",
-    FieldName.RISK_SEGMENT: "text",
-}
 
 
 def expectation_error(expected: str, *place: str | int) -> PydanticCustomError:
@@ -96,9 +55,20 @@ def _storable(text: str) -> str:
 
 STORABLE_TEXT = "text of whole characters without NUL"
 
+
+def _field(value: Any) -> Field:
+    """Return the field that a path names; a field itself stays one."""
+    if isinstance(value, Field):
+        return value
+    if not isinstance(value, str) or value not in PAYLOAD.by_path:
+        *others, last = (f"'{path}'" for path in PAYLOAD.by_path)
+        raise expectation_error(f"{', '.join(others)} or {last}")
+    return PAYLOAD.by_path[value]
+
+
 _Text = Annotated[StrictStr, AfterValidator(_storable)]
-_Name = Annotated[StrictStr, Field(min_length=1, max_length=64), AfterValidator(_storable)]
-_Channel = Annotated[StrictStr, Field(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+_Name = Annotated[StrictStr, Limits(min_length=1, max_length=64), AfterValidator(_storable)]
+_Channel = Annotated[StrictStr, Limits(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class _Part(BaseModel):
@@ -116,24 +86,25 @@ class Trigger(_Part):
 class FieldCondition(_Part):
     """A comparison of one property or trait of the event with a value of the field's own type."""
 
-    field: FieldName
+    field: Annotated[Field, PlainValidator(_field), PlainSerializer(str)]
     operator: Operator
     value: Any = None
 
     @model_validator(mode="after")
     def _operator_and_value_fit(self) -> Self:
-        if self.operator in ORDERING_OPERATORS and self.field not in ORDERED_FIELDS:
+        kind, operand = self.field.kind, self.operator.operand
+        if self.operator.needs_order and not kind.is_ordered:
             raise expectation_error(
-                f"an operator for {EXPECTED_VALUES[self.field]}, which is what {self.field} holds",
+                f"an operator for {kind.expected}, which is what {self.field} holds",
                 "operator",
             )
         has_value = "value" in self.model_fields_set
-        if self.operator in PRESENCE_OPERATORS:
+        if operand is Operand.NOTHING:
             if has_value:
                 raise expectation_error(f"no value beside the operator {self.operator}", "value")
         elif not has_value:
             raise expectation_error(f"a value beside the operator {self.operator}", "value")
-        elif self.operator is Operator.IN:
+        elif operand is Operand.LIST:
             if not isinstance(self.value, list) or not 0 < len(self.value) <= MOST_VALUES:
                 raise expectation_error(f"a list of 1 to {MOST_VALUES} values", "value")
             for position, item in enumerate(self.value):
@@ -145,19 +116,8 @@ class FieldCondition(_Part):
     def _refuse_unfit(self, value: Any, *place: str | int) -> None:
         if isinstance(value, str) and not _is_storable(value):
             raise expectation_error(STORABLE_TEXT, *place)
-        if not _fits(self.field, value):
-            raise expectation_error(f"{EXPECTED_VALUES[self.field]} to compare {self.field} with", *place)
-
-
-def _fits(field: FieldName, value: Any) -> bool:
-    is_integer = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INTEGER
-    if field is FieldName.AMOUNT:
-        return is_integer or (isinstance(value, float) and math.isfinite(value))
-    if field is FieldName.ATTEMPT_NUMBER:
-        return is_integer
-    if field is FieldName.MARKETING_OPT_IN:
-        return isinstance(value, bool)
-    return isinstance(value, str)
+        if not self.field.kind.is_comparable(value):
+            raise expectation_error(f"{self.field.kind.expected} to compare {self.field} with", *place)
 
 
 def _window_hours(value: Any) -> float:
@@ -202,7 +162,7 @@ Condition = Annotated[
 class Conditions(_Part):
     """What must hold, all of it."""
 
-    all: Annotated[tuple[Condition, ...], Field(max_length=MOST_CONDITIONS)] = ()
+    all: Annotated[tuple[Condition, ...], Limits(max_length=MOST_CONDITIONS)] = ()
 
 
 class Action(_Part):
@@ -253,4 +213,4 @@ class Rule(_Part):
 class Rules(_Part):
     """All of rules.yaml."""
 
-    rules: Annotated[tuple[Rule, ...], Field(max_length=MOST_RULES)]
+    rules: Annotated[tuple[Rule, ...], Limits(max_length=MOST_RULES)]

@@ -1,21 +1,9 @@
 """What a rule says, in the words of a report."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from src.marketing_messaging_service.decisions.rules import Condition, FieldCondition, Operator, Rule
-
-_WORDS: Mapping[Operator, str] = {
-    Operator.EQUALS: "is",
-    Operator.NOT_EQUALS: "is not",
-    Operator.GT: "is more than",
-    Operator.GTE: "is at least",
-    Operator.LT: "is less than",
-    Operator.LTE: "is at most",
-    Operator.IN: "is one of",
-    Operator.EXISTS: "is there",
-    Operator.NOT_EXISTS: "is missing",
-}
+from src.marketing_messaging_service.decisions.rules import Condition, FieldCondition, Rule
+from src.marketing_messaging_service.vocabulary import Operand
 
 
 def condition_text(rule: Rule) -> str:
@@ -25,9 +13,9 @@ def condition_text(rule: Rule) -> str:
 
 def _told(condition: Condition) -> str:
     if isinstance(condition, FieldCondition):
-        values = condition.value if condition.operator is Operator.IN else [condition.value]
+        values = condition.value if condition.operator.operand is Operand.LIST else [condition.value]
         shown = ", ".join(_shown(value) for value in values if value is not None)
-        return f"{condition.field} {_WORDS[condition.operator]} {shown}".rstrip()
+        return f"{condition.field} {condition.operator.words} {shown}".rstrip()
     return f"a {condition.prior_event.event_type} in the {condition.prior_event.hours:g} h before"
 
 

@@ -6,7 +6,8 @@ from sqlalchemy import Column, PrimaryKeyConstraint, UniqueConstraint
 
 from src.marketing_messaging_service.dictionary.entries import TABLE_ORDER
 from src.marketing_messaging_service.infrastructure.database import Base
-from src.marketing_messaging_service.views import VIEWS, data_type_of
+from src.marketing_messaging_service.views import VIEWS
+from src.marketing_messaging_service.vocabulary import data_type_of
 
 _STEPS = (
     ("raw_files", "stage and load", ("events", "event_properties", "user_traits")),
@@ -25,7 +26,7 @@ def entity_picture() -> str:
     for name in TABLE_ORDER:
         table = Base.metadata.tables[name]
         lines.append(f"    {name} {{")
-        lines.extend(f"        {data_type_of(column)} {column.name}{_keys(column)}" for column in table.columns)
+        lines.extend(f"        {data_type_of(column.type)} {column.name}{_keys(column)}" for column in table.columns)
         lines.append("    }")
     for name in TABLE_ORDER:
         for column in Base.metadata.tables[name].columns:

@@ -1,18 +1,19 @@
 """Events that were delivered again, and whether they still say the same."""
 
+from collections.abc import Mapping
 from functools import reduce
 from operator import add
+from typing import Any
 
 import pandas as pd
 from sqlalchemy import (
-    Boolean,
     Column,
     ColumnElement,
     Connection,
-    Float,
     Integer,
     MetaData,
     Select,
+    SQLColumnExpression,
     String,
     Table,
     case,
@@ -29,6 +30,7 @@ from src.marketing_messaging_service.infrastructure.written_rows import refuse_l
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.split import duplicate_columns
 from src.marketing_messaging_service.models import Conflict, Event, EventProperties, Load, UserTraits
+from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 _delivered = Table(
     "delivered_again",
@@ -38,27 +40,15 @@ _delivered = Table(
     Column("user_id", String),
     Column("event_type", String),
     Column("event_timestamp", UtcDateTime),
-    Column("amount", Float),
-    Column("attempt_number", Integer),
-    Column("failure_reason", String),
-    Column("email", String),
-    Column("country", String),
-    Column("marketing_opt_in", Boolean),
-    Column("risk_segment", String),
+    *(Column(field.staged_name, field.column.type) for field in PAYLOAD.fields),
     prefixes=["TEMPORARY"],
 )
 
-_COMPARED = {
+_COMPARED: Mapping[str, SQLColumnExpression[Any]] = {
     "user_id": Event.user_id,
     "event_type": Event.event_type,
     "event_timestamp": Event.event_timestamp,
-    "amount": EventProperties.amount,
-    "attempt_number": EventProperties.attempt_number,
-    "failure_reason": EventProperties.failure_reason,
-    "email": UserTraits.email,
-    "country": UserTraits.country,
-    "marketing_opt_in": UserTraits.marketing_opt_in,
-    "risk_segment": UserTraits.risk_segment,
+    **{field.staged_name: field.column for field in PAYLOAD.fields},
 }
 
 

@@ -2,13 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, FromClause, func, insert, select
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
@@ -24,17 +24,16 @@ from src.marketing_messaging_service.loading.ledger import (
     record_file,
 )
 from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
-from src.marketing_messaging_service.loading.split import property_columns, scalars, trait_columns
+from src.marketing_messaging_service.loading.split import part_columns, scalars
 from src.marketing_messaging_service.models import (
     Event,
-    EventProperties,
     Load,
     LoadState,
     RejectedRow,
     UnknownKey,
-    UserTraits,
 )
 from src.marketing_messaging_service.results import REJECTED_SCHEMA, LoadResult, NotLoaded, StagedFile, Window
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Part
 
 
 class _NothingNewError(Exception):
@@ -56,8 +55,8 @@ class _Progress:
     inserted_count: int = 0
     outside_count: int = 0
     known_rejected_count: int = 0
-    property_count: int = 0
-    trait_count: int = 0
+    child_counts: Counter[Part] = field(default_factory=Counter)
+    """Rows by the part of the payload that they hold."""
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
 
 
@@ -212,11 +211,10 @@ def _insert_chunk(
     if len(events):
         progress.first_event_id = progress.first_event_id or int(event_ids[0])
         progress.last_event_id = int(event_ids[-1])
-    properties, traits = property_columns(events, event_ids), trait_columns(events, event_ids)
-    progress.property_count += len(properties["event_id"])
-    progress.trait_count += len(traits["event_id"])
-    bulk_insert(connection, insert(EventProperties), properties)
-    bulk_insert(connection, insert(UserTraits), traits)
+    for part in PAYLOAD.parts:
+        columns = part_columns(events, event_ids, part)
+        progress.child_counts[part] += len(columns["event_id"])
+        bulk_insert(connection, insert(part.table), columns)
     return duplicates
 
 
@@ -261,12 +259,14 @@ def _refuse_lost_rows(connection: Connection, staged: StagedFile, progress: _Pro
     """Count what stands in the tables of what the load wrote; raise LostRowsError when some of it does not."""
     first, last = progress.first_event_id, progress.last_event_id
     of_load = (Event.id.between(first, last), Event.load_id == progress.load_id)
-    written = {
-        Event: (of_load, progress.inserted_count),
-        EventProperties: ((EventProperties.event_id.between(first, last),), progress.property_count),
-        UserTraits: ((UserTraits.event_id.between(first, last),), progress.trait_count),
-        RejectedRow: ((RejectedRow.load_id == progress.load_id,), progress.rejected_by_reason.total()),
-        UnknownKey: (
+    written: dict[FromClause, tuple[Sequence[ColumnElement[bool]], int]] = {
+        Event.__table__: (of_load, progress.inserted_count),
+        **{
+            part.table: ((part.table.c.event_id.between(first, last),), progress.child_counts[part])
+            for part in PAYLOAD.parts
+        },
+        RejectedRow.__table__: ((RejectedRow.load_id == progress.load_id,), progress.rejected_by_reason.total()),
+        UnknownKey.__table__: (
             (UnknownKey.load_id == progress.load_id,),
             len(staged.unknown_keys) if progress.is_first_load else 0,
         ),
@@ -281,10 +281,7 @@ def _refuse_lost_rows(connection: Connection, staged: StagedFile, progress: _Pro
     ).one()
     refuse_lost_rows(
         connection,
-        {
-            table.__tablename__: (count, found)
-            for (table, (_, count)), found in zip(written.items(), standing, strict=True)
-        },
+        {str(table): (count, found) for (table, (_, count)), found in zip(written.items(), standing, strict=True)},
     )
 
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from src.marketing_messaging_service.loading.bulk import Columns
-from src.marketing_messaging_service.results import EVENT_SCHEMA, PROPERTY_COLUMNS, TRAIT_COLUMNS
+from src.marketing_messaging_service.results import EVENT_SCHEMA
+from src.marketing_messaging_service.vocabulary import Part
 
 _STORED_TIMESTAMP = pa.timestamp("us")
 
@@ -27,14 +28,13 @@ def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_id: int, 
     }
 
 
-def property_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.int64]]) -> Columns:
-    """Return the columns of `event_properties`: a row for each event with at least one property."""
-    return _child_columns(events, event_ids, PROPERTY_COLUMNS)
-
-
-def trait_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.int64]]) -> Columns:
-    """Return the columns of `user_traits`: a row for each event with at least one trait."""
-    return _child_columns(events, event_ids, TRAIT_COLUMNS)
+def part_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.int64]], part: Part) -> Columns:
+    """Return the columns of a part's table: a row for each event with at least one of its fields."""
+    children = events[[field.staged_name for field in part.fields]]
+    has_value = children.notna().any(axis=1).to_numpy(dtype=bool)
+    children = children.loc[has_value]
+    values = {field.name: scalars(children, field.staged_name) for field in part.fields}
+    return {"event_id": event_ids[has_value].tolist()} | values
 
 
 def duplicate_columns(duplicates: pd.DataFrame) -> Columns:
@@ -49,12 +49,3 @@ def scalars(frame: pd.DataFrame, name: str) -> list[Any]:
         array = pc.cast(pc.cast(array, _STORED_TIMESTAMP), pa.string())
     values: list[Any] = array.to_pylist()
     return values
-
-
-def _child_columns(
-    events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.int64]], names: Sequence[str]
-) -> Columns:
-    children = events[list(names)]
-    has_value = children.notna().any(axis=1).to_numpy(dtype=bool)
-    children = children.loc[has_value]
-    return {"event_id": event_ids[has_value].tolist()} | {name: scalars(children, name) for name in names}

@@ -6,7 +6,7 @@ from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
 from src.marketing_messaging_service.models.held_event import HeldEvent
 from src.marketing_messaging_service.models.load import Load, LoadState
-from src.marketing_messaging_service.models.rejected_row import ReasonCode, RejectedRow
+from src.marketing_messaging_service.models.rejected_row import RejectedRow
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
 from src.marketing_messaging_service.models.run import Run, RunMode, RunState
@@ -37,7 +37,6 @@ __all__ = [
     "HeldEvent",
     "Load",
     "LoadState",
-    "ReasonCode",
     "RejectedRow",
     "RemarkKind",
     "Ruleset",

@@ -8,13 +8,20 @@ from sqlalchemy import Float, ForeignKey, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.models.taken import taken
 
 if TYPE_CHECKING:
     from src.marketing_messaging_service.models.event import Event
 
+PROPERTIES_IN_CONTENT_ID = ("amount", "attempt_number", "failure_reason")
+"""The properties that stand in the content id of an event in their plain form. Frozen: no field is ever added."""
+
 
 class EventProperties(Base):
-    """The known properties of one event; a row exists when at least one of them has a value."""
+    """The known properties of one event; a row exists when at least one of them has a value.
+
+    Every column below event_id is a field: one line declares it, and everything else follows.
+    """
 
     __tablename__ = "event_properties"
     __table_args__ = (
@@ -31,9 +38,12 @@ class EventProperties(Base):
         Float,
         comment="Amount of money from properties.amount of the raw event, in the producer's unit and currency; any "
         "finite number.",
+        info=taken(from_text=True),
     )
     attempt_number: Mapped[int | None] = mapped_column(
-        Integer, comment="Which attempt it was, from properties.attempt_number of the raw event; a whole number from 0."
+        Integer,
+        comment="Which attempt it was, from properties.attempt_number of the raw event; a whole number from 0.",
+        info=taken(least=0, from_text=True),
     )
     failure_reason: Mapped[str | None] = mapped_column(
         String(64),

@@ -2,36 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base
-
-
-class ReasonCode(StrEnum):
-    """Why a raw line was rejected. docs/raw-events.md says of each what to do about it."""
-
-    CORRUPT_GZIP = "corrupt_gzip"
-    LINE_TOO_LONG = "line_too_long"
-    INVALID_UTF8 = "invalid_utf8"
-    INVALID_JSON = "invalid_json"
-    NESTED_TOO_DEEP = "nested_too_deep"
-    NOT_AN_OBJECT = "not_an_object"
-    DUPLICATE_KEY = "duplicate_key"
-    MISSING_FIELD = "missing_field"
-    WRONG_TYPE = "wrong_type"
-    EMPTY_TEXT = "empty_text"
-    TEXT_TOO_LONG = "text_too_long"
-    INVALID_UNICODE = "invalid_unicode"
-    INVALID_TIMESTAMP = "invalid_timestamp"
-    NAIVE_TIMESTAMP = "naive_timestamp"
-    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
-    INVALID_NUMBER = "invalid_number"
-    NUMBER_OUT_OF_RANGE = "number_out_of_range"
-    NOT_A_WHOLE_NUMBER = "not_a_whole_number"
-    NEGATIVE_NUMBER = "negative_number"
 
 
 class RejectedRow(Base):

@@ -12,9 +12,15 @@ from src.marketing_messaging_service.infrastructure.database import Base
 if TYPE_CHECKING:
     from src.marketing_messaging_service.models.event import Event
 
+TRAITS_IN_CONTENT_ID = ("email", "country", "marketing_opt_in", "risk_segment")
+"""The traits that stand in the content id of an event in their plain form. Frozen: no field is ever added."""
+
 
 class UserTraits(Base):
-    """The known traits of the user at the time of one event; a row exists when at least one has a value."""
+    """The known traits of the user at the time of one event; a row exists when at least one has a value.
+
+    Every column below event_id is a field: one line declares it, and everything else follows.
+    """
 
     __tablename__ = "user_traits"
     __table_args__ = (

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from src.marketing_messaging_service.dictionary import Entry
-from src.marketing_messaging_service.views import DataType
+from src.marketing_messaging_service.vocabulary import DataType
 
 ROWS_AT_ONCE = 50_000
 """Rows in memory at a time, and in a row group of the file."""

@@ -15,89 +15,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from src.marketing_messaging_service.results import (
-    EVENT_SCHEMA,
-    PROPERTY_COLUMNS,
-    REJECTED_SCHEMA,
-    TRAIT_COLUMNS,
-)
-from src.marketing_messaging_service.staging.line_parser import (
-    LARGEST_INTEGER,
-    MAX_LENGTHS,
-    MOST_LEVELS,
-    PROPERTY_KEYS,
-    TOP_KEYS,
-    TRAIT_KEYS,
-    RejectedLineError,
-    parse_line,
-    parse_timestamp,
-)
+from src.marketing_messaging_service.results import REJECTED_SCHEMA, event_schema
+from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, MOST_LEVELS, LineParser
 from src.marketing_messaging_service.staging.lines import Chunk, Rejection
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, Payload
+from src.marketing_messaging_service.vocabulary.values import RefusedValueError, read_instant
 
 SMALLEST_HALF = 64
 """Lines below which a group that the columnar reader refuses is looked at line by line instead of halved."""
 
 
-def _text(name: str, min_length: int = 0) -> Any:
-    return Annotated[str, msgspec.Meta(min_length=min_length, max_length=MAX_LENGTHS[name])]
-
-
-def _decoder(*, unknown_keys: bool) -> msgspec.json.Decoder[object]:
-    """Return a decoder that accepts plain events alone: each key of its own type, as EVENT_SCHEMA wants it."""
-    attempt_number = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_INTEGER)]
+def _decoder(payload: Payload, *, unknown_keys: bool) -> msgspec.json.Decoder[object]:
+    """Return a decoder that accepts plain events alone: each key of its own type, as the staged columns want it."""
     struct = partial(msgspec.defstruct, forbid_unknown_fields=not unknown_keys, gc=False)
-    properties = struct(
-        "Properties",
-        [
-            ("amount", float | None, None),
-            ("attempt_number", attempt_number | None, None),
-            ("failure_reason", _text("properties.failure_reason") | None, None),
-        ],
-    )
-    traits = struct(
-        "Traits",
-        [
-            ("email", _text("user_traits.email") | None, None),
-            ("country", _text("user_traits.country") | None, None),
-            ("marketing_opt_in", bool | None, None),
-            ("risk_segment", _text("user_traits.risk_segment") | None, None),
-        ],
-    )
+
+    def part_type(part: Part) -> Any:
+        return struct(part.table.name, [(each.name, each.kind.plain_type(each) | None, None) for each in part.fields])
+
     event = struct(
         "Event",
         [
-            ("message_id", _text("message_id", 1)),
-            ("user_id", _text("user_id", 1)),
-            ("event_type", _text("event_type", 1)),
+            *(
+                (name, Annotated[str, msgspec.Meta(min_length=1, max_length=most)])
+                for name, most in MAX_LENGTHS.items()
+            ),
             ("event_timestamp", Annotated[datetime, msgspec.Meta(tz=True)]),
-            ("properties", properties | None, None),
-            ("user_traits", traits | None, None),
+            *((part.key, part_type(part) | None, None) for part in payload.parts),
         ],
     )
     return msgspec.json.Decoder(event)
 
 
-_decode_known = _decoder(unknown_keys=False).decode
-_decode_any = _decoder(unknown_keys=True).decode
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _encode = msgspec.json.Encoder().encode
 
 # RecursionError: JSON nested too deeply. UnicodeDecodeError: bytes that are not UTF-8.
 _NOT_PLAIN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
-_JSON_SCHEMA = pa.schema(
-    [
-        ("message_id", pa.string()),
-        ("user_id", pa.string()),
-        ("event_type", pa.string()),
-        ("event_timestamp", pa.string()),
-        ("properties", pa.struct([EVENT_SCHEMA.field(name) for name in PROPERTY_COLUMNS])),
-        ("user_traits", pa.struct([EVENT_SCHEMA.field(name) for name in TRAIT_COLUMNS])),
-    ]
-)
-_PARSE_OPTIONS = pj.ParseOptions(explicit_schema=_JSON_SCHEMA, unexpected_field_behavior="ignore")
-_EARLIEST = pa.scalar(datetime.min.replace(tzinfo=UTC), pa.timestamp("us", "UTC"))
-_LATEST = pa.scalar(datetime.max.replace(tzinfo=UTC), pa.timestamp("us", "UTC"))
+_INSTANT = pa.timestamp("us", "UTC")
+_EARLIEST = pa.scalar(datetime.min.replace(tzinfo=UTC), _INSTANT)
+_LATEST = pa.scalar(datetime.max.replace(tzinfo=UTC), _INSTANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,60 +81,141 @@ class SortedLines:
     blank_count: int = 0
 
 
-def stage_chunk(chunk: Chunk) -> StagedChunk:
-    """Return a chunk's events as a frame of EVENT_SCHEMA and its rejected lines as one of REJECTED_SCHEMA.
+class Stager:
+    """Makes frames of lines that hold events of one payload.
 
     What is an event and what is not is for `line_parser` to say; here it is only reached faster, in two halves:
     `sort_lines`, which is Python, and `into_frames`, which is nearly all compiled and can run beside it.
     """
-    return into_frames(sort_lines(chunk))
 
+    def __init__(self, payload: Payload) -> None:
+        self.schema = event_schema(payload)
+        self._parts = payload.parts
+        self._decode_known = _decoder(payload, unknown_keys=False).decode
+        self._decode_any = _decoder(payload, unknown_keys=True).decode
+        self._parser = LineParser(payload)
+        read_schema = pa.schema(
+            [
+                *((name, pa.string()) for name in (*MAX_LENGTHS, "event_timestamp")),
+                *(
+                    (part.key, pa.struct([(each.name, each.kind.staged_type(each)) for each in part.fields]))
+                    for part in payload.parts
+                ),
+            ]
+        )
+        self._parse_options = pj.ParseOptions(explicit_schema=read_schema, unexpected_field_behavior="ignore")
 
-def sort_lines(chunk: Chunk) -> SortedLines:
-    """Look at each line of a chunk, and tell those that hold an event from blank and rejected ones."""
-    sorting = SortedLines()
-    for number, line in enumerate(chunk.lines, chunk.first_line_number):
-        # Looked at first, because a small packed file can hold a thousand million of them.
-        if not line or line.isspace():
-            sorting.blank_count += 1
-            continue
-        plain: bytes | None = line
+    def stage(self, chunk: Chunk) -> StagedChunk:
+        """Return a chunk's events as a frame of the staged columns and its rejected lines as one of REJECTED_SCHEMA."""
+        return self.into_frames(self.sort_lines(chunk))
+
+    def sort_lines(self, chunk: Chunk) -> SortedLines:
+        """Look at each line of a chunk, and tell those that hold an event from blank and rejected ones."""
+        sorting = SortedLines()
+        for number, line in enumerate(chunk.lines, chunk.first_line_number):
+            # Looked at first, because a small packed file can hold a thousand million of them.
+            if not line or line.isspace():
+                sorting.blank_count += 1
+                continue
+            plain: bytes | None = line
+            try:
+                self._decode_known(line)
+            except _NOT_PLAIN:
+                plain = self._plain_form(number, line, sorting)
+            if plain is not None:
+                sorting.numbers.append(number)
+                sorting.lines.append(plain)
+        if chunk.fault is not None:
+            sorting.rejected.append((chunk.first_line_number + len(chunk.lines), chunk.fault_bytes, chunk.fault))
+        return sorting
+
+    def into_frames(self, sorting: SortedLines) -> StagedChunk:
+        """Return sorted lines as frames; a line that only the columnar reader finds no event in is rejected yet."""
+        tables = self._parse(sorting.numbers, sorting.lines, sorting)
+        for number, _, _ in sorting.rejected:
+            sorting.unknown_keys.pop(number, None)
+        # In one piece, because each piece would be loaded by statements of its own.
+        events = pa.concat_tables([self.schema.empty_table(), *tables]).combine_chunks()
+        return StagedChunk(
+            events=events.to_pandas(types_mapper=pd.ArrowDtype),
+            rejected=_rejected_frame(sorting.rejected),
+            blank_count=sorting.blank_count,
+            unknown_keys=Counter(itertools.chain.from_iterable(sorting.unknown_keys.values())),
+        )
+
+    def _plain_form(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
+        """Return a line that the columnar reader takes for the event that the line holds, or None if it holds none."""
         try:
-            _decode_known(line)
+            self._decode_any(line)
+            _refuse_unseen(line)
+            sorting.unknown_keys[number] = self._unknown_keys(line)
+            return line
         except _NOT_PLAIN:
-            plain = _plain_form(number, line, sorting)
-        if plain is not None:
-            sorting.numbers.append(number)
-            sorting.lines.append(plain)
-    if chunk.fault is not None:
-        sorting.rejected.append((chunk.first_line_number + len(chunk.lines), chunk.fault_bytes, chunk.fault))
-    return sorting
+            return self._closely(number, line, sorting)
+
+    def _closely(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
+        try:
+            parsed = self._parser.parse(line)
+        except RefusedValueError as error:
+            rejection = Rejection(error.reason_code, error.field_name, error.explanation)
+            sorting.rejected.append((number, line, rejection))
+            return None
+        # A line that is already in its plain form has lost the keys that were counted when it was brought into it.
+        sorting.unknown_keys.setdefault(number, parsed.unknown_keys)
+        return _encode(parsed.event)
+
+    def _unknown_keys(self, line: bytes) -> list[str]:
+        """Return the paths of the keys that are not known in a line that the decoder has accepted."""
+        top = _decode_keys(line) or {}
+        paths = [key for key in top if key not in self._parser.top_keys]
+        for name, known in self._parser.keys.items():
+            level = (_decode_keys(top[name]) if name in top else None) or {}
+            paths.extend(f"{name}.{key}" for key in level if key not in known)
+        return paths
+
+    def _parse(self, numbers: Sequence[int], lines: Sequence[bytes], sorting: SortedLines) -> list[pa.Table]:
+        """Return tables of the staged columns that hold the given lines in order.
+
+        The columnar reader refuses a group as a whole, above all for a key that stands twice, which the decoder
+        lets pass. A refused group is halved until it is small, then each of its lines is looked at closely.
+        """
+        if not lines:
+            return []
+        try:
+            return [self._read_columns(numbers, lines)]
+        except pa.ArrowException:
+            pass
+        if len(lines) > SMALLEST_HALF:
+            half = len(lines) // 2
+            return [
+                *self._parse(numbers[:half], lines[:half], sorting),
+                *self._parse(numbers[half:], lines[half:], sorting),
+            ]
+        plain = {number: self._closely(number, line, sorting) for number, line in zip(numbers, lines, strict=True)}
+        kept = {number: line for number, line in plain.items() if line is not None}
+        return [self._read_columns(list(kept), list(kept.values()))] if kept else []
+
+    def _read_columns(self, numbers: Sequence[int], lines: Sequence[bytes]) -> pa.Table:
+        """Return lines as a table of the staged columns. Raises pa.ArrowException when any of them is not plain."""
+        text = b"\n".join(lines)
+        # One block holds all of it: a block border inside a line longer than a block would be refused.
+        table = pj.read_json(
+            io.BytesIO(text),
+            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
+            parse_options=self._parse_options,
+        )
+        if table.num_rows != len(lines):
+            raise pa.ArrowInvalid("a line is not one row")
+        columns = {name: table[name] for name in MAX_LENGTHS}
+        columns["event_timestamp"] = _instants(table["event_timestamp"], "event_timestamp")
+        columns["line_number"] = pa.array(numbers, pa.int64())
+        for part in self._parts:
+            columns |= {each.staged_name: pc.struct_field(table[part.key], each.name) for each in part.fields}
+        return pa.table({name: columns[name] for name in self.schema.names}, schema=self.schema)
 
 
-def into_frames(sorting: SortedLines) -> StagedChunk:
-    """Return sorted lines as frames; a line that only the columnar reader finds no event in is rejected yet."""
-    tables = _parse(sorting.numbers, sorting.lines, sorting)
-    for number, _, _ in sorting.rejected:
-        sorting.unknown_keys.pop(number, None)
-    # In one piece, because each piece would be loaded by statements of its own.
-    events = pa.concat_tables([EVENT_SCHEMA.empty_table(), *tables]).combine_chunks()
-    return StagedChunk(
-        events=events.to_pandas(types_mapper=pd.ArrowDtype),
-        rejected=_rejected_frame(sorting.rejected),
-        blank_count=sorting.blank_count,
-        unknown_keys=Counter(itertools.chain.from_iterable(sorting.unknown_keys.values())),
-    )
-
-
-def _plain_form(number: int, line: bytes, sorting: SortedLines) -> bytes | None:
-    """Return a line that the columnar reader takes for the event that the line holds, or None if it holds none."""
-    try:
-        _decode_any(line)
-        _refuse_unseen(line)
-        sorting.unknown_keys[number] = _unknown_keys(line)
-        return line
-    except _NOT_PLAIN:
-        return _closely(number, line, sorting)
+STAGER = Stager(PAYLOAD)
+"""Makes frames of lines that hold events of the payload that the models declare."""
 
 
 def _refuse_unseen(line: bytes) -> None:
@@ -188,84 +226,21 @@ def _refuse_unseen(line: bytes) -> None:
         raise RecursionError
 
 
-def _closely(number: int, line: bytes, sorting: SortedLines) -> bytes | None:
-    try:
-        parsed = parse_line(line)
-    except RejectedLineError as error:
-        sorting.rejected.append((number, line, error.rejection))
-        return None
-    # A line that is already in its plain form has lost the keys that were counted when it was brought into it.
-    sorting.unknown_keys.setdefault(number, parsed.unknown_keys)
-    return _encode(parsed.event)
+def _instants(texts: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return ISO 8601 texts as instants in UTC, those of producers that write nanoseconds or a small z too.
 
-
-def _unknown_keys(line: bytes) -> list[str]:
-    """Return the paths of the keys that are not known in a line that the decoder has accepted."""
-    top = _decode_keys(line) or {}
-    paths = [key for key in top if key not in TOP_KEYS]
-    for name, known in (("properties", PROPERTY_KEYS), ("user_traits", TRAIT_KEYS)):
-        level = (_decode_keys(top[name]) if name in top else None) or {}
-        paths.extend(f"{name}.{key}" for key in level if key not in known)
-    return paths
-
-
-def _parse(numbers: Sequence[int], lines: Sequence[bytes], sorting: SortedLines) -> list[pa.Table]:
-    """Return tables of EVENT_SCHEMA that hold the given lines in order.
-
-    The columnar reader refuses a group as a whole, above all for a key that stands twice, which the decoder
-    lets pass. A refused group is halved until it is small, then each of its lines is looked at closely.
+    Raises pa.ArrowException when one of them is none, or lies outside of the years 0001 to 9999.
     """
-    if not lines:
-        return []
     try:
-        return [_read_columns(numbers, lines)]
-    except pa.ArrowException:
-        pass
-    if len(lines) > SMALLEST_HALF:
-        half = len(lines) // 2
-        return [
-            *_parse(numbers[:half], lines[:half], sorting),
-            *_parse(numbers[half:], lines[half:], sorting),
-        ]
-    plain = {number: _closely(number, line, sorting) for number, line in zip(numbers, lines, strict=True)}
-    kept = {number: line for number, line in plain.items() if line is not None}
-    return [_read_columns(list(kept), list(kept.values()))] if kept else []
-
-
-def _read_columns(numbers: Sequence[int], lines: Sequence[bytes]) -> pa.Table:
-    """Return lines as a table of EVENT_SCHEMA. Raises pa.ArrowException when any of them is not plain."""
-    text = b"\n".join(lines)
-    # One block holds all of it: a block border inside a line longer than a block would be refused.
-    table = pj.read_json(
-        io.BytesIO(text),
-        read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
-        parse_options=_PARSE_OPTIONS,
-    )
-    if table.num_rows != len(lines):
-        raise pa.ArrowInvalid("a line is not one row")
-    timestamps = _instants(table["event_timestamp"])
-    if pc.any(pc.or_(pc.less(timestamps, _EARLIEST), pc.greater(timestamps, _LATEST))).as_py():
-        raise pa.ArrowInvalid("an instant is outside the years 0001 to 9999")
-    columns = {name: table[name] for name in ("message_id", "user_id", "event_type")}
-    columns["event_timestamp"] = timestamps
-    columns["line_number"] = pa.array(numbers, pa.int64())
-    for parent, names in (("properties", PROPERTY_COLUMNS), ("user_traits", TRAIT_COLUMNS)):
-        columns |= {name: pc.struct_field(table[parent], name) for name in names}
-    return pa.table({name: columns[name] for name in EVENT_SCHEMA.names}, schema=EVENT_SCHEMA)
-
-
-def _instants(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return ISO 8601 texts as instants in UTC, those of producers that write nanoseconds or a small z too."""
-    try:
-        return pc.cast(texts, EVENT_SCHEMA.field("event_timestamp").type)
+        instants = pc.cast(texts, _INSTANT)
     except pa.ArrowInvalid:
-        pass
-    try:
-        return pa.chunked_array(
-            [[parse_timestamp(text) for text in texts.to_pylist()]], EVENT_SCHEMA.field("event_timestamp").type
-        )
-    except RejectedLineError as error:
-        raise pa.ArrowInvalid(str(error)) from None
+        try:
+            instants = pa.chunked_array([[read_instant(text, name) for text in texts.to_pylist()]], _INSTANT)
+        except RefusedValueError as error:
+            raise pa.ArrowInvalid(str(error)) from None
+    if pc.any(pc.or_(pc.less(instants, _EARLIEST), pc.greater(instants, _LATEST))).as_py():
+        raise pa.ArrowInvalid("an instant is outside the years 0001 to 9999")
+    return instants
 
 
 def _rejected_frame(rejected: list[tuple[int, bytes, Rejection]]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
-from src.marketing_messaging_service.models import ReasonCode
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 READ_BYTES = 1 << 20
 """How much of a file is read at once."""

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile, StagedFile
-from src.marketing_messaging_service.staging.columnar import SortedLines, into_frames, sort_lines
+from src.marketing_messaging_service.staging.columnar import STAGER, SortedLines
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader, read_chunks
 from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.spool import SpoolWriter
@@ -68,7 +68,7 @@ def _stage_in_two_threads(chunks: Iterable[Chunk], rows: "_Rows") -> None:
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="columns") as columns:
         ahead: Future[None] | None = None
         for chunk in chunks:
-            lines = sort_lines(chunk)
+            lines = STAGER.sort_lines(chunk)
             if ahead is not None:
                 ahead.result()
             ahead = columns.submit(rows.add, lines)
@@ -88,7 +88,7 @@ class _Rows:
         self.unknown_keys: Counter[str] = Counter()
 
     def add(self, lines: SortedLines) -> None:
-        staged = into_frames(lines)
+        staged = STAGER.into_frames(lines)
         self._events.write(staged.events)
         self._rejected.write(staged.rejected)
         self.valid_count += len(staged.events)

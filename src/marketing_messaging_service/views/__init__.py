@@ -10,7 +10,7 @@ from src.marketing_messaging_service.views.rejected_lines_by_reason import REJEC
 from src.marketing_messaging_service.views.rule_funnel import RULE_FUNNEL
 from src.marketing_messaging_service.views.suppressions_by_reason import SUPPRESSIONS_BY_REASON
 from src.marketing_messaging_service.views.user_timeline import USER_TIMELINE
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, data_type_of
+from src.marketing_messaging_service.views.view import View, ViewColumn
 
 VIEWS = (
     USER_TIMELINE,
@@ -26,4 +26,4 @@ VIEWS = (
 )
 """Every view, in the order in which a person would read of them."""
 
-__all__ = ["VIEWS", "DataType", "View", "ViewColumn", "data_type_of"]
+__all__ = ["VIEWS", "View", "ViewColumn"]

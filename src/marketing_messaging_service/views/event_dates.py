@@ -1,6 +1,7 @@
 """The days on which something happened."""
 
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn
+from src.marketing_messaging_service.views.view import View, ViewColumn
+from src.marketing_messaging_service.vocabulary import DataType
 
 EVENT_DATE = ViewColumn("event_date", DataType.DATE, "The UTC date of event_timestamp, as text of the form 2026-11-23.")
 

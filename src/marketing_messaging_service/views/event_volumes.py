@@ -2,7 +2,8 @@
 
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.views.event_dates import EVENT_DATE
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
+from src.marketing_messaging_service.vocabulary import DataType
 
 EVENT_VOLUMES = View(
     name="event_volumes",

@@ -1,34 +1,40 @@
 """What is known of each user by now."""
 
-from src.marketing_messaging_service.models import Event, UserTraits
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+from src.marketing_messaging_service.models import Event
+from src.marketing_messaging_service.views.view import View, ViewColumn, field_passed_on, passed_on
+from src.marketing_messaging_service.vocabulary import TRAITS, DataType, Field
 
-# Each value is written behind the time and id of its event, so that the greatest text is the latest value that is
-# not null, for all four in one pass; 26 characters of time and 19 of id stand before it.
+
+def _latest(trait: Field) -> str:
+    """Return a column of the SELECT that gives the latest value of a trait.
+
+    Each value is written behind the time and id of its event, so that the greatest text is the latest value that is
+    not null, for all traits in one pass; 26 characters of time and 19 of id stand before it.
+    """
+    text = f"substr(max(event.event_timestamp || printf('%019d', event.id) || trait.{trait.name}), 46)"
+    if trait.kind.data_type is DataType.TEXT:
+        return f"    {text} AS {trait.name},"
+    return f"    CAST(\n        {text} AS INTEGER\n    ) AS {trait.name},"
+
+
+_EACH_LATEST = "\n".join(map(_latest, TRAITS.fields))
+
 LATEST_USER_TRAITS = View(
     name="latest_user_traits",
     sentence="One row a user with any trait: the latest known value of each, by event_timestamp and then event id; a "
     "later event that does not say a value leaves it as it was.",
     columns=(
         passed_on(Event.user_id),
-        passed_on(UserTraits.email),
-        passed_on(UserTraits.country),
-        passed_on(UserTraits.marketing_opt_in),
-        passed_on(UserTraits.risk_segment),
+        *map(field_passed_on, TRAITS.fields),
         ViewColumn(
             "last_event_timestamp", DataType.TIMESTAMP, "When the latest event happened that said any of them, in UTC."
         ),
     ),
     reads=("events", "user_traits"),
-    select="""\
+    select=f"""\
 SELECT
     event.user_id,
-    substr(max(event.event_timestamp || printf('%019d', event.id) || trait.email), 46) AS email,
-    substr(max(event.event_timestamp || printf('%019d', event.id) || trait.country), 46) AS country,
-    CAST(
-        substr(max(event.event_timestamp || printf('%019d', event.id) || trait.marketing_opt_in), 46) AS INTEGER
-    ) AS marketing_opt_in,
-    substr(max(event.event_timestamp || printf('%019d', event.id) || trait.risk_segment), 46) AS risk_segment,
+{_EACH_LATEST}
     max(event.event_timestamp) AS last_event_timestamp
 FROM events AS event
 CROSS JOIN user_traits AS trait ON trait.event_id = event.id

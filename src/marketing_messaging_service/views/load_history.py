@@ -1,7 +1,8 @@
 """What became of each raw file."""
 
 from src.marketing_messaging_service.models import Load, Ruleset, SourceFile
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
+from src.marketing_messaging_service.vocabulary import DataType
 
 LOAD_HISTORY = View(
     name="load_history",

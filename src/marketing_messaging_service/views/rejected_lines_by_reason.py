@@ -1,7 +1,8 @@
 """How many lines could not become events, and why."""
 
 from src.marketing_messaging_service.models import Load, RejectedRow, SourceFile
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
+from src.marketing_messaging_service.vocabulary import DataType
 
 REJECTED_LINES_BY_REASON = View(
     name="rejected_lines_by_reason",

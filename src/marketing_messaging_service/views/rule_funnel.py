@@ -1,7 +1,8 @@
 """How events become messages, rule by rule and day by day."""
 
 from src.marketing_messaging_service.views.event_dates import EVENT_DATE
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn
+from src.marketing_messaging_service.views.view import View, ViewColumn
+from src.marketing_messaging_service.vocabulary import DataType
 
 # One grouping over three sources instead of a grouping of groupings: SQLite takes a condition on event_date through
 # one GROUP BY but not through two, and would count all of history for one day. A bound that is null ends

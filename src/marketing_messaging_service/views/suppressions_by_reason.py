@@ -2,7 +2,8 @@
 
 from src.marketing_messaging_service.models import Suppression
 from src.marketing_messaging_service.views.event_dates import EVENT_DATE
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
+from src.marketing_messaging_service.vocabulary import DataType
 
 SUPPRESSIONS_BY_REASON = View(
     name="suppressions_by_reason",

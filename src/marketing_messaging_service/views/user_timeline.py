@@ -1,7 +1,14 @@
 """What happened to a user, in order."""
 
-from src.marketing_messaging_service.models import Event, EventProperties, SendRequest, Suppression
-from src.marketing_messaging_service.views.view import DataType, View, ViewColumn, passed_on
+from src.marketing_messaging_service.models import Event, SendRequest, Suppression
+from src.marketing_messaging_service.views.view import View, ViewColumn, field_passed_on, passed_on
+from src.marketing_messaging_service.vocabulary import PROPERTIES, DataType
+
+
+def _each_property(expression: str) -> str:
+    """Return an expression as a line of a SELECT for each property, whose name goes in its braces."""
+    return "\n    ".join(f"{expression.format(field.name)}," for field in PROPERTIES.fields)
+
 
 USER_TIMELINE = View(
     name="user_timeline",
@@ -40,9 +47,7 @@ USER_TIMELINE = View(
             "The rule of the send that stood in a suppression's way; null for the others.",
         ),
         passed_on(Suppression.blocked_by_send_request_id),
-        passed_on(EventProperties.amount),
-        passed_on(EventProperties.attempt_number),
-        passed_on(EventProperties.failure_reason),
+        *map(field_passed_on, PROPERTIES.fields),
         passed_on(SendRequest.event_id),
         ViewColumn(
             "entry_position",
@@ -51,7 +56,7 @@ USER_TIMELINE = View(
         ),
     ),
     reads=("events", "event_properties", "send_requests", "suppressions"),
-    select="""\
+    select=f"""\
 SELECT
     event.user_id,
     event.event_timestamp,
@@ -64,9 +69,7 @@ SELECT
     NULL AS blocked_by_event_timestamp,
     NULL AS blocked_by_rule_name,
     NULL AS blocked_by_send_request_id,
-    property.amount,
-    property.attempt_number,
-    property.failure_reason,
+    {_each_property("property.{}")}
     event.id AS event_id,
     0 AS entry_position
 FROM events AS event
@@ -84,9 +87,7 @@ SELECT
     NULL,
     NULL,
     NULL,
-    NULL,
-    NULL,
-    NULL,
+    {_each_property("NULL")}
     event.id,
     1
 FROM events AS event
@@ -104,9 +105,7 @@ SELECT
     NULL,
     NULL,
     NULL,
-    NULL,
-    NULL,
-    NULL,
+    {_each_property("NULL")}
     NULL,
     1
 FROM send_requests AS send
@@ -124,9 +123,7 @@ SELECT
     blocking.event_timestamp,
     blocking.rule_name,
     suppression.blocked_by_send_request_id,
-    NULL,
-    NULL,
-    NULL,
+    {_each_property("NULL")}
     suppression.event_id,
     1
 FROM suppressions AS suppression

@@ -1,0 +1,36 @@
+"""The records that the other rooms iterate over: fields and their kinds, operators, reason codes.
+
+Each kind of thing that the product grows by is a list here, of records that have all that any room needs to know; none
+of them is listed a second time anywhere.
+"""
+
+from src.marketing_messaging_service.vocabulary.data_types import DataType
+from src.marketing_messaging_service.vocabulary.fields import (
+    PAYLOAD,
+    PROPERTIES,
+    TRAITS,
+    Field,
+    Part,
+    Payload,
+    payload_of,
+)
+from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, data_type_of
+from src.marketing_messaging_service.vocabulary.operators import Operand, Operator
+from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
+
+__all__ = [
+    "KINDS",
+    "PAYLOAD",
+    "PROPERTIES",
+    "TRAITS",
+    "DataType",
+    "Field",
+    "Kind",
+    "Operand",
+    "Operator",
+    "Part",
+    "Payload",
+    "ReasonCode",
+    "data_type_of",
+    "payload_of",
+]

@@ -1,0 +1,114 @@
+"""The payload of an event: its fields, derived from the models that declare them, and from nothing else."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Column, Table
+
+from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
+from src.marketing_messaging_service.models.taken import Taken, taken_by
+from src.marketing_messaging_service.vocabulary.kinds import Kind, kind_of
+
+STAGED_BESIDE = frozenset({"line_number", "message_id", "user_id", "event_type", "event_timestamp"})
+"""The columns of a frame of staged events that are no fields of the payload."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One property or trait."""
+
+    path: str
+    """The key with the object it stands in, such as properties.amount; a rule calls it so."""
+    name: str
+    """The key in a raw event, and the name of the column."""
+    staged_name: str
+    """The column in a frame of staged events, and the word for it in a conflict: the name, where no other has it."""
+    column: Column[Any]
+    kind: Kind
+    taken: Taken
+    length: int
+    """Characters that a text may have; 0 where it is no text."""
+
+    def __str__(self) -> str:
+        return self.path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """One of the objects of a payload, which is one table."""
+
+    key: str
+    """The key in a raw event under which the object stands."""
+    table: Table
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Payload:
+    """All that an event says beside who, what and when."""
+
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """Every field, in the order of declaration."""
+        return tuple(field for part in self.parts for field in part.fields)
+
+    @cached_property
+    def by_path(self) -> Mapping[str, Field]:
+        """Every field by the name that rules have for it."""
+        return {field.path: field for field in self.fields}
+
+    @cached_property
+    def staged_columns(self) -> tuple[tuple[str, pa.DataType], ...]:
+        """The columns that the payload has in a frame of staged events."""
+        return tuple((field.staged_name, field.kind.staged_type(field)) for field in self.fields)
+
+
+def payload_of(tables: Mapping[str, Table]) -> Payload:
+    """Return the payload that tables declare, given by the key of the object that each holds.
+
+    Every column is a field but the keys of the table. Raises TypeError for a column of a type that no field can
+    have.
+    """
+    columns = {key: [column for column in table.columns if _is_field(column)] for key, table in tables.items()}
+    counts = Counter(column.name for each in columns.values() for column in each)
+    counts.update(STAGED_BESIDE)
+    return Payload(
+        tuple(
+            Part(key, table, tuple(_field(key, column, counts[column.name] == 1) for column in columns[key]))
+            for key, table in tables.items()
+        )
+    )
+
+
+def _is_field(column: Column[Any]) -> bool:
+    return not column.primary_key and not column.foreign_keys
+
+
+def _field(key: str, column: Column[Any], has_own_name: bool) -> Field:
+    path = f"{key}.{column.name}"
+    return Field(
+        path=path,
+        name=column.name,
+        staged_name=column.name if has_own_name else path,
+        column=column,
+        kind=kind_of(column.type),
+        taken=taken_by(column.info),
+        length=getattr(column.type, "length", None) or 0,
+    )
+
+
+PAYLOAD = payload_of(
+    {
+        Event.properties.key: EventProperties.metadata.tables[EventProperties.__tablename__],
+        Event.user_traits.key: UserTraits.metadata.tables[UserTraits.__tablename__],
+    }
+)
+"""The payload as the models declare it."""
+
+PROPERTIES, TRAITS = PAYLOAD.parts

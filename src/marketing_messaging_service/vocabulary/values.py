@@ -1,0 +1,184 @@
+"""What a raw value may be: each reader takes a value as it stands in a raw event and returns it typed.
+
+A raw value is what JSON has: text, true or false, an array, an object, or a number as `WrittenNumber`. A value that is
+absent or null never comes here. All readers raise RefusedValueError, which names the field.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
+
+LARGEST_INTEGER = 2**63 - 1
+"""The largest whole number that SQLite stores."""
+
+# RFC 3339's profile of ISO 8601, and with it the compact form, an offset without colon or minutes, a time
+# without seconds, and a comma before the fraction.
+_TIMESTAMP = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8})[Tt ]"
+    r"(?P<hour>[01][0-9]|2[0-3]):?(?P<minute>[0-9]{2})(:?(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
+    r"(?P<offset>[Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)?"
+)
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+class RefusedValueError(Exception):
+    """A value is none that its field takes."""
+
+    def __init__(self, reason_code: ReasonCode, field_name: str | None, explanation: str) -> None:
+        super().__init__(explanation)
+        self.reason_code = reason_code
+        self.field_name = field_name
+        self.explanation = explanation
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenNumber:
+    """A number exactly as it is written, or NaN or an Infinity, which are words of JavaScript and not of JSON."""
+
+    text: str
+
+
+def read_text(value: Any, name: str, *, most: int, may_be_empty: bool) -> str:
+    """Return a text of at most so many characters."""
+    if not isinstance(value, str):
+        refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be a string, found {found(value)}.")
+    if not value and not may_be_empty:
+        refuse(ReasonCode.EMPTY_TEXT, name, f"{name} is an empty string.")
+    if len(value) > most:
+        refuse(ReasonCode.TEXT_TOO_LONG, name, f"{name} has {len(value)} characters; at most {most} fit.")
+    _refuse_surrogates(value, name)
+    return value
+
+
+def _refuse_surrogates(value: str, name: str) -> None:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        refuse(
+            ReasonCode.INVALID_UNICODE,
+            name,
+            f"Character {error.start + 1} of {name} is half of a surrogate pair, which is no character.",
+        )
+
+
+def read_instant(value: Any, name: str) -> datetime:
+    """Return the instant that an ISO 8601 text with an offset names, in UTC.
+
+    Digits beyond the microsecond are cut off, never rounded, so that no instant moves into the next day.
+    """
+    if not isinstance(value, str):
+        refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be an ISO 8601 string, found {found(value)}.")
+    match = _TIMESTAMP.fullmatch(value)
+    if match is None:
+        refuse(
+            ReasonCode.INVALID_TIMESTAMP,
+            name,
+            f"{shown(value)} is not an ISO 8601 instant; expected the form 2026-11-23T10:15:00Z.",
+        )
+    if match["offset"] is None:
+        refuse(
+            ReasonCode.NAIVE_TIMESTAMP,
+            name,
+            f"{shown(value)} has no UTC offset, so that it names no instant; expected a Z or an offset like +02:00.",
+        )
+    if match["second"] == "60":
+        refuse(
+            ReasonCode.INVALID_TIMESTAMP, name, f"{shown(value)} is a leap second, which no timestamp here can hold."
+        )
+    fraction = (match["fraction"] or "")[:6].ljust(6, "0")
+    offset = "+00:00" if match["offset"] in "Zz" else match["offset"]
+    time = f"{match['hour']}{match['minute']}{match['second'] or '00'}.{fraction}{offset}"
+    try:
+        local = datetime.fromisoformat(f"{match['date'].replace('-', '')}T{time}")
+    except ValueError:
+        refuse(ReasonCode.INVALID_TIMESTAMP, name, f"{shown(value)} names a date, time or offset that does not exist.")
+    try:
+        return local.astimezone(UTC)
+    except OverflowError:
+        refuse(
+            ReasonCode.TIMESTAMP_OUT_OF_RANGE, name, f"{shown(value)} is outside the years 0001 to 9999 once in UTC."
+        )
+
+
+def read_number(value: Any, name: str, *, from_text: bool) -> float:
+    """Return a finite number as the nearest double."""
+    text = _number_text(value, name, from_text=from_text)
+    number = float(text)
+    if not math.isfinite(number):
+        refuse(ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {shown(text)}; it must be a finite number.")
+    return number
+
+
+def read_whole_number(value: Any, name: str, *, least: int | None, from_text: bool) -> int:
+    """Return a whole number of 64 bits, however it is written."""
+    text = _number_text(value, name, from_text=from_text)
+    number = _decimal(text)
+    if number is None or number > LARGEST_INTEGER:
+        refuse(
+            ReasonCode.NUMBER_OUT_OF_RANGE,
+            name,
+            f"{name} is {shown(text)}; it must be a whole number of at most {LARGEST_INTEGER}.",
+        )
+    if least is not None and number < least:
+        refuse(ReasonCode.NEGATIVE_NUMBER, name, f"{name} is {shown(text)}; it counts from 0.")
+    if number != int(number):
+        refuse(ReasonCode.NOT_A_WHOLE_NUMBER, name, f"{name} is {shown(text)}; it must be a whole number.")
+    return int(number)
+
+
+def _decimal(text: str) -> Decimal | None:
+    """Return a number exactly as it is written, or None when it is not finite or its exponent is beyond every range."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _number_text(value: Any, name: str, *, from_text: bool) -> str:
+    """Return a number, given as one or as text, as it is written."""
+    if isinstance(value, str) and from_text:
+        if not _NUMBER.fullmatch(value):
+            refuse(ReasonCode.INVALID_NUMBER, name, f"{name} is the text {shown(value)}, which is not a finite number.")
+        return value
+    if not isinstance(value, WrittenNumber):
+        refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be a number, found {found(value)}.")
+    return value.text
+
+
+def read_true_or_false(value: Any, name: str) -> bool:
+    """Return true or false, which no other value stands for."""
+    if not isinstance(value, bool):
+        refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be true, false or null, found {found(value)}.")
+    return value
+
+
+def refuse(reason_code: ReasonCode, field_name: str | None, explanation: str) -> NoReturn:
+    """Raise RefusedValueError."""
+    raise RefusedValueError(reason_code, field_name, explanation)
+
+
+_SORTS: tuple[tuple[type | tuple[type, ...], Callable[[Any], str]], ...] = (
+    (bool, lambda value: "true" if value else "false"),
+    (str, lambda value: f"the string {shown(value)}"),
+    (WrittenNumber, lambda value: f"the number {shown(value.text)}"),
+    (list, lambda _: "an array"),
+    (dict, lambda _: "an object"),
+)
+
+
+def found(value: Any) -> str:
+    """Return what a raw value is, for an explanation."""
+    return next((describe(value) for types, describe in _SORTS if isinstance(value, types)), "null")
+
+
+def shown(value: Any) -> str:
+    """Return a value for an explanation, cut to a readable length, with nothing in it that a terminal would act on."""
+    text = str(value)
+    return ascii(text if len(text) <= 60 else text[:57] + "...")

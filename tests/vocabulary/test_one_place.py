@@ -1,0 +1,81 @@
+"""What the product grows by is said once: the models declare the fields, and nobody lists them a second time."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table
+
+from src.marketing_messaging_service.models import EventProperties, UserTraits
+from src.marketing_messaging_service.models.taken import Taken, taken
+from src.marketing_messaging_service.vocabulary import KINDS, PAYLOAD, Operator, ReasonCode, payload_of
+
+SOURCE = Path(__file__).parents[2] / "src"
+MODELS = {
+    "properties": SOURCE / "marketing_messaging_service" / "models" / "event_properties.py",
+    "user_traits": SOURCE / "marketing_messaging_service" / "models" / "user_traits.py",
+}
+
+NAMES_OF_OTHER_THINGS = {"amount", "email", "country"}
+"""Fields whose names are words that code uses of other things too."""
+
+
+def table(name: str, *columns: Column[Any]) -> Table:
+    metadata = MetaData()
+    Table("events", metadata, Column("id", Integer, primary_key=True))
+    return Table(
+        name,
+        metadata,
+        Column("id", Integer, primary_key=True),
+        Column("event_id", ForeignKey("events.id")),
+        *columns,
+    )
+
+
+@pytest.mark.parametrize(
+    "field", [field for field in PAYLOAD.fields if field.name not in NAMES_OF_OTHER_THINGS], ids=str
+)
+def test_a_field_stands_in_its_model_and_nowhere_else_in_the_source(field):
+    part = field.path.partition(".")[0]
+    files = {path for path in SOURCE.rglob("*.py") if field.name in path.read_text(encoding="utf-8")}
+    assert files == {MODELS[part]}
+
+
+def test_the_fields_are_the_columns_of_the_models_but_their_keys():
+    for part, model in zip(PAYLOAD.parts, (EventProperties, UserTraits), strict=True):
+        assert part.table is model.__table__
+        assert [field.name for field in part.fields] == [c.name for c in part.table.columns][2:]
+
+
+def test_a_field_says_how_its_values_are_taken():
+    payload = payload_of(
+        {"p": table("t", Column("a", Integer, info=taken(least=1, from_text=True)), Column("b", Float))}
+    )
+    assert [field.taken for field in payload.fields] == [Taken(1, True), Taken(None, False)]
+
+
+def test_a_name_that_two_tables_have_or_an_event_itself_is_told_with_its_part():
+    payload = payload_of(
+        {
+            "properties": table("p", Column("plan", String(8)), Column("amount", Float)),
+            "user_traits": table("t", Column("plan", String(8)), Column("user_id", String(8))),
+        }
+    )
+    staged = [field.staged_name for field in payload.fields]
+    assert staged == ["properties.plan", "amount", "user_traits.plan", "user_traits.user_id"]
+
+
+def test_a_column_of_a_type_that_is_no_kind_is_refused_with_the_types_that_are():
+    with pytest.raises(TypeError, match=r"LargeBinary.* can hold no field; the types that can are String, "):
+        payload_of({"p": table("t", Column("photo", LargeBinary))})
+
+
+def test_every_operator_and_reason_says_all_there_is_to_say():
+    assert all(operator.words for operator in Operator)
+    assert all(code.meaning for code in ReasonCode)
+    assert all(len(code) <= 32 for code in ReasonCode)
+
+
+def test_every_kind_holds_something_of_its_own():
+    for attribute in ("column_type", "holds"):
+        assert len({getattr(kind, attribute) for kind in KINDS}) == len(KINDS)
