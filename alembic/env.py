@@ -16,7 +16,6 @@ from src.marketing_messaging_service.infrastructure.database import Base, create
 from src.marketing_messaging_service.infrastructure.migrations import (
     APPLIED_ATTRIBUTE,
     DATABASE_URL_ATTRIBUTE,
-    enable_wal,
 )
 from src.marketing_messaging_service.settings import load_settings
 
@@ -36,8 +35,6 @@ def migrate_online() -> None:
     one of them reads fails unless SQLite looks away (legacy_alter_table).
     """
     engine = create_database_engine(database_url(), foreign_keys=False, create=True)
-    with engine.connect() as connection:
-        enable_wal(connection)
     with write_transaction(engine) as connection:
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
         context.configure(

@@ -106,6 +106,12 @@ BREACHES = [
         ),
     ),
     Breach(
+        "wal_mode",
+        "a copy put in the file's place",
+        "the mode is delete: the next run brings the file into wal; a published copy is not meant to be",
+        ("PRAGMA journal_mode=DELETE",),
+    ),
+    Breach(
         "no_empty_children",
         "properties without a value",
         "event_properties.id 2 of events.id 8",

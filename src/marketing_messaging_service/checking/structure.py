@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     exists,
     func,
+    literal,
     literal_column,
     not_,
     or_,
@@ -22,6 +23,7 @@ from sqlalchemy import (
 )
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.wal import WAL
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.results import Invariant
 from src.marketing_messaging_service.vocabulary import PAYLOAD
@@ -59,6 +61,14 @@ def _dangling_references(_connection: Connection) -> Iterator[Select[Any]]:
     yield select(*union(*dangling).subquery("dangling").c)
 
 
+def _other_journal_modes(connection: Connection) -> Iterator[Select[Any]]:
+    mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar_one()
+    if mode != WAL:
+        yield select(
+            literal(f"the mode is {mode}: the next run brings the file into {WAL}; a published copy is not meant to be")
+        )
+
+
 def _empty_children(_connection: Connection) -> Iterator[Select[Any]]:
     for part in PAYLOAD.parts:
         columns = part.table.columns
@@ -93,6 +103,11 @@ STRUCTURE_INVARIANTS = (
         "references_lead_somewhere",
         "Every row that points at another finds it there; no child is without its event",
         _dangling_references,
+    ),
+    Invariant(
+        "wal_mode",
+        "The file is in WAL mode, in which reading never disturbs a run (PRAGMA journal_mode)",
+        _other_journal_modes,
     ),
     Invariant("no_empty_children", "Every row of properties or traits has at least one value", _empty_children),
     Invariant("one_time_format", "Every time is UTC text like 2026-11-23 10:00:00.000000", _other_timestamps),

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.wal import bring_into_wal
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 """How an instant is written in SQLite: UTC, always with six decimals, so that text order is time order."""
@@ -127,7 +128,7 @@ def url_of(path: Path) -> str:
 
 
 def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
-    """Return an engine whose every transaction takes the write lock at its start.
+    """Return an engine whose every transaction takes the write lock at its start, and brings the file into WAL mode.
 
     A transaction that begins as a reader and writes later can fail half-way with "database is locked", so
     BEGIN IMMEDIATE is the rule and `read_transaction` the exception. Connections are not pooled: the last
@@ -189,7 +190,15 @@ def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | N
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
         mode = connection.get_execution_options().get(_BEGIN_OPTION, "IMMEDIATE")
+        if mode == "IMMEDIATE" and begin is None:
+            bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
         connection.exec_driver_sql(begin or f"BEGIN {mode}")
+
+
+def _driver_connection(connection: Connection) -> sqlite3.Connection:
+    driver_connection = connection.connection.driver_connection
+    assert isinstance(driver_connection, sqlite3.Connection)  # noqa: S101  the only driver that a URL may name
+    return driver_connection
 
 
 @contextmanager
@@ -254,11 +263,21 @@ def preview_engine(database_url: str) -> Iterator[Engine]:
     with foreseeable_errors():
         connection: Any = engine.raw_connection().driver_connection
         try:
+            bring_into_wal(connection, BUSY_TIMEOUT_SECONDS)
             connection.execute("BEGIN IMMEDIATE")
             yield engine
         finally:
             sqlite3.Connection.rollback(connection)
             engine.dispose()
+
+
+def ensure_wal(engine: Engine) -> None:
+    """Bring the file into WAL mode, for whoever reads it for so long that a run would wait.
+
+    Raises DatabaseError when another program does not let go of it.
+    """
+    with foreseeable_errors(), engine.connect() as connection:
+        bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
 
 
 @contextmanager

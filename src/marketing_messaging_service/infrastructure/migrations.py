@@ -1,7 +1,5 @@
 """Bringing a database to the schema that this code expects."""
 
-import sqlite3
-import time
 from pathlib import Path
 
 from alembic import command, op
@@ -11,14 +9,10 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
-from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
-
-SWITCH_RETRY_SECONDS = 0.1
 
 SCRIPT_LOCATION = Path(__file__).resolve().parents[3] / "alembic"
 
@@ -112,33 +106,3 @@ def create_view(name: str, *, version: int) -> None:
 def drop_view(name: str) -> None:
     """Drop a view if it is there; for migrations."""
     op.get_bind().exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-
-
-def enable_wal(connection: Connection) -> None:
-    """Let readers go on while a run writes. Must be called outside a transaction; the setting stays in the file.
-
-    Raises DatabaseError when another program does not let go of the file.
-    """
-    # SQLAlchemy would begin a transaction, in which the mode cannot be changed.
-    cursor = connection.connection.cursor()
-    deadline = time.monotonic() + database.BUSY_TIMEOUT_SECONDS
-    with database.foreseeable_errors():
-        while not _is_wal(cursor) and not _switch_to_wal(cursor, may_be_busy=time.monotonic() < deadline):
-            time.sleep(SWITCH_RETRY_SECONDS)
-    cursor.close()
-
-
-def _is_wal(cursor: DBAPICursor) -> bool:
-    cursor.execute("PRAGMA journal_mode")
-    return cursor.fetchone() == ("wal",)
-
-
-def _switch_to_wal(cursor: DBAPICursor, *, may_be_busy: bool) -> bool:
-    """Return whether the file is in WAL mode now; SQLite's busy timeout does not hold for this when another writes."""
-    try:
-        cursor.execute("PRAGMA journal_mode=WAL")
-    except sqlite3.OperationalError as error:
-        if may_be_busy and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-            return False
-        raise
-    return True

@@ -1,0 +1,1 @@
+"""What one kind of database does unlike another, a folder each."""

@@ -1,0 +1,51 @@
+"""WAL mode, in which reading never disturbs a run; it stays in the file, until another program changes it."""
+
+import sqlite3
+import time
+
+from src.marketing_messaging_service.errors import DatabaseError
+
+WAL = "wal"
+
+SWITCH_RETRY_SECONDS = 0.1
+
+
+def journal_mode(connection: sqlite3.Connection) -> str:
+    """Return the file's journal mode."""
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    return str(mode)
+
+
+def bring_into_wal(connection: sqlite3.Connection, timeout_seconds: float) -> None:
+    """Bring the file into WAL mode, unless it is in it; must be called outside a transaction.
+
+    A copy made by VACUUM INTO is not in it, and other programs switch it off. Raises DatabaseError when another program
+    does not let go of the file in time, or the disk does not allow for the mode.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while journal_mode(connection) != WAL:
+        if _has_switched(connection):
+            return
+        if time.monotonic() >= deadline:
+            raise DatabaseError(
+                "The database is not in WAL mode, in which reading never disturbs a run, and cannot be brought into it "
+                f"while another program has it open; one had for {timeout_seconds:g} s. End that, then run again.",
+                may_pass=True,
+            )
+        time.sleep(SWITCH_RETRY_SECONDS)
+
+
+def _has_switched(connection: sqlite3.Connection) -> bool:
+    """Try once; return False when another program was in the way, for which SQLite's own timeout does not hold."""
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            return False
+        raise
+    if mode != WAL:
+        raise DatabaseError(
+            f"The database cannot be brought into WAL mode, in which reading never disturbs a run; it stays in the "
+            f"mode {mode}. Put it on a disk of this machine, then run again."
+        )
+    return True
