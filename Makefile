@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .venv-bench
 PORT ?= 4200
+ARGS ?=
+THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypothesis-profile thorough
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check explore publish test test-ui torture check bench format samples docs lock clean
+.PHONY: help demo up run self-check explore publish test test-all test-rest test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -29,11 +31,17 @@ explore: $(VENV)/installed-explore ## Open the database in the browser, read-onl
 publish: $(VENV)/installed ## Write a consistent copy and Parquet of every table and view into data/published
 	@$(BIN)/python -m flows.publish
 
-test: $(VENV)/installed-dev ## Run the tests, on every core
-	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in two minutes (ARGS="-k rules -x")
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-test-ui: $(VENV)/installed-ui ## Run the tests that drive a browser, and those that start the whole system over and over
-	@$(BIN)/python -m pytest tests/end_to_end -m "ui or slow"
+test-all: $(VENV)/installed-dev ## Run all tests but those with a browser, in a quarter of an hour
+	@$(THOROUGHLY) -m "not ui" $(ARGS)
+
+test-rest: $(VENV)/installed-dev ## Run what make test leaves out of make test-all
+	@$(THOROUGHLY) -m "(server or slow or hypothesis) and not ui" $(ARGS)
+
+test-ui: $(VENV)/installed-ui ## Run the tests that drive a browser
+	@$(BIN)/python -m pytest tests/end_to_end -m ui $(ARGS)
 
 check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 	@$(BIN)/ruff check .

@@ -3,33 +3,34 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.settings import Settings
+from tests import sets
+from tests.effort import register_profiles
 
-# Whether a machine is busy is no property of the code: an example may take as long as it takes.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
-
-
-SLOWEST = ("test_pipeline_equals_reference.py", "torture", "flows", "end_to_end", "test_readme.py")
-"""Files and folders whose tests take, or start something that takes, many seconds."""
+register_profiles()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what takes longest first, so that of several cores none waits for another one at the end."""
-    items.sort(key=_turn)
+    """Mark what starts a server or is slow before pytest chooses by markers, and put what takes longest first."""
+    for item in items:
+        sets.mark(item, item.path.relative_to(Path(__file__).parent).parts[0])
+    items.sort(key=sets.turn)
 
 
-def _turn(item: pytest.Item) -> int:
-    place = item.path.relative_to(Path(__file__).parent).parts[0]
-    return SLOWEST.index(place) if place in SLOWEST else len(SLOWEST)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Refuse a server in every test, its fixtures included, that is not marked as one that needs it."""
+    with nullcontext() if item.get_closest_marker("server") else sets.refused_servers():
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

@@ -6,20 +6,16 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import Window
 from tests import strategies
+from tests.effort import examples
 from tests.pipeline import Pipeline
 from tests.reference import Reference, Row
 from tests.strategies import DAY_BORDER, RawEvent, RawFile, RulesDocument, Told
-
-# The migrated template is made once and only read.
-thorough = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
 
 
 @contextmanager
@@ -40,7 +36,7 @@ def expected(reference: Reference) -> dict[str, list[Row]]:
     }
 
 
-@thorough
+@examples(150)
 @given(
     files=strategies.event_batches(),
     documents=st.lists(strategies.rules_documents(), min_size=1, max_size=4),
@@ -61,7 +57,7 @@ def test_every_row_is_what_deciding_one_event_at_a_time_gives(
         assert pipeline.everything() == expected(reference)
 
 
-@thorough
+@examples(150)
 @given(data=st.data(), events=strategies.on_time_day(), rules=strategies.rules_documents())
 def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions(
     migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
@@ -74,7 +70,7 @@ def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions
         assert hour_by_hour.everything() == at_once.everything()
 
 
-@settings(thorough, max_examples=80)
+@examples(80)
 @given(
     files=strategies.event_batches(),
     rules=strategies.rules_documents(),
@@ -102,7 +98,7 @@ def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gi
             assert pipeline.everything() == expected(reference)
 
 
-@settings(thorough, max_examples=40)
+@examples(40)
 @given(data=st.data(), events=strategies.on_time_day(days=30), rules=strategies.rules_documents())
 def test_a_backfill_of_a_month_in_one_go_or_by_windows_ends_in_the_decisions_of_its_hourly_runs(
     migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
@@ -128,7 +124,7 @@ def test_a_backfill_of_a_month_in_one_go_or_by_windows_ends_in_the_decisions_of_
         assert loaded_first.everything() == hourly.everything()
 
 
-@settings(thorough, max_examples=25)
+@examples(25)
 @given(files=strategies.event_batches(), rules=strategies.rules_documents())
 def test_running_again_changes_nothing(migrated_template: Path, files: list[RawFile], rules: RulesDocument) -> None:
     with fresh_pipeline(migrated_template) as pipeline:
@@ -139,7 +135,7 @@ def test_running_again_changes_nothing(migrated_template: Path, files: list[RawF
         assert pipeline.everything() == after_once
 
 
-@settings(thorough, max_examples=25)
+@examples(25)
 @given(files=strategies.event_batches(), rules=strategies.rules_documents())
 def test_delivering_everything_again_in_one_other_file_changes_no_event_and_no_decision(
     migrated_template: Path, files: list[RawFile], rules: RulesDocument

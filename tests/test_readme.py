@@ -138,6 +138,7 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert named | set(re.findall(r"`([a-z-]+)`", listed)) <= targets
 
 
+@pytest.mark.server
 def test_a_failed_run_exits_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/messaging.db", "LANDING_PATH": str(tmp_path / "nowhere")}
     result = run_hourly(settings, tmp_path)
@@ -146,6 +147,7 @@ def test_a_failed_run_exits_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.server
 def test_a_wrong_setting_is_told_before_prefect_starts(tmp_path: Path) -> None:
     result = run_hourly({"RUN_LOCK_TIMEOUT_SECONDS": "soon"}, tmp_path)
     assert result.returncode == 1

@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
@@ -11,14 +11,12 @@ from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import Window
 from tests import strategies
+from tests.effort import examples
 from tests.pipeline import Pipeline
 from tests.strategies import RawFile, RulesDocument, Told
 
-# The migrated template is made once and only read.
-thorough = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-
-@thorough
+@examples(15)
 @given(
     files=strategies.event_batches(),
     documents=st.lists(strategies.rules_documents(), min_size=1, max_size=4),
@@ -36,7 +34,7 @@ def test_every_run_leaves_a_database_in_which_everything_holds(
         assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()
 
 
-@thorough
+@examples(15)
 @given(
     files=strategies.event_batches(),
     rules=strategies.rules_documents(),

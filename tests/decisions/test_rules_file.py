@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.decisions import RulesFile, read_rules
 from src.marketing_messaging_service.errors import RulesError
 from tests import strategies
 from tests.decisions.helpers import refusal, rule, with_value
+from tests.effort import examples
 
 SHIPPED = Path(__file__).parents[2] / "data" / "rules.yaml"
 SHIPPED_TEXT = SHIPPED.read_text(encoding="utf-8")
@@ -198,8 +199,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("rules")
 
 
-many = settings(max_examples=150, deadline=None)
-
 SCALARS = (
     st.none()
     | st.booleans()
@@ -233,19 +232,19 @@ def broken_documents(draw: st.DrawFn) -> Any:
     return root[""]
 
 
-@many
+@examples(150)
 @given(document=DOCUMENTS | DOCUMENTS.map(lambda document: {"rules": document}))
 def test_any_document_is_rules_or_a_refusal(folder, document):
     rules_or_refusal(json.dumps(document).encode("utf-8"), folder)
 
 
-@many
+@examples(150)
 @given(document=broken_documents())
 def test_a_good_document_with_one_thing_changed_is_rules_or_a_refusal(folder, document):
     rules_or_refusal(json.dumps(document).encode("utf-8"), folder)
 
 
-@settings(many, max_examples=50)
+@examples(50)
 @given(document=strategies.rules_documents())
 def test_every_good_document_is_read_for_what_it_says(folder, document):
     found = rules_or_refusal(json.dumps(document).encode("utf-8"), folder)
@@ -275,13 +274,13 @@ def mutations(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(many, max_examples=200)
+@examples(200)
 @given(text=mutations())
 def test_the_shipped_file_with_a_slip_of_the_keyboard_is_rules_or_a_refusal(folder, text):
     rules_or_refusal(text.encode("utf-8"), folder)
 
 
-@many
+@examples(150)
 @given(content=st.lists(NASTY).map(lambda parts: "".join(parts).encode()) | st.text().map(str.encode) | st.binary())
 def test_any_bytes_are_rules_or_a_refusal(folder, content):
     rules_or_refusal(content, folder)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import ColumnElement, Connection, Dialect, String, literal, select, type_coerce
 from sqlalchemy.dialects import postgresql
@@ -17,6 +17,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
     timestamp_text,
 )
+from tests.effort import examples
 
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
@@ -26,7 +27,6 @@ POSTGRESQL: Dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
 STAMP = "%(param_1)s::TIMESTAMP WITHOUT TIME ZONE"
 """An instant as a bound value, with the type that psycopg is given beside it."""
 
-thorough = settings(max_examples=300, deadline=None)
 instants = st.datetimes(timezones=st.just(UTC))
 windows = st.integers(1, LONGEST_WINDOW) | st.sampled_from((1, 59, 60, 1800, 3600, 86_400, LONGEST_WINDOW))
 
@@ -53,7 +53,7 @@ def is_in_window(connection: Connection, other: datetime, instant: datetime, sec
     return bool(value(connection, stored(other).between(SecondsBefore(stored(instant), seconds), stored(instant))))
 
 
-@thorough
+@examples(300)
 @given(instant=instants, seconds=windows)
 @example(instant=LAST, seconds=LONGEST_WINDOW)
 @example(instant=datetime(2024, 3, 1, tzinfo=UTC), seconds=86_400)
@@ -64,7 +64,7 @@ def test_seconds_before_an_instant_are_exact_to_the_microsecond(connection, inst
         assert value(connection, SecondsBefore(stored(instant), seconds)) == instant - timedelta(seconds=seconds)
 
 
-@thorough
+@examples(300)
 @given(instant=instants, other=instants, seconds=windows)
 @example(instant=FIRST, other=FIRST, seconds=86_400)
 @example(instant=LAST, other=FIRST, seconds=LONGEST_WINDOW)
@@ -75,7 +75,7 @@ def test_a_window_holds_just_what_lies_between_its_ends(connection, instant, oth
     )
 
 
-@thorough
+@examples(300)
 @given(instant=instants, seconds=windows, ticks=st.integers(-2, 2))
 @example(instant=FIRST, seconds=86_400, ticks=0)
 @example(instant=FIRST + timedelta(hours=24), seconds=86_400, ticks=0)
@@ -87,7 +87,7 @@ def test_the_borders_of_a_window_are_exact_also_when_it_begins_before_year_1(con
     assert is_in_window(connection, other, instant, seconds) == (instant - other <= timedelta(seconds=seconds))
 
 
-@thorough
+@examples(300)
 @given(instant=instants)
 @example(instant=FIRST)
 @example(instant=LAST)

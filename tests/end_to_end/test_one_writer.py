@@ -18,7 +18,7 @@ from src.marketing_messaging_service.infrastructure.run_lease import run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from tests.end_to_end.system import System, started
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.server
 
 SAMPLES = PROJECT / "data" / "samples"
 

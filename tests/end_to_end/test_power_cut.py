@@ -12,10 +12,11 @@ from flows.leftovers import FOUND_AT_START
 from flows.processes import PROJECT
 from tests.end_to_end.system import started
 
+pytestmark = pytest.mark.server
+
 SAMPLES = PROJECT / "data" / "samples"
 
 
-@pytest.mark.slow
 def test_after_a_power_cut_the_dead_run_is_crashed_and_the_next_one_completes(tmp_path: Path) -> None:
     # A file that has just landed holds the run up until it has stood still for so long.
     with started(tmp_path, LANDING_SETTLE_SECONDS="600") as system:
@@ -34,7 +35,6 @@ def test_after_a_power_cut_the_dead_run_is_crashed_and_the_next_one_completes(tm
         assert run.state is not None
 
 
-@pytest.mark.slow
 def test_a_run_that_is_stopped_together_with_the_worker_does_not_stay_running(tmp_path: Path) -> None:
     with started(tmp_path, LANDING_SETTLE_SECONDS="600") as system:
         shutil.copytree(SAMPLES, system.landing, dirs_exist_ok=True, copy_function=shutil.copyfile)
@@ -45,7 +45,6 @@ def test_a_run_that_is_stopped_together_with_the_worker_does_not_stay_running(tm
         assert found.fetchone() == ("CRASHED",)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["server", "worker"])
 def test_when_one_of_its_processes_dies_it_says_so_and_stops_the_rest(tmp_path: Path, victim: str) -> None:
     with started(tmp_path) as system:
@@ -55,7 +54,6 @@ def test_when_one_of_its_processes_dies_it_says_so_and_stops_the_rest(tmp_path: 
         assert system.place.process_ids() == []
 
 
-@pytest.mark.slow
 def test_when_only_the_command_itself_was_killed_the_next_one_ends_what_it_left_behind(tmp_path: Path) -> None:
     with started(tmp_path) as first:
         first.process.kill()

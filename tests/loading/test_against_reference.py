@@ -6,12 +6,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.loading import load_file, new_events
 from src.marketing_messaging_service.results import LoadResult
+from tests.effort import examples
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import rows, stage
 from tests.reference import LoadCounts, Reference, sort_rows
@@ -22,7 +23,7 @@ EVENT_KEYS = "(SELECT row_number() OVER (ORDER BY id) - 1 AS event_key, id FROM 
 
 
 @pytest.mark.parametrize("smallest_rebuild", [1, 1_000], ids=["indexes rebuilt", "indexes kept"])
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(files=event_batches(), chunk_rows=st.sampled_from((1, 3, None)))
 def test_the_loaded_tables_equal_the_reference(
     migrated_template: Path,

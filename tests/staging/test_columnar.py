@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
@@ -16,6 +16,7 @@ from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS, Par
 from src.marketing_messaging_service.staging.lines import Chunk, Rejection
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
+from tests.effort import examples
 from tests.staging.helpers import PLAIN, Row, line, line_with, raw_line, rows
 
 Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counter[str], int]
@@ -376,7 +377,7 @@ raw_lines = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@examples(600)
 @given(lines=st.lists(raw_lines, max_size=12), smallest_half=st.sampled_from((1, 2, 64)), first_line_number=st.just(1))
 @example(lines=[line(f', "x": {"[" * 99}{"]" * 99}')] * 2, smallest_half=1, first_line_number=10**12)
 def test_any_lines_come_out_together_as_each_does_when_looked_at_closely(
@@ -392,7 +393,7 @@ def test_any_lines_come_out_together_as_each_does_when_looked_at_closely(
     assert len(events) + len(rejected) + blank_count == len(lines)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(lines=st.lists(changed_events(), min_size=1, max_size=6), repetitions=st.integers(20, 60))
 def test_many_lines_come_out_together_as_each_does_when_looked_at_closely(lines: list[bytes], repetitions: int) -> None:
     many = list(itertools.chain.from_iterable([lines] * repetitions))
