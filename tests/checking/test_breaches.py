@@ -88,6 +88,7 @@ BREACHES = [
         (
             "UPDATE events SET load_id = 99 WHERE id = 8",
             "UPDATE loads SET inserted_count = 8, blank_count = 1 WHERE id = 1",
+            "UPDATE batches SET event_count = 13 WHERE id = 1",
         ),
     ),
     Breach(
@@ -254,7 +255,7 @@ BREACHES = [
             "DELETE FROM held_events WHERE event_id = 20",
             "INSERT INTO events SELECT 98, 'x', event_type, event_timestamp, created_at, 'm98', load_id FROM events "
             "WHERE id = 20",
-            "INSERT INTO held_events VALUES (98, NULL)",
+            "INSERT INTO held_events (event_id) VALUES (98)",
             "UPDATE loads SET inserted_count = 3, read_count = 3, last_event_id = 98 WHERE id = 5",
         ),
     ),
@@ -262,13 +263,18 @@ BREACHES = [
         "held_events",
         "an event that is held and was not loaded only",
         "events.id 18 of loads.id 4, loaded",
-        ("INSERT INTO held_events VALUES (18, NULL)",),
+        ("INSERT INTO held_events (event_id) VALUES (18)",),
     ),
     Breach(
         "held_events",
         "a load that waits for nothing",
         "loads.id 5: held",
-        ("UPDATE held_events SET run_id = 1 WHERE event_id = 20",),
+        (
+            "UPDATE events SET event_type = 'nothing_of_note' WHERE id = 20",
+            "UPDATE held_events SET run_id = 2, batch_id = 3 WHERE event_id = 20",
+            "UPDATE batches SET event_count = 2, held_count = 2 WHERE id = 3",
+            "UPDATE runs SET decided_count = 2 WHERE id = 2",
+        ),
     ),
     Breach(
         "held_events",
@@ -277,10 +283,59 @@ BREACHES = [
         ("UPDATE loads SET state = 'decided', decided_at = as_of WHERE id = 5",),
     ),
     Breach(
+        "batch_of_the_run",
+        "a batch of another moment than its run's",
+        "batches.id 3: unlike runs.id 2",
+        ("UPDATE batches SET as_of = '2026-11-23 11:00:00.000000' WHERE id = 3",),
+    ),
+    Breach(
+        "batch_of_the_run",
+        "a run that decided and has no batch",
+        "runs.id 1: ruleset_id 1 and no batch",
+        ("UPDATE runs SET ruleset_id = 1, decided_count = 0 WHERE id = 1",),
+    ),
+    Breach(
+        "named_batch",
+        "a load that is decided by no batch",
+        "loads.id 3: batch_id NULL, ruleset_id 2",
+        ("UPDATE loads SET batch_id = NULL WHERE id = 3", "UPDATE batches SET event_count = 0 WHERE id = 2"),
+    ),
+    Breach(
+        "named_batch",
+        "a load that waits and names a batch",
+        "loads.id 4: batch_id 2, ruleset_id NULL",
+        ("UPDATE loads SET batch_id = 2 WHERE id = 4", "UPDATE batches SET event_count = 3 WHERE id = 2"),
+    ),
+    Breach(
+        "named_batch",
+        "a held event that waits and names a batch",
+        "held_events.event_id 20: batch_id 3",
+        (
+            "UPDATE held_events SET batch_id = 3 WHERE event_id = 20",
+            "UPDATE batches SET event_count = 2, held_count = 2 WHERE id = 3",
+            "UPDATE runs SET decided_count = 2 WHERE id = 2",
+        ),
+    ),
+    Breach(
+        "named_batch",
+        "a decision of another moment than its batch",
+        "suppressions.id 5: runs.id 2, decided_at 2026-11-23 10:00:00.000001",
+        ("UPDATE suppressions SET decided_at = '2026-11-23 10:00:00.000001' WHERE id = 5",),
+    ),
+    Breach(
+        "batch_counts",
+        "an event too many",
+        "batches.id 1: event_count 16, held_count 0; of loads 14, held 0",
+        ("UPDATE batches SET event_count = 16 WHERE id = 1",),
+    ),
+    Breach(
         "expired_is_old",
         "expired although young enough",
         "suppressions.id 5 on events.id 19 at 2026-03-01 22:00:00.000000",
-        ("UPDATE runs SET oldest_event_at = '2026-03-01 22:00:00.000000' WHERE id = 2",),
+        (
+            "UPDATE runs SET oldest_event_at = '2026-03-01 22:00:00.000000' WHERE id = 2",
+            "UPDATE batches SET oldest_event_at = '2026-03-01 22:00:00.000000' WHERE run_id = 2",
+        ),
     ),
     Breach(
         "expired_is_old",

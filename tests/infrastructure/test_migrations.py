@@ -173,14 +173,18 @@ ROWS_ABOUT_RUNS: Tables = {
     ],
 }
 
+ROWS_FROM = {
+    "0001": ROWS_BEFORE_LEDGER,
+    "0002": ROWS_WITH_LEDGER,
+    "0003": ROWS_WITH_EXPLANATION,
+    "0004": ROWS_ABOUT_RULES,
+    "0005": ROWS_ABOUT_RUNS,
+}
+"""The rows that each revision made room for; a revision that makes none is not here."""
+
 ROWS_AT = {
-    "0001": [ROWS_BEFORE_LEDGER],
-    "0002": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER],
-    "0003": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION],
-    "0004": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES],
-    "0005": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES, ROWS_ABOUT_RUNS],
-    "0006": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES, ROWS_ABOUT_RUNS, {}],
-    "0007": [ROWS_BEFORE_LEDGER, ROWS_WITH_LEDGER, ROWS_WITH_EXPLANATION, ROWS_ABOUT_RULES, ROWS_ABOUT_RUNS, {}, {}],
+    revision: [ROWS_FROM.get(earlier, {}) for earlier in REVISIONS[: number + 1]]
+    for number, revision in enumerate(REVISIONS)
 }
 """What to put in a database of each revision; a row from before a revision is put in before it is applied."""
 
@@ -271,8 +275,8 @@ class TestTheHistory:
         assert script.get_heads() == [REVISIONS[-1]]
         assert script.get_bases() == [REVISIONS[0]]
 
-    def test_has_rows_in_these_tests_for_every_revision(self):
-        assert list(ROWS_AT) == REVISIONS
+    def test_has_every_revision_that_these_tests_have_rows_for(self):
+        assert ROWS_FROM.keys() <= set(REVISIONS)
 
     def test_goes_up_and_down_and_up_again(self, path):
         assert upgrade_to_head(url_of(path)) == REVISIONS
@@ -636,6 +640,106 @@ class TestTheRevisionThatRecordsRuns:
         self.in_two_parts(path, state="loaded")
         with pytest.raises(DatabaseError, match="1 loads of a part of a file wait for a decision"):
             downgrade(path, "0004")
+
+
+class TestTheRevisionThatRecordsBatches:
+    """Batches of the past, put together of loads, held events, runs and decisions."""
+
+    def at(self, minute: int) -> str:
+        return f"2026-03-01 10:{minute:02}:00.000000"
+
+    def run(self, number: int, minute: int, ruleset_id: int | None = 1, **values: Any) -> Row:
+        return (
+            {"id": number, "flow_name": "hourly", "mode": "load and decide", "as_of": self.at(minute), "source": "s"}
+            | {"max_rejected_percent": 5.0, "started_at": self.at(minute), "state": "completed"}
+            | {"decide_seconds": 0.5, "ruleset_id": ruleset_id}
+            | values
+        )
+
+    def load(self, number: int, decided_minute: int | None, ruleset_id: int | None = 1, **values: Any) -> Row:
+        decided_at = None if decided_minute is None else self.at(decided_minute)
+        return (
+            {"id": number, "source_file_id": number, "as_of": TIME, "loaded_at": TIME, "read_count": 2}
+            | {"inserted_count": 2, "duplicate_count": 0, "conflict_count": 0, "rejected_count": 0, "blank_count": 0}
+            | {"state": "decided" if decided_at else "loaded", "decided_at": decided_at, "ruleset_id": ruleset_id}
+            | values
+        )
+
+    def upgraded(self, path: Path, loads: list[Row], runs: list[Row] = [], **tables: list[Row]) -> Tables:  # noqa: B006
+        upgrade(path, "0007")
+        ruleset = {"yaml_text": "", "first_used_at": TIME}
+        file = {"path": "p", "size_bytes": 1, "modified_at": TIME, "file_signature": "s", "taken_at": TIME}
+        insert_rows(
+            path,
+            {
+                "rulesets": [{"id": number, "content_hash": f"r{number}"} | ruleset for number in (1, 2)],
+                "runs": runs,
+                "source_files": [{"id": load["id"], "content_hash": f"f{load['id']}"} | file for load in loads],
+                "loads": loads,
+                **tables,
+            },
+        )
+        upgrade(path, "0008")
+        return rows_of(path)
+
+    def test_loads_decided_at_one_moment_are_one_batch_of_the_run_that_was_at_work(self, path):
+        loads = [self.load(1, 5), self.load(2, 5), self.load(3, 15, 2), self.load(4, None, None)]
+        rows = self.upgraded(path, loads, [self.run(1, 0), self.run(2, 10, 2, oldest_event_at=TIME)])
+        assert [(b["run_id"], b["as_of"], b["ruleset_id"], b["event_count"]) for b in rows["batches"]] == [
+            (1, self.at(0), 1, 4),
+            (2, self.at(10), 2, 2),
+        ]
+        assert [batch["oldest_event_at"] for batch in rows["batches"]] == [None, TIME]
+        assert [(batch["decided_at"], batch["decide_seconds"]) for batch in rows["batches"]] == [
+            (self.at(5), 0.5),
+            (self.at(15), 0.5),
+        ]
+        assert [load["batch_id"] for load in rows["loads"]] == [1, 1, 2, None]
+
+    def test_a_batch_from_before_runs_were_recorded_knows_none(self, path):
+        rows = self.upgraded(path, [self.load(1, 5), self.load(2, 6, 2)], [self.run(1, 6, 1)])
+        assert [(batch["run_id"], batch["as_of"], batch["decide_seconds"]) for batch in rows["batches"]] == [
+            (None, None, None),
+            (None, None, None),
+        ]
+
+    def test_the_run_that_decisions_name_counts_more_than_the_clock(self, path):
+        decision = {"user_id": "u", "template_name": "T", "channel": "email", "reason": "rule:r", "rule_name": "r"}
+        event = {"id": 1, "message_id": "m", "user_id": "u", "event_type": "e", "event_timestamp": TIME, "load_id": 1}
+        rows = self.upgraded(
+            path,
+            [self.load(1, 5), self.load(2, 7)],
+            [self.run(1, 0), self.run(2, 6)],
+            events=[event | {"created_at": TIME}],
+            send_requests=[
+                decision
+                | {"event_id": 1, "event_timestamp": TIME, "dedupe_key": "ever", "decided_at": self.at(7)}
+                | {"run_id": 1, "ruleset_id": 1}
+            ],
+        )
+        assert [(batch["decided_at"], batch["run_id"]) for batch in rows["batches"]] == [
+            (self.at(5), None),
+            (self.at(7), 1),
+        ]
+
+    def test_held_events_are_of_the_batch_of_their_run_together_with_its_loads(self, path):
+        events = [
+            {"id": number, "message_id": f"m{number}", "user_id": "u", "event_type": "e", "event_timestamp": TIME}
+            | {"created_at": TIME, "load_id": 1}
+            for number in (1, 2, 3)
+        ]
+        rows = self.upgraded(
+            path,
+            [self.load(1, None, None, state="held"), self.load(2, 15)],
+            [self.run(1, 0), self.run(2, 10)],
+            events=events,
+            held_events=[{"event_id": 1, "run_id": 1}, {"event_id": 2, "run_id": 2}, {"event_id": 3, "run_id": None}],
+        )
+        assert [(b["run_id"], b["event_count"], b["held_count"], b["decided_at"]) for b in rows["batches"]] == [
+            (1, 1, 1, None),
+            (2, 3, 1, self.at(15)),
+        ]
+        assert [held["batch_id"] for held in rows["held_events"]] == [1, 2, None]
 
 
 UPGRADE_WHEN_TOLD = """

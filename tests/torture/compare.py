@@ -79,6 +79,7 @@ TABLES: Mapping[str, TableShape] = {
         references={
             "source_file_id": "source_files",
             "ruleset_id": "rulesets",
+            "batch_id": "batches",
             "first_event_id": "events",
             "last_event_id": "events",
         },
@@ -109,7 +110,14 @@ TABLES: Mapping[str, TableShape] = {
     "conflicts": TableShape(
         compared=("line_number", "differing_fields"), references={"load_id": "loads", "event_id": "events"}
     ),
-    "held_events": TableShape(references={"event_id": "events"}, given=("run_id",)),
+    "held_events": TableShape(references={"event_id": "events", "batch_id": "batches"}, given=("run_id",)),
+    "batches": TableShape(
+        compared=("as_of", "oldest_event_at", "event_count", "held_count"),
+        references={"ruleset_id": "rulesets"},
+        given=("run_id",),
+        left_out=("id", "decided_at", "decide_seconds"),
+        key=("ruleset_id", "as_of", "event_count", "held_count"),
+    ),
     "send_requests": TableShape(
         compared=("user_id", "template_name", "channel", "reason", "rule_name", "event_timestamp", "dedupe_key"),
         references={"event_id": "events", "ruleset_id": "rulesets"},

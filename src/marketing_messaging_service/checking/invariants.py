@@ -1,7 +1,8 @@
 """All that must hold of a database, in the order in which a person should read it."""
 
+from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
 from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
 from src.marketing_messaging_service.checking.ledger import LEDGER_INVARIANTS
 from src.marketing_messaging_service.checking.structure import STRUCTURE_INVARIANTS
 
-INVARIANTS = (*STRUCTURE_INVARIANTS, *LEDGER_INVARIANTS, *DECISION_INVARIANTS)
+INVARIANTS = (*STRUCTURE_INVARIANTS, *LEDGER_INVARIANTS, *BATCH_INVARIANTS, *DECISION_INVARIANTS)

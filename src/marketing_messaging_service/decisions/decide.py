@@ -32,6 +32,7 @@ from src.marketing_messaging_service.decisions.wording import condition_text
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
+    Batch,
     Event,
     HeldEvent,
     Load,
@@ -63,6 +64,11 @@ class _Pending:
     may_expire: bool
     """Whether any of the events can be too old."""
 
+    @property
+    def event_count(self) -> int:
+        """All events that the run decides."""
+        return self.loaded_count + self.held_count
+
 
 def decide_pending(
     engine: Engine,
@@ -90,19 +96,21 @@ def decide_pending(
     began = time.monotonic()
     with write_transaction(engine) as connection:
         pending = _pending(connection, window, oldest_event_at)
-        event_count = pending.loaded_count + pending.held_count
-        ruleset_id = None
+        event_count = pending.event_count
+        ruleset_id = batch_id = None
         if pending.load_count or pending.held_count:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
             if event_count and rules:
-                batch = outcomes.Batch(ruleset_id, decided_at, run_id)
-                counts = _decide(connection, rules, pending, batch, oldest_event_at)
-            _mark_loads(connection, pending, ruleset_id, decided_at)
-        if pending.held_count:
-            _mark_held_events(connection, pending, run_id, decided_at)
+                written = outcomes.Batch(ruleset_id, decided_at, run_id)
+                counts = _decide(connection, rules, pending, written, oldest_event_at)
+            batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
+            _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
+            if pending.held_count:
+                _mark_held_events(connection, pending, run_id, batch_id, decided_at)
         if window is not None:
             _held.drop(connection, checkfirst=False)
         seconds = round(time.monotonic() - began, 3)
+        connection.execute(update(Batch).where(Batch.id == batch_id).values(decide_seconds=seconds))
         _note_decision(connection, run_id, ruleset_id, event_count, seconds)
     return DecisionResult(
         ruleset_hash=rules_file.content_hash,
@@ -141,19 +149,41 @@ def _held_events_in(window: Window) -> Select[int]:
     )
 
 
-def _mark_loads(connection: Connection, pending: _Pending, ruleset_id: int, decided_at: datetime) -> None:
-    marked = update(Load).where(pending.loads)
-    update_all(
-        connection,
-        marked.values(state=LoadState.DECIDED, decided_at=decided_at, ruleset_id=ruleset_id),
-        pending.load_count,
-    )
+def _record_batch(
+    connection: Connection,
+    pending: _Pending,
+    ruleset_id: int,
+    decided_at: datetime,
+    *,
+    order: RunOrder | None,
+    run_id: int | None,
+) -> int:
+    """Record by what the pending events are decided, and return the id of the batch."""
+    values = {
+        "run_id": run_id,
+        "as_of": order.as_of if order else None,
+        "oldest_event_at": order.oldest_event_at if order else None,
+        "ruleset_id": ruleset_id,
+        "event_count": pending.event_count,
+        "held_count": pending.held_count,
+        "decided_at": decided_at,
+    }
+    return insert_one(connection, insert(Batch).values(values))
 
 
-def _mark_held_events(connection: Connection, pending: _Pending, run_id: int | None, decided_at: datetime) -> None:
+def _mark_loads(
+    connection: Connection, pending: _Pending, ruleset_id: int, batch_id: int, decided_at: datetime
+) -> None:
+    values = {"state": LoadState.DECIDED, "decided_at": decided_at, "ruleset_id": ruleset_id, "batch_id": batch_id}
+    update_all(connection, update(Load).where(pending.loads).values(values), pending.load_count)
+
+
+def _mark_held_events(
+    connection: Connection, pending: _Pending, run_id: int | None, batch_id: int, decided_at: datetime
+) -> None:
     """Mark the held events of the batch as decided, and the loads none of whose events waits any more."""
-    of_batch = HeldEvent.event_id.in_(select(_held.c.event_id))
-    update_all(connection, update(HeldEvent).where(of_batch).values(run_id=run_id), pending.held_count)
+    marked = update(HeldEvent).where(HeldEvent.event_id.in_(select(_held.c.event_id)))
+    update_all(connection, marked.values(run_id=run_id, batch_id=batch_id), pending.held_count)
     waits = exists().where(
         HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id),
         HeldEvent.run_id.is_(None),
@@ -216,7 +246,7 @@ def _decide(
     connection: Connection,
     rules: Sequence[Rule],
     pending: _Pending,
-    batch: outcomes.Batch,
+    written: outcomes.Batch,
     oldest_event_at: datetime | None,
 ) -> dict[int, tuple[int, int]]:
     """Write the decisions of the pending events, and return sends and suppressions by position of the rule."""
@@ -232,9 +262,9 @@ def _decide(
             connection.execute(outcomes.expire(oldest_event_at))
         for statement in outcomes.suppress(rules):
             connection.execute(statement)
-    connection.execute(outcomes.insert_send_requests(last_send_id, batch))
+    connection.execute(outcomes.insert_send_requests(last_send_id, written))
     connection.execute(outcomes.insert_daily_sends_of_batch(rules, last_send_id))
-    connection.execute(outcomes.insert_suppressions(last_send_id, batch))
+    connection.execute(outcomes.insert_suppressions(last_send_id, written))
     counts = _counts(connection)
     _refuse_lost_decisions(connection, counts, last_send_id, last_suppression_id)
     for table in (outcomes.decision, outcomes.daily_send):

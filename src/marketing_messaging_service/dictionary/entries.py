@@ -22,6 +22,7 @@ TABLE_ORDER = (
     "conflicts",
     "unknown_keys",
     "held_events",
+    "batches",
     "rulesets",
     "ruleset_rules",
     "run_leases",

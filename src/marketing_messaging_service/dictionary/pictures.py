@@ -14,6 +14,7 @@ _STEPS = (
     ("raw_files", "stage and load", ("source_files", "loads", "rejected_rows", "conflicts", "unknown_keys")),
     ("raw_files", "load only", ("held_events",)),
     ("rules_yaml", "decide", ("rulesets", "ruleset_rules")),
+    ("flows", "decide", ("batches",)),
     ("events", "decide", ("send_requests", "suppressions")),
     ("flows", "each run", ("runs", "run_remarks", "run_leases")),
 )

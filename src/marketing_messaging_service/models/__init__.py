@@ -1,5 +1,6 @@
 """The tables, one a file. Importing this package registers all of them on `Base.metadata`."""
 
+from src.marketing_messaging_service.models.batch import Batch
 from src.marketing_messaging_service.models.conflict import Conflict
 from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
 from src.marketing_messaging_service.models.event import Event
@@ -30,6 +31,7 @@ __all__ = [
     "EVER_KEY",
     "EXPIRED_REASON",
     "HAS_OTHER_KEY",
+    "Batch",
     "Conflict",
     "DictionaryEntry",
     "Event",

@@ -27,3 +27,6 @@ class HeldEvent(Base):
     run_id: Mapped[int | None] = mapped_column(
         ForeignKey("runs.id"), comment="The run that decided it, in runs; null while it waits."
     )
+    batch_id: Mapped[int | None] = mapped_column(
+        ForeignKey("batches.id"), comment="The batch that decided it, in batches; null while it waits."
+    )

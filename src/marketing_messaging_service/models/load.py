@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
+from src.marketing_messaging_service.models.batch import Batch
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.run import Run
 from src.marketing_messaging_service.models.source_file import SourceFile
@@ -113,6 +114,12 @@ class Load(Base):
         "were held.",
     )
 
+    batch_id: Mapped[int | None] = mapped_column(
+        ForeignKey("batches.id"),
+        comment="The batch that decided its events, in batches; null while they wait, and where they were held.",
+    )
+
     source_file: Mapped[SourceFile] = relationship()
     run: Mapped[Run | None] = relationship()
     ruleset: Mapped[Ruleset | None] = relationship()
+    batch: Mapped[Batch | None] = relationship()

@@ -1,0 +1,104 @@
+"""What must hold between a batch and what it decided: the run, the loads, the held events and the decisions."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Select, SQLColumnExpression, and_, func, or_, select
+
+from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.models import Batch, HeldEvent, Load, LoadState, Run, SendRequest, Suppression
+from src.marketing_messaging_service.results import Invariant
+
+
+def _differ(*pairs: tuple[SQLColumnExpression[Any], SQLColumnExpression[Any]]) -> Any:
+    return or_(*(left.is_distinct_from(right) for left, right in pairs))
+
+
+def _unlike_their_run(_connection: Connection) -> Iterator[Select[Any]]:
+    same = (
+        (Batch.as_of, Run.as_of),
+        (Batch.oldest_event_at, Run.oldest_event_at),
+        (Batch.ruleset_id, Run.ruleset_id),
+        (Batch.event_count, Run.decided_count),
+        (Batch.decide_seconds, Run.decide_seconds),
+    )
+    yield (
+        select(told("batches.id ", Batch.id, ": unlike runs.id ", Run.id))
+        .join(Run, Run.id == Batch.run_id)
+        .where(_differ(*same))
+    )
+    yield (
+        select(told("runs.id ", Run.id, ": ruleset_id ", Run.ruleset_id, " and no batch"))
+        .outerjoin(Batch, Batch.run_id == Run.id)
+        .where(Run.ruleset_id.is_not(None), Batch.id.is_(None))
+    )
+
+
+def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
+    yield (
+        select(told("loads.id ", Load.id, ": batch_id ", Load.batch_id, ", ruleset_id ", Load.ruleset_id))
+        .outerjoin(Batch, Batch.id == Load.batch_id)
+        .where(
+            # A load that is half decided is reported elsewhere.
+            or_(
+                and_(
+                    Load.state == LoadState.DECIDED,
+                    Load.ruleset_id.is_not(None),
+                    Load.decided_at.is_not(None),
+                    _differ((Load.ruleset_id, Batch.ruleset_id), (Load.decided_at, Batch.decided_at)),
+                ),
+                and_(Load.state != LoadState.DECIDED, Load.batch_id.is_not(None)),
+            )
+        )
+    )
+    yield (
+        select(told("held_events.event_id ", HeldEvent.event_id, ": batch_id ", HeldEvent.batch_id))
+        .outerjoin(Batch, Batch.id == HeldEvent.batch_id)
+        .where(
+            or_(HeldEvent.batch_id.is_(None) != HeldEvent.run_id.is_(None), _differ((HeldEvent.run_id, Batch.run_id)))
+        )
+    )
+    for table in (SendRequest, Suppression):
+        place = told(f"{table.__tablename__}.id ", table.id, ": runs.id ", table.run_id)
+        yield (
+            select(place + told(", decided_at ", table.decided_at))
+            .outerjoin(Batch, Batch.run_id == table.run_id)
+            .where(table.run_id.is_not(None), _differ((table.decided_at, Batch.decided_at)))
+        )
+
+
+def _miscounted(_connection: Connection) -> Iterator[Select[Any]]:
+    loaded = (
+        select(Load.batch_id, func.sum(Load.inserted_count).label("event_count"))
+        .group_by(Load.batch_id)
+        .subquery("loaded")
+    )
+    held = select(HeldEvent.batch_id, func.count().label("event_count")).group_by(HeldEvent.batch_id).subquery("held")
+    loaded_count = func.coalesce(loaded.c.event_count, 0)
+    held_count = func.coalesce(held.c.event_count, 0)
+    counts = (Batch.event_count, ", held_count ", Batch.held_count, "; of loads ", loaded_count, ", held ", held_count)
+    yield (
+        select(told("batches.id ", Batch.id, ": event_count ", *counts))
+        .outerjoin(loaded, loaded.c.batch_id == Batch.id)
+        .outerjoin(held, held.c.batch_id == Batch.id)
+        .where(or_(Batch.held_count != held_count, Batch.event_count != loaded_count + held_count))
+    )
+
+
+BATCH_INVARIANTS = (
+    Invariant(
+        "batch_of_the_run",
+        "Every batch has its run's logical time, limit and ruleset, and every run that decided has a batch",
+        _unlike_their_run,
+    ),
+    Invariant(
+        "named_batch",
+        "What is decided names its batch, with the same ruleset and time, and what waits names none",
+        _wrongly_named,
+    ),
+    Invariant(
+        "batch_counts",
+        "Every batch has as many events as its loads brought and as held ones name it",
+        _miscounted,
+    ),
+)

@@ -1,0 +1,62 @@
+"""One transaction that decided events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Float, ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
+from src.marketing_messaging_service.models.ruleset import Ruleset
+from src.marketing_messaging_service.models.run import Run
+
+
+class Batch(Base):
+    """By what events were decided: the run, its logical time, its limits and the version of the rules.
+
+    The loads and held events that it decided name it, and a decision belongs to the batch of the run that it names,
+    because a run has one batch at most. Its rules are the enabled ones of its ruleset. On batches from before batches
+    were recorded, which were put together of what the tables knew, what is not known is null.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        UniqueConstraint("run_id"),
+        {"comment": "One row a transaction that decided events: by which run, as of when, within which limits."},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the batch, given by the database in order.")
+    run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("runs.id"),
+        comment="The run that decided, in runs, which has one batch at most; null on batches from before runs were "
+        "recorded.",
+    )
+    as_of: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="Logical time of the run that decided, in UTC; null on batches from before runs were recorded.",
+    )
+    oldest_event_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="The run's limit of age, in UTC: events before it earned no message, unless another run had loaded "
+        "them, whose own limit holds; null without a limit.",
+    )
+    ruleset_id: Mapped[int] = mapped_column(
+        ForeignKey("rulesets.id"),
+        comment="The version of rules.yaml that decided, in rulesets; its enabled rules stand in ruleset_rules.",
+    )
+    event_count: Mapped[int] = mapped_column(comment="Events decided, whether or not a rule matched them.")
+    held_count: Mapped[int] = mapped_column(comment="The part of the events decided that had waited in held_events.")
+    decided_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="When the batch was decided, in UTC by the clock of the machine, as on its decisions; null on batches "
+        "from before batches were recorded of which nothing says it.",
+    )
+    decide_seconds: Mapped[float | None] = mapped_column(
+        Float,
+        comment="How long the transaction took until just before its commit, in seconds; null on batches from before "
+        "it was recorded.",
+    )
+
+    run: Mapped[Run | None] = relationship()
+    ruleset: Mapped[Ruleset] = relationship()
