@@ -8,7 +8,7 @@ ARGS ?=
 THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypothesis-profile thorough
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check explore publish test test-all test-rest test-ui torture check bench format samples docs lock clean
+.PHONY: help demo up run self-check repair explore publish test test-all test-rest test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -24,6 +24,9 @@ run: $(VENV)/installed ## Run the hourly job once, as the settings say (environm
 
 self-check: $(VENV)/installed ## Check that the database keeps every promise; it is only read
 	@$(BIN)/python -m flows.check
+
+repair: $(VENV)/installed ## Make views and indexes anew where they are missing or changed, then check; no row is touched
+	@$(BIN)/python -m flows.check --repair
 
 explore: $(VENV)/installed-explore ## Open the database in the browser, read-only, at http://127.0.0.1:8001
 	@$(BIN)/python -m src.marketing_messaging_service.exploring

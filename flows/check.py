@@ -17,11 +17,13 @@ from flows.command_line import final_state
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
 from flows.stopping import StopRequest
-from src.marketing_messaging_service import checking, decisions
-from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.infrastructure.database import utc_now
-from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text
-from src.marketing_messaging_service.results import CheckReport
+from src.marketing_messaging_service import checking, decisions, schema
+from src.marketing_messaging_service.dictionary import refresh_dictionary
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
+from src.marketing_messaging_service.results import CheckReport, RepairedObject
 from src.marketing_messaging_service.settings import load_settings
 
 
@@ -66,16 +68,37 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     return Completed(message=check_headline(check_report), data=check_report)
 
 
+def repair_schema() -> list[RepairedObject]:
+    """Make the views and indexes anew that are missing or differ, while no run is at work."""
+    settings = load_settings()
+    path = settings.database_path
+    if not path.is_file():
+        raise DatabaseError(f"There is no database at {path} to repair; correct DATABASE_URL.")
+    with run_lock(path, settings.run_lock_timeout_seconds, lambda: None):
+        engine = create_database_engine(settings.database_url)
+        repaired = schema.repair(engine)
+        refresh_dictionary(engine)
+    return repaired
+
+
 def main() -> int:
     """Check once and print what was found; return the exit code, which is 0 only if everything holds."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.check", description="Check the database that DATABASE_URL names; it is only read."
+        prog="python -m flows.check",
+        description="Check the database that DATABASE_URL names; without --repair it is only read.",
+    )
+    parser.add_argument(
+        "--repair",
+        action="store_true",
+        help="first make the views and indexes anew that are missing or changed; no row is touched",
     )
     parser.add_argument(
         "--max-load-age-hours", type=int, default=0, help="fail also when the newest load is older than that"
     )
     options = parser.parse_args()
     try:
+        if options.repair:
+            print(repair_text(repair_schema()), flush=True)
         state = final_state(check, {"max_load_age_hours": options.max_load_age_hours})
     except PipelineError as error:
         print(error, file=sys.stderr)

@@ -234,6 +234,8 @@ class Invariant:
     sentence: str
     queries: Callable[[Connection], Iterable[Select[Any]]]
     """The queries for one database; each gives a row for each breach, its one column telling a person where it is."""
+    advice: str = ""
+    """What to do when it does not hold, beyond what holds of every breach, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,11 +249,26 @@ class Finding:
     """The first few breaches."""
     problem: str = ""
     """Why it could not be checked to the end, or nothing."""
+    advice: str = ""
+    """What to do about it, or nothing."""
 
     @property
     def holds(self) -> bool:
         """Whether it was checked to the end and no breach was found."""
         return self.breach_count == 0 and not self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class RepairedObject:
+    """What became of a view or index that was missing or another than it should be."""
+
+    kind: str
+    """What it is: view or index."""
+    name: str
+    problem: str = ""
+    """Why it could not be made or cannot be used, or nothing."""
+    replaced_sql: str = ""
+    """The statement of what stood in its place, for whoever made it."""
 
 
 @dataclass(frozen=True, slots=True)

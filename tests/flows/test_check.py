@@ -52,7 +52,7 @@ def test_of_a_sound_database_it_prints_what_it_checked_and_exits_with_0(
     printed = capsys.readouterr().out
     assert printed.startswith(f"Self-check of {database}: schema {newest_revision()}, loads 5, events 19, ")
     assert f"Everything holds: {len(EVERYTHING)} invariants." in printed
-    assert [line.split()[0] for line in printed.splitlines() if line.endswith("  holds")] == [
+    assert [line.split()[0] for line in printed.splitlines() if line.split()[1:2] == ["holds"]] == [
         invariant.name for invariant in EVERYTHING
     ]
 
@@ -65,7 +65,38 @@ def test_of_a_broken_database_it_prints_where_it_is_broken_and_exits_with_1(
     assert main() == 1
     printed = capsys.readouterr().out
     assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: rejected_count." in printed
-    assert "  BROKEN 1: loads.id 1: rejected_count 1, rows 0\n" in printed
+    assert "\n  loads.id 1: rejected_count 1, rows 0\n" in printed
+
+
+@pytest.mark.usefixtures("_as_a_program")
+def test_a_repair_makes_views_and_indexes_anew_and_then_checks(
+    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    execute(
+        database,
+        "DROP VIEW event_dates",
+        "DROP INDEX uq_events_message_id",
+        "UPDATE data_dictionary SET sentence = ''",
+        "CREATE TRIGGER strange AFTER INSERT ON events BEGIN SELECT 1; END",
+    )
+    monkeypatch.setattr(sys, "argv", ["check", "--repair"])
+    assert main() == 1
+    printed = capsys.readouterr().out
+    assert "Made anew: the view event_dates.\n" in printed
+    assert "Made anew: the index uq_events_message_id.\n" in printed
+    assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: schema_as_made." in printed
+    assert "the trigger strange on events is not of this project" in printed
+
+
+@pytest.mark.usefixtures("_as_a_program")
+def test_a_repair_of_no_database_is_a_sentence_and_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+    monkeypatch.setattr(sys, "argv", ["check", "--repair"])
+    assert main() == 1
+    assert capsys.readouterr().err.startswith(f"There is no database at {tmp_path}/none.db to repair;")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_found_fails_the_run_and_is_left_on_its_page(
@@ -80,7 +111,8 @@ def test_what_was_found_fails_the_run_and_is_left_on_its_page(
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["self-check"])))
     (mine,) = [artifact for artifact in artifacts if artifact.flow_run_id == state.state_details.flow_run_id]
     assert mine.description == state.message
-    assert "| BROKEN 1: loads.id 1: rejected_count 1, rows 0 |" in str(mine.data)
+    assert "- loads.id 1: rejected_count 1, rows 0\n" in str(mine.data)
+    assert "| rejected_count | BROKEN 1 |" in str(mine.data)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, func, insert, select, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 
 from src.marketing_messaging_service.errors import DatabaseError, LoadError, RefusedRowError
 from src.marketing_messaging_service.infrastructure import database
@@ -186,6 +186,35 @@ def test_a_row_that_a_constraint_refuses_is_told_with_what_to_do(engine):
         connection.execute(insert(Ruleset), [ruleset, ruleset])
     with read_transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(Ruleset)).scalar_one() == 0
+
+
+UPSERT = (
+    "INSERT INTO events (message_id, user_id, event_type, event_timestamp) VALUES ('m', 'u', 't', '') "
+    "ON CONFLICT (message_id) DO NOTHING"
+)
+SCHEMA_ADVICE = r".* `python -m flows.check` says which, and `python -m flows.check --repair` makes indexes and views"
+
+
+@pytest.mark.parametrize(
+    ("dropped", "statement", "fault"),
+    [
+        ("INDEX uq_events_message_id", UPSERT, "ON CONFLICT clause does not match"),
+        ("VIEW event_dates", "SELECT * FROM event_dates", "no such table: event_dates"),
+        ("TABLE conflicts", "DELETE FROM conflicts", "no such table: conflicts"),
+        ("VIEW event_dates", "SELECT * FROM daily_messages", "no such table: main.event_dates"),
+    ],
+)
+def test_what_the_schema_lacks_is_a_sentence_that_leads_to_the_repair(engine, dropped, statement, fault):
+    with write_transaction(engine) as connection:
+        connection.exec_driver_sql(f"DROP {dropped}")
+    for transaction in (write_transaction, read_transaction):
+        with pytest.raises(DatabaseError, match=fault + SCHEMA_ADVICE), transaction(engine) as connection:
+            connection.exec_driver_sql(statement)
+
+
+def test_a_statement_that_is_wrong_in_itself_passes_as_a_defect(engine):
+    with pytest.raises(OperationalError, match="syntax error"), write_transaction(engine) as connection:
+        connection.exec_driver_sql("SELEKT 1")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,16 @@ def test_a_database_that_is_not_there_is_an_error_that_says_so(tmp_path):
         publish(tmp_path / "none.db", tmp_path / "out", silent)
 
 
+def test_a_view_that_is_gone_is_a_sentence_and_what_was_published_before_stays(live, tmp_path):
+    publish(live, tmp_path / "out", silent)
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    with closing(sqlite3.connect(live)) as connection:
+        connection.execute("DROP VIEW event_dates")
+    with pytest.raises(DatabaseError, match=r"no such table: .*event_dates\. .* --repair` makes"):
+        publish(live, tmp_path / "out", silent)
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_a_folder_that_is_a_file_is_an_error_that_says_so(live, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(DatabaseError, match=r"PUBLISH_PATH names .*out, which cannot be written to"):

@@ -1,7 +1,9 @@
 """What a person reads after a self-check."""
 
-from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text
-from src.marketing_messaging_service.results import CheckReport, Finding
+from dataclasses import replace
+
+from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
+from src.marketing_messaging_service.results import CheckReport, Finding, RepairedObject
 
 SOUND = Finding("sound_file", "SQLite finds no damage", 0, ())
 BROKEN = Finding("one_decision", "No rule decided twice", 7, ("events.id 1: 2 by <r|s>", "events.id 2", "events.id 3"))
@@ -17,8 +19,8 @@ def test_a_sound_database_is_one_line_and_a_table() -> None:
         "Self-check of messaging.db: schema 0003, loads 2, events 10\n\n"
         "Everything holds: 1 invariant.\n\n"
         "What must hold, and what was found\n"
-        "  invariant   what must hold          found\n"
-        "  sound_file  SQLite finds no damage  holds"
+        "  invariant   found  what must hold\n"
+        "  sound_file  holds  SQLite finds no damage"
     )
 
 
@@ -30,7 +32,7 @@ def test_the_headline_names_what_is_broken_and_what_could_not_be_checked() -> No
 
 def test_a_breach_is_told_with_its_examples_and_how_many_there_are() -> None:
     text = check_text(report(BROKEN))
-    assert "  BROKEN 7: events.id 1: 2 by <r|s>\n" in text
+    assert "  one_decision  BROKEN 7  No rule decided twice\n" in text
     assert (
         "one_decision: No rule decided twice\n  events.id 1: 2 by <r|s>\n  events.id 2\n  events.id 3\n  and 4 more\n"
     ) in text
@@ -39,7 +41,7 @@ def test_a_breach_is_told_with_its_examples_and_how_many_there_are() -> None:
 
 def test_what_could_not_be_checked_says_why() -> None:
     text = check_text(report(UNCHECKED))
-    assert "  NOT CHECKED: no such table: events\n" in text
+    assert "  like_its_event  NOT CHECKED  Every decision has the user\n" in text
     assert "  not checked to the end: no such table: events\n" in text
 
 
@@ -47,7 +49,27 @@ def test_the_markdown_tells_breaches_first_and_lets_no_value_break_the_table() -
     markdown = check_markdown(report(BROKEN))
     assert markdown.startswith("`messaging.db`: schema 0003, loads 2, events 10.\n\n### one_decision: ")
     assert "- events.id 1: 2 by \\<r\\|s\\>\n" in markdown
-    assert "| one_decision | No rule decided twice | BROKEN 7: events.id 1: 2 by \\<r\\|s\\> |" in markdown
+    assert "| one_decision | BROKEN 7 | No rule decided twice |" in markdown
+
+
+def test_what_to_do_stands_with_the_breach_it_is_for() -> None:
+    advised = replace(BROKEN, advice="Put a copy back.")
+    assert "  and 4 more\n  What to do: Put a copy back.\n" in check_text(report(advised))
+    assert "- What to do: Put a copy back.\n" in check_markdown(report(advised))
+    assert "What to do" not in check_text(report(replace(SOUND, advice="Nothing.")))
+
+
+def test_a_repair_says_what_it_made_what_stood_there_and_what_it_could_not_make() -> None:
+    view = RepairedObject("view", "event_dates", replaced_sql="CREATE VIEW event_dates AS\nSELECT '\x1b[2J'")
+    index = RepairedObject("index", "uq_events_message_id", "rows stand against it (UNIQUE constraint failed)")
+    assert repair_text([view, index]) == (
+        "Made anew: the view event_dates.\n"
+        "In its place stood:\n"
+        "  CREATE VIEW event_dates AS\n"
+        "  SELECT '\\x1b[2J'\n"
+        "NOT MADE: the index uq_events_message_id: rows stand against it (UNIQUE constraint failed)"
+    )
+    assert repair_text([]) == "Every view and index is as it should be; none was made anew."
 
 
 def test_values_out_of_the_database_cannot_act_on_a_terminal() -> None:

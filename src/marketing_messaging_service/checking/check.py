@@ -10,9 +10,10 @@ from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import create_read_only_engine, read_transaction
-from src.marketing_messaging_service.infrastructure.migrations import current_revision, missing_revisions
+from src.marketing_messaging_service.infrastructure.migrations import current_revision
 from src.marketing_messaging_service.models import Event, Load, RejectedRow, SendRequest, Suppression
 from src.marketing_messaging_service.results import CheckReport, Finding, Invariant
+from src.marketing_messaging_service.schema import refuse_older_schema
 
 MOST_EXAMPLES = 3
 """Breaches of one invariant that are told one by one; all of them are counted."""
@@ -34,7 +35,7 @@ def check_database(
     """
     _refuse_missing_file(database_path)
     with read_transaction(create_read_only_engine(database_path)) as connection:
-        _refuse_older_schema(connection)
+        refuse_older_schema(connection)
         return CheckReport(
             database=str(database_path),
             revision=current_revision(connection) or "",
@@ -55,15 +56,6 @@ def _refuse_missing_file(database_path: Path) -> None:
             return
         problem = "is no file; correct DATABASE_URL"
     raise DatabaseError(f"DATABASE_URL names {database_path}, which {problem}.")
-
-
-def _refuse_older_schema(connection: Connection) -> None:
-    missing = missing_revisions(connection)
-    if missing:
-        raise DatabaseError(
-            f"The database's schema is older than this code: it lacks {', '.join(missing)}. Run the hourly job or "
-            "`alembic upgrade head`, which migrate it, then check again."
-        )
 
 
 def _row_counts(connection: Connection) -> dict[str, int]:
@@ -99,4 +91,6 @@ def _finding(connection: Connection, invariant: Invariant) -> Finding:
                 breach_count += connection.execute(every_breach).scalar_one() - MOST_EXAMPLES
     except DBAPIError as error:
         problem = str(error.orig)
-    return Finding(invariant.name, invariant.sentence, breach_count, tuple(examples[:MOST_EXAMPLES]), problem)
+    return Finding(
+        invariant.name, invariant.sentence, breach_count, tuple(examples[:MOST_EXAMPLES]), problem, invariant.advice
+    )

@@ -3,6 +3,13 @@
 from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
 from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
 from src.marketing_messaging_service.checking.ledger import LEDGER_INVARIANTS
+from src.marketing_messaging_service.checking.schema_made import SCHEMA_INVARIANTS
 from src.marketing_messaging_service.checking.structure import STRUCTURE_INVARIANTS
 
-INVARIANTS = (*STRUCTURE_INVARIANTS, *LEDGER_INVARIANTS, *BATCH_INVARIANTS, *DECISION_INVARIANTS)
+INVARIANTS = (
+    *STRUCTURE_INVARIANTS,
+    *SCHEMA_INVARIANTS,
+    *LEDGER_INVARIANTS,
+    *BATCH_INVARIANTS,
+    *DECISION_INVARIANTS,
+)

@@ -12,7 +12,7 @@ from src.marketing_messaging_service.models import DictionaryEntry
 def refresh_dictionary(engine: Engine) -> bool:
     """Write the dictionary anew if it differs from the code's, and return whether it did; needs the newest schema."""
     with read_transaction(engine) as connection:
-        if _is_current(connection):
+        if not other_entries(connection):
             return False
     with write_transaction(engine) as connection:
         write_dictionary(connection)
@@ -25,7 +25,11 @@ def write_dictionary(connection: Connection) -> None:
     connection.execute(insert(DictionaryEntry), [asdict(entry) for entry in entries()])
 
 
-def _is_current(connection: Connection) -> bool:
+def other_entries(connection: Connection) -> list[str]:
+    """Return, by table and column, the entries that are in the file and not in the code, or the other way round."""
     columns = DictionaryEntry.__table__.columns
     rows = {tuple(row) for row in connection.execute(select(*columns))}
-    return rows == {tuple(asdict(entry)[column.name] for column in columns) for entry in entries()}
+    wanted = {tuple(asdict(entry)[column.name] for column in columns) for entry in entries()}
+    names = [column.name for column in columns]
+    others = (dict(zip(names, row, strict=True)) for row in rows ^ wanted)
+    return sorted({".".join(filter(None, (other["table_name"], other["column_name"]))) for other in others})

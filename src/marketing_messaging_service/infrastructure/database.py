@@ -1,5 +1,6 @@
 """The one place that knows how the database is opened, and how time is stored in it."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from sqlalchemy import (
     create_engine,
     event,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
@@ -46,7 +47,20 @@ Deciding four million events takes as long with either, and 60 MB less with this
 SORTING_THREADS = 2
 """Threads that help with sorting for indexes. Matches are sorted without: no quicker with them, and in 45 MB more."""
 
+_SCHEMA_FAULT = re.compile(
+    "no such (table|column|index|view)|has no column|ON CONFLICT clause does not match|foreign key mismatch|"
+    "cannot modify .* because it is a view"
+)
+"""What SQLite says when a table, column, index or view is not there, or is another one, that a statement needs."""
+
+_OTHER_SCHEMA = (
+    "Its tables, indexes or views are not as this program makes them. `python -m flows.check` says which, and "
+    "`python -m flows.check --repair` makes indexes and views anew; if nothing is wrong, please report it as a defect."
+)
+
 _BEGIN_OPTION = "sqlite_begin"
+
+_MIGRATES_OPTION = "migrates"
 
 _CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
 
@@ -135,7 +149,7 @@ def create_database_engine(database_url: str, *, foreign_keys: bool = True, crea
     one to close leaves no -wal file behind. `foreign_keys=False` is for migrations alone, which rebuild tables, and so
     is `create=True`: everywhere else a missing file is an error and not a new, empty database.
     """
-    engine = create_engine(database_url, poolclass=NullPool)
+    engine = create_engine(database_url, poolclass=NullPool, execution_options={_MIGRATES_OPTION: create})
     if not create:
         _refuse_missing_file(engine)
     _configure_connections(engine, foreign_keys=foreign_keys)
@@ -284,11 +298,11 @@ def ensure_wal(engine: Engine) -> None:
 def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection inside one write transaction: committed at the end, rolled back on any error.
 
-    Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database; and
-    RefusedRowError when a constraint refuses a row.
+    Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database or has
+    another schema; and RefusedRowError when a constraint refuses a row.
     """
     try:
-        with foreseeable_errors(), engine.begin() as connection:
+        with foreseeable_errors(), _schema_faults(engine), engine.begin() as connection:
             yield connection
     except IntegrityError as error:
         raise RefusedRowError(
@@ -305,6 +319,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
     """
     with (
         foreseeable_errors(),
+        _schema_faults(engine),
         engine.connect().execution_options(**{_BEGIN_OPTION: "DEFERRED"}) as connection,
         connection.begin(),
     ):
@@ -331,6 +346,17 @@ def foreseeable_errors() -> Iterator[None]:
     except UnicodeDecodeError:
         # What the driver raises when SQLite quotes damaged bytes in the message of an error.
         raise DatabaseError(f"The database cannot be used: it holds text that is not UTF-8. {_DAMAGED}") from None
+
+
+@contextmanager
+def _schema_faults(engine: Engine) -> Iterator[None]:
+    """Turn SQLite's complaints about what is not in the schema into a DatabaseError, but for a migration's."""
+    try:
+        yield
+    except OperationalError as error:
+        if engine.get_execution_options().get(_MIGRATES_OPTION) or not _SCHEMA_FAULT.search(str(error.orig)):
+            raise
+        raise DatabaseError(f"The database cannot be used: {error.orig}. {_OTHER_SCHEMA}") from None
 
 
 @contextmanager

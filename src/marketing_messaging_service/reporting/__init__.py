@@ -16,7 +16,12 @@ from src.marketing_messaging_service.reporting.reading import read_run_report
 from src.marketing_messaging_service.reporting.report_file import write_report
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import rejected_table
-from src.marketing_messaging_service.reporting.self_check import check_headline, check_markdown, check_text
+from src.marketing_messaging_service.reporting.self_check import (
+    check_headline,
+    check_markdown,
+    check_text,
+    repair_text,
+)
 from src.marketing_messaging_service.reporting.sentences import headline, problem_sentence
 from src.marketing_messaging_service.reporting.summary import summary_text
 
@@ -35,6 +40,7 @@ __all__ = [
     "problem_sentence",
     "read_run_report",
     "rejected_table",
+    "repair_text",
     "report_html",
     "report_markdown",
     "run_of_flow_run",

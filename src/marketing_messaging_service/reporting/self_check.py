@@ -14,11 +14,13 @@ from src.marketing_messaging_service.reporting.tables import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.results import CheckReport, Finding
+    from src.marketing_messaging_service.results import CheckReport, Finding, RepairedObject
 
 
-LONGEST_EXAMPLE = 160
+LONGEST_EXAMPLE = 240
 
 ADVICE = (
     "The check changed nothing. Keep a copy of the file as it is before anybody mends it: "
@@ -55,6 +57,23 @@ def check_markdown(report: CheckReport) -> str:
     return "\n\n".join(parts)
 
 
+def repair_text(repaired: Sequence[RepairedObject]) -> str:
+    """Return what became of each view and index that was to be made anew, as plain text for a terminal."""
+    if not repaired:
+        return "Every view and index is as it should be; none was made anew."
+    return "\n".join(line for made in repaired for line in _repair_lines(made))
+
+
+def _repair_lines(made: RepairedObject) -> list[str]:
+    if made.problem:
+        return [f"NOT MADE: the {made.kind} {made.name}: {printable(made.problem, LONGEST_EXAMPLE)}"]
+    lines = [f"Made anew: the {made.kind} {made.name}."]
+    if made.replaced_sql:
+        replaced = (f"  {printable(line, len(line) * 10)}" for line in made.replaced_sql.splitlines())
+        lines.extend(["In its place stood:", *replaced])
+    return lines
+
+
 def _extent(report: CheckReport) -> str:
     counts = (f"{table} {count}" for table, count in report.row_counts.items())
     return f"schema {report.revision}, {', '.join(counts) or 'no table can be counted'}"
@@ -63,17 +82,17 @@ def _extent(report: CheckReport) -> str:
 def _table(report: CheckReport) -> Table:
     return Table(
         title="What must hold, and what was found",
-        head=("invariant", "what must hold", "found"),
-        rows=tuple((finding.invariant, finding.sentence, _found(finding)) for finding in report.findings),
+        # What was found comes before the sentence, so that nobody has to scroll to it.
+        head=("invariant", "found", "what must hold"),
+        rows=tuple((finding.invariant, _found(finding), finding.sentence) for finding in report.findings),
     )
 
 
 def _found(finding: Finding) -> str:
+    """The outcome in two words at most; what is broken, and where, stands with its examples."""
     if finding.holds:
         return "holds"
-    if not finding.breach_count:
-        return f"NOT CHECKED: {printable(finding.problem, LONGEST_EXAMPLE)}"
-    return f"BROKEN {finding.breach_count}: {printable(finding.examples[0], LONGEST_EXAMPLE)}"
+    return f"BROKEN {finding.breach_count}" if finding.breach_count else "NOT CHECKED"
 
 
 def _title(finding: Finding) -> str:
@@ -87,4 +106,6 @@ def _lines(finding: Finding, mark: str) -> list[str]:
         lines.append(f"{mark}and {beyond} more")
     if finding.problem:
         lines.append(f"{mark}not checked to the end: {printable(finding.problem, LONGEST_EXAMPLE)}")
+    if finding.advice:
+        lines.append(f"{mark}What to do: {finding.advice}")
     return lines

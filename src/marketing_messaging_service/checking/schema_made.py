@@ -1,0 +1,39 @@
+"""What must hold of the schema itself: it is what the migrations make, and nothing stands in the way of a run."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, Select, literal, select
+
+from src.marketing_messaging_service.dictionary import other_entries
+from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.schema import find_differences
+
+REPAIR_COMMAND = "python -m flows.check --repair"
+
+
+def _differences(connection: Connection) -> Iterator[Select[Any]]:
+    for difference in find_differences(connection):
+        yield select(literal(difference.sentence))
+
+
+def _other_dictionary(connection: Connection) -> Iterator[Select[Any]]:
+    for name in other_entries(connection):
+        yield select(literal(name))
+
+
+SCHEMA_INVARIANTS = (
+    Invariant(
+        "schema_as_made",
+        "Tables, indexes and views are what the migrations make, and no trigger stands on a table",
+        _differences,
+        f"{REPAIR_COMMAND} makes views and indexes anew. What a table lacks comes back with a copy of the file from "
+        "before. Drop a trigger or unique index that is not of this project, or put it on a table of your own.",
+    ),
+    Invariant(
+        "dictionary_as_made",
+        "The table data_dictionary says what the code says",
+        _other_dictionary,
+        "The next run writes it anew.",
+    ),
+)

@@ -1,0 +1,7 @@
+"""The schema as the code declares it: where a file differs from it, and its views and indexes made anew."""
+
+from src.marketing_messaging_service.schema.declared import Kind
+from src.marketing_messaging_service.schema.differences import Difference, find_differences, refuse_older_schema
+from src.marketing_messaging_service.schema.repair import repair
+
+__all__ = ["Difference", "Kind", "find_differences", "refuse_older_schema", "repair"]

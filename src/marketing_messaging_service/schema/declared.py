@@ -1,0 +1,118 @@
+"""What the migrations make, as the models and views declare it; that both agree is a test."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import make_url
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
+
+import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
+from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.views import VIEWS
+
+_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^]]*]|\w+|\S""")
+_SQLITE = make_url("sqlite://").get_dialect()()
+
+
+class Kind(StrEnum):
+    """What an object of a schema is."""
+
+    TABLE = "table"
+    INDEX = "index"
+    VIEW = "view"
+    TRIGGER = "trigger"
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaObject:
+    """A table, index, view or trigger, and the statement that makes it."""
+
+    kind: Kind
+    name: str
+    table_name: str
+    """The table of an index or trigger; its own name otherwise."""
+    sql: str
+
+
+def declared_objects() -> tuple[SchemaObject, ...]:
+    """Return every table, index and view of this project; it has no trigger."""
+    return (*_tables_and_indexes(), *_views())
+
+
+def _tables_and_indexes() -> Iterator[SchemaObject]:
+    for table in Base.metadata.sorted_tables:
+        yield SchemaObject(Kind.TABLE, table.name, table.name, _sql(CreateTable(table)))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield SchemaObject(Kind.INDEX, str(index.name), table.name, _sql(CreateIndex(index)))
+
+
+def _views() -> Iterator[SchemaObject]:
+    for view in VIEWS:
+        yield SchemaObject(Kind.VIEW, view.name, view.name, f"CREATE VIEW {view.name} AS\n{view.select}")
+
+
+def _sql(statement: DDLElement) -> str:
+    return str(statement.compile(dialect=_SQLITE)).strip()
+
+
+def tokens(sql: str) -> tuple[str, ...]:
+    """Return the words and signs of a statement: two are the same when these are, whatever lies between them."""
+    found = [_plain(token) for token in _TOKEN.findall(sql.removesuffix(";"))]
+    return tuple(_without_needless_parentheses(found))
+
+
+def _plain(token: str) -> str:
+    if token[0] == "'":
+        return token
+    if token[0] in '"`[' and len(token) > 1:
+        token = token[1:-1]
+    return token.upper()
+
+
+def _without_needless_parentheses(found: Sequence[str]) -> Iterator[str]:
+    """A default that is one word stands in parentheses or without, by whether a migration built its table anew."""
+    skipped = {
+        place
+        for start, token in enumerate(found)
+        if token == "DEFAULT" and found[start + 1 : start + 4 : 2] == ["(", ")"]  # noqa: S105  a word of SQL
+        for place in (start + 1, start + 3)
+    }
+    return (token for place, token in enumerate(found) if place not in skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class TableParts:
+    """A table's statement taken apart: its columns and constraints by their name, and what follows them."""
+
+    parts: dict[str, tuple[str, ...]]
+    options: tuple[str, ...]
+
+
+def table_parts(sql: str) -> TableParts:
+    """Take a CREATE TABLE statement apart; a constraint without a name is named by all that it says."""
+    words = tokens(sql)
+    first = words.index("(") if "(" in words else len(words)
+    parts: dict[str, tuple[str, ...]] = {}
+    depth = 0
+    part: list[str] = []
+    for place, word in enumerate(words[first:], start=first):
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if depth == 0:
+            parts[_name(part)] = tuple(part)
+            return TableParts(parts, words[place + 1 :])
+        if depth == 1 and word == ",":
+            parts[_name(part)] = tuple(part)
+            part = []
+        elif place > first:
+            part.append(word)
+    return TableParts(parts, ())
+
+
+def _name(part: Sequence[str]) -> str:
+    if part[:1] == ["CONSTRAINT"]:
+        return f"constraint {part[1].lower()}" if len(part) > 1 else "constraint"
+    if part and part[0] in {"PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}:
+        return f"constraint {' '.join(part)}"
+    return f"column {part[0].lower()}" if part else "nothing"
