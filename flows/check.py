@@ -16,7 +16,7 @@ from prefect.states import Completed, Failed
 from flows.command_line import final_state
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
-from flows.stopping import StopRequest
+from flows.stopping import StopRequest, exit_code, failed
 from src.marketing_messaging_service import checking, decisions, schema
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -61,7 +61,7 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
         outcome(report(check_report))
     except PipelineError as error:
         log.error(str(error))
-        return Failed(message=str(error))
+        return failed(error)
     if check_report.broken:
         log.error(check_headline(check_report))
         return Failed(message=check_headline(check_report), data=check_report)
@@ -102,13 +102,13 @@ def main() -> int:
         state = final_state(check, {"max_load_age_hours": options.max_load_age_hours})
     except PipelineError as error:
         print(error, file=sys.stderr)
-        return 1
+        return exit_code(error)
     check_report = state.result(raise_on_failure=False)
     if isinstance(check_report, CheckReport):
         # The findings are to be the last thing on the terminal; Prefect would tell of its server's end after them.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(check_text(check_report), flush=True)
-    return 0 if state.is_completed() else 1
+    return 0 if state.is_completed() else exit_code(check_report)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from typing import Any
 from prefect import Flow, tags
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
+from prefect.settings import get_current_settings
 
+from flows.stopping import STOPPED_BY_CTRL_C, StoppedError, exit_code
+from flows.temporary_server import bind_to_this_process
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.settings import load_settings
@@ -30,8 +33,7 @@ SERVER_LEVEL = "PREFECT_LOGGING_LOGGERS_PREFECT_SERVER_LEVEL"
 
 _ADVICE = {
     "Timed out while attempting to connect to ephemeral Prefect API server": (
-        "What it said of the reason, if it did, stands above. Run again when the machine is less busy, or let "
-        "PREFECT_HOME name another folder."
+        "Run again when the machine is less busy, or let PREFECT_HOME name another folder."
     ),
     "Failed to reach API": (
         "Start that server, or take PREFECT_API_URL out of the environment and of Prefect's profile; without it, a "
@@ -45,7 +47,7 @@ def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> S
     """Run a flow in this process and return the state that it ended in.
 
     Raises PipelineError, with nothing begun, when a setting or a parameter is wrong or Prefect's server cannot be
-    started or reached.
+    started or reached; and StoppedError on Ctrl-C where the flow itself does not listen to it.
     """
     # What is wrong is said at once, not after ten seconds of starting Prefect.
     load_settings()
@@ -53,8 +55,12 @@ def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> S
     # A temporary server is ended as soon as the run is, in the midst of its own bookkeeping, and tells of that with a
     # traceback now and then. Why it cannot start is told by another logger, which this leaves alone.
     os.environ.setdefault(SERVER_LEVEL, "CRITICAL")
+    if not get_current_settings().api.url:
+        bind_to_this_process()
     try:
         return flow(**parameters, return_state=True)
+    except KeyboardInterrupt:
+        raise StoppedError("Ctrl-C", STOPPED_BY_CTRL_C) from None
     except RuntimeError as error:
         for beginning, advice in _ADVICE.items():
             if str(error).startswith(beginning):
@@ -88,10 +94,10 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
             state = final_state(flow, parameters)
     except PipelineError as error:
         print(error, file=sys.stderr)
-        return 1
+        return exit_code(error)
     run_report = state.result(raise_on_failure=False)
     if isinstance(run_report, RunReport):
         # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(summary_text(run_report), flush=True)
-    return 0 if state.is_completed() else 1
+    return 0 if state.is_completed() else exit_code(run_report)

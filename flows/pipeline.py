@@ -14,7 +14,7 @@ from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import Engine
 
 from flows.steps import LONG_FILE_BYTES, RETRIES, flow_logger, outcome, progress, step
-from flows.stopping import StoppedError, StopRequest, Waiting
+from flows.stopping import StoppedError, StopRequest, Waiting, failed
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import (
@@ -29,6 +29,7 @@ from src.marketing_messaging_service.infrastructure import schema
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     damage_told,
+    interruptible,
     preview_engine,
     utc_now,
     write_transaction,
@@ -165,7 +166,7 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
         return Cancelled(message=str(error))
     except PipelineError as error:
         log.error(str(error))
-        return Failed(message=str(error))
+        return failed(error)
     if run_report.problems:
         log.error(problem_sentence(run_report))
         return Failed(message=problem_sentence(run_report), data=run_report)
@@ -218,7 +219,7 @@ def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopR
     """Do the run; one that cannot go on is recorded with the reason."""
     run_id = loading.open_run(engine, order)
     try:
-        with damage_told(engine):
+        with damage_told(engine), interruptible(engine, lambda: stop.is_made):
             return _run(engine, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)
@@ -268,6 +269,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     )
     if order.mode is not RunMode.LOAD_ONLY:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
+        stop.check()
     is_preview = order.mode is RunMode.PREVIEW
     for problem in too_many_rejected(loads, order.max_rejected_percent, is_preview=is_preview):
         problems.append(FileProblem(problem.subject, problem.explanation))

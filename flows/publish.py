@@ -15,11 +15,11 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from flows.command_line import final_state
 from flows.steps import named_by_start, outcome, progress_bar, step
-from flows.stopping import StopRequest, Waiting
+from flows.stopping import StopRequest, Waiting, exit_code, failed
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -76,7 +76,7 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
             files = _run(settings, folder, stop)
     except PipelineError as error:
         log.error(str(error))
-        return Failed(message=str(error))
+        return failed(error)
     total = sum(file.size_bytes for file in files) / 1e6
     return Completed(message=f"Published {len(files)} files, {total:.1f} MB, in {folder}.", data=files)
 
@@ -109,11 +109,11 @@ def main() -> int:
         state = final_state(publish, {"publish_path": options.publish_path})
     except PipelineError as error:
         print(error, file=sys.stderr)
-        return 1
+        return exit_code(error)
     if state.is_completed():
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(state.message, flush=True)
-    return 0 if state.is_completed() else 1
+    return 0 if state.is_completed() else exit_code(state.result(raise_on_failure=False))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from types import FrameType
 from typing import Any
 
 from prefect import runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError, RunInProgressError
 
@@ -21,20 +23,44 @@ TELL_SECONDS = 30.0
 """How often a run that waits for another one says so."""
 
 
+STOPPED_BY_CTRL_C = 128 + signal.SIGINT
+"""The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
+
+
 class StoppedError(PipelineError):
     """Somebody asked the run to stop."""
+
+    def __init__(self, what: str, exit_code: int) -> None:
+        super().__init__(f"Stopped by {what}. {WHO_DOES_THE_REST}")
+        self.exit_code = exit_code
+
+
+def failed(error: PipelineError) -> State[Any]:
+    """Return the state of a flow that could not go on; from that of a stopped one `exit_code` can be told."""
+    return Failed(message=str(error), data=error if isinstance(error, StoppedError) else None)
+
+
+def exit_code(result: object) -> int:
+    """Return the exit code for what a flow that did not go well gave: 1, or what a shell expects after Ctrl-C."""
+    return result.exit_code if isinstance(result, StoppedError) else 1
 
 
 class StopRequest:
     """Remembers that a run was asked to stop, until the run comes to a safe point and looks."""
 
     def __init__(self) -> None:
-        self._signal_name: str | None = None
+        self._number: signal.Signals | None = None
+
+    @property
+    def is_made(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._number is not None
 
     def check(self) -> None:
         """Raise StoppedError if the run was asked to stop."""
-        if self._signal_name is not None:
-            raise StoppedError(f"Stopped by {self._signal_name} at a safe point. {WHO_DOES_THE_REST}")
+        if self._number is not None:
+            exit_code = STOPPED_BY_CTRL_C if self._number == signal.SIGINT else 1
+            raise StoppedError(f"{self._number.name} at a safe point", exit_code)
 
     def checking(self, advance: Callable[[int], None]) -> Callable[[int], None]:
         """Return a progress function that also looks whether the run was asked to stop."""
@@ -65,7 +91,7 @@ class StopRequest:
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def request(number: int, _frame: FrameType | None) -> None:
-            self._signal_name = signal.Signals(number).name
+            self._number = signal.Signals(number)
             signal.signal(number, signal.SIG_DFL)
 
         for number in before:

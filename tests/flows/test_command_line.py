@@ -6,8 +6,11 @@ import sys
 from typing import Any
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows import command_line
 from flows.command_line import SERVER_LEVEL, final_state
+from flows.stopping import StoppedError, exit_code, failed
 from src.marketing_messaging_service.errors import PipelineError
 
 TELLS_ERRORS = (
@@ -19,7 +22,7 @@ TELLS_ERRORS = (
 class FakeFlow:
     """A flow at whose start Prefect fails as it is told to, and which keeps what it was called with."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
         self.called_with: dict[str, Any] = {}
 
@@ -38,6 +41,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The environment without what one of the tests leaves in it."""
     monkeypatch.setattr(os, "environ", os.environ.copy())
     os.environ.pop(SERVER_LEVEL, None)
+    monkeypatch.setattr(command_line, "bind_to_this_process", lambda: None)
     return monkeypatch
 
 
@@ -93,3 +97,32 @@ def test_how_much_a_server_tells_is_the_operators_to_say(environment: pytest.Mon
     flow: Any = FakeFlow()
     final_state(flow, {})
     assert os.environ[SERVER_LEVEL] == "DEBUG"
+
+
+def test_ctrl_c_before_the_flow_listens_to_it_is_told_in_a_sentence() -> None:
+    flow: Any = FakeFlow(KeyboardInterrupt())
+    with pytest.raises(StoppedError, match=r"^Stopped by Ctrl-C\. What was committed stays;") as stopped:
+        final_state(flow, {})
+    assert exit_code(stopped.value) == 130
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(StoppedError("SIGINT", 130), 130), (StoppedError("SIGTERM", 1), 1), (PipelineError("The disk is full."), 1)],
+)
+def test_a_flow_that_was_stopped_by_ctrl_c_has_the_exit_code_of_that(error: PipelineError, code: int) -> None:
+    state = failed(error)
+    assert state.message == str(error)
+    assert exit_code(state.result(raise_on_failure=False)) == code
+
+
+@pytest.mark.parametrize(("url", "binding_count"), [(None, 1), ("http://127.0.0.1:4200/api", 0)])
+def test_only_a_run_without_a_server_binds_a_temporary_one_to_itself(
+    environment: pytest.MonkeyPatch, url: str | None, binding_count: int
+) -> None:
+    bindings: list[None] = []
+    environment.setattr(command_line, "bind_to_this_process", lambda: bindings.append(None))
+    flow: Any = FakeFlow()
+    with temporary_settings({PREFECT_API_URL: url}):
+        final_state(flow, {})
+    assert len(bindings) == binding_count

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import sqlite3
+import threading
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +16,14 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import State
 from prefect.utilities.schema_tools import validate
+from sqlalchemy import Engine
 
 from flows import pipeline
 from flows.hourly import hourly
-from src.marketing_messaging_service import loading
+from flows.stopping import exit_code
+from src.marketing_messaging_service import decisions, loading
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, read_run_report
 
@@ -198,6 +203,27 @@ def test_what_stands_in_the_way_of_every_file_ends_the_run_before_a_later_one_is
     assert "Traceback" not in errors_logged.text
     assert run().is_completed()
     assert taken == ["a.jsonl", "a.jsonl", "b.jsonl"]
+
+
+def test_ctrl_c_stops_a_run_that_is_deciding_and_what_was_loaded_stays(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decide_for_ever(engine: Engine, *_: Any, **__: Any) -> Any:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with write_transaction(engine) as connection:
+            connection.exec_driver_sql(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT sum(i) FROM n"
+            )
+
+    (landing / "a.jsonl").write_text(GOOD_LINE)
+    with monkeypatch.context() as patched:
+        patched.setattr(decisions, "decide_pending", decide_for_ever)
+        state = run()
+    assert str(state.message).startswith("Stopped by SIGINT at a safe point. What was committed stays;")
+    assert exit_code(state.result(raise_on_failure=False)) == 130
+    assert (count(landing, "events"), count(landing, "send_requests")) == (1, 0)
+    assert run().is_completed()
+    assert count(landing, "send_requests") == 1
 
 
 def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(

@@ -20,6 +20,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     create_session,
     damage_told,
+    interruptible,
     preview_engine,
     read_transaction,
     timestamp_text,
@@ -401,3 +402,33 @@ def test_a_transaction_that_a_signal_interrupts_is_rolled_back_at_once(engine, d
             assert connection.execute(text("SELECT count(*) FROM rulesets")).scalar_one() == 0
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT sum(i) FROM n"
+
+
+def insert_and_compute_for_ever(engine: Engine) -> None:
+    with write_transaction(engine) as connection:
+        connection.execute(insert(moments).values(instant=utc_now()))
+        connection.exec_driver_sql(ENDLESS)
+
+
+def test_a_statement_that_nobody_wants_any_more_ends_and_what_comes_after_it_is_done(scratch):
+    looks = iter([False, True, True, True])
+    with interruptible(scratch, lambda: next(looks)):
+        with pytest.raises(DatabaseError, match="interrupted"):
+            insert_and_compute_for_ever(scratch)
+        with write_transaction(scratch) as connection:
+            long = ENDLESS.replace("FROM n)", "FROM n LIMIT 1000000)")
+            assert connection.exec_driver_sql(long).scalar_one() == 1_000_000
+            assert connection.execute(select(func.count()).select_from(moments)).scalar_one() == 0
+
+
+def test_a_statement_of_a_preview_can_be_ended_too(scratch, tmp_path):
+    with (
+        preview_engine(url_of(tmp_path / "scratch.db")) as preview,
+        interruptible(preview, lambda: True),
+        pytest.raises(DatabaseError, match="interrupted"),
+        write_transaction(preview) as connection,
+    ):
+        connection.exec_driver_sql(ENDLESS)

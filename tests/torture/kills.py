@@ -63,7 +63,9 @@ class Fault:
     @property
     def is_past_looking(self) -> bool:
         """Whether a run does not look any more from here on whether it was asked to stop."""
-        return not any(label.startswith(("discover", "stage", "load")) for label in self.start.points[self.at :])
+        return not any(
+            label.startswith(("discover", "stage", "load", "decide")) for label in self.start.points[self.at :]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,6 +58,9 @@ _OTHER_SCHEMA = (
     "`python -m flows.check --repair` makes indexes and views anew; if nothing is wrong, please report it as a defect."
 )
 
+STEPS_BETWEEN_LOOKS = 1_000_000
+"""How many steps of SQLite's machine lie between two looks whether a statement is still wanted: 20 ms or so."""
+
 _BEGIN_OPTION = "sqlite_begin"
 
 _MIGRATES_OPTION = "migrates"
@@ -76,6 +79,7 @@ _ADVICE = {
     "CANTOPEN": _CHECK_FILE,
     "CORRUPT": _DAMAGED,
     "FULL": _FREE_SPACE,
+    "INTERRUPT": "It was interrupted; run again.",
     # What a reader is told when there is no room for the file that it shares with writers.
     "IOERR_SHMSIZE": _FREE_SPACE,
     "IOERR": "Its disk cannot be read or written: look at the disk, then run again.",
@@ -224,6 +228,33 @@ def cache_for_sorting(connection: Connection, *, threads: int = 0) -> Iterator[N
     # Not after an error, which speaks for itself and ends the transaction.
     connection.exec_driver_sql(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
     connection.exec_driver_sql("PRAGMA threads=0")
+
+
+@contextmanager
+def interruptible(engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
+    """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
+
+    What comes after that, such as the record of how the run ended, is left alone. It is looked at from within the
+    statement, so that Python takes the signals of a process whose main thread is at work in SQLite.
+    """
+    was_interrupted = False
+
+    def look() -> bool:
+        nonlocal was_interrupted
+        if was_interrupted or not is_over():
+            return False
+        was_interrupted = True
+        return True
+
+    # At each checkout, because a preview's one connection is open already.
+    def watch(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+        dbapi_connection.set_progress_handler(look, STEPS_BETWEEN_LOOKS)
+
+    event.listen(engine, "checkout", watch)
+    try:
+        yield
+    finally:
+        event.remove(engine, "checkout", watch)
 
 
 def is_reading(connection: Connection) -> bool:

@@ -1,0 +1,90 @@
+"""The temporary server that Prefect starts for a run without one: it ends with the run, however that ends.
+
+Prefect starts it in the process group and with the streams of the run. Then Ctrl-C takes it away under the run's feet,
+and after a SIGKILL it stays for ever and holds a pipe open that a cron job reads to its end. Here it is started as
+`python flows/temporary_server.py <uvicorn's arguments>`: in a session of its own, with streams of its own, and with an
+input that ends when the run does.
+"""
+
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+STOP_SECONDS = 5.0
+"""How long a server may take to end by itself when its run is gone."""
+
+
+def bind_to_this_process() -> None:
+    """Let a temporary server that Prefect starts from now on end with this process; nothing is started here."""
+    # Half a second to import, which a run with a server of its own is spared; Prefect imports it to start one.
+    from prefect.server.api import server  # noqa: PLC0415
+
+    vars(server)["subprocess"] = _Subprocess()
+
+
+class _Subprocess:
+    """The module `subprocess` as Prefect's server module uses it."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(subprocess, name)
+
+    def Popen(self, args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":  # noqa: N802  the module's name
+        """Start `python -m uvicorn …` by way of this file; any other command as it is."""
+        if tuple(args[1:3]) != ("-m", "uvicorn"):
+            return subprocess.Popen(args, **options)  # noqa: S603  as Prefect starts it
+        # It outlives this call: Prefect reads it when the server does not start.
+        said = tempfile.TemporaryFile()  # noqa: SIM115
+        process = subprocess.Popen(  # noqa: S603  the arguments are Prefect's own
+            [args[0], "-P", __file__, *args[3:]],
+            stdin=subprocess.PIPE,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+            **options,
+        )
+        process.stderr = _FromTheBeginning(said)  # type: ignore[assignment]
+        return process
+
+
+class _FromTheBeginning:
+    """What a process has written into a file that it shares with this one."""
+
+    def __init__(self, said: Any) -> None:
+        self._said = said
+
+    def read(self) -> str:
+        """Return all of it so far."""
+        self._said.seek(0)
+        return str(self._said.read().decode(errors="replace"))
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._said.close()
+
+
+def _end_with_the_run() -> None:
+    """Wait until the other end of the input is closed, which the operating system does for a killed process too."""
+    # Not by sys.stdin, whose lock a thread that reads it would keep from the end of the interpreter.
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_SECONDS)
+    os._exit(1)
+
+
+def main() -> None:
+    """Be the server."""
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
+    sys.argv[0] = "uvicorn"
+    runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
