@@ -33,7 +33,7 @@ logging.getLogger("prefect.flow_runs").setLevel(logging.NOTSET)
 
 
 class _WithoutToldEnds(logging.Filter):
-    """Drops Prefect's traceback of a state that a flow returned, and has told in a sentence; a defect's is another."""
+    """Drops the traceback of a failure that the flow has already reported in one sentence."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and isinstance(record.exc_info[1], (FailedRun, CancelledRun)))

@@ -17,7 +17,7 @@ MAY_PASS = frozenset(
 """What the operating system says of a network share that has gone, and that may be back in a moment."""
 
 WHO_DOES_THE_REST = (
-    "What was committed stays; the next hourly run does the rest of an hourly one, any other has to be started again."
+    "What was committed stays. If this was an hourly run, the next one finishes the work; start any other run again."
 )
 """What becomes of a run that was cut off. A backfill has a folder and a window that no other run knows of."""
 
@@ -46,7 +46,7 @@ class DatabaseError(PipelineError):
 
 
 class RefusedRowError(PipelineError):
-    """A constraint of the database refused a row, because rows that stand are not as this code leaves them."""
+    """The database refused a row because existing rows break one of its constraints."""
 
 
 class LostRowsError(PipelineError):

@@ -181,7 +181,10 @@ def test_a_write_transaction_that_fails_leaves_nothing_not_even_a_table(scratch)
 def test_a_row_that_a_constraint_refuses_is_told_with_what_to_do(engine):
     ruleset = {"content_hash": "h", "yaml_text": ""}
     with (
-        pytest.raises(RefusedRowError, match=r"refuses a row \(UNIQUE constraint failed: rulesets\.content_hash\)"),
+        pytest.raises(
+            RefusedRowError,
+            match=r"refused a row because .* constraints \(UNIQUE constraint failed: rulesets\.content_hash\)",
+        ),
         write_transaction(engine) as connection,
     ):
         connection.execute(insert(Ruleset), [ruleset, ruleset])

@@ -133,7 +133,7 @@ def test_a_run_that_has_lost_it_commits_nothing_more(engine):
         with write_transaction(other) as connection:
             connection.execute(text("UPDATE run_leases SET holder_id = 'theirs'"))
         with (
-            pytest.raises(LeaseLostError, match="Another run has taken over from hourly"),
+            pytest.raises(LeaseLostError, match="Another run took over, because this one sent no heartbeat for"),
             write_transaction(engine) as connection,
         ):
             connection.execute(NOTE, {"note": "a"})

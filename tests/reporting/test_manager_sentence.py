@@ -20,8 +20,8 @@ def test_an_ordinary_hour() -> None:
         **loads(read=1213, inserted=1204, rejected=8, blank=1), decided_count=1204, rules=(welcome, alert)
     )
     assert manager_sentence(report) == (
-        "Between 09:05 and 10:05 UTC, 1,204 events came in; 25 messages go out, 2 alerts go to our own people, 4 were "
-        "held back because their readers have had them, 8 lines could not be read."
+        "Between 09:05 and 10:05 UTC, 1,204 events came in; 25 messages go out, 2 alerts go to our own people, 4 "
+        "messages were not sent again because the users already got them, 8 lines could not be read."
     )
 
 
@@ -29,8 +29,9 @@ def test_one_of_each_is_told_in_the_singular() -> None:
     welcome = replace(WELCOME, sent_count=1, suppressed=(("expired", 1), ("once_ever", 1)))
     report = run_report(**loads(read=2, inserted=1, rejected=1), decided_count=1, rules=(welcome, ALERT))
     assert manager_sentence(report) == (
-        "Between 09:05 and 10:05 UTC, 1 event came in; 1 message goes out, 1 alert goes to our own people, 1 was held "
-        "back because its reader has had it, 1 was held back because its event is too old, 1 line could not be read."
+        "Between 09:05 and 10:05 UTC, 1 event came in; 1 message goes out, 1 alert goes to our own people, 1 "
+        "message was not sent again because the user already got it, 1 message was not sent because its event is too "
+        "old, 1 line could not be read."
     )
 
 
@@ -82,13 +83,13 @@ def test_a_run_that_could_not_decide() -> None:
     report = run_report(decided_count=None, rules=(), problems=(Problem("Deciding", "no rules"),))
     assert manager_sentence(report).endswith(
         "5 events came in; what they earn could not be decided, and they wait for the next run, 2 lines could not be "
-        "read. 1 problem needs somebody to look."
+        "read. 1 problem needs attention."
     )
 
 
 def test_a_run_in_which_no_file_could_be_taken() -> None:
     report = run_report(**NOTHING, problems=(Problem("b.jsonl", "cannot be read."), Problem("c.jsonl", "is a link.")))
-    assert manager_sentence(report).endswith("nothing was taken in. 2 problems need somebody to look.")
+    assert manager_sentence(report).endswith("nothing was taken in. 2 problems need attention.")
 
 
 def test_a_run_cut_off() -> None:
@@ -116,5 +117,5 @@ def test_a_preview_claims_nothing() -> None:
     assert told == (
         "This is a preview, of which nothing was kept. Between 09:05 and 10:05 UTC, 5 events would come in; 3 events "
         "that had waited would be decided as well, 3 messages would go out, 1 alert would go to our own people, 1 "
-        "would be held back because its reader has had it, 2 lines could not be read."
+        "message would not be sent again because the user already got it, 2 lines could not be read."
     )

@@ -21,7 +21,7 @@ SELDOM = 0.01
 
 WHO_IS_AT_WORK = "Another run is at work: hourly, at work since "
 
-TAKEN_OVER = f"Another run has taken over from hourly, which did not say that it lives for {LEASE_SECONDS} s"
+TAKEN_OVER = f"Another run took over, because this one sent no heartbeat for {LEASE_SECONDS} s"
 
 WAITING = "Waiting for another run"
 

@@ -80,12 +80,15 @@ def decide_pending(
 ) -> DecisionResult:
     """Decide the loaded events that no run has decided, and mark them, in one transaction.
 
-    Without a window in its order a run decides every load that waits, and no held event. With one it decides the
-    loads of backfills, its own and those of one that was cut off, and the held events of the window. The work is
-    done inside the database and follows the number of new events, not the history, but for the earlier daily sends of a
-    template that goes out once ever as well (`outcomes.daily_send`). `decided_at` is written beside the decisions; none
-    of them depends on it. Raises ValueError for a window without a run_id, by which held events
-    are marked.
+    Who decides what:
+
+    - A run without a window: every load that waits, and no held event.
+    - A run with a window: its own loads, those of a backfill that was cut off, and the held events of the window.
+
+    The work is done inside the database and follows the number of new events, not the history, except for the earlier
+    daily sends of a template that also goes out once ever (`outcomes.daily_send`). `decided_at` is written beside the
+    decisions; none of them depends on it. Raises ValueError for a window without a run_id, by which held events are
+    marked.
     """
     rules = rules_file.enabled_rules
     window = order.window if order else None

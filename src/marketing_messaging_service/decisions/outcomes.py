@@ -94,7 +94,7 @@ daily_send = Table(
     Column("send_request_id", Integer, primary_key=True),
     prefixes=["TEMPORARY"],
 )
-"""The sends that went out once on a day, of the templates and users of which a batch decides what goes out once ever.
+"""Earlier daily sends, for the templates and users that this batch checks for once_ever.
 
 In `send_requests` those of one user are found only day by day, so all of a template are read once, 0.5 s a million.
 There are none but of a template that two rules share, or whose mode was changed.

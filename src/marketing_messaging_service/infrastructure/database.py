@@ -337,8 +337,9 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
             yield connection
     except IntegrityError as error:
         raise RefusedRowError(
-            f"The database refuses a row ({error.orig}); nothing of this step was kept. Run the self-check, which says "
-            "what is wrong with the file; if it finds nothing, this is a defect, please report it."
+            f"The database refused a row because existing rows break one of its constraints ({error.orig}); nothing of "
+            "this step was kept. Run the self-check, which says what is wrong with the file; if it finds nothing, this "
+            "is a defect, please report it."
         ) from None
 
 

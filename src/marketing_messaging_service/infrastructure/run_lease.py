@@ -207,8 +207,8 @@ class _Lease:
         )
         if renewed.rowcount != 1:
             raise LeaseLostError(
-                f"Another run has taken over from {self._holder_name}, which did not say that it lives for "
-                f"{self._duration.total_seconds():g} s; what was not committed was rolled back. {WHO_DOES_THE_REST}"
+                f"Another run took over, because this one sent no heartbeat for {self._duration.total_seconds():g} s. "
+                f"Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
             )
 
     def release(self) -> None:

@@ -106,8 +106,8 @@ class SendRequest(Base):
     )
     dedupe_key: Mapped[str] = mapped_column(
         String(128),
-        comment="What this user may have the template once for: `ever`, `day:` and a UTC date, or `event:` and an "
-        "event and rule.",
+        comment="The scope within which the user gets this template once: `ever`, `day:<UTC date>`, or "
+        "`event:<event id>:<rule>` where nothing limits it.",
     )
 
     event: Mapped[Event | None] = relationship()

@@ -27,7 +27,7 @@ def _after(report: RunReport) -> list[str]:
     if not report.problems:
         return []
     count = len(report.problems)
-    return [f"{counted(count, 'problem')} {'needs' if count == 1 else 'need'} somebody to look."]
+    return [f"{counted(count, 'problem')} {'needs' if count == 1 else 'need'} attention."]
 
 
 def _when(report: RunReport) -> str:
@@ -90,8 +90,8 @@ def _outcome(report: RunReport) -> list[str]:
     return [
         *_messages(report),
         *_alerts(report),
-        *_held_back(report, had, "its reader has had it", "their readers have had them"),
-        *_held_back(report, expired, "its event is too old", "their events are too old"),
+        *_not_sent(report, had, "again because the user already got it", "again because the users already got them"),
+        *_not_sent(report, expired, "because its event is too old", "because their events are too old"),
     ]
 
 
@@ -108,9 +108,9 @@ def _alerts(report: RunReport) -> list[str]:
     return [f"{counted(count, 'alert')} {go} to our own people"] if count else []
 
 
-def _held_back(report: RunReport, count: int, because_one: str, because_many: str) -> list[str]:
-    were = _verb(report, count, "was", "were", "would be")
-    return [f"{count:,} {were} held back because {because_one if count == 1 else because_many}"] if count else []
+def _not_sent(report: RunReport, count: int, why_one: str, why_many: str) -> list[str]:
+    were_not = _verb(report, count, "was not", "were not", "would not be")
+    return [f"{counted(count, 'message')} {were_not} sent {why_one if count == 1 else why_many}"] if count else []
 
 
 def _verb(report: RunReport, count: int, one: str, several: str, conditional: str) -> str:
