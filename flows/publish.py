@@ -92,7 +92,8 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
         raise DatabaseError(f"PUBLISH_PATH names {folder}, which cannot be made ({error.strerror}).") from None
     # One at a time: the folder has a lock of its own, so that publishing never waits for a long hourly run.
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds)
-    with run_lock(folder / settings.database_path.name, settings.run_lock_timeout_seconds, waiting.go_on):
+    own = folder / settings.database_path.name
+    with run_lock(own, settings.run_lock_timeout_seconds, waiting.go_on, setting="PUBLISH_PATH"):
         files: tuple[PublishedFile, ...] = outcome(write(settings.database_path, folder, stop))
     for file in files:
         rows = "" if file.row_count is None else f"{file.row_count} rows, "

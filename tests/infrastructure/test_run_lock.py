@@ -1,7 +1,9 @@
 """One run at a time on one database."""
 
+import os
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,10 +121,69 @@ def test_a_missing_folder_is_an_error_that_says_so(tmp_path):
         pass
 
 
-def test_a_lock_file_that_cannot_be_written_is_an_error_that_says_so(tmp_path):
-    (tmp_path / "messaging.db.lock").mkdir()
+def refusal(folder: Path, setting: str = "DATABASE_URL") -> str:
+    """The sentence that the lock of the database in a folder is refused with."""
     with (
-        pytest.raises(DatabaseError, match=r"of DATABASE_URL cannot be written to \("),
-        run_lock(tmp_path / "messaging.db", 0, not_expected_to_wait),
+        pytest.raises(DatabaseError) as caught,
+        run_lock(folder / "messaging.db", 0, not_expected_to_wait, setting=setting),
     ):
         pass
+    return str(caught.value)
+
+
+def test_a_lock_file_that_is_a_folder_is_an_error_that_says_so(tmp_path):
+    (tmp_path / "messaging.db.lock").mkdir()
+    assert refusal(tmp_path) == (
+        f"The lock file {tmp_path}/messaging.db.lock of DATABASE_URL cannot be written to (it is a folder). Delete it "
+        "while no run is at work, then run again."
+    )
+
+
+@pytest.mark.parametrize("target", ["there", "nowhere"])
+def test_a_lock_file_that_is_a_link_is_an_error_that_says_so_and_is_not_followed(tmp_path, target):
+    (tmp_path / "there").touch()
+    (tmp_path / "messaging.db.lock").symlink_to(tmp_path / target)
+    assert "cannot be written to (it is a link, and none is followed there). Delete it while" in refusal(tmp_path)
+    assert not (tmp_path / "nowhere").exists()
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.errors import DatabaseError
+os.setgid(65534)
+os.setuid(65534)
+try:
+    with run_lock(Path(sys.argv[1]), 0, lambda: None):
+        print("held")
+except DatabaseError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only the superuser can become somebody else")
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_a_lock_file_of_another_user_is_an_error_that_says_so(mode):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "messaging.db.lock").touch(mode=mode)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder / "messaging.db")],
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    assert done.stdout == (
+        f"The lock file {folder}/messaging.db.lock of DATABASE_URL cannot be written to (it belongs to the user root, "
+        "and this run is one of the user nobody: let all runs be of one user). Delete it while no run is at work, then "
+        "run again.\n"
+    )
+
+
+def test_the_setting_that_leads_to_the_lock_is_named(tmp_path):
+    (tmp_path / "messaging.db.lock").mkdir()
+    assert "messaging.db.lock of PUBLISH_PATH cannot be written to" in refusal(tmp_path, "PUBLISH_PATH")
+    assert "/missing of PUBLISH_PATH does not exist" in refusal(tmp_path / "missing", "PUBLISH_PATH")

@@ -1,6 +1,9 @@
 """One run at a time on one database."""
 
+import errno
 import os
+import pwd
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,15 +24,18 @@ def lock_path(database_path: Path) -> Path:
 
 
 @contextmanager
-def run_lock(database_path: Path, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
+def run_lock(
+    database_path: Path, timeout_seconds: float, on_wait: Callable[[], None], *, setting: str = "DATABASE_URL"
+) -> Iterator[None]:
     """Hold the database's run lock; `on_wait` is called about once a second while another run holds it.
 
     The operating system frees the lock when its process ends, however it ends. Raises RunInProgressError when
-    the other run does not end in time.
+    the other run does not end in time, and DatabaseError, naming the setting that leads there, when the lock file
+    cannot be made or opened.
     """
     path = lock_path(database_path)
-    if not path.parent.is_dir():
-        raise DatabaseError(f"The folder {path.parent} of DATABASE_URL does not exist; create it, or correct the URL.")
+    if not os.path.isdir(path.parent):  # noqa: PTH112  Path.is_dir raises where a folder above may not be looked into
+        raise DatabaseError(f"The folder {path.parent} of {setting} does not exist; create it, or correct {setting}.")
     lock = FileLock(path)
     try:
         _acquire(lock, timeout_seconds, on_wait)
@@ -39,9 +45,7 @@ def run_lock(database_path: Path, timeout_seconds: float, on_wait: Callable[[], 
             "done. What it leaves pending is taken by the next run."
         ) from None
     except OSError as error:
-        raise DatabaseError(
-            f"The folder {path.parent} of DATABASE_URL cannot be written to ({os.strerror(error.errno or 0)})."
-        ) from None
+        raise DatabaseError(_refusal(path, setting, error)) from None
     try:
         yield
     finally:
@@ -61,3 +65,40 @@ def _acquire(lock: FileLock, timeout_seconds: float, on_wait: Callable[[], None]
             return
         on_wait()
         seconds = min(WAIT_SECONDS, max(0.0, deadline - time.monotonic()))
+
+
+def _refusal(path: Path, setting: str, error: OSError) -> str:
+    """Return why a lock file cannot be had, and what to do."""
+    complaint = _complaint(path) if error.errno != errno.EROFS else None
+    if complaint is None:
+        reason = os.strerror(error.errno or 0)
+        return f"The folder {path.parent} of {setting} cannot be written to ({reason}). Let this user write there."
+    return (
+        f"The lock file {path} of {setting} cannot be written to ({complaint}). Delete it while no run is at work, "
+        "then run again."
+    )
+
+
+def _complaint(path: Path) -> str | None:
+    """Return what is wrong with the lock file itself, None when it is not there or nothing is."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    if stat.S_ISLNK(status.st_mode):
+        return "it is a link, and none is followed there"
+    if stat.S_ISDIR(status.st_mode):
+        return "it is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no ordinary file"
+    owner, own = _user_name(status.st_uid), _user_name(os.geteuid())
+    if owner == own:
+        return f"its rights do not let its owner, {own}, do so"
+    return f"it belongs to the user {owner}, and this run is one of the user {own}: let all runs be of one user"
+
+
+def _user_name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
