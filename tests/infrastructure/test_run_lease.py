@@ -25,12 +25,12 @@ def lease(engine: Engine, *, seconds: float = 60, wait: Callable[[Holder], bool]
     return run_lease(engine, "hourly", flow_run_id=None, lease_seconds=seconds, wait=wait)
 
 
-def held_elsewhere(engine: Engine, *, until: timedelta) -> None:
-    """Enter a lease of another machine."""
-    now = utc_now()
+def held_elsewhere(engine: Engine, *, until: timedelta, clock_ahead: timedelta = timedelta(0)) -> None:
+    """Enter a lease of another machine, or renew it."""
+    now = utc_now() + clock_ahead
     with write_transaction(engine) as connection:
         connection.execute(
-            text("INSERT INTO run_leases VALUES (1, 'theirs', 'backfill', NULL, 'elsewhere', 1, :now, :now, :until)"),
+            text("REPLACE INTO run_leases VALUES (1, 'theirs', 'backfill', NULL, 'elsewhere', 1, :now, :now, :until)"),
             {"now": timestamp_text(now), "until": timestamp_text(now + until)},
         )
 
@@ -83,6 +83,68 @@ def test_one_of_another_machine_that_was_not_renewed_in_time_is_taken(engine):
         holder = read_holder(engine)
         assert holder is not None
         assert holder.holder_name == "hourly"
+
+
+YEAR = timedelta(days=365)
+
+
+@pytest.mark.parametrize(
+    ("until", "clock_ahead"),
+    [(timedelta(seconds=0.3), YEAR), (timedelta(seconds=0.3), timedelta(hours=3)), (timedelta(seconds=0.3), -YEAR)],
+)
+def test_one_of_a_machine_whose_clock_is_wrong_is_taken_when_it_is_not_renewed_for_as_long_as_it_lasts(
+    engine, until, clock_ahead
+):
+    held_elsewhere(engine, until=until, clock_ahead=clock_ahead)
+    began = time.monotonic()
+
+    def wait(_: Holder) -> bool:
+        time.sleep(0.05)
+        return time.monotonic() - began < 30
+
+    with lease(engine, seconds=0.3, wait=wait):
+        holder = read_holder(engine)
+        assert holder is not None
+        assert holder.holder_name == "hourly"
+
+
+def test_one_of_a_machine_whose_clock_is_ahead_is_not_taken_while_it_is_renewed(engine):
+    waited = 0
+
+    def renew_and_wait(_: Holder) -> bool:
+        nonlocal waited
+        waited += 1
+        held_elsewhere(engine, until=timedelta(seconds=0.2), clock_ahead=YEAR)
+        time.sleep(0.05)
+        return waited < 12
+
+    held_elsewhere(engine, until=timedelta(seconds=0.2), clock_ahead=YEAR)
+    with pytest.raises(RunInProgressError), lease(engine, seconds=0.2, wait=renew_and_wait):
+        pass
+    assert waited == 12
+
+
+def test_one_of_a_machine_whose_clock_is_ahead_says_so_and_what_to_do(engine):
+    held_elsewhere(engine, until=timedelta(seconds=60), clock_ahead=YEAR + timedelta(seconds=1))
+    with pytest.raises(RunInProgressError) as caught, lease(engine):
+        pass
+    since = utc_now() + YEAR
+    assert str(caught.value).startswith(f"Another run is at work: backfill, at work since {since:%Y-}")
+    assert str(caught.value).endswith(
+        " UTC by the clock of the machine elsewhere, which is 365 days ahead of this one's (set the wrong one right; "
+        "if nothing is at work there, a run that may wait for more than 60 s, see RUN_LOCK_TIMEOUT_SECONDS, takes "
+        "over)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("until", "length"),
+    [(timedelta(days=4), "3 days"), (timedelta(days=1, hours=3), "3 hours"), (timedelta(days=1, minutes=90), "90 min")],
+)
+def test_one_that_is_to_last_longer_than_any_does_is_of_a_clock_that_is_ahead(engine, until, length):
+    held_elsewhere(engine, until=until + timedelta(seconds=5))
+    with pytest.raises(RunInProgressError, match=f"which is {length}.* ahead of this one's"), lease(engine):
+        pass
 
 
 def test_one_of_this_machine_is_taken_at_once_because_its_holder_let_go_of_the_lock_file(engine):

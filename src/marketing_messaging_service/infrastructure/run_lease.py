@@ -8,11 +8,11 @@ whose run has lost the lease is rolled back.
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import (
@@ -47,6 +47,11 @@ from src.marketing_messaging_service.infrastructure.database import (
 RENEWALS_A_LEASE = 4
 """How often a lease is renewed within the time that it lasts."""
 
+LONGEST_LEASE = timedelta(days=1)
+
+LARGEST_SKEW = timedelta(minutes=1)
+"""How far another machine's clock may be ahead of this one's without being remarked on."""
+
 _LEASE = table(
     "run_leases",
     column("lease_position", Integer),
@@ -70,10 +75,26 @@ class Holder:
     holder_name: str
     host_name: str
     acquired_at: datetime
+    renewed_at: datetime
     expires_at: datetime
+    seen_at: datetime = field(compare=False)
+    """When this machine read it, by its own clock; the other times are of the holder's."""
+
+    @property
+    def duration(self) -> timedelta:
+        """How long a heartbeat of the holder lasts, which no setting makes longer than a day."""
+        return min(self.expires_at - self.renewed_at, LONGEST_LEASE)
 
     def __str__(self) -> str:
-        return f"{self.holder_name}, at work since {self.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
+        told = f"{self.holder_name}, at work since {self.acquired_at:%Y-%m-%d %H:%M:%S} UTC"
+        ahead = self.expires_at - self.duration - self.seen_at
+        if ahead < LARGEST_SKEW:
+            return told
+        return (
+            f"{told} by the clock of the machine {self.host_name}, which is {_length(ahead)} ahead of this one's (set "
+            f"the wrong one right; if nothing is at work there, a run that may wait for more than "
+            f"{self.duration.total_seconds():g} s, see RUN_LOCK_TIMEOUT_SECONDS, takes over)"
+        )
 
 
 def read_holder(engine: Engine) -> Holder | None:
@@ -95,7 +116,8 @@ def run_lease(
 
     While another run holds it, `wait` is called with its holder over and over; it sleeps, and returns whether to go
     on waiting. The lease of a run that was killed on this machine is taken at once, because whoever calls this holds
-    the lock file; one of another machine when it has expired. Raises RunInProgressError when the waiting is over,
+    the lock file; one of another machine when it has expired, or when no heartbeat was seen for as long as one lasts:
+    that machine's clock may be wrong. Raises RunInProgressError when the waiting is over,
     and a write transaction of the engine raises LeaseLostError when another run has taken the lease meanwhile.
     """
     lease = _Lease(engine, holder_name, flow_run_id, lease_seconds)
@@ -114,6 +136,8 @@ class _Lease:
         self._holder_name = holder_name
         self._flow_run_id = flow_run_id
         self._duration = timedelta(seconds=lease_seconds)
+        self._seen: Holder | None = None
+        self._seen_since = 0.0
 
     def acquire(self, wait: Callable[[Holder], bool]) -> None:
         """Take the lease, waiting for it as long as `wait` allows."""
@@ -126,7 +150,7 @@ class _Lease:
         now = utc_now()
         with read_transaction(self._engine) as connection:
             holder = _holder(connection)
-        if holder is not None and not self._may_take(holder, now):
+        if holder is not None and not (self._may_take(holder, now) or self._has_stood_still(holder)):
             return holder
         try:
             with write_transaction(self._engine) as connection:
@@ -160,6 +184,12 @@ class _Lease:
 
     def _may_take(self, holder: Holder, now: datetime) -> bool:
         return holder.host_name == socket.gethostname() or holder.expires_at <= now
+
+    def _has_stood_still(self, holder: Holder) -> bool:
+        """Whether a holder has not renewed its lease for as long as it lasts, by this machine's own watch."""
+        if holder != self._seen:
+            self._seen, self._seen_since = holder, time.monotonic()
+        return time.monotonic() - self._seen_since >= max(holder.duration, self._duration).total_seconds()
 
     @contextmanager
     def guarding_transactions(self) -> Iterator[None]:
@@ -218,7 +248,23 @@ class _Lease:
 
 
 def _holder(connection: Connection) -> Holder | None:
-    row: Any = connection.execute(
-        select(_LEASE.c.holder_id, _LEASE.c.holder_name, _LEASE.c.host_name, _LEASE.c.acquired_at, _LEASE.c.expires_at)
+    row = connection.execute(
+        select(
+            _LEASE.c.holder_id,
+            _LEASE.c.holder_name,
+            _LEASE.c.host_name,
+            _LEASE.c.acquired_at,
+            _LEASE.c.renewed_at,
+            _LEASE.c.expires_at,
+        )
     ).first()
-    return None if row is None else Holder(*row)
+    return None if row is None else Holder(**row._mapping, seen_at=utc_now())
+
+
+def _length(time_span: timedelta) -> str:
+    """A stretch of time in the largest unit of which it has two."""
+    seconds = time_span.total_seconds()
+    for unit, length in (("days", 86_400), ("hours", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds // 60:.0f} minutes"
