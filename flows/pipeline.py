@@ -34,6 +34,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     utc_now,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.replacement import replacement_told, take_imprint
 from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
@@ -218,13 +219,18 @@ def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopReque
 def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
     """Do the run; one that cannot go on is recorded with the reason."""
     run_id = loading.open_run(engine, order)
+    imprint = take_imprint(engine)
     try:
-        with damage_told(engine), interruptible(engine, lambda: stop.is_made):
+        with (
+            replacement_told(engine, imprint),
+            damage_told(engine),
+            interruptible(engine, lambda: stop.is_made),
+        ):
             return _run(engine, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)
         # What ended the run, such as a full disk, may keep it from recording that as well.
-        with suppress(PipelineError), write_transaction(engine) as connection:
+        with suppress(PipelineError), replacement_told(engine, imprint), write_transaction(engine) as connection:
             loading.close_run(connection, run_id, state)
             loading.note_message(connection, run_id, message)
         raise

@@ -255,17 +255,25 @@ def broken_disks(rig: Rig) -> Verdict:
     jobs: list[Callable[[ForkServer, Path], list[str]]] = [
         partial(_without_rights, start=start, deny=deny, told=told) for deny, told in surroundings.DENIALS.values()
     ]
+    jobs += [
+        partial(_replaced, start=start, fault=fault, label=label, told=told)
+        for fault, label, told in surroundings.REPLACEMENTS.values()
+    ]
     jobs += [partial(_stranger, start=start, make=make, told=told) for make, told in surroundings.STRANGERS.values()]
     if surroundings.why_no_small_disk() is None:
         jobs.append(lambda server, folder: surroundings.on_a_read_only_disk(server, start, folder))
         jobs.append(lambda server, folder: surroundings.with_a_full_folder_for_temporary_files(server, start, folder))
-    return _verdict(rig.run_all(jobs), "missing rights, read-only disks and files of others")
+    return _verdict(rig.run_all(jobs), "missing rights, read-only disks, files of others and databases put in place")
 
 
 def _without_rights(
     server: ForkServer, _: Path, *, start: Start, deny: Callable[[Scene], Path], told: str
 ) -> list[str]:
     return surroundings.without_rights(server, start, deny, told)
+
+
+def _replaced(server: ForkServer, folder: Path, *, start: Start, fault: str, label: str, told: str) -> list[str]:
+    return surroundings.replaced(server, start, folder, fault, label, told)
 
 
 def _stranger(server: ForkServer, folder: Path, *, start: Start, make: Callable[[Scene], None], told: str) -> list[str]:

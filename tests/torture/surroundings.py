@@ -274,6 +274,38 @@ def damaged(server: ForkServer, start: Start, folder: Path, chance: random.Rando
     return [fault for ending in endings if (fault := ending.fault())]
 
 
+REPLACED = "was replaced while this run was at work: "
+
+REPLACEMENTS: Mapping[str, tuple[str, str, str]] = {
+    "moved there in a load": ("move over", "load: before the commit", "another file lies there"),
+    "moved there between loads": ("move over", "load: after the commit", "another file lies there"),
+    "moved there in a decision": ("move over", "decide: before the commit", "another file lies there"),
+    "copied there between loads": ("copy over", "stage: while reading", "so it is an older copy or another one"),
+}
+"""How a database is put in the place of the one that a run works on, when, and what the run says of it."""
+
+
+def replaced(server: ForkServer, start: Start, folder: Path, fault: str, label: str, told: str) -> list[str]:
+    """Put the database from before a run in its place in the middle of it: that is told, and the next begins anew."""
+    scene = start.scene.copy_to(folder)
+    older = scene.folder / "older.db"
+    shutil.copyfile(scene.database, older)
+    ending = server.run(Order(str(scene.folder), fault=fault, at_label=label, target=str(older)))
+    breaches = _fails_saying(ending, REPLACED + ("" if fault == "copy over" else told))
+    if told not in ending.output:
+        breaches.append(f"does not say {told!r}: {ending.output}")
+    return breaches + recover(server, start, scene)
+
+
+def replaced_by_another_schema(server: ForkServer, start: Start, other: Start, folder: Path, fault: str) -> list[str]:
+    """Put a database of an older schema in the place of the one that a run works on: it is told."""
+    scene = start.scene.copy_to(folder)
+    older = scene.folder / "older.db"
+    shutil.copyfile(other.scene.database, older)
+    order = Order(str(scene.folder), fault=fault, at_label="stage: while reading", target=str(older))
+    return _fails_saying(server.run(order), REPLACED)
+
+
 def _no_database(scene: Scene) -> None:
     scene.database.write_text("user_id,event_type\n" * 500, encoding="utf-8")
 

@@ -91,6 +91,21 @@ def test_a_damaged_database_is_told_in_a_sentence_or_does_not_matter(
     assert surroundings.damaged(server, starts["taken before"], tmp_path / "scene", random.Random(1)) == []
 
 
+@pytest.mark.parametrize(("fault", "label", "told"), surroundings.REPLACEMENTS.values(), ids=surroundings.REPLACEMENTS)
+def test_a_database_that_is_replaced_beneath_a_run_is_told_and_the_next_run_begins_anew(
+    server: ForkServer, starts: dict[str, Start], tmp_path: Path, fault: str, label: str, told: str
+) -> None:
+    assert surroundings.replaced(server, starts["taken before"], tmp_path / "scene", fault, label, told) == []
+
+
+@pytest.mark.parametrize("fault", ["move over", "copy over"])
+def test_a_database_that_is_replaced_by_one_of_another_schema_is_told(
+    server: ForkServer, starts: dict[str, Start], tmp_path: Path, fault: str
+) -> None:
+    start, other = starts["taken before"], starts["older schema"]
+    assert surroundings.replaced_by_another_schema(server, start, other, tmp_path / "scene", fault) == []
+
+
 @pytest.mark.parametrize(("make", "told"), surroundings.STRANGERS.values(), ids=surroundings.STRANGERS)
 def test_a_file_that_is_none_of_ours_is_told_and_stays_as_it_is(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, make: Callable[[Scene], None], told: str

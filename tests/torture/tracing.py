@@ -24,6 +24,7 @@ STEP_OF_FUNCTION = {
     "run_lease": "lease",
     "_renew": "lease",
     "_beat": "lease",
+    "take_imprint": "record",
     "open_run": "record",
     "note_files": "record",
     "_record_end": "record",

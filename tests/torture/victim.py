@@ -8,6 +8,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -132,6 +133,22 @@ def _rewrite(target: Path) -> None:
     target.write_bytes(target.read_bytes().swapcase())
 
 
+def _database_beside(target: Path) -> Path:
+    """Take away what belongs to the database beside a file that is to take its place, and return its path."""
+    path = target.with_name("messaging.db")
+    for ending in ("-wal", "-shm"):
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+    return path
+
+
+def _move_over(target: Path) -> None:
+    target.rename(_database_beside(target))
+
+
+def _copy_over(target: Path) -> None:
+    shutil.copyfile(target, _database_beside(target))
+
+
 FAULTS: Mapping[str, Callable[[Path], None]] = {
     "kill": _kill,
     "terminate": _terminate,
@@ -140,6 +157,8 @@ FAULTS: Mapping[str, Callable[[Path], None]] = {
     "shrink": _shrink,
     "grow": _grow,
     "rewrite": _rewrite,
+    "move over": _move_over,
+    "copy over": _copy_over,
 }
 
 

@@ -145,6 +145,11 @@ def url_of(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
+def file_of(engine: Engine) -> Path:
+    """Return the path of the file that an engine is on."""
+    return Path(engine.url.database or "")
+
+
 def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
     """Return an engine whose every transaction takes the write lock at its start, and brings the file into WAL mode.
 

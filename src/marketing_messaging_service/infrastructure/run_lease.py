@@ -29,6 +29,7 @@ from sqlalchemy import (
     table,
     update,
 )
+from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import (
     WHO_DOES_THE_REST,
@@ -38,11 +39,13 @@ from src.marketing_messaging_service.errors import (
 )
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
+    file_of,
     is_reading,
     read_transaction,
     utc_now,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.replacement import file_identity, refuse_another_file
 
 RENEWALS_A_LEASE = 4
 """How often a lease is renewed within the time that it lasts."""
@@ -136,6 +139,7 @@ class _Lease:
         self._holder_name = holder_name
         self._flow_run_id = flow_run_id
         self._duration = timedelta(seconds=lease_seconds)
+        self._file = file_identity(file_of(engine))
         self._seen: Holder | None = None
         self._seen_since = 0.0
 
@@ -201,6 +205,8 @@ class _Lease:
 
         def renew(connection: Connection) -> None:
             if not is_reading(connection):
+                # Or what is committed would be gone with a file that was moved away.
+                refuse_another_file(file_of(self._engine), self._file)
                 self._renew(connection)
 
         event.listen(self._engine, "commit", renew)
@@ -225,7 +231,7 @@ class _Lease:
         interval = self._duration.total_seconds() / RENEWALS_A_LEASE
         while not is_over.wait(interval):
             # Busy: the run itself writes, and renews. Lost, or a disk in trouble: its next transaction says so.
-            with suppress(DatabaseError, LeaseLostError), write_transaction(self._engine):
+            with suppress(DatabaseError, LeaseLostError, DBAPIError), write_transaction(self._engine):
                 pass
 
     def _renew(self, connection: Connection) -> None:
@@ -243,7 +249,7 @@ class _Lease:
 
     def release(self) -> None:
         """Give the lease back, if it is held still; one that cannot be given back expires."""
-        with suppress(DatabaseError), write_transaction(self._engine) as connection:
+        with suppress(DatabaseError, DBAPIError), write_transaction(self._engine) as connection:
             connection.execute(delete(_LEASE).where(_LEASE.c.holder_id == self._holder_id))
 
 
