@@ -240,7 +240,7 @@ class TestARuleset:
         ("text", "expected"),
         [
             ("rules: [", "its text, line 1: not the YAML of a rules file: "),
-            ("rules: [{name: r}]", "rule r, action: the key is required and is missing."),
+            ("rules: [{name: r}]", "rule r, action: the key is required and is missing (line 1)."),
         ],
     )
     def test_that_this_version_cannot_read_is_told_and_judges_nothing(self, decided, text, expected):

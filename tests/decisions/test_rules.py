@@ -42,7 +42,7 @@ def said(folder: Path, *rules: Any) -> list[str]:
     """The sentences about rules that are refused."""
     headline, *sentences = refusal(folder, json.dumps({"rules": list(rules)})).split("\n")
     assert headline == " cannot be used; nothing was decided."
-    return [sentence.strip() for sentence in sentences]
+    return [sentence.strip().replace(" (line 1)", "") for sentence in sentences]
 
 
 def accepted(folder: Path, *rules: Any) -> tuple[Rule, ...]:

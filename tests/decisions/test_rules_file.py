@@ -101,9 +101,9 @@ def test_a_file_that_may_not_be_read_is_told_by_the_setting_that_names_it(rules_
         ("rules", "the file: expected keys with values, found 'rules'."),
         ("[]", "the file: expected keys with values, found []."),
         ("{}", "key rules: the key is required and is missing."),
-        ("rules:", "key rules: expected a list, found nothing."),
-        ("rules: {}", "key rules: expected a list, found {}."),
-        ("rules: []\nversion: 1", "key version: unknown key; expected one of rules, found 'version'."),
+        ("rules:", "key rules: expected a list, found nothing (line 1)."),
+        ("rules: {}", "key rules: expected a list, found {} (line 1)."),
+        ("rules: []\nversion: 1", "key version: unknown key; expected one of rules, found 'version' (line 2)."),
         ("rules: []\n1: 2", "key 1: expected a key that is text, found 1."),
         ("rules: []\n---\nrules: []", ", line 2: not the YAML of a rules file: but found another document."),
         ("rules: []\nrules: []", ", line 2: not the YAML of a rules file: found duplicate key"),
@@ -130,11 +130,11 @@ def test_a_file_that_may_not_be_read_is_told_by_the_setting_that_names_it(rules_
         ("rules: ]", ", line 1: not the YAML of a rules file: "),
         ("rules: 'open", ", line 1: not the YAML of a rules file: found unexpected end of stream."),
         ("rules: [2026-13-45]", ": not the YAML of a rules file: month must be in 1..12."),
-        ("rules: [2026-01-05]", "rule number 1: expected keys with values, found 2026-01-05."),
-        ("rules: [2026-01-05T10:00:00Z]", "expected keys with values, found 2026-01-05T10:00:00+00:00."),
+        ("rules: [2026-01-05]", "rule number 1: expected keys with values, found 2026-01-05 (line 1)."),
+        ("rules: [2026-01-05T10:00:00Z]", "expected keys with values, found 2026-01-05T10:00:00+00:00 (line 1)."),
         ("rules: [+_]", ": not the YAML of a rules file: invalid literal for int()"),
         ("rules: [" + "1" * 5000 + "]", ": not the YAML of a rules file: Exceeds the limit"),
-        ("rules: [0x" + "f" * 5000 + "]", "expected keys with values, found a number too long to show."),
+        ("rules: [0x" + "f" * 5000 + "]", "expected keys with values, found a number too long to show (line 1)."),
         ('"\\ud800": 1', "found '\\ud800'."),
         ('"\\ud800": 1\n"\\ud800": 1', 'found duplicate key "\\ud800"'),
         ("%YAML 3.0\n---\nrules: []", "found incompatible YAML document"),
@@ -299,3 +299,15 @@ def test_another_text_is_another_ruleset(rules_path, change: Callable[[Any], Any
         rules_path.write_text(json.dumps(document), encoding="utf-8")
         hashes.add(read_rules(rules_path).content_hash)
     assert len(hashes) == 2
+
+
+def test_every_error_says_the_line_it_is_on_and_the_nearest_key(tmp_path):
+    text = (
+        "rules:\n  - name: nudge\n    triger: {event_type: a}\n    action:\n      type: send\n      template_name: T\n"
+    )
+
+    said = refusal(tmp_path, text)
+
+    assert "rule nudge, trigger: the key is required and is missing (line 2)" in said
+    assert "rule nudge, action.delivery_method: the key is required and is missing (line 4)" in said
+    assert "found 'triger'; did you mean trigger? (line 3)" in said

@@ -17,10 +17,10 @@ from pydantic import (
     model_validator,
 )
 from pydantic import Field as Limits
-from pydantic_core import PydanticCustomError
 
 from src.marketing_messaging_service.models import ALERT_CHANNEL
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Operand, Operator
+from src.marketing_messaging_service.yaml_file import STORABLE_TEXT, expectation_error, is_storable, storable
 
 LONGEST_WINDOW_HOURS = 24 * 366 * 10
 MOST_RULES = 300
@@ -37,25 +37,6 @@ class SuppressionMode(StrEnum):
     ONCE_PER_CALENDAR_DAY = "once_per_calendar_day"
 
 
-def expectation_error(expected: str, *place: str | int) -> PydanticCustomError:
-    """Return the error that says what was expected; `place` leads on to the value when a larger part is checked."""
-    return PydanticCustomError("expectation", "expected {expected}", {"expected": expected, "place": place})
-
-
-def _is_storable(text: str) -> bool:
-    """Whether every database can hold the text: no NUL, and no half of a surrogate pair."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _storable(text: str) -> str:
-    if not _is_storable(text):
-        raise expectation_error(STORABLE_TEXT)
-    return text
-
-
-STORABLE_TEXT = "text of whole characters without NUL"
-
-
 def _field(value: Any) -> Field:
     """Return the field that a path names; a field itself stays one."""
     if isinstance(value, Field):
@@ -66,8 +47,8 @@ def _field(value: Any) -> Field:
     return PAYLOAD.by_path[value]
 
 
-_Text = Annotated[StrictStr, AfterValidator(_storable)]
-_Name = Annotated[StrictStr, Limits(min_length=1, max_length=64), AfterValidator(_storable)]
+_Text = Annotated[StrictStr, AfterValidator(storable)]
+_Name = Annotated[StrictStr, Limits(min_length=1, max_length=64), AfterValidator(storable)]
 _Channel = Annotated[StrictStr, Limits(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -114,7 +95,7 @@ class FieldCondition(_Part):
         return self
 
     def _refuse_unfit(self, value: Any, *place: str | int) -> None:
-        if isinstance(value, str) and not _is_storable(value):
+        if isinstance(value, str) and not is_storable(value):
             raise expectation_error(STORABLE_TEXT, *place)
         if not self.field.kind.is_comparable(value):
             raise expectation_error(f"{self.field.kind.expected} to compare {self.field} with", *place)

@@ -1,0 +1,298 @@
+"""The YAML that people write for this project: read safely, and refused in sentences that its owners understand."""
+
+import difflib
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+
+from src.marketing_messaging_service.errors import PipelineError
+
+LARGEST_FILE_BYTES = 256 * 1024
+DEEPEST_NESTING = 20
+STORABLE_TEXT = "text of whole characters without NUL"
+
+Location = tuple[int | str, ...]
+"""The keys and positions that lead from the whole document to a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class YamlDocument:
+    """What a file says, as plain values, and where it says it."""
+
+    value: Any
+    lines: Mapping[Location, int]
+    """The line of each key, or of each entry of a list, counted from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """What errors of one kind of file are made of."""
+
+    error: type[PipelineError]
+    kind: str
+    """What such a file is called, such as `rules file`."""
+    consequence: str
+    """What does not happen while the file is wrong, as a clause."""
+    whole: type[BaseModel]
+    parts: Mapping[str, type[BaseModel]]
+    """The part that stands under a key, for saying which keys it knows."""
+    kinds: Mapping[str, type[BaseModel]]
+    """The same of each kind that a part may be of, by the tag that pydantic has for it."""
+    named: Mapping[str, str]
+    """The keys under which parts with a name stand, and what one of these is called."""
+
+
+def read_yaml_file(path: Path, setting: str, grammar: Grammar) -> str:
+    """Return the text of a file that a setting names.
+
+    Raises the grammar's error when the file cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(LARGEST_FILE_BYTES + 1)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise grammar.error(f"{setting} names {path}, which cannot be read: {reason}.") from None
+    if len(content) > LARGEST_FILE_BYTES:
+        raise grammar.error(f"{path} is larger than {LARGEST_FILE_BYTES} bytes, which no {grammar.kind} is.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise grammar.error(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+
+
+def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
+    """Return the one document of a text. Raises the grammar's error, with the line, for what is not plain YAML."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = _PlainComposer
+    try:
+        node = yaml.compose(yaml_text)
+        if node is None:
+            return YamlDocument(None, {})
+        value = yaml.constructor.construct_document(node)
+        return YamlDocument(value, dict(_lines(node, ())))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        problem = error.problem or error.context or ""
+    except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
+        place = ""
+        problem = str(error)
+    raise grammar.error(f"{source}{place}: not the YAML of a {grammar.kind}: {_one_line(problem)}.")
+
+
+def validation_error(error: ValidationError, document: YamlDocument, source: str, grammar: Grammar) -> PipelineError:
+    """Return the grammar's error that names all that is wrong with a document, a line each."""
+    return all_sentences(source, grammar, [_sentence(detail, document, grammar) for detail in error.errors()])
+
+
+def all_sentences(source: str, grammar: Grammar, sentences: Sequence[str]) -> PipelineError:
+    """Return the grammar's error that says each of the sentences on a line of its own."""
+    listed = "\n".join(f"  {sentence}." for sentence in sentences)
+    return grammar.error(f"{source} cannot be used; {grammar.consequence}.\n{listed}")
+
+
+def expectation_error(expected: str, *place: str | int) -> PydanticCustomError:
+    """Return the error that says what was expected; `place` leads on to the value when a larger part is checked."""
+    return PydanticCustomError("expectation", "expected {expected}", {"expected": expected, "place": place})
+
+
+def is_storable(text: str) -> bool:
+    """Return whether every database can hold the text: no NUL, and no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def storable(text: str) -> str:
+    """Return the text; raise the error of an expectation when no database can hold it."""
+    if not is_storable(text):
+        raise expectation_error(STORABLE_TEXT)
+    return text
+
+
+class _PlainComposer(Composer):
+    """Takes what such a file needs of YAML, and refuses the rest where it stands.
+
+    A few aliases can unfold into gigabytes, a tag makes other things than plain values, and deep nesting takes
+    the parser a time that grows with its square.
+    """
+
+    _depth = 0
+
+    def compose_node(self, parent: Node | None, index: Any) -> Node | None:
+        event = self.parser.peek_event()
+        if isinstance(event, AliasEvent):
+            raise _composer_error(f"the alias *{event.anchor} is not supported; write the value out", event)
+        if event.tag is not None:
+            raise _composer_error(f"the tag {event.tag} is not supported; write a plain value", event)
+        if self._depth == DEEPEST_NESTING:
+            raise _composer_error(f"nested more than {DEEPEST_NESTING} levels deep", event)
+        self._depth += 1
+        node: Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _composer_error(problem: str, event: Any) -> ComposerError:
+    return ComposerError(None, None, problem, event.start_mark)
+
+
+def _lines(node: Node, location: Location) -> Iterator[tuple[Location, int]]:
+    if isinstance(node, MappingNode):
+        for key, value in node.value:
+            place = (*location, key.value)
+            yield place, key.start_mark.line + 1
+            yield from _lines(value, place)
+    elif isinstance(node, SequenceNode):
+        for position, item in enumerate(node.value):
+            place = (*location, position)
+            yield place, item.start_mark.line + 1
+            yield from _lines(item, place)
+
+
+_EXPECTED: Mapping[str, str] = {
+    "model_type": "keys with values",
+    "dict_type": "keys with values",
+    "tuple_type": "a list",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "string_unicode": STORABLE_TEXT,
+    "string_too_short": "text that is not empty",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "a lower-case word such as email or in_app",
+    "enum": "{expected}",
+    "literal_error": "{expected}",
+    "expectation": "{expected}",
+    "too_long": "at most {max_length} entries",
+    "too_short": "at least {min_length} entries",
+    "invalid_key": "a key that is text",
+}
+"""What to say of each kind of error; the names in braces are details of pydantic's."""
+
+
+def _sentence(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> str:
+    """Return an error of pydantic's as: part and key, what was expected, what was found, and the line."""
+    context = detail.get("ctx", {})
+    path = _resolved(detail["loc"], document.value, grammar.kinds)
+    found = detail["input"]
+    for part in context.get("place", ()):
+        path.append(part)
+        found = _part(found, part)
+    place = _place(path, document.value, grammar)
+    line = _line(path, document)
+    match detail["type"]:
+        case "missing":
+            return f"{place}: the key is required and is missing{line}"
+        case "extra_forbidden":
+            known = _known_keys(detail["loc"], grammar)
+            nearest = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.7)
+            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            return f"{place}: unknown key; expected one of {', '.join(known)}, found {shown(path[-1])}{hint}{line}"
+    expected = _EXPECTED[detail["type"]].format_map(context) if detail["type"] in _EXPECTED else detail["msg"]
+    return f"{place}: expected {expected}, found {shown(found)}{line}"
+
+
+def _part(whole: Any, key: str | int) -> Any:
+    return whole.get(key) if isinstance(whole, dict) else whole[key]
+
+
+def _resolved(location: Location, document: Any, kinds: Collection[str]) -> list[int | str]:
+    """Return where an error is, without the names of kinds that pydantic puts among the keys."""
+    path: list[int | str] = []
+    value = document
+    for part in location:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            value = None
+            if part in kinds:
+                # What follows stands in the part itself.
+                value = _at(document, path)
+                continue
+        path.append(part)
+    return path
+
+
+def _at(document: Any, path: Sequence[int | str]) -> Any:
+    for part in path:
+        document = document[part]
+    return document
+
+
+def _line(path: Sequence[int | str], document: YamlDocument) -> str:
+    """Return the line of the innermost part on the way to a place that stands in the file."""
+    for end in range(len(path), 0, -1):
+        line = document.lines.get(tuple(path[:end]))
+        if line is not None:
+            return f" (line {line})"
+    return ""
+
+
+def _place(path: Sequence[int | str], document: Any, grammar: Grammar) -> str:
+    """Return a path as people say it: the named part by its name, then the keys down to the place."""
+    if len(path) < 2 or path[0] not in grammar.named:
+        keys = _joined(path)
+        return f"key {keys}" if keys else "the file"
+    name = f"{grammar.named[str(path[0])]} {_name(path, document)}"
+    keys = _joined(path[2:])
+    return f"{name}, {keys}" if keys else name
+
+
+def _joined(path: Sequence[int | str]) -> str:
+    if not path:
+        return ""
+    first, *others = path
+    return str(word(first)) + "".join(f"[{part}]" if isinstance(part, int) else f".{word(part)}" for part in others)
+
+
+def _name(path: Sequence[int | str], document: Any) -> str:
+    key = path[1]
+    if isinstance(key, str):
+        return word(key)
+    part = document[path[0]][key]
+    name = part.get("name") if isinstance(part, dict) else None
+    return word(name) if isinstance(name, str) and name else f"number {key + 1}"
+
+
+def _known_keys(location: Location, grammar: Grammar) -> list[str]:
+    parts = {**grammar.parts, **grammar.kinds}
+    part = next((parts[key] for key in reversed(location[:-1]) if key in parts), grammar.whole)
+    return [field.alias or name for name, field in part.model_fields.items()]
+
+
+def word(part: int | str) -> str:
+    """Return a name or key as it stands, or quoted and escaped where it could not be printed on one line."""
+    return _shortened(part) if isinstance(part, str) and part.isprintable() else shown(part)
+
+
+def _one_line(text: str) -> str:
+    printable = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return _shortened(" ".join(printable.split()) or "it cannot be read", 200)
+
+
+def shown(value: Any) -> str:
+    """Return a value as the file's owners would write it, as far as that is short."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, date):
+        return value.isoformat()
+    try:
+        return _shortened(repr(value))
+    except ValueError:  # Python writes out no integer of more than 4300 digits
+        return "a number too long to show"
+
+
+def _shortened(text: str, limit: int = 80) -> str:
+    return text if len(text) <= limit else text[: limit - 3] + "..."
