@@ -5,8 +5,11 @@
 
 import argparse
 import logging
+import os
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,7 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.command_line import final_state
-from flows.steps import named_by_start, outcome, progress_bar, step
+from flows.steps import flow_logger, named_by_start, outcome, progress_bar, step
 from flows.stopping import StopRequest, Waiting, exit_code, failed
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
@@ -33,11 +36,57 @@ from src.marketing_messaging_service.settings import Settings, load_settings
 LONG_WORK = 200_000
 """Rows, or bytes, from which on a progress bar is shown on a terminal."""
 
+TELL_SECONDS = 10.0
+"""How often the log says how far a publication has come."""
 
-@contextmanager
-def _progress(stop: StopRequest, label: str, total: int) -> Iterator[Any]:
-    with progress_bar(label, total, is_long=total >= LONG_WORK) as advance:
-        yield stop.checking(advance)
+
+class Course:
+    """How far a publication has come, which a thread of its own puts into the log every now and then.
+
+    A thread, because a view may compute for minutes before its first row.
+    """
+
+    def __init__(self, log: logging.Logger | logging.LoggerAdapter[Any], seconds: float) -> None:
+        self._log = log
+        self._seconds = seconds
+        self._began = time.monotonic()
+        self._label = "Beginning"
+        self._total: int | None = None
+        self._done = 0
+
+    @contextmanager
+    def progress(self, stop: StopRequest, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        """Yield what counts how much of something has been done."""
+        self._label, self._total, self._done = label, total, 0
+        is_long = total is None or total >= LONG_WORK
+        with progress_bar(label, total, is_long=is_long) as advance_bar:
+
+            def advance(amount: int) -> None:
+                self._done += amount
+                advance_bar(amount)
+
+            yield stop.checking(advance)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Put it into the log from now on, until the end."""
+        is_over = threading.Event()
+        thread = threading.Thread(target=self._tell, args=(is_over,), name="publish log", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+
+    def _tell(self, is_over: threading.Event) -> None:
+        while not is_over.wait(self._seconds):
+            self._log.info("%s: %s, after %.0f s.", self._label, self._part(), time.monotonic() - self._began)
+
+    def _part(self) -> str:
+        if self._total:
+            return f"{min(100, 100 * self._done // self._total)} %"
+        return f"{self._done} rows so far"
 
 
 @step("migrate")
@@ -50,7 +99,9 @@ def migrate(database_url: str) -> None:
 @step("write")
 def write(database_path: Path, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
     """Write everything beside, then put it in place."""
-    return publishing.publish(database_path, folder, partial(_progress, stop))
+    course = Course(flow_logger(), TELL_SECONDS)
+    with course.telling():
+        return publishing.publish(database_path, folder, partial(course.progress, stop))
 
 
 @flow(name="publish", flow_run_name=named_by_start("publish"))
@@ -83,7 +134,7 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
 
 def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
     log = get_run_logger()
-    if not settings.database_path.is_file():
+    if not os.path.isfile(settings.database_path):  # noqa: PTH113  Path.is_file raises where a folder is closed
         raise DatabaseError(f"There is no database at {settings.database_path} to publish; run the hourly job first.")
     outcome(migrate(settings.database_url))
     try:

@@ -170,7 +170,7 @@ class _ProgressArtifact:
 
 
 @contextmanager
-def progress_bar(label: str, total: int, *, is_long: bool) -> Iterator[Callable[[int], None]]:
+def progress_bar(label: str, total: int | None, *, is_long: bool) -> Iterator[Callable[[int], None]]:
     """Yield a function that advances a bar on the terminal; it does nothing for short work or without a terminal."""
     if not (is_long and sys.stderr.isatty()):
         yield lambda _: None

@@ -20,7 +20,7 @@ LIVE, PUBLISHED, DUCKDB = re.findall(
 
 
 @contextmanager
-def silent(_label: str, _total: int):
+def silent(_label: str, _total: int | None):
     yield lambda _: None
 
 

@@ -138,7 +138,7 @@ def test_links_that_go_round_in_a_circle_are_left_to_whoever_opens_them(places, 
 
 
 @pytest.mark.parametrize(("name", "field"), [("publish_path", "publish"), ("source", "landing")])
-def test_a_path_with_a_nul_is_told_by_the_parameter_that_holds_it(places, name, field):
+def test_a_path_with_a_nul_is_reported_by_the_parameter_that_holds_it(places, name, field):
     message = refusal(replace(places, **{field: Path("a\0b"), f"{field}_name": name}))
     assert message == f"{name} holds a NUL character, which no path can; correct it. Nothing was written."
 

@@ -1,13 +1,16 @@
 """The publish flow under Prefect."""
 
+import logging
 import re
+import threading
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 
 from flows.hourly import hourly
-from flows.publish import main, publish
+from flows.publish import Course, main, publish
+from flows.stopping import StopRequest
 
 
 def test_what_an_hourly_run_left_is_published_as_the_setting_says(
@@ -53,6 +56,35 @@ def test_among_raw_files_it_fails_before_anything_is_written(landing: Path) -> N
     assert state.is_failed()
     assert "what is written there would be met as raw files" in str(state.message)
     assert list(landing.iterdir()) == []
+
+
+class _Lines(logging.Handler):
+    """Keeps what is logged, and says when there is something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.has_one = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+        self.has_one.set()
+
+
+@pytest.mark.parametrize(("total", "part"), [(200, "25 %"), (None, "50 rows so far"), (0, "50 rows so far")])
+def test_the_log_says_again_and_again_how_far_it_has_come_also_while_nothing_advances(
+    total: int | None, part: str
+) -> None:
+    log, lines = logging.getLogger("tests.publish"), _Lines()
+    log.setLevel(logging.INFO)
+    log.addHandler(lines)
+    course = Course(log, seconds=0.001)
+    with course.progress(StopRequest(), "Writing events.parquet", total) as advance:
+        advance(50)
+        with course.telling():
+            assert lines.has_one.wait(60)
+    log.removeHandler(lines)
+    assert re.fullmatch(rf"Writing events\.parquet: {part}, after \d+ s\.", lines.lines[0])
 
 
 def test_without_a_database_it_fails_with_a_sentence(

@@ -46,7 +46,7 @@ def told(engine: Engine, imprint: Imprint, error: Exception) -> str:
     return str(caught.value)
 
 
-def test_another_file_is_told(path, engine, imprint):
+def test_another_file_is_reported(path, engine, imprint):
     path.with_name("older.db").replace(path)
     assert told(engine, imprint, LeaseLostError("Another run has taken over.")) == (
         f"The database {path} was replaced while this run was at work: another file lies there. What this run had "
@@ -57,17 +57,17 @@ def test_another_file_is_told(path, engine, imprint):
         refuse_another_file(path, imprint.file)
 
 
-def test_a_file_that_is_gone_is_told(path, engine, imprint):
+def test_a_file_that_is_gone_is_reported(path, engine, imprint):
     path.unlink()
     assert "another file lies there" in told(engine, imprint, LeaseLostError("Another run has taken over."))
 
 
-def test_older_content_in_the_same_file_is_told(path, engine, imprint):
+def test_older_content_in_the_same_file_is_reported(path, engine, imprint):
     shutil.copyfile(path.with_name("older.db"), path)
     assert "it does not know the run 1, so it is an older copy" in told(engine, imprint, LeaseLostError("Taken over."))
 
 
-def test_another_run_of_the_same_number_is_told(path, engine, imprint):
+def test_another_run_of_the_same_number_is_reported(path, engine, imprint):
     with write_transaction(engine) as connection:
         connection.execute(text("UPDATE runs SET started_at = '2026-11-02 10:00:00.000000'"))
     assert "it does not know the run 1" in told(engine, imprint, LeaseLostError("Another run has taken over."))
@@ -80,7 +80,7 @@ def test_another_run_of_the_same_number_is_told(path, engine, imprint):
         ("DROP TABLE alembic_version", "none of this project"),
     ],
 )
-def test_another_schema_is_told_in_place_of_what_follows_from_it(path, engine, imprint, statement, schema):
+def test_another_schema_is_reported_in_place_of_what_follows_from_it(path, engine, imprint, statement, schema):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
         connection.execute("DROP TABLE run_remarks")

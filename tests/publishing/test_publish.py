@@ -1,5 +1,7 @@
 """What is published is of one moment, whole, and typed."""
 
+import errno
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ NAMES = {entry.table_name for entry in entries()}
 
 
 @contextmanager
-def silent(_label: str, _total: int) -> Iterator[Any]:
+def silent(_label: str, _total: int | None) -> Iterator[Any]:
     yield lambda _: None
 
 
@@ -90,7 +92,7 @@ def test_rows_are_written_in_chunks(live, tmp_path, monkeypatch):
 
 def test_everything_is_of_one_moment_though_a_writer_goes_on(live, tmp_path):
     @contextmanager
-    def delete_meanwhile(label: str, _total: int) -> Iterator[Any]:
+    def delete_meanwhile(label: str, _total: int | None) -> Iterator[Any]:
         if label == "Writing events.parquet":
             with closing(sqlite3.connect(live)) as writer:
                 writer.execute("DELETE FROM suppressions")
@@ -108,7 +110,7 @@ def test_what_was_published_before_stays_whole_when_a_later_one_is_stopped(live,
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
     @contextmanager
-    def stop(label: str, _total: int) -> Iterator[Any]:
+    def stop(label: str, _total: int | None) -> Iterator[Any]:
         if label.startswith("Writing send"):
             raise KeyboardInterrupt
         yield lambda _: None
@@ -123,7 +125,7 @@ def test_what_was_published_before_stays_whole_when_a_later_one_is_stopped(live,
 
 def test_a_progress_that_raises_ends_the_copy_with_its_own_error(live, tmp_path):
     @contextmanager
-    def stop(_label: str, _total: int) -> Iterator[Any]:
+    def stop(_label: str, _total: int | None) -> Iterator[Any]:
         def raise_it(_: int) -> None:
             raise DatabaseError("asked to stop")
 
@@ -147,6 +149,97 @@ def test_a_view_that_is_gone_is_a_sentence_and_what_was_published_before_stays(l
     with pytest.raises(DatabaseError, match=r"no such table: .*event_dates\. .* --repair` makes"):
         publish(live, tmp_path / "out", silent)
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["user_timeline.parquet", "messaging.db", ".events.parquet.partial"])
+def test_a_folder_in_the_way_of_one_file_is_reported_before_anything_is_written(live, tmp_path, name):
+    out = tmp_path / "out"
+    publish(live, out, silent)
+    (out / name).unlink(missing_ok=True)
+    (out / name).mkdir()
+    before = contents(out)
+    with closing(sqlite3.connect(live)) as writer, writer:
+        writer.execute("DELETE FROM suppressions")
+    with pytest.raises(
+        DatabaseError, match=rf"{name} is a folder, where a file is to be published; nothing was written"
+    ):
+        publish(live, out, silent)
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("is_linkable", [True, False], ids=["by a second name", "where files have one name only"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first publication", "a later one"])
+def test_when_one_file_cannot_be_put_in_place_those_before_it_are_taken_back(
+    live, tmp_path, monkeypatch, is_first, is_linkable
+):
+    out = tmp_path / "out"
+    if not is_first:
+        publish(live, out, silent)
+        with closing(sqlite3.connect(live)) as writer, writer:
+            writer.execute("DELETE FROM suppressions")
+    before = contents(out) if out.exists() else {}
+    replace = Path.replace
+
+    def refuse_one(path: Path, target: Path) -> Path:
+        if path.name == ".runs.parquet.partial":
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return replace(path, target)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOTSUP, "Operation not supported")
+
+    monkeypatch.setattr(Path, "replace", refuse_one)
+    if not is_linkable:
+        monkeypatch.setattr(os, "link", refuse)
+    with pytest.raises(DatabaseError, match=r"cannot be written to \(Operation not permitted\); what was published"):
+        publish(live, out, silent)
+    assert {path.name for path in out.iterdir()} == set(before)
+    assert contents(out) == before
+
+
+def test_what_a_reader_left_beside_the_copy_goes_with_it_and_does_not_come_back_into_the_next_one(live, tmp_path):
+    out = tmp_path / "out"
+    publish(live, out, silent)
+    with closing(sqlite3.connect(out / "messaging.db", isolation_level=None)) as reader:
+        reader.execute("PRAGMA journal_mode=WAL")
+        reader.execute("DELETE FROM suppressions")
+        assert (out / "messaging.db-wal").stat().st_size > 0
+        publish(live, out, silent)
+    assert not (out / "messaging.db-wal").exists()
+    assert count(out / "messaging.db", "suppressions") == 100
+
+
+def test_what_a_killed_publication_left_is_cleared_away(live, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".events.parquet.previous", ".events.parquet.partial", ".messaging.db.partial"):
+        (out / name).write_text("half")
+    publish(live, out, silent)
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_a_value_of_another_kind_than_its_column_is_reported_with_its_row(live, tmp_path):
+    with closing(sqlite3.connect(live)) as writer, writer:
+        writer.execute("UPDATE user_traits SET marketing_opt_in = 'much' WHERE id = 2")
+    told = r"user_traits\.marketing_opt_in holds something that is no bool, in the row whose id is 2; nothing was"
+    with pytest.raises(DatabaseError, match=told):
+        publish(live, tmp_path / "out", silent)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_damaged_database_is_reported_and_what_was_published_before_stays(live, tmp_path):
+    publish(live, tmp_path / "out", silent)
+    before = contents(tmp_path / "out")
+    content = bytearray(live.read_bytes())
+    content[4096 * 3 :] = bytes(len(content) - 4096 * 3)
+    live.write_bytes(content)
+    with pytest.raises(DatabaseError, match="The file is damaged: put a copy from before"):
+        publish(live, tmp_path / "out", silent)
+    assert contents(tmp_path / "out") == before
 
 
 def test_a_folder_that_is_a_file_is_an_error_that_says_so(live, tmp_path):

@@ -228,6 +228,8 @@ def full_disks(rig: Rig) -> Verdict:
     reason = surroundings.why_no_small_disk()
     jobs: list[Callable[[ForkServer, Path], tuple[bool, list[str]]]] = []
     for step in range(FULL_DISKS):
+        if reason is None:
+            jobs.append(partial(_published, start=rig.start("no database"), room=step / FULL_DISKS))
         for start in rig.starts:
             jobs.append(partial(_few_pages, start=start, part=step / FULL_DISKS))
             if reason is None:
@@ -247,6 +249,10 @@ def _few_pages(server: ForkServer, folder: Path, *, start: Start, part: float) -
 
 def _small_disk(server: ForkServer, folder: Path, *, start: Start, room: float) -> tuple[bool, list[str]]:
     return surroundings.on_a_small_disk(server, start, folder, room)
+
+
+def _published(server: ForkServer, folder: Path, *, start: Start, room: float) -> tuple[bool, list[str]]:
+    return surroundings.published_on_a_small_disk(server, start, folder, room)
 
 
 def broken_disks(rig: Rig) -> Verdict:

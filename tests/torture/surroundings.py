@@ -121,6 +121,35 @@ def with_a_full_folder_for_temporary_files(server: ForkServer, start: Start, fol
     return breaches + recover(server, start, scene)
 
 
+def published_on_a_small_disk(server: ForkServer, start: Start, folder: Path, room: float) -> tuple[bool, list[str]]:
+    """Publish on a disk that has room for a part of it beside what is published there; what was there stays whole.
+
+    `room` is what is free, where the size of all that is published is 1. Return as above.
+    """
+    scene = Scene(start.undisturbed.parent).copy_to(folder)
+    with small_disk(folder / "disk", ENOUGH_KIBIBYTES) as disk:
+        order = Order(str(scene.folder), job="publish", settings={"PUBLISH_PATH": str(disk)})
+        breaches = _succeeds(server.run(order))
+        before = _contents(disk)
+        used = sum(path.stat().st_blocks * 512 for path in disk.iterdir())
+        change_disk(disk, f"size={round(used * (1 + room) / 1024)}k")
+        first = server.run(order)
+        if fault := first.fault():
+            breaches.append(fault)
+        if first.exit_code == 1:
+            if "(No space left on device); what was published before stays" not in first.output:
+                breaches.append(f"says {first.output}")
+            if _contents(disk) != before:
+                breaches.append("what was published before is not there any more as it was")
+        change_disk(disk, f"size={ENOUGH_KIBIBYTES}k")
+        breaches += _succeeds(server.run(order))
+    return first.exit_code == 1, breaches
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 def on_a_read_only_disk(server: ForkServer, start: Start, folder: Path) -> list[str]:
     """Run on a disk that has become read only, as broken ones do."""
     scene = start.scene.copy_to(folder)

@@ -43,6 +43,16 @@ def test_a_database_that_cannot_grow_is_told_and_once_it_can_nothing_was_lost(
 
 
 @pytest.mark.usefixtures("_small_disks")
+@pytest.mark.parametrize("room", [0.0, 0.3, 0.8])
+def test_a_disk_that_is_full_of_what_is_published_is_reported_and_that_stays_whole(
+    server: ForkServer, starts: dict[str, Start], tmp_path: Path, room: float
+) -> None:
+    was_full, breaches = surroundings.published_on_a_small_disk(server, starts["no database"], tmp_path / "scene", room)
+    assert breaches == []
+    assert was_full
+
+
+@pytest.mark.usefixtures("_small_disks")
 def test_a_full_folder_for_temporary_files_is_told_and_the_next_run_does_everything(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path
 ) -> None:
@@ -92,14 +102,14 @@ def test_a_damaged_database_is_told_in_a_sentence_or_does_not_matter(
 
 
 @pytest.mark.parametrize(("fault", "label", "told"), surroundings.REPLACEMENTS.values(), ids=surroundings.REPLACEMENTS)
-def test_a_database_that_is_replaced_beneath_a_run_is_told_and_the_next_run_begins_anew(
+def test_a_database_that_is_replaced_beneath_a_run_is_reported_and_the_next_run_begins_anew(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, fault: str, label: str, told: str
 ) -> None:
     assert surroundings.replaced(server, starts["taken before"], tmp_path / "scene", fault, label, told) == []
 
 
 @pytest.mark.parametrize("fault", ["move over", "copy over"])
-def test_a_database_that_is_replaced_by_one_of_another_schema_is_told(
+def test_a_database_that_is_replaced_by_one_of_another_schema_is_reported(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, fault: str
 ) -> None:
     start, other = starts["taken before"], starts["older schema"]

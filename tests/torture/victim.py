@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import pipeline
-from src.marketing_messaging_service import decisions
+from src.marketing_messaging_service import decisions, publishing
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import PipelineError
@@ -93,7 +93,17 @@ def _check(settings: Settings) -> list[str]:
     return [f"{finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
 
 
-JOBS: Mapping[str, Callable[[Settings], list[str]]] = {"migrate": _migrate, "check": _check}
+@contextmanager
+def _silent(_label: str, _total: int | None) -> Iterator[Callable[[int], None]]:
+    yield lambda _: None
+
+
+def _publish(settings: Settings) -> list[str]:
+    publishing.publish(settings.database_path, settings.publish_path, _silent)
+    return []
+
+
+JOBS: Mapping[str, Callable[[Settings], list[str]]] = {"migrate": _migrate, "check": _check, "publish": _publish}
 """What else there is to be done on a database."""
 
 

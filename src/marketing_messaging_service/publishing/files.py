@@ -1,7 +1,14 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole and together, or not at all."""
 
+import errno
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from src.marketing_messaging_service.errors import DatabaseError
+
+BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
+"""What whoever opened a published copy may have left beside it; read with another copy it would damage that one."""
 
 
 def partial_path(path: Path) -> Path:
@@ -11,16 +18,73 @@ def partial_path(path: Path) -> Path:
     return partial
 
 
-def put_in_place(partials: dict[Path, Path]) -> None:
-    """Put files, given as partial by final path, in place one after the other, each of them on the disk before."""
+def refuse_obstacles(paths: Iterable[Path]) -> None:
+    """Raise DatabaseError if something that is no file stands where a file is to be written."""
+    for path in paths:
+        for each in (path, path.with_name(f".{path.name}.partial"), _previous(path)):
+            if each.is_dir() and not each.is_symlink():
+                raise DatabaseError(
+                    f"{each} is a folder, where a file is to be published; nothing was written, and what was published "
+                    "before stays. Move it away, or let PUBLISH_PATH name another folder."
+                )
+
+
+def put_in_place(partials: Mapping[Path, Path]) -> None:
+    """Put files, given as partial by final path, in place one after the other, each of them on the disk before.
+
+    When one cannot be, those before it are taken back, so that all are of one moment.
+    """
     for partial in partials.values():
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
-    for path, partial in partials.items():
-        partial.replace(path)
+    touched: list[Path] = []
+    try:
+        for path, partial in partials.items():
+            _keep(path)
+            touched.append(path)
+            partial.replace(path)
+    except BaseException:
+        for path in touched:
+            _take_back(path)
+        raise
+    finally:
+        for path in touched:
+            _previous(path).unlink(missing_ok=True)
     for folder in {path.parent for path in partials}:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def forget_companions(copy_path: Path) -> None:
+    """Remove what lies beside a copy of a database that is about to be replaced, and belongs to it alone."""
+    for ending in BESIDE_A_DATABASE:
+        copy_path.with_name(copy_path.name + ending).unlink(missing_ok=True)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f".{path.name}.previous")
+
+
+def _keep(path: Path) -> None:
+    """Give the file that is to be replaced a second name, under which it can be had back."""
+    previous = _previous(path)
+    previous.unlink(missing_ok=True)
+    if path.is_dir() and not path.is_symlink():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not os.path.lexists(path):
+        return
+    try:
+        os.link(path, previous, follow_symlinks=False)
+    except OSError:
+        # Where a file cannot have two names, readers miss it for a moment.
+        path.rename(previous)
+
+
+def _take_back(path: Path) -> None:
+    try:
+        _previous(path).replace(path)
+    except FileNotFoundError:
+        path.unlink(missing_ok=True)

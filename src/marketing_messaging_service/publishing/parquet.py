@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import Connection
 
 from src.marketing_messaging_service.dictionary import Entry
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.vocabulary import DataType
 
 ROWS_AT_ONCE = 50_000
@@ -31,7 +32,8 @@ def write_parquet(
     """Write all rows of the table or view that has these columns, and return how many there are.
 
     Each column carries its sentence as the metadata `comment`. `on_progress` is told how many rows were written since
-    the last call. Memory does not follow the number of rows.
+    the last call. Memory does not follow the number of rows. Raises DatabaseError at a value that is not of its
+    column's type, which SQLite lets anybody write.
     """
     schema = pa.schema(
         [
@@ -49,12 +51,35 @@ def write_parquet(
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         while chunk := rows.fetchmany(ROWS_AT_ONCE):
             arrays = [
-                _array(values, field.type) for values, field in zip(zip(*chunk, strict=True), schema, strict=True)
+                _column(columns, chunk, position, values, schema.field(position).type)
+                for position, values in enumerate(zip(*chunk, strict=True))
             ]
             writer.write_table(pa.table(arrays, schema=schema))
             row_count += len(chunk)
             on_progress(len(chunk))
     return row_count
+
+
+def _column(
+    columns: Sequence[Entry], rows: Sequence[Any], position: int, values: Sequence[Any], kind: pa.DataType
+) -> pa.Array:
+    """Return the values of a column of rows as an array of its type."""
+    try:
+        return _array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        first = next(row for row in rows if not _is_of_kind(row[position], kind))
+        raise DatabaseError(
+            f"{columns[0].table_name}.{columns[position].column_name} holds something that is no {kind}, in the row "
+            f"whose {columns[0].column_name} is {first[0]}; nothing was published. Correct it, then publish again."
+        ) from None
+
+
+def _is_of_kind(value: Any, kind: pa.DataType) -> bool:
+    try:
+        _array([value], kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return False
+    return True
 
 
 def _array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

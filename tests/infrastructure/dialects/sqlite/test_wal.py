@@ -86,7 +86,7 @@ def test_while_another_program_reads_the_file_in_its_old_mode_it_says_what_is_in
     assert caught.value.may_pass
 
 
-def test_a_disk_that_does_not_allow_for_it_is_told():
+def test_a_disk_that_does_not_allow_for_it_is_reported():
     with (
         closing(sqlite3.connect(":memory:")) as in_memory,
         pytest.raises(DatabaseError, match=r"stays in the mode memory\. Put it on a disk of this machine"),
