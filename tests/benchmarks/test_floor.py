@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from benchmarks.process import run_job
 from benchmarks.sections import FLOOR, WHOLE_RUN
 from benchmarks.workbench import Workbench
@@ -28,6 +30,7 @@ def tables(path: Path) -> dict[str, list[tuple[Any, ...]]]:
         return {name: connection.execute(sql).fetchall() for name, sql in QUERIES.items()}
 
 
+@pytest.mark.slow
 def test_ours_and_the_floor_end_in_the_same_rows_without_a_history_and_with_one(tmp_path):
     bench = Workbench(tmp_path / "bench", 1)
     bench.folder.mkdir()

@@ -120,6 +120,7 @@ def finding_or_refusal(path: Path) -> str:
         return str(error)
 
 
+@pytest.mark.slow
 def test_a_page_that_was_flipped_is_reported_wherever_it_lies(sound: Path) -> None:
     execute(sound, "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)")
     ((page_size,),) = rows(sound, "PRAGMA page_size")

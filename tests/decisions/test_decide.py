@@ -277,6 +277,7 @@ print(decide_pending(engine, rules_file, decided_at=datetime(2026, 11, 23, tzinf
 """
 
 
+@pytest.mark.slow
 def test_two_processes_that_decide_at_once_decide_once(pipeline):
     take(pipeline, [event(str(number), user_id=str(number % 40)) for number in range(2000)])
     written(pipeline, RULES)

@@ -766,6 +766,7 @@ print(*upgrade_to_head(sys.argv[1]))
 
 
 class TestTwoUpgradesAtOnce:
+    @pytest.mark.slow
     @pytest.mark.parametrize("populated", [False, True], ids=["new database", "populated database"])
     def test_both_end_well_and_each_migration_runs_once(self, path, populated):
         if populated:
@@ -819,6 +820,7 @@ class TestTheAlembicCommand:
         assert done.returncode == 0, done.stderr
         assert revision_of(tmp_path / "from_file.db") == [REVISIONS[-1]]
 
+    @pytest.mark.slow
     def test_takes_messaging_db_in_the_current_folder_without_either_and_back_to_base(self, tmp_path):
         done = self.run(tmp_path, "upgrade", "head")
         assert done.returncode == 0, done.stderr
