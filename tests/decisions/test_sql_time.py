@@ -58,6 +58,7 @@ def is_in_window(connection: Connection, other: datetime, instant: datetime, sec
 @example(instant=LAST, seconds=LONGEST_WINDOW)
 @example(instant=datetime(2024, 3, 1, tzinfo=UTC), seconds=86_400)
 @example(instant=datetime(1900, 3, 1, microsecond=1, tzinfo=UTC), seconds=86_400)
+@example(instant=datetime(300, 3, 2, tzinfo=UTC), seconds=1)
 @example(instant=datetime(2026, 1, 1, microsecond=999_999, tzinfo=UTC), seconds=1)
 def test_seconds_before_an_instant_are_exact_to_the_microsecond(connection, instant, seconds):
     if instant - FIRST >= timedelta(seconds=seconds):

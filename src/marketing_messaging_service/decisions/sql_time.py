@@ -53,7 +53,9 @@ def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, **options: 
 @compiles(SecondsBefore)
 def _seconds_before(element: SecondsBefore, compiler: SQLCompiler, **options: Any) -> str:
     instant, shift = _arguments(element, compiler, **options)
-    return f"(strftime('%Y-%m-%d %H:%M:%S', substr({instant}, 1, 19), {shift}) || substr({instant}, 20))"
+    shifted = f"strftime('%Y-%m-%d %H:%M:%S', substr({instant}, 1, 19), {shift})"
+    # SQLite before 3.46 writes one day wrong, of all there are from year 1 to 9999.
+    return f"(replace({shifted}, '0300-02-29', '0300-03-01') || substr({instant}, 20))"
 
 
 @compiles(UtcDay)
