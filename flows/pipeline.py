@@ -1,5 +1,6 @@
 """One run of the pipeline, from raw files to its report, as the hourly job and a backfill have it in common."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     damage_told,
     interruptible,
     preview_engine,
+    remark_on_readers,
     utc_now,
     write_transaction,
 )
@@ -200,11 +202,14 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
             wait=lambda _: waiting.has_time(),
         ):
             yield engine
+        with suppress(PipelineError):
+            if remark := remark_on_readers(engine):
+                log.warning(remark)
 
 
 def _holder_of(engine: Engine, database_path: Path) -> Holder | None:
     with suppress(PipelineError):
-        return read_holder(engine) if database_path.is_file() else None
+        return read_holder(engine) if os.path.isfile(database_path) else None  # noqa: PTH113  raises nothing
     return None
 
 

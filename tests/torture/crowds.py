@@ -58,7 +58,7 @@ def migrations_at_once(server: ForkServer, start: Start, folder: Path, chance: r
 
 
 def beside_a_reader(server: ForkServer, start: Start, folder: Path) -> list[str]:
-    """Run beside an analyst whose read transaction began before the run and goes on after it."""
+    """Run beside an analyst whose read transaction began before the run and goes on after it, which the run says."""
     scene = start.scene.copy_to(folder)
     with closing(sqlite3.connect(scene.database, isolation_level=None)) as analyst:
         analyst.execute("BEGIN")
@@ -66,6 +66,8 @@ def beside_a_reader(server: ForkServer, start: Start, folder: Path) -> list[str]
         ending = server.run(Order(str(scene.folder)))
         seen_after = analyst.execute("SELECT count(*) FROM events").fetchone()
     breaches = [] if ending.exit_code == 0 else [f"ended with {ending.exit_code}: {ending.output}"]
+    if "messaging.db-wal holds" not in ending.output:
+        breaches.append(f"does not say that a reader lets the -wal file grow: {ending.output}")
     if seen != seen_after:
         breaches.append("the analyst's snapshot changed beneath a read transaction")
     return breaches + _left_as_by_one(scene, start)

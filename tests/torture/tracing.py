@@ -19,6 +19,7 @@ from src.marketing_messaging_service.staging.lines import HashedReader
 STEP_OF_FUNCTION = {
     "_has_revision": "migrate",
     "ensure_wal": "migrate",
+    "remark_on_readers": "report",
     "upgrade_to_head": "migrate",
     "refresh_dictionary": "dictionary",
     "run_lease": "lease",

@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.wal import bring_into_wal
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 """How an instant is written in SQLite: UTC, always with six decimals, so that text order is time order."""
@@ -214,7 +214,7 @@ def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | N
     def begin_transaction(connection: Connection) -> None:
         mode = connection.get_execution_options().get(_BEGIN_OPTION, "IMMEDIATE")
         if mode == "IMMEDIATE" and begin is None:
-            bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
+            wal.bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
         connection.exec_driver_sql(begin or f"BEGIN {mode}")
 
 
@@ -313,7 +313,7 @@ def preview_engine(database_url: str) -> Iterator[Engine]:
     with foreseeable_errors():
         connection: Any = engine.raw_connection().driver_connection
         try:
-            bring_into_wal(connection, BUSY_TIMEOUT_SECONDS)
+            wal.bring_into_wal(connection, BUSY_TIMEOUT_SECONDS)
             connection.execute("BEGIN IMMEDIATE")
             yield engine
         finally:
@@ -327,7 +327,22 @@ def ensure_wal(engine: Engine) -> None:
     Raises DatabaseError when another program does not let go of it.
     """
     with foreseeable_errors(), engine.connect() as connection:
-        bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
+        wal.bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
+
+
+def remark_on_readers(engine: Engine) -> str | None:
+    """Return a sentence about readers that let the -wal file grow, None when there is nothing to remark on."""
+    with foreseeable_errors(), engine.connect() as connection:
+        kept = wal.kept_by_readers(_driver_connection(connection))
+    if kept <= wal.LARGEST_UNREMARKED_BYTES:
+        return None
+    name = file_of(engine).name
+    return (
+        f"{name}-wal holds {kept / 1e6:.0f} MB that cannot be moved into {name}, because another program, such as a "
+        "notebook with an open cursor, goes on reading what stood there before; every run adds to it and makes reading "
+        f"slower. End what that program reads (`lsof {file_of(engine)}` lists who has the file open): the next run "
+        "then empties it."
+    )
 
 
 @contextmanager

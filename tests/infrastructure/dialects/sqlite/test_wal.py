@@ -4,13 +4,19 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure import database
-from src.marketing_messaging_service.infrastructure.database import preview_engine, read_transaction, write_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    preview_engine,
+    read_transaction,
+    remark_on_readers,
+    write_transaction,
+)
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.wal import bring_into_wal, journal_mode
 from src.marketing_messaging_service.infrastructure.schema import migrate
 from src.marketing_messaging_service.publishing import publish
@@ -92,6 +98,37 @@ def test_a_disk_that_does_not_allow_for_it_is_reported():
         pytest.raises(DatabaseError, match=r"stays in the mode memory\. Put it on a disk of this machine"),
     ):
         bring_into_wal(in_memory, 0)
+
+
+def write(engine: Engine, byte_count: int) -> None:
+    with write_transaction(engine) as connection:
+        connection.execute(
+            text("INSERT INTO rulesets (content_hash, yaml_text, first_used_at) VALUES (:hash, :text, '')"),
+            {"hash": uuid4().hex, "text": "x" * byte_count},
+        )
+
+
+def test_a_reader_that_holds_on_to_its_snapshot_is_remarked_on_with_the_size_and_what_to_do(engine, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as notebook:
+        notebook.execute("BEGIN")
+        notebook.execute("SELECT count(*) FROM rulesets").fetchone()
+        write(engine, 7_000_000)
+        assert remark_on_readers(engine) is None
+        write(engine, 7_000_000)
+        remark = remark_on_readers(engine)
+        assert remark is not None
+        assert remark.startswith("test.db-wal holds 14 MB that cannot be moved into test.db, because another program")
+        assert f"(`lsof {tmp_path}/test.db` lists who has the file open)" in remark
+        notebook.execute("COMMIT")
+        assert remark_on_readers(engine) is None
+
+
+def test_readers_that_come_and_go_are_not_remarked_on(engine, tmp_path):
+    with closing(sqlite3.connect(tmp_path / "test.db", isolation_level=None)) as notebook:
+        for _ in range(3):
+            write(engine, 7_000_000)
+            notebook.execute("SELECT count(*) FROM rulesets").fetchall()
+            assert remark_on_readers(engine) is None
 
 
 def test_a_published_copy_that_was_put_back_works_on_beside_a_notebook(migrated_template: Path, tmp_path: Path) -> None:

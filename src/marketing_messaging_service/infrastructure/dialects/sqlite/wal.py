@@ -9,6 +9,9 @@ WAL = "wal"
 
 SWITCH_RETRY_SECONDS = 0.1
 
+LARGEST_UNREMARKED_BYTES = 8 << 20
+"""How much a reader may keep in the -wal file without being remarked on, twice what SQLite itself lets gather there."""
+
 
 def journal_mode(connection: sqlite3.Connection) -> str:
     """Return the file's journal mode."""
@@ -49,3 +52,13 @@ def _has_switched(connection: sqlite3.Connection) -> bool:
             f"mode {mode}. Put it on a disk of this machine, then run again."
         )
     return True
+
+
+def kept_by_readers(connection: sqlite3.Connection) -> int:
+    """Move from the -wal file into the database what can be moved, and return how many bytes readers keep from it.
+
+    Must be called outside a transaction. A reader that holds on to its snapshot lets the file grow with every run.
+    """
+    (page_size,) = connection.execute("PRAGMA page_size").fetchone()
+    _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return max(0, int(frames) - int(moved)) * int(page_size)
