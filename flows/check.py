@@ -8,15 +8,14 @@ import logging
 import sys
 from pathlib import Path
 
-from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
-from flows.command_line import final_state
+from flows.command_line import final_state, refused
+from flows.endings import RunPage, exit_code, result_of
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
-from flows.stopping import StopRequest, exit_code, failed
+from flows.stopping import StopRequest
 from src.marketing_messaging_service import checking, decisions, schema
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -35,12 +34,6 @@ def check_invariants(database_path: Path, max_load_age_hours: int, stop: StopReq
     return checking.check_database(database_path, invariants, on_progress=stop.check)
 
 
-@step("report")
-def report(check_report: CheckReport) -> None:
-    """Leave what was found where people look for it: on the run's page in the Prefect UI."""
-    create_markdown_artifact(check_markdown(check_report), key="self-check", description=check_headline(check_report))
-
-
 @flow(name="check", flow_run_name=named_by_start("check"))
 def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     """Check that the database keeps every promise: nothing lost, nothing decided or sent twice, every count right.
@@ -51,21 +44,17 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
         max_load_age_hours: Fail also when no file was loaded for this many hours, because then events have stopped
             coming in. 0 means not to look.
     """
-    log = get_run_logger()
-    stop = StopRequest()
+    page, stop = RunPage("self-check"), StopRequest()
     try:
-        with stop.listening():
+        with stop.listening(), page.cut_off("Stopped from outside. Nothing was changed; start it again."):
             check_report: CheckReport = outcome(
                 check_invariants(load_settings().database_path, max_load_age_hours, stop)
             )
-        outcome(report(check_report))
     except PipelineError as error:
-        log.error(str(error))
-        return failed(error)
-    if check_report.broken:
-        log.error(check_headline(check_report))
-        return Failed(message=check_headline(check_report), data=check_report)
-    return Completed(message=check_headline(check_report), data=check_report)
+        return page.failed(error)
+    page.keep(lambda: page.show(check_markdown(check_report), check_headline(check_report)))
+    end = page.failed if check_report.broken else page.completed
+    return end(check_headline(check_report), check_report)
 
 
 def repair_schema() -> list[RepairedObject]:
@@ -101,14 +90,13 @@ def main() -> int:
             print(repair_text(repair_schema()), flush=True)
         state = final_state(check, {"max_load_age_hours": options.max_load_age_hours})
     except PipelineError as error:
-        print(error, file=sys.stderr)
-        return exit_code(error)
-    check_report = state.result(raise_on_failure=False)
+        return refused(error)
+    check_report = result_of(state)
     if isinstance(check_report, CheckReport):
         # The findings are to be the last thing on the terminal; Prefect would tell of its server's end after them.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(check_text(check_report), flush=True)
-    return 0 if state.is_completed() else exit_code(check_report)
+    return exit_code(state)
 
 
 if __name__ == "__main__":

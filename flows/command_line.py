@@ -13,7 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
-from flows.stopping import STOPPED_BY_CTRL_C, StoppedError, exit_code
+from flows.endings import exit_code, result_of
+from flows.stopping import STOPPED_BY_CTRL_C, StoppedError
 from flows.temporary_server import bind_to_this_process
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.reporting import RunReport, summary_text
@@ -93,11 +94,16 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         with tags("messaging", flow.name):
             state = final_state(flow, parameters)
     except PipelineError as error:
-        print(error, file=sys.stderr)
-        return exit_code(error)
-    run_report = state.result(raise_on_failure=False)
+        return refused(error)
+    run_report = result_of(state)
     if isinstance(run_report, RunReport):
         # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(summary_text(run_report), flush=True)
-    return 0 if state.is_completed() else exit_code(run_report)
+    return exit_code(state)
+
+
+def refused(error: PipelineError) -> int:
+    """Print why nothing was run; return the exit code."""
+    print(error, file=sys.stderr)
+    return error.exit_code if isinstance(error, StoppedError) else 1

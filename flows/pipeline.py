@@ -6,20 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from prefect import get_run_logger, runtime
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled, Completed, Failed
 from sqlalchemy import Engine
 
+from flows.endings import RunPage, defect_sentence
 from flows.steps import LONG_FILE_BYTES, RETRIES, flow_logger, outcome, progress, step
-from flows.stopping import StoppedError, StopRequest, Waiting, failed
+from flows.stopping import CUT_OFF, StoppedError, StopRequest, Waiting
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import (
-    WHO_DOES_THE_REST,
     DatabaseError,
     LeaseLostError,
     PipelineError,
@@ -134,12 +134,12 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
     return run_report
 
 
-def show(run_report: RunReport) -> None:
+def show(page: RunPage, run_report: RunReport) -> None:
     """Leave the report on the run's page in the Prefect UI, where a step's artifacts would be shown as the step's."""
-    create_markdown_artifact(report_markdown(run_report), key="run-report", description=headline(run_report))
-    rejected = rejected_table(run_report)
-    if rejected:
-        create_table_artifact(rejected, key="rejected-lines", description="Lines that could not become events.")
+    page.show(report_markdown(run_report), headline(run_report))
+    if rejected := rejected_table(run_report):
+        described = "Lines that could not become events."
+        page.attempt(lambda: create_table_artifact(rejected, key="rejected-lines", description=described))
 
 
 def scheduled_start() -> datetime:
@@ -155,25 +155,20 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
     one sentence a problem, which holds up nothing else; it is Cancelled, with nothing done, when another run did not
     end in time.
     """
-    log = get_run_logger()
-    stop = StopRequest()
+    page, stop = RunPage("run-report"), StopRequest()
     try:
         settings = load_settings()
         order = make_order(settings)
         refuse_overlaps(replace(settings.places, landing=order.source, landing_name=order.source_name))
-        with stop.listening(), _sole_writer(settings, order, stop) as engine:
-            run_report = _run_on(engine, order, settings, stop)
-        show(run_report)
+        with page.cut_off(CUT_OFF), stop.listening(), _sole_writer(settings, order, stop) as engine:
+            run_report = _run_on(engine, order, settings, stop, page)
     except RunInProgressError as error:
-        log.warning(str(error))
-        return Cancelled(message=str(error))
+        return page.cancelled(str(error))
     except PipelineError as error:
-        log.error(str(error))
-        return failed(error)
+        return page.failed(error)
     if run_report.problems:
-        log.error(problem_sentence(run_report))
-        return Failed(message=problem_sentence(run_report), data=run_report)
-    return Completed(message=headline(run_report), data=run_report)
+        return page.failed(problem_sentence(run_report), run_report)
+    return page.completed(headline(run_report), run_report)
 
 
 @contextmanager
@@ -213,16 +208,16 @@ def _holder_of(engine: Engine, database_path: Path) -> Holder | None:
     return None
 
 
-def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
+def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
     """Do the run; a preview on an engine that keeps nothing."""
     if order.mode is not RunMode.PREVIEW:
-        return _record_end(engine, order, settings, stop)
+        return _record_end(engine, order, settings, stop, page)
     with preview_engine(settings.database_url) as scratch:
-        return _record_end(scratch, order, settings, stop)
+        return _record_end(scratch, order, settings, stop, page)
 
 
-def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
-    """Do the run; one that cannot go on is recorded with the reason."""
+def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
+    """Do the run; one that cannot go on is recorded, and reported, as far as it came."""
     run_id = loading.open_run(engine, order)
     imprint = take_imprint(engine)
     try:
@@ -231,14 +226,17 @@ def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopR
             damage_told(engine),
             interruptible(engine, lambda: stop.is_made),
         ):
-            return _run(engine, run_id, order, settings, stop)
+            run_report = _run(engine, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)
         # What ended the run, such as a full disk, may keep it from recording that as well.
         with suppress(PipelineError), replacement_told(engine, imprint), write_transaction(engine) as connection:
             loading.close_run(connection, run_id, state)
             loading.note_message(connection, run_id, message)
+            page.keep(partial(show, page, read_run_report(connection, run_id)))
         raise
+    page.keep(partial(show, page, run_report))
+    return run_report
 
 
 def _ending(error: BaseException) -> tuple[RunState, str]:
@@ -246,9 +244,9 @@ def _ending(error: BaseException) -> tuple[RunState, str]:
     if isinstance(error, PipelineError):
         return RunState.STOPPED if isinstance(error, StoppedError) else RunState.FAILED, str(error)
     if isinstance(error, Exception):
-        return RunState.FAILED, f"A defect, please report it: {error!r}."
+        return RunState.FAILED, defect_sentence(error)
     # A run that a worker started is cancelled by a signal, which Prefect turns into an exception of its own.
-    return RunState.STOPPED, f"Stopped from outside. {WHO_DOES_THE_REST}"
+    return RunState.STOPPED, CUT_OFF
 
 
 def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:

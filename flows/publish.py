@@ -18,11 +18,11 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
-from flows.command_line import final_state
+from flows.command_line import final_state, refused
+from flows.endings import RunPage, exit_code
 from flows.steps import flow_logger, named_by_start, outcome, progress_bar, step
-from flows.stopping import StopRequest, Waiting, exit_code, failed
+from flows.stopping import StopRequest, Waiting
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -31,7 +31,10 @@ from src.marketing_messaging_service.infrastructure.database import create_datab
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.publishing import PublishedFile
+from src.marketing_messaging_service.reporting import published_markdown
 from src.marketing_messaging_service.settings import Settings, load_settings
+
+_CUT_OFF = "Stopped from outside. Readers find the files of the time before; start it again."
 
 LONG_WORK = 200_000
 """Rows, or bytes, from which on a progress bar is shown on a terminal."""
@@ -114,8 +117,7 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     Args:
         publish_path: Folder to write into. Left empty, it is the setting PUBLISH_PATH.
     """
-    log = get_run_logger()
-    stop = StopRequest()
+    page, stop = RunPage("published-files"), StopRequest()
     try:
         settings = load_settings()
         places = settings.places
@@ -123,13 +125,18 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
             places = replace(places, publish=Path(publish_path), publish_name="publish_path")
         refuse_overlaps(places)
         folder = places.publish
-        with stop.listening():
+        with (
+            stop.listening(),
+            page.cut_off(_CUT_OFF),
+        ):
             files = _run(settings, folder, stop)
     except PipelineError as error:
-        log.error(str(error))
-        return failed(error)
+        return page.failed(error)
     total = sum(file.size_bytes for file in files) / 1e6
-    return Completed(message=f"Published {len(files)} files, {total:.1f} MB, in {folder}.", data=files)
+    sentence = f"Published {len(files)} files, {total:.1f} MB, in {folder}."
+    table = published_markdown([(file.path.name, file.row_count, file.size_bytes) for file in files])
+    page.keep(lambda: page.show(table, sentence))
+    return page.completed(sentence, files)
 
 
 def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
@@ -160,12 +167,11 @@ def main() -> int:
     try:
         state = final_state(publish, {"publish_path": options.publish_path})
     except PipelineError as error:
-        print(error, file=sys.stderr)
-        return exit_code(error)
+        return refused(error)
     if state.is_completed():
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(state.message, flush=True)
-    return 0 if state.is_completed() else exit_code(state.result(raise_on_failure=False))
+    return exit_code(state)
 
 
 if __name__ == "__main__":

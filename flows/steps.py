@@ -14,7 +14,7 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.exceptions import CancelledRun, FailedRun
+from prefect.exceptions import FailedRun
 from prefect.logging.loggers import flow_run_logger
 from prefect.states import Failed
 from rich.console import Console
@@ -31,17 +31,6 @@ logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
 # lines of the run itself are wanted all the same.
 logging.getLogger("prefect.flow_runs").setLevel(logging.NOTSET)
 
-
-class _WithoutToldEnds(logging.Filter):
-    """Drops the traceback of a failure that the flow has already reported in one sentence."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not (record.exc_info and isinstance(record.exc_info[1], (FailedRun, CancelledRun)))
-
-
-# The process that a worker starts for a run takes a Failed or Cancelled state for an exception nobody foresaw.
-for _name in ("prefect.flow_runs", "prefect.engine"):
-    logging.getLogger(_name).addFilter(_WithoutToldEnds())
 
 LONG_FILE_BYTES = 16 << 20
 """Files from this size on show a progress bar on a terminal; smaller ones are done in a blink."""

@@ -10,8 +10,6 @@ from types import FrameType
 from typing import Any
 
 from prefect import runtime
-from prefect.client.schemas.objects import State
-from prefect.states import Failed
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError, RunInProgressError
 
@@ -27,22 +25,16 @@ STOPPED_BY_CTRL_C = 128 + signal.SIGINT
 """The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
 
 
+CUT_OFF = f"Stopped from outside. {WHO_DOES_THE_REST}"
+"""What a run of the pipeline says of itself when a signal ends it: Cancel in the UI, or the end of its worker."""
+
+
 class StoppedError(PipelineError):
     """Somebody asked the run to stop."""
 
     def __init__(self, what: str, exit_code: int) -> None:
         super().__init__(f"Stopped by {what}. {WHO_DOES_THE_REST}")
         self.exit_code = exit_code
-
-
-def failed(error: PipelineError) -> State[Any]:
-    """Return the state of a flow that could not go on; from that of a stopped one `exit_code` can be told."""
-    return Failed(message=str(error), data=error if isinstance(error, StoppedError) else None)
-
-
-def exit_code(result: object) -> int:
-    """Return the exit code for what a flow that did not go well gave: 1, or what a shell expects after Ctrl-C."""
-    return result.exit_code if isinstance(result, StoppedError) else 1
 
 
 class StopRequest:
@@ -151,6 +143,6 @@ class Waiting:
             holder = self._holder()
             raise RunInProgressError(
                 f"Another run is at work{f': {holder}' if holder else ''}. It did not end within "
-                f"{self._timeout_seconds:g} s, so this run did nothing. The next hourly run does the work of an hourly "
-                "one; any other has to be started again."
+                f"{self._timeout_seconds:g} s, so this run did nothing. If this was an hourly run, the next one does "
+                "its work; start any other run again."
             ) from None

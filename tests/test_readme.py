@@ -81,6 +81,7 @@ def test_the_demo_logs_one_line_a_step_and_no_traceback(
         *["Staged", "Loaded"] * 6,
         "180",
         "Report:",
+        "6",
         "Finished",
     ]
     assert "Traceback" not in result.stderr

@@ -83,7 +83,7 @@ def test_the_log_on_the_page_of_a_run_is_what_the_run_itself_says(user: Operator
     user.quick_run()
     user.wait_for_state("Completed")
     log = user.log_until("Finished")
-    assert [line.split()[0] for line in log] == ["Beginning", "Migrated", "Discovered", "0", "Finished"]
+    assert [line.split()[0] for line in log] == ["Beginning", "Migrated", "Discovered", "0", "Nothing", "Finished"]
 
 
 def test_no_page_asks_anything_of_the_world_outside(system: System, user: Operator) -> None:

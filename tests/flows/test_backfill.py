@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
 from flows.backfill import backfill, main
+from flows.endings import result_of
 from flows.hourly import hourly
 from flows.parameters import LONGEST_AGE_HOURS
 from src.marketing_messaging_service.infrastructure.database import utc_now
@@ -57,7 +58,7 @@ def run(**parameters: object) -> State[Any]:
 
 
 def report_of(state: State[Any]) -> RunReport:
-    report = state.result(raise_on_failure=False)
+    report = result_of(state)
     assert isinstance(report, RunReport)
     return report
 

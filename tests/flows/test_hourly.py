@@ -19,8 +19,8 @@ from prefect.utilities.schema_tools import validate
 from sqlalchemy import Engine
 
 from flows import pipeline
+from flows.endings import exit_code, result_of
 from flows.hourly import hourly
-from flows.stopping import exit_code
 from src.marketing_messaging_service import decisions, loading
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
@@ -40,7 +40,7 @@ def run(**parameters: object) -> State[Any]:
 
 
 def report_of(state: State[Any]) -> RunReport:
-    report = state.result(raise_on_failure=False)
+    report = result_of(state)
     assert isinstance(report, RunReport)
     return report
 
@@ -219,8 +219,8 @@ def test_ctrl_c_stops_a_run_that_is_deciding_and_what_was_loaded_stays(
     with monkeypatch.context() as patched:
         patched.setattr(decisions, "decide_pending", decide_for_ever)
         state = run()
-    assert str(state.message).startswith("Stopped by SIGINT at a safe point. What was committed stays;")
-    assert exit_code(state.result(raise_on_failure=False)) == 130
+    assert str(state.message).startswith("Stopped by SIGINT at a safe point. What was committed stays.")
+    assert exit_code(state) == 130
     assert (count(landing, "events"), count(landing, "send_requests")) == (1, 0)
     assert run().is_completed()
     assert count(landing, "send_requests") == 1
@@ -234,8 +234,8 @@ def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(
         state = run()
     assert state.is_cancelled()
     assert state.message == (
-        "Another run is at work. It did not end within 1 s, so this run did nothing. The next hourly run does the work "
-        "of an hourly one; any other has to be started again."
+        "Another run is at work. It did not end within 1 s, so this run did nothing. If this was an hourly run, the "
+        "next one does its work; start any other run again."
     )
     assert run().is_completed()
 

@@ -12,6 +12,7 @@ from src.marketing_messaging_service.reporting.html import report_html
 from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line, staging_line
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.markdown import report_markdown
+from src.marketing_messaging_service.reporting.published import published_markdown
 from src.marketing_messaging_service.reporting.reading import read_run_report
 from src.marketing_messaging_service.reporting.report_file import write_report
 from src.marketing_messaging_service.reporting.run_report import RunReport
@@ -38,6 +39,7 @@ __all__ = [
     "load_line",
     "manager_sentence",
     "problem_sentence",
+    "published_markdown",
     "read_run_report",
     "rejected_table",
     "repair_text",

@@ -1,0 +1,140 @@
+"""How a run ends: in one state, with one sentence in its log, and one report on its page in the Prefect UI."""
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from prefect import get_run_logger
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.exceptions import CancelledRun, FailedRun, PrefectException, TerminationSignal
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.stopping import StoppedError
+from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.reporting.tables import escaped
+
+
+class EndedBadly(FailedRun):
+    """What the state of a run carries that did not go well: the sentence, and what the run has to show all the same.
+
+    It is an exception because Prefect raises what a Failed or Cancelled state carries; anything else in one ends the
+    log in a traceback.
+    """
+
+    def __init__(self, sentence: str, result: object = None, exit_code: int = 1) -> None:
+        super().__init__(sentence)
+        self.result = result
+        self.exit_code = exit_code
+
+
+class RunPage:
+    """The page of the present run in the Prefect UI, on which it leaves one report, whatever it comes to."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._leave_report: Callable[[], None] | None = None
+
+    def keep(self, leave_report: Callable[[], None]) -> None:
+        """Keep what leaves the report of the run, to be done at its end; without one the sentence is the report."""
+        self._leave_report = leave_report
+
+    def show(self, markdown: str, headline: str) -> None:
+        """Leave the report."""
+        self.attempt(lambda: create_markdown_artifact(markdown, key=self._key, description=headline))
+
+    def attempt(self, leave: Callable[[], object]) -> None:
+        """Leave something on the page; that a server does not take it is no reason for a run to fail."""
+        try:
+            leave()
+        except (httpx.HTTPError, PrefectException) as error:
+            get_run_logger().warning("The Prefect server did not take the report for this page (%s).", error)
+
+    def completed(self, sentence: str, result: object) -> State[Any]:
+        """Say how the run went, and return its state."""
+        self._say(logging.INFO, sentence)
+        return Completed(message=sentence, data=result)
+
+    def failed(self, why: str | PipelineError, result: object = None) -> State[Any]:
+        """Say why the run failed, and return its state."""
+        sentence = str(why)
+        self._say(logging.ERROR, sentence)
+        code = why.exit_code if isinstance(why, StoppedError) else 1
+        return Failed(message=sentence, data=EndedBadly(sentence, result, code))
+
+    def cancelled(self, sentence: str) -> State[Any]:
+        """Say why the run did nothing, and return its state."""
+        self._say(logging.WARNING, sentence)
+        return Cancelled(message=sentence, data=EndedBadly(sentence))
+
+    @contextmanager
+    def cut_off(self, sentence: str) -> Iterator[None]:
+        """Say the sentence when a signal ends the run, to which Prefect gives its state: Cancelled, or Crashed.
+
+        What nobody foresaw is told by Prefect, with its traceback.
+        """
+        try:
+            yield
+        except TerminationSignal:
+            self._say(logging.WARNING, sentence)
+            raise
+        except PipelineError:
+            raise
+        except Exception as error:
+            self._leave(defect_sentence(error))
+            raise
+
+    def _say(self, level: int, sentence: str) -> None:
+        get_run_logger().log(level, sentence)
+        self._leave(sentence)
+
+    def _leave(self, sentence: str) -> None:
+        if self._leave_report:
+            self._leave_report()
+        else:
+            self.show(f"### What happened\n\n{escaped(sentence)}", sentence)
+
+
+def defect_sentence(error: Exception) -> str:
+    """Return what is said of an exception that nobody foresaw."""
+    return f"A defect, please report it: {error!r}."
+
+
+def result_of(state: State[Any]) -> object:
+    """Return what a run has to show, however it ended; None when that is nothing."""
+    result = state.result(raise_on_failure=False)
+    return result.result if isinstance(result, EndedBadly) else result
+
+
+def exit_code(state: State[Any]) -> int:
+    """Return the exit code of a command whose run ended in a state."""
+    if state.is_completed():
+        return 0
+    result = state.result(raise_on_failure=False)
+    return result.exit_code if isinstance(result, EndedBadly) else 1
+
+
+_END = re.compile(r"(Finished in state \w+).*", re.DOTALL)
+
+
+class _OneEnd(logging.Filter):
+    """Drops the traceback of a failure that the flow has already reported in one sentence, and its second telling."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], (FailedRun, CancelledRun)):
+            return False
+        end = _END.fullmatch(record.getMessage())
+        if end is None:
+            return True
+        # The message of the state is the sentence that stands above already.
+        record.msg, record.args = f"{end[1]}.", ()
+        # Of a run that is cancelled Prefect says here that it is running still; its worker sets the state.
+        return end[1] != "Finished in state Running"
+
+
+# The process that a worker starts for a run takes a Failed or Cancelled state for an exception nobody foresaw.
+for _name in ("prefect.flow_runs", "prefect.engine"):
+    logging.getLogger(_name).addFilter(_OneEnd())
