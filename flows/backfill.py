@@ -65,8 +65,8 @@ def backfill(  # noqa: PLR0917  the fields of a form
         max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
             message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
             old events earn messages too.
-        max_rejected_percent: The run fails when more than this share of its lines cannot be read; what is good is
-            kept and decided all the same.
+        max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
+            loaded and decided all the same.
     """
 
     def order(settings: Settings) -> RunOrder:

@@ -42,8 +42,8 @@ def hourly(
         landing_path: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
         max_event_age_hours: Events older than this many hours at as_of are kept as history but earn no message; a rule
             that matches one writes a suppression with the reason expired. 0 means no limit.
-        max_rejected_percent: The run fails when more than this share of its lines cannot be read; what is good is
-            kept and decided all the same.
+        max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
+            loaded and decided all the same.
     """
 
     def order(settings: Settings) -> RunOrder:

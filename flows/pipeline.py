@@ -48,11 +48,11 @@ from src.marketing_messaging_service.reporting import (
     headline,
     load_line,
     problem_sentence,
+    read_rejection_problems,
     read_run_report,
     rejected_table,
     report_markdown,
     staging_line,
-    too_many_rejected,
     write_report,
 )
 from src.marketing_messaging_service.results import (
@@ -119,8 +119,10 @@ def decide(rules_path: Path, engine: Engine, order: RunOrder, run_id: int) -> De
 @step("report", retries=RETRIES)
 def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path: Path) -> RunReport:
     """Record how the run ended, and write its report, which is made of what the tables hold, as a file."""
-    has_failed = any(remark.kind is RemarkKind.PROBLEM for remark in remarks)
     with write_transaction(engine) as connection:
+        too_many = read_rejection_problems(connection, run_id)
+        remarks = [*(Remark(RemarkKind.PROBLEM, each.subject, each.explanation) for each in too_many), *remarks]
+        has_failed = any(remark.kind is RemarkKind.PROBLEM for remark in remarks)
         loading.close_run(connection, run_id, RunState.FAILED if has_failed else RunState.COMPLETED, remarks)
         run_report = read_run_report(connection, run_id)
         message = problem_sentence(run_report) if has_failed else headline(run_report)
@@ -269,7 +271,6 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
             stop.check()
             problems.append(FileProblem(file.display_path, str(error)))
     stop.check()
-    loads = [each for each in taken if isinstance(each, LoadResult)]
     loading.note_files(
         engine,
         run_id,
@@ -279,9 +280,6 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     if order.mode is not RunMode.LOAD_ONLY:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
         stop.check()
-    is_preview = order.mode is RunMode.PREVIEW
-    for problem in too_many_rejected(loads, order.max_rejected_percent, is_preview=is_preview):
-        problems.append(FileProblem(problem.subject, problem.explanation))
     run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
     return run_report
 

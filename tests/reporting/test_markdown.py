@@ -81,10 +81,10 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
     assert re.findall(r"^### (.*)$", markdown, re.MULTILINE) == [
         "Decisions by rule",
         "The rules as they were applied",
-        "Files taken, oldest first",
+        "Files taken, problem files first",
         "Files still being written, left for the next run",
         "Rejected lines by reason",
-        "The first three lines of each reason",
+        "Rejected lines: the first three of each reason, and the first of each file",
         "Keys not known, their values not kept",
         "Files in landing with another ending, not taken",
         "This run",

@@ -14,6 +14,7 @@ from src.marketing_messaging_service.reporting import (
     problem_sentence,
 )
 from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem
+from src.marketing_messaging_service.reporting.sentences import problems_told
 from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, RuleOutcome
 from tests.reporting.runs import LOAD, NOTHING, WELCOME, run_report
 
@@ -83,17 +84,39 @@ def test_the_headline_of_a_run_cut_off_says_so_first() -> None:
 
 def test_problems_are_told_with_what_became_of_the_rest() -> None:
     assert problem_sentence(run_report(problems=(UNREADABLE,))) == (
-        "1 problem. Everything else was loaded and decided.\nb.jsonl: cannot be read: Permission denied."
+        "1 problem. b.jsonl: cannot be read: Permission denied. Everything else was loaded and decided."
     )
     undecided = run_report(decided_count=None, rules=(), problems=(Problem("Deciding", "no rules"),))
-    assert problem_sentence(undecided) == "1 problem. Everything else was loaded.\nDeciding: no rules"
+    assert problem_sentence(undecided) == "1 problem. Deciding: no rules Everything else was loaded."
     preview = run_report(mode=RunMode.PREVIEW, problems=(UNREADABLE,))
-    assert problem_sentence(preview).startswith("1 problem. Everything else would be loaded and decided.\n")
+    assert problem_sentence(preview).endswith(" Everything else would be loaded and decided.")
+
+
+def test_what_became_of_the_rest_is_told_only_where_there_is_a_rest() -> None:
+    unread = Problem("a.jsonl", "12 of 12 lines could not be read.")
+    report = run_report(loads=(LOAD,), decided_count=0, rules=(), problems=(unread,))
+    assert problem_sentence(report) == "1 problem. a.jsonl: 12 of 12 lines could not be read."
+
+
+def test_of_many_problems_the_sentence_says_the_first_and_how_many_more_there_are() -> None:
+    problems = tuple(Problem(f"{number}.jsonl", "cannot be read.") for number in range(10_000))
+    sentence = problem_sentence(run_report(problems=problems))
+    assert sentence.startswith("10000 problems. 0.jsonl: cannot be read. 1.jsonl: cannot be read. 2.jsonl: cannot ")
+    assert "The report names 9997 more." in sentence
+    told = problems_told(run_report(problems=problems))
+    assert len(told) == 26
+    assert told[-1] == "and 9975 more problems; all of them stand in run_remarks, under run 17"
+
+
+def test_a_problem_of_several_lines_is_told_on_one() -> None:
+    report = run_report(problems=(Problem("Deciding", "rule a: no such key\n  rule b: no such field\n"),))
+    assert "Deciding: rule a: no such key rule b: no such field Everything" in problem_sentence(report)
+    assert problems_told(report) == ("Deciding: rule a: no such key rule b: no such field",)
 
 
 def test_a_problem_whose_explanation_begins_with_the_name_is_not_named_twice() -> None:
     report = run_report(problems=(Problem("b.jsonl", "b.jsonl changed while it was read."),))
-    assert problem_sentence(report).endswith("\nb.jsonl changed while it was read.")
+    assert problem_sentence(report).startswith("1 problem. b.jsonl changed while it was read. ")
 
 
 @pytest.mark.parametrize(

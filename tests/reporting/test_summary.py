@@ -43,7 +43,7 @@ def test_a_preview_speaks_in_the_conditional() -> None:
     text = summary_text(run_report(mode=RunMode.PREVIEW))
     assert text.startswith("Preview as of 2026-11-23 10:00:00 UTC into sqlite:///./messaging.db\n\nPreview, nothing")
     assert "would be sent  would be suppressed" in text
-    assert "Files that would be taken, oldest first" in text
+    assert "Files that would be taken, problem files first" in text
 
 
 def test_a_run_with_a_window_tells_it() -> None:

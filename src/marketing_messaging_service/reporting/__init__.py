@@ -7,13 +7,12 @@ from src.marketing_messaging_service.reporting.finding import (
     run_of_load,
     runs_text,
 )
-from src.marketing_messaging_service.reporting.health import too_many_rejected
 from src.marketing_messaging_service.reporting.html import report_html
 from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line, staging_line
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.markdown import report_markdown
 from src.marketing_messaging_service.reporting.published import published_markdown
-from src.marketing_messaging_service.reporting.reading import read_run_report
+from src.marketing_messaging_service.reporting.reading import read_rejection_problems, read_run_report
 from src.marketing_messaging_service.reporting.report_file import write_report
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import rejected_table
@@ -40,6 +39,7 @@ __all__ = [
     "manager_sentence",
     "problem_sentence",
     "published_markdown",
+    "read_rejection_problems",
     "read_run_report",
     "rejected_table",
     "repair_text",
@@ -50,6 +50,5 @@ __all__ = [
     "runs_text",
     "staging_line",
     "summary_text",
-    "too_many_rejected",
     "write_report",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from src.marketing_messaging_service.reporting.health import failing_loads, loads_with_examples
+
 if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import RunReport
 
@@ -137,18 +139,27 @@ WHERE l.run_id = :run_id GROUP BY r.reason_code ORDER BY lines DESC, r.reason_co
     )
 
 
+def _listed(ids: list[int]) -> str:
+    return ", ".join(str(int(each)) for each in ids)
+
+
 def _rejected_lines(report: RunReport) -> CheckQuery:
+    failing = failing_loads(report.loads, report.max_rejected_percent)
+    shown = loads_with_examples(report.loads, report.max_rejected_percent)
+    first = f"r.load_id IN ({_listed(failing)}) DESC," if failing else ""
     return _query(
         report,
-        "The first three lines of each reason; raw_line and explanation beside them hold the line and what is wrong",
+        "The first three lines of each reason and the first of each file; raw_line and explanation say more",
         """\
 SELECT reason_code, path, line_number, field_name FROM (
-    SELECT r.reason_code, f.path, r.line_number, r.field_name,
-           row_number() OVER (PARTITION BY r.reason_code ORDER BY r.load_id, r.line_number) AS place
+    SELECT r.reason_code, f.path, r.line_number, r.field_name, r.load_id,
+           row_number() OVER (PARTITION BY r.reason_code ORDER BY :failing r.load_id, r.line_number) AS place,
+           row_number() OVER (PARTITION BY r.load_id ORDER BY r.line_number) AS place_in_file
     FROM rejected_rows AS r JOIN loads AS l ON l.id = r.load_id
     JOIN source_files AS f ON f.id = l.source_file_id
     WHERE l.run_id = :run_id)
-WHERE place <= 3 ORDER BY reason_code, place;""",
+WHERE place <= 3 OR place_in_file = 1 AND load_id IN (:shown)
+ORDER BY reason_code, place;""".replace(":failing", first).replace(":shown", _listed(shown)),
         tuple(
             (reason.reason_code, example.path, example.line_number, example.field_name)
             for reason in sorted(report.reasons, key=lambda reason: reason.reason_code)

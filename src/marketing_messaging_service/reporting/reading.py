@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.models import (
@@ -25,6 +25,11 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
 )
 from src.marketing_messaging_service.reporting.finding import LISTS_THEM
+from src.marketing_messaging_service.reporting.health import (
+    failing_loads,
+    loads_with_examples,
+    too_many_rejected,
+)
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.run_report import (
     KeyReport,
@@ -62,6 +67,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
     if row is None:
         raise ReportError(f"There is no run {run_id}; {LISTS_THEM}")
     remarks = _remarks(connection, run_id)
+    loads = _loads(connection, Load.run_id == run_id)
     return RunReport(
         run_id=row.id,
         flow_name=row.flow_name,
@@ -76,12 +82,13 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         window_start_at=row.window_start_at,
         window_end_at=row.window_end_at,
         max_event_age_hours=row.max_event_age_hours,
+        max_rejected_percent=row.max_rejected_percent,
         flow_run_name=row.flow_run_name,
         message=row.message,
         known_file_count=row.known_file_count,
         outside_file_count=row.outside_file_count,
-        loads=_loads(connection, run_id),
-        reasons=_reasons(connection, run_id),
+        loads=loads,
+        reasons=_reasons(connection, run_id, loads, row.max_rejected_percent),
         unknown_keys=_unknown_keys(connection, run_id),
         held_count=_held_count(connection, run_id),
         decided_count=row.decided_count,
@@ -120,7 +127,54 @@ def _remarks(connection: Connection, run_id: int) -> Sequence[Row[str, str, str]
     ).all()
 
 
-def _loads(connection: Connection, run_id: int) -> tuple[LoadReport, ...]:
+def read_rejection_problems(connection: Connection, run_id: int) -> list[Problem]:
+    """Return what is wrong when more lines were rejected than the run allows, in all of its attempts.
+
+    A run that is tried again has the same id in Prefect, and finds taken what its attempt before took.
+    """
+    run = connection.execute(select(Run.flow_run_id, Run.max_rejected_percent, Run.mode).where(Run.id == run_id)).one()
+    attempts = select(Run.id).where(Run.flow_run_id == run.flow_run_id)
+    loads = _loads(connection, Load.run_id == run_id if run.flow_run_id is None else Load.run_id.in_(attempts))
+    own = set(connection.scalars(select(Load.id).where(Load.run_id == run_id)))
+    return too_many_rejected(
+        loads,
+        run.max_rejected_percent,
+        _first_examples(connection, loads_with_examples(loads, run.max_rejected_percent)),
+        earlier=frozenset(load.load_id for load in loads) - own,
+        is_preview=run.mode == RunMode.PREVIEW,
+    )
+
+
+def _first_examples(connection: Connection, load_ids: Sequence[int]) -> dict[int, RejectedExample]:
+    """Return the first rejected line of each load."""
+    first = func.min(RejectedRow.line_number)
+    firsts = select(RejectedRow.load_id, first.label("line_number")).where(RejectedRow.load_id.in_(load_ids))
+    numbered = firsts.group_by(RejectedRow.load_id).subquery()
+    rows = connection.execute(
+        select(RejectedRow.load_id, *_EXAMPLE)
+        .join(
+            numbered, (RejectedRow.load_id == numbered.c.load_id) & (RejectedRow.line_number == numbered.c.line_number)
+        )
+        .join(Load, Load.id == RejectedRow.load_id)
+        .join(SourceFile, SourceFile.id == Load.source_file_id)
+    )
+    return {load_id: _example(*values) for load_id, *values in rows}
+
+
+_EXAMPLE = (
+    SourceFile.path,
+    RejectedRow.line_number,
+    RejectedRow.field_name,
+    RejectedRow.explanation,
+    func.substr(RejectedRow.raw_line, 1, LONGEST_READ),
+)
+
+
+def _example(path: str, line_number: int, field_name: str | None, explanation: str, raw_line: str) -> RejectedExample:
+    return RejectedExample(path, line_number, field_name, masked(explanation), masked(raw_line))
+
+
+def _loads(connection: Connection, condition: ColumnElement[bool]) -> tuple[LoadReport, ...]:
     rows = connection.execute(
         select(
             Load.id,
@@ -135,19 +189,25 @@ def _loads(connection: Connection, run_id: int) -> tuple[LoadReport, ...]:
             Load.outside_count,
         )
         .join_from(Load, SourceFile, SourceFile.id == Load.source_file_id)
-        .where(Load.run_id == run_id)
+        .where(condition)
         .order_by(Load.id)
     )
     return tuple(LoadReport(load_id, path, LineCounts(*counts), seconds) for load_id, path, seconds, *counts in rows)
 
 
-def _reasons(connection: Connection, run_id: int) -> tuple[ReasonReport, ...]:
+def _reasons(
+    connection: Connection, run_id: int, loads: Sequence[LoadReport], max_percent: float
+) -> tuple[ReasonReport, ...]:
+    """Return why lines were rejected: of each reason the first few lines, and the first line of each file."""
     # The lines themselves are read of the few examples alone, however many were rejected.
-    in_order = (RejectedRow.load_id, RejectedRow.line_number)
+    is_failing = RejectedRow.load_id.in_(failing_loads(loads, max_percent))
+    in_order = (is_failing.desc(), RejectedRow.load_id, RejectedRow.line_number)
+    in_file = RejectedRow.line_number
     numbered = (
         select(
             RejectedRow.id,
             func.row_number().over(partition_by=RejectedRow.reason_code, order_by=in_order).label("place"),
+            func.row_number().over(partition_by=RejectedRow.load_id, order_by=in_file).label("place_in_file"),
             func.count().over(partition_by=RejectedRow.reason_code).label("line_count"),
         )
         .where(RejectedRow.load_id.in_(_load_ids(run_id)))
@@ -157,22 +217,25 @@ def _reasons(connection: Connection, run_id: int) -> tuple[ReasonReport, ...]:
         select(
             RejectedRow.reason_code,
             numbered.c.line_count,
-            SourceFile.path,
-            RejectedRow.line_number,
-            RejectedRow.field_name,
-            RejectedRow.explanation,
-            func.substr(RejectedRow.raw_line, 1, LONGEST_READ),
+            *_EXAMPLE,
         )
         .join_from(numbered, RejectedRow, RejectedRow.id == numbered.c.id)
         .join(Load, Load.id == RejectedRow.load_id)
         .join(SourceFile, SourceFile.id == Load.source_file_id)
-        .where(numbered.c.place <= EXAMPLES_A_REASON)
+        .where(
+            or_(
+                numbered.c.place <= EXAMPLES_A_REASON,
+                and_(
+                    numbered.c.place_in_file == 1,
+                    RejectedRow.load_id.in_(loads_with_examples(loads, max_percent)),
+                ),
+            )
+        )
         .order_by(numbered.c.line_count.desc(), RejectedRow.reason_code, *in_order)
     )
     examples: dict[tuple[str, int], list[RejectedExample]] = {}
-    for reason_code, line_count, path, line_number, field_name, explanation, raw_line in rows:
-        example = RejectedExample(path, line_number, field_name, masked(explanation), masked(raw_line))
-        examples.setdefault((reason_code, line_count), []).append(example)
+    for reason_code, line_count, *values in rows:
+        examples.setdefault((reason_code, line_count), []).append(_example(*values))
     return tuple(ReasonReport(*reason, tuple(shown)) for reason, shown in examples.items())
 
 

@@ -131,6 +131,7 @@ class RunReport:
     window_start_at: datetime | None = None
     window_end_at: datetime | None = None
     max_event_age_hours: int | None = None
+    max_rejected_percent: float = 100
     flow_run_name: str | None = None
     message: str | None = None
     known_file_count: int | None = None

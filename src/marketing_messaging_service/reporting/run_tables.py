@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.reporting.health import failing_loads, problem_files_first
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
 from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, printable, table_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from src.marketing_messaging_service.reporting.run_report import RejectedExample, RuleReport, RunReport
+    from src.marketing_messaging_service.reporting.run_report import (
+        ReasonReport,
+        RejectedExample,
+        RuleReport,
+        RunReport,
+    )
 
 LONGEST_LINE = 120
 """Characters of a rejected line that are shown."""
@@ -48,11 +54,11 @@ def files_table(report: RunReport) -> Table:
     has_outside = bool(report.lines.outside)
     rows: list[tuple[Cell, ...]] = [
         (load.path, c.read, c.inserted, c.duplicate, c.conflict, c.rejected, c.blank, *[c.outside] * has_outside)
-        for load in report.loads
+        for load in problem_files_first(report.loads, report.max_rejected_percent)
         for c in (load.lines,)
     ]
     return table_of(
-        "Files that would be taken, oldest first" if report.is_preview else "Files taken, oldest first",
+        f"Files {'that would be taken' if report.is_preview else 'taken'}, problem files first",
         ("file", "lines", "inserted", "duplicate", "conflict", "rejected", "blank", *["outside"] * has_outside),
         rows,
         total=_total(rows),
@@ -73,20 +79,26 @@ def _total(rows: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
 
 
 def examples_table(report: RunReport) -> Table:
-    """Return the first lines rejected for each reason."""
+    """Return the first lines rejected for each reason and the first of each file, problem files first."""
     rows = [
         (reason.reason_code, example.path, example.line_number, example.explanation, _excerpt(example))
-        for reason in report.reasons
-        for example in reason.examples
+        for reason, example in _examples(report)
     ]
     return table_of(
-        "The first three lines of each reason",
+        "Rejected lines: the first three of each reason, and the first of each file",
         ("reason", "file", "line", "what is wrong", "what stood there"),
         rows,
         remark="e-mail addresses are masked here; the lines as they came stand in rejected_rows.raw_line",
         longest=LONGEST_LINE,
         most=len(rows),
     )
+
+
+def _examples(report: RunReport) -> list[tuple[ReasonReport, RejectedExample]]:
+    failing = failing_loads(report.loads, report.max_rejected_percent)
+    paths = {load.path for load in report.loads if load.load_id in failing}
+    examples = [(reason, example) for reason in report.reasons for example in reason.examples]
+    return sorted(examples, key=lambda each: each[1].path not in paths)
 
 
 def _excerpt(example: RejectedExample) -> str:
@@ -97,9 +109,9 @@ def _excerpt(example: RejectedExample) -> str:
 
 
 def rejected_table(report: RunReport) -> list[dict[str, str | int]]:
-    """Return the first three lines rejected for each reason as the rows of a table, e-mail addresses masked."""
+    """Return the same as the rows of a table of Prefect's."""
     table = examples_table(report)
-    counts = [reason.line_count for reason in report.reasons for _ in reason.examples]
+    counts = [reason.line_count for reason, _ in _examples(report)]
     return [
         {**dict(zip(table.head, row, strict=True)), "lines of this reason": count}
         for row, count in zip(table.rows, counts, strict=True)

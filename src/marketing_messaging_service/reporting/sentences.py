@@ -9,6 +9,12 @@ from src.marketing_messaging_service.reporting.tables import many
 
 WITHOUT_A_WORD = f"It ended without a word. {WHO_DOES_THE_REST}"
 
+MOST_IN_SENTENCE = 3
+"""Problems that the one sentence of a run says in full."""
+
+MOST_PROBLEMS = 25
+"""Problems that a report lists."""
+
 _ENDINGS = {RunState.STOPPED: "Stopped", RunState.KILLED: "Killed", RunState.FAILED: "Failed"}
 
 
@@ -66,25 +72,43 @@ def outcome_equation(sends: int, suppressions: int, alerts: int, expired: int = 
 
 
 def problem_sentence(report: RunReport) -> str:
-    """Return what went wrong, one line a problem, and what became of the rest."""
-    lines = [told(problem) for problem in report.problems]
-    if not lines:
+    """Return what went wrong, the first problems in full, and what became of the rest, all on one line."""
+    if not report.problems:
         return ending_sentence(report)
-    was = "would be" if report.is_preview else "was"
+    beyond = len(report.problems) - MOST_IN_SENTENCE
+    parts = [
+        f"{many(len(report.problems), 'problem')}.",
+        *(told(problem) for problem in report.problems[:MOST_IN_SENTENCE]),
+        *([f"The report names {beyond} more."] if beyond > 0 else []),
+        _rest(report),
+    ]
+    return " ".join(filter(None, parts))
+
+
+def _rest(report: RunReport) -> str:
+    """Return what became of what had no problem; nothing where there was nothing else."""
+    subjects = {problem.subject for problem in report.problems}
+    if all(load.path in subjects for load in report.loads) and not report.decided_count:
+        return ""
     done = "loaded and decided" if report.decided_count is not None else "loaded"
-    return "\n".join([f"{many(len(lines), 'problem')}. Everything else {was} {done}.", *lines])
+    return f"Everything else {'would be' if report.is_preview else 'was'} {done}."
 
 
 def problems_told(report: RunReport) -> tuple[str, ...]:
-    """Return everything that went wrong, a sentence or two each."""
-    return tuple(told(problem) for problem in report.problems) or tuple(filter(None, [ending_sentence(report)]))
+    """Return everything that went wrong, a sentence or two each, and of very much the first and how much more."""
+    if not report.problems:
+        return tuple(filter(None, [ending_sentence(report)]))
+    beyond = len(report.problems) - MOST_PROBLEMS
+    first = [told(problem) for problem in report.problems[:MOST_PROBLEMS]]
+    more = f"and {many(beyond, 'more problem')}; all of them stand in run_remarks, under run {report.run_id}"
+    return (*first, more) if beyond > 0 else tuple(first)
 
 
 def told(problem: Problem) -> str:
-    """Return a problem with its subject named once."""
+    """Return a problem on one line, with its subject named once."""
+    explanation = " ".join(problem.explanation.split())
     # Most explanations begin with the name already.
-    is_named = problem.explanation.startswith(problem.subject)
-    return problem.explanation if is_named else f"{problem.subject}: {problem.explanation}"
+    return explanation if explanation.startswith(problem.subject) else f"{problem.subject}: {explanation}"
 
 
 def ending_sentence(report: RunReport) -> str:

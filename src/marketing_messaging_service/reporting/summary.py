@@ -9,8 +9,8 @@ from src.marketing_messaging_service.reporting.run_tables import (
     reasons_table,
     waiting_table,
 )
-from src.marketing_messaging_service.reporting.sentences import headline, problem_sentence
-from src.marketing_messaging_service.reporting.tables import Table, table_of, text_table
+from src.marketing_messaging_service.reporting.sentences import headline, problems_told
+from src.marketing_messaging_service.reporting.tables import Table, many, table_of, text_table
 
 
 def summary_text(report: RunReport) -> str:
@@ -18,7 +18,11 @@ def summary_text(report: RunReport) -> str:
     as_of = f"as of {instant_text(report.as_of, 'seconds')} UTC"
     parts = [f"{_kind(report)} {as_of} into {report.database}", headline(report)]
     parts.extend(text_table(table) for table in _tables(report) if table.rows)
-    parts.extend(filter(None, [problem_sentence(report)]))
+    problems = problems_told(report)
+    if report.problems:
+        parts.append("\n".join([f"{many(len(report.problems), 'problem')}:", *(f"  {each}" for each in problems)]))
+    else:
+        parts.extend(problems)
     return "\n\n".join(parts)
 
 
