@@ -413,6 +413,7 @@ BREACHES = [
         (
             "INSERT INTO events (id, user_id, event_type, event_timestamp, created_at, message_id) "
             "SELECT 99, 'new', event_type, event_timestamp, created_at, 'm99' FROM events WHERE id = 16",
+            "INSERT INTO user_traits (event_id, marketing_opt_in) VALUES (99, 1)",
             f"INSERT INTO send_requests ({SEND}) SELECT 'new', 99, template_name, channel, reason, decided_at, "
             "rule_name, ruleset_id, event_timestamp, dedupe_key FROM send_requests WHERE id = 13",
         ),
@@ -499,6 +500,21 @@ BREACHES = [
         "a text that is not what decided",
         "rulesets.id 2: its text does not have its hash",
         ("UPDATE rulesets SET yaml_text = yaml_text || ' ' WHERE id = 2",),
+    ),
+    Breach(
+        "rules_as_recorded",
+        "a rule that is said to have been on",
+        "ruleset_rules of rulesets.id 1, off: is_enabled",
+        ("UPDATE ruleset_rules SET is_enabled = 1 WHERE rule_name = 'off'",),
+    ),
+    Breach(
+        "rules_as_recorded",
+        "a rule that its file has not",
+        "ruleset_rules of rulesets.id 2, extra: ruleset_id, rule_name, rule_position, description",
+        (
+            "INSERT INTO ruleset_rules SELECT 2, 'extra', 9, description, 0, trigger_event_type, template_name, "
+            "channel, suppression_mode, condition_text, exclusive_group FROM ruleset_rules WHERE rule_name = 'off'",
+        ),
     ),
     Breach(
         "matches_are_decided",

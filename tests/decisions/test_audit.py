@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 from contextlib import closing
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ import pytest
 
 from src.marketing_messaging_service.checking import check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
+from src.marketing_messaging_service.infrastructure.database import read_transaction
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import AS_OF, Pipeline
 
@@ -25,6 +27,7 @@ def by_hand(pipeline: Pipeline, sql: str, *parameters: Any) -> None:
         connection.execute(sql, parameters)
 
 
+IN_NORWAY = {"field": "user_traits.country", "operator": "equals", "value": "NO"}
 SIGNED_UP_BEFORE = rule("nudge", prior("signup"), on="link", template="NUDGE", mode="once_ever")
 LINK = event("link", "link", at="2026-03-01T12:00:00Z")
 SIGNUP = event("signup", "signup", at="2026-03-01T11:00:00Z")
@@ -151,7 +154,7 @@ class TestADecision:
         pipeline.run([[event("1")]], {"rules": [rule("r")]})
         pipeline.run([[event("2", "other")]], {"rules": [rule("r", enabled=False)]})
         assert audit(pipeline) == {}
-        by_hand(pipeline, "UPDATE loads SET ruleset_id = 2 WHERE id = 1")
+        by_hand(pipeline, "UPDATE send_requests SET ruleset_id = 2")
         assert audit(pipeline) == {"decisions_have_grounds": ("send_requests.id 1: r on events.id 1",)}
 
 
@@ -262,3 +265,77 @@ class TestARuleset:
         assert audit(pipeline) == {}
         by_hand(pipeline, "DELETE FROM send_requests")
         assert audit(pipeline) == {"matches_are_decided": ("events.id 1: no decision by zoë 🙂",)}
+
+
+AS_IF_MANY = "1000000 1 1 1"
+"""The statistics of a table of a million rows whose indexes tell all of them apart."""
+
+
+def audit_queries(pipeline: Pipeline) -> list[str]:
+    """The statements of the audit, as SQLite gets them."""
+    with read_transaction(pipeline.engine) as connection:
+        return [
+            str(query.compile(connection, compile_kwargs={"literal_binds": True}))
+            for invariant in AUDIT
+            for query in invariant.queries(connection)
+        ]
+
+
+def steps_of_audit(pipeline: Pipeline) -> int:
+    """How many hundreds of steps SQLite takes for the whole audit."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with closing(sqlite3.connect(pipeline.database_path)) as connection:
+        connection.set_progress_handler(count, 100)
+        for query in audit_queries(pipeline):
+            assert connection.execute(query).fetchall() == []
+    return steps
+
+
+class TestWhatItCosts:
+    def test_a_rule_that_did_not_change_is_asked_about_once_however_many_rulesets_held_it(self, pipeline):
+        stays, other = rule("stays"), rule("other", on="link", template="U")
+        pipeline.run([[event("1")]], {"rules": [stays]})
+        queries = len(audit_queries(pipeline))
+        for number in range(5):
+            changed = rule(f"changed {number}", on="link", template="N")
+            pipeline.run([[event(f"again {number}")]], {"rules": [other, stays]})
+            pipeline.run([[event(f"more {number}")]], {"rules": [stays, changed, rule("off", enabled=False)]})
+        assert len(audit_queries(pipeline)) == queries + len(["other"]) + 5
+
+    def test_twice_as_many_late_events_of_one_user_take_about_twice_as_long(self, pipeline):
+        def late(count: int) -> int:
+            """The steps for so many events of a user that were decided before as many came that they look back at."""
+            user_id = f"user of {count}"
+            minutes = [f"{number // 60:02}:{number % 60:02}" for number in range(count)]
+            for event_type, hour in (("link", 12), ("signup", 11)):
+                times = [f"2026-03-01T{hour}:{minute}Z" for minute in minutes]
+                events = [event(f"{hour} {user_id} {time}", event_type, time, user_id) for time in times]
+                pipeline.run([events], {"rules": [SIGNED_UP_BEFORE]})
+            return steps_of_audit(pipeline)
+
+        pipeline.run([[event("1")]], {"rules": [SIGNED_UP_BEFORE]})
+        few = late(400)
+        assert late(800) < 4 * few  # those of both users, which are three times as many
+
+    def test_it_reads_events_by_their_loads_and_decisions_by_their_events(self, pipeline):
+        group = [rule(name, prior("signup"), on="link", template=name, exclusive_group="g") for name in "ab"]
+        rules = {"rules": [*group, rule("c", IN_NORWAY, template="c"), SIGNED_UP_BEFORE]}
+        pipeline.run([[LINK, SIGNUP, event("3", user_traits={"country": "NO"})]], rules)
+        with closing(sqlite3.connect(pipeline.database_path)) as connection:
+            for statistics in ("", f"ANALYZE; UPDATE sqlite_stat1 SET stat = '{AS_IF_MANY}'; ANALYZE sqlite_master"):
+                connection.executescript(statistics)
+                plans = [
+                    step[3]
+                    for query in audit_queries(pipeline)
+                    for step in connection.execute(f"EXPLAIN QUERY PLAN {query}")
+                ]
+                scans = [
+                    step for step in plans if re.match(r"SCAN (events|loads|send_requests|suppressions|prior)\b", step)
+                ]
+                assert scans == []

@@ -5,54 +5,69 @@ then that no decision could know; they can make a `prior_event` hold that did no
 round. Only what is certain all the same is a breach:
 
 - A match had to be decided when what it looks back at came in the same load or an earlier one. A prior event that
-  came in a later load of the same run was there as well, but cannot be told from one that came too late, and passes.
+  came in a later load of the same run was there as well, but cannot be distinguished from one that came too late, and
+  passes.
 - A decision is groundless when its conditions do not hold even with all events of today, or when it has not the
   template, channel, mode or dedupe key of its rule.
 - In an exclusive group, a decision by any of its rules answers the match. It is groundless when a rule before it had
   to decide in the sense above; and two rules of one group never decide on one event.
 
 Which matches are sent and which suppressed follows from what was sent before, and is for `checking` to look at.
+
+A rule is asked about once, whatever the number of rulesets in which it stood: of the events of their loads which it
+should have decided, and of the decisions in its name whether they have grounds. Together that is about what deciding
+took.
 """
 
-from collections.abc import Iterator
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
-    Subquery,
+    SQLColumnExpression,
+    TableValuedAlias,
     and_,
-    case,
+    exists,
+    false,
     func,
     literal,
-    null,
-    or_,
+    not_,
     select,
-    true,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute
 
-from src.marketing_messaging_service.decisions.matching import matches, matches_of_each_rule
+from src.marketing_messaging_service.decisions.matching import has_trigger, holds
 from src.marketing_messaging_service.decisions.outcomes import dedupe_key
-from src.marketing_messaging_service.decisions.rules import Rule, SuppressionMode
-from src.marketing_messaging_service.decisions.rules_file import RulesFile, parse_rules, text_hash
+from src.marketing_messaging_service.decisions.prior_there import candidate_columns, had_prior_event
+from src.marketing_messaging_service.decisions.recorded_rules import (
+    RecordedRules,
+    read_recorded,
+    recorded_rules,
+    rows_of_rules,
+    usable_rulesets,
+)
+from src.marketing_messaging_service.decisions.rules import PriorEventCondition, Rule, SuppressionMode
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
+    Batch,
     Event,
+    EventProperties,
     HeldEvent,
     Load,
     LoadState,
     Ruleset,
-    Run,
+    RulesetRule,
     SendRequest,
     Suppression,
+    UserTraits,
 )
 from src.marketing_messaging_service.results import Invariant
 
@@ -62,193 +77,275 @@ DECISION_TABLES: tuple[DecisionTable, ...] = (SendRequest, Suppression)
 
 
 @dataclass(frozen=True, slots=True)
-class _Decided:
-    """What one ruleset decided: its enabled rules, and where the events of its loads are."""
+class _Stretch:
+    """A range of event ids, both ends included."""
 
-    ruleset_id: int
-    rules: tuple[Rule, ...]
-    first_event_id: int
-    last_event_id: int
+    first: int
+    last: int
 
-    @property
-    def events(self) -> ColumnElement[bool]:
-        """The condition on events. Their range spares reading all of them for each ruleset."""
-        loads = select(Load.id).where(Load.ruleset_id == self.ruleset_id, Load.state == LoadState.DECIDED)
-        held = select(HeldEvent.event_id).join(Run, Run.id == HeldEvent.run_id).where(Run.ruleset_id == self.ruleset_id)
-        return and_(self.spans(Event.id), or_(Event.load_id.in_(loads), Event.id.in_(held)))
+    def spans(self, event_id: SQLColumnExpression[Any]) -> ColumnElement[bool]:
+        """Whether an event lies in it."""
+        return event_id.between(self.first, self.last)
 
-    def spans(self, event_id: InstrumentedAttribute[Any]) -> ColumnElement[bool]:
-        """Whether an event lies between the first and the last."""
-        return event_id.between(self.first_event_id, self.last_event_id)
 
-    @property
-    def groups(self) -> dict[str, list[str]]:
-        """The names of the rules that share an exclusive group, by group."""
-        groups: dict[str, list[str]] = {}
-        for rule in self.rules:
-            if rule.exclusive_group is not None:
-                groups.setdefault(rule.exclusive_group, []).append(rule.name)
-        return {group: names for group, names in groups.items() if len(names) > 1}
+Decided = Mapping[tuple[int, str], _Stretch]
+"""The range of the events of the decisions in the name of a rule, by ruleset and rule."""
 
-    def first_of_group(self, rule_name: ColumnElement[str]) -> ColumnElement[str]:
-        """The name that stands for all rules of an exclusive group: its first; or the rule's own without a group."""
-        groups = [(rule_name.in_(names), literal(names[0])) for names in self.groups.values()]
-        return case(*groups, else_=rule_name) if groups else rule_name
+
+def _around(stretches: Iterable[_Stretch]) -> _Stretch | None:
+    """Return the range that holds all of them, None without any."""
+    every = list(stretches)
+    if not every:
+        return None
+    return _Stretch(min(stretch.first for stretch in every), max(stretch.last for stretch in every))
 
 
 def _unusable_rulesets(connection: Connection) -> Iterator[Select[Any]]:
     for row in connection.execute(select(Ruleset.id, Ruleset.content_hash, Ruleset.yaml_text)):
         try:
-            _read(row.content_hash, row.yaml_text)
+            read_recorded(row.content_hash, row.yaml_text)
         except RulesError as error:
             # Of several lines the first says only that something is wrong, the last where.
             yield select(literal(f"rulesets.id {row.id}: {str(error).splitlines()[-1].strip()}"))
 
 
+def _other_rows_of_rules(connection: Connection) -> Iterator[Select[Any]]:
+    columns = RulesetRule.__table__.columns.keys()
+    found: dict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for row in connection.execute(select(*RulesetRule.__table__.columns)).mappings():
+        found[row["ruleset_id"]][row["rule_name"]] = {name: row[name] for name in columns}
+    for ruleset_id, rules in usable_rulesets(connection):
+        wanted = {row["rule_name"]: row for row in rows_of_rules(ruleset_id, rules)}
+        rows = found[ruleset_id]
+        for rule_name in sorted(wanted.keys() | rows.keys()):
+            said, found_row = wanted.get(rule_name, {}), rows.get(rule_name, {})
+            others = [name for name in columns if said.get(name) != found_row.get(name)]
+            if others:
+                yield select(literal(f"ruleset_rules of rulesets.id {ruleset_id}, {rule_name}: {', '.join(others)}"))
+
+
 def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
-    for decided in _decided_by_each_ruleset(connection):
-        if not decided.rules:
-            continue
-        match = _once(matches(decided.rules, decided.events, _was_there), "match")
-        decision = _rules_that_decided(decided)
-        answers = and_(
-            decision.c.event_id == match.c.event_id,
-            decided.first_of_group(decision.c.rule_name) == decided.first_of_group(match.c.rule_name),
-        )
-        yield (
-            select(told("events.id ", match.c.event_id, ": no decision by ", match.c.rule_name))
-            .outerjoin_from(match, decision, answers)
-            .where(decision.c.event_id.is_(None))
-        )
+    loads = _decided_loads(connection)
+    held = _batches_with_held_events(connection)
+    for recorded in recorded_rules(connection):
+        sources = []
+        if load_ids := [load_id for ruleset_id in recorded.ruleset_ids for load_id in loads.get(ruleset_id, ())]:
+            sources.append(_events_of_loads(load_ids))
+        batches = [batch for ruleset_id in recorded.ruleset_ids for batch in held.get(ruleset_id, ())]
+        if (stretch := _around(stretch for _, stretch in batches)) is not None:
+            sources.append(_held_events_of([batch_id for batch_id, _ in batches], stretch))
+        if sources:
+            yield _undecided(recorded, sources)
+
+
+def _decided_loads(connection: Connection) -> Mapping[int, Sequence[int]]:
+    """The loads whose events were decided with them, by ruleset."""
+    loads: Select[*tuple[Any, ...]] = select(Load.ruleset_id, Load.id).where(
+        Load.state == LoadState.DECIDED, Load.ruleset_id.is_not(None), Load.first_event_id.is_not(None)
+    )
+    ids: dict[int, list[int]] = defaultdict(list)
+    for ruleset_id, load_id in connection.execute(loads):
+        ids[ruleset_id].append(load_id)
+    return ids
+
+
+def _batches_with_held_events(connection: Connection) -> Mapping[int, Sequence[tuple[int, _Stretch]]]:
+    """The batches that decided events that had been held, by ruleset, and the range in which these lie."""
+    batches = (
+        select(Batch.ruleset_id, Batch.id, func.min(HeldEvent.event_id), func.max(HeldEvent.event_id))
+        .join(HeldEvent, HeldEvent.batch_id == Batch.id)
+        .where(HeldEvent.run_id.is_not(None))
+        .group_by(Batch.id)
+    )
+    found: dict[int, list[tuple[int, _Stretch]]] = defaultdict(list)
+    for ruleset_id, batch_id, first, last in connection.execute(batches):
+        found[ruleset_id].append((batch_id, _Stretch(first, last)))
+    return found
+
+
+def _events_of_loads(load_ids: Sequence[int]) -> Select[Any]:
+    """The events that were decided with their load, in order of their ids."""
+    numbers = _numbers(load_ids)
+    in_load = and_(Event.id.between(Load.first_event_id, Load.last_event_id), Event.load_id == Load.id)
+    events = (
+        select(*candidate_columns()).select_from(numbers).join(Load, Load.id == numbers.c.value).join(Event, in_load)
+    )
+    return _with_children(events).where(~exists().where(HeldEvent.event_id == Event.id))
+
+
+def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> Select[Any]:
+    """The events that were held and decided by one of the batches."""
+    events = select(*candidate_columns()).select_from(HeldEvent).join(Event, Event.id == HeldEvent.event_id)
+    return _with_children(events).where(
+        HeldEvent.run_id.is_not(None), stretch.spans(HeldEvent.event_id), _is_one_of(HeldEvent.batch_id, batch_ids)
+    )
+
+
+def _with_children(events: Select[Any]) -> Select[Any]:
+    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
+        UserTraits, UserTraits.event_id == Event.id
+    )
+
+
+def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Select[Any]:
+    """The events that a rule matches for certain and on which neither it nor another one of its group has decided."""
+    undecided = [
+        ~exists().where(table.event_id == Event.id, table.rule_name.in_(recorded.names)) for table in DECISION_TABLES
+    ]
+    matches = []
+    for position, rule in enumerate(recorded.rules):
+        may_match = (has_trigger(rule), *undecided, *map(holds, rule.conditions.all))
+        wanted = union_all(*(source.where(*may_match) for source in sources)).subquery(f"wanted_{position}")
+        columns = (literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
+        matches.append(_that_match_for_certain(rule, wanted, position).add_columns(*columns))
+    match = union_all(*matches).subquery("match").c
+    if len(matches) == 1:
+        return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
+    # Of a group the first that matched had to decide; SQLite takes the name from the row that has the least position.
+    firsts = select(match.event_id, match.rule_name, func.min(match.rule_position)).group_by(match.event_id)
+    first = firsts.subquery("first").c
+    return select(told("events.id ", first.event_id, ": no decision by ", first.rule_name))
+
+
+def _that_match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any]:
+    """Of events that a rule matches with all events of today, those that it matched when they were decided.
+
+    Columns: event_id, and `place` where `wanted` has it. `number` is that of no other part of the statement.
+    """
+    looking_back = [
+        condition.prior_event for condition in rule.conditions.all if isinstance(condition, PriorEventCondition)
+    ]
+    event: FromClause = wanted
+    if looking_back:
+        event = candidate = select(*wanted.c).cte(f"candidate_{number}").prefix_with("MATERIALIZED")
+    certain = (
+        candidate.c.event_id.in_(had_prior_event(candidate, prior_event, f"prior_{number}_{place}"))
+        for place, prior_event in enumerate(looking_back)
+    )
+    return select(*(event.c[name] for name in ("event_id", "place") if name in event.c)).where(*certain)
 
 
 def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
-    for decided in _decided_by_each_ruleset(connection):
-        yield _not_asked_for(decided)
-        for group, names in decided.groups.items():
-            yield _decided_twice(group, names, decided)
+    usable = {ruleset_id for ruleset_id, _ in usable_rulesets(connection)}
+    every_rule = recorded_rules(connection)
+    enabled = {(number, name) for recorded in every_rule for number in recorded.ruleset_ids for name in recorded.names}
+    decided_in = {table: _decided_in_name_of(connection, table) for table in DECISION_TABLES}
+    for table, decided in decided_in.items():
+        for (ruleset_id, rule_name), stretch in decided.items():
+            if ruleset_id in usable and (ruleset_id, rule_name) not in enabled:
+                yield select(_place(table)).where(_in_name_of(table, [rule_name], [ruleset_id], stretch))
+        for recorded in every_rule:
+            yield from _groundless(recorded, table, decided)
+    for recorded in every_rule:
+        stretches = (_stretch_of(recorded.names, recorded.ruleset_ids, decided) for decided in decided_in.values())
+        of_both = _around(each for each in stretches if each is not None)
+        if len(recorded.rules) > 1 and of_both is not None:
+            yield _decided_twice(recorded, of_both)
 
 
-def _not_asked_for(decided: _Decided) -> Select[Any]:
+def _groundless(recorded: RecordedRules, table: DecisionTable, decided: Decided) -> Iterator[Select[Any]]:
+    for position, rule in enumerate(recorded.rules):
+        later = recorded.names[position + 1 :]
+        if (own := _stretch_of([rule.name], recorded.ruleset_ids, decided)) is not None:
+            yield _not_asked_for(rule, table, _in_name_of(table, [rule.name], recorded.ruleset_ids, own))
+        if (others := _stretch_of(later, recorded.ruleset_ids, decided)) is not None:
+            yield _decided_by_a_later_rule(rule, table, _in_name_of(table, later, recorded.ruleset_ids, others))
+
+
+def _decided_in_name_of(connection: Connection, table: DecisionTable) -> Decided:
+    in_name: Select[*tuple[Any, ...]] = (
+        select(table.ruleset_id, table.rule_name, func.min(table.event_id), func.max(table.event_id))
+        .where(table.ruleset_id.is_not(None), table.rule_name.is_not(None), table.event_id.is_not(None))
+        .group_by(table.ruleset_id, table.rule_name)
+    )
+    return {
+        (ruleset_id, rule_name): _Stretch(first, last)
+        for ruleset_id, rule_name, first, last in connection.execute(in_name)
+    }
+
+
+def _stretch_of(rule_names: Sequence[str], ruleset_ids: Sequence[int], decided: Decided) -> _Stretch | None:
+    keys = ((ruleset_id, name) for ruleset_id in ruleset_ids for name in rule_names)
+    return _around(decided[key] for key in keys if key in decided)
+
+
+def _in_name_of(
+    table: DecisionTable, rule_names: Sequence[str], ruleset_ids: Sequence[int], stretch: _Stretch
+) -> ColumnElement[bool]:
+    return and_(
+        stretch.spans(table.event_id), table.rule_name.in_(rule_names), _is_one_of(table.ruleset_id, ruleset_ids)
+    )
+
+
+def _not_asked_for(rule: Rule, table: DecisionTable, in_its_name: ColumnElement[bool]) -> Select[Any]:
+    """The decisions of a rule that it does not make, whatever came when."""
+    grounds = (
+        Event.event_type == rule.trigger.event_type,
+        table.template_name == rule.action.template_name,
+        *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule)),
+        *map(holds, rule.conditions.all),
+    )
+    decisions = select(_place(table)).select_from(table).join(Event, Event.id == table.event_id)
+    return _with_children(decisions).where(in_its_name, not_(func.coalesce(and_(*grounds), false())))
+
+
+def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
+    key = dedupe_key(literal(rule.suppression.mode.value), literal(rule.name), Event.id, Event.event_timestamp)
+    return SendRequest.channel == rule.action.delivery_method, SendRequest.dedupe_key == key
+
+
+def _grounds_of_suppression(rule: Rule) -> tuple[ColumnElement[bool], ...]:
+    if rule.action.is_alert:
+        return (false(),)
+    # The mode none suppresses nothing but what has expired.
+    mode = rule.suppression.mode
+    reasons = [EXPIRED_REASON] if mode is SuppressionMode.NONE else [EXPIRED_REASON, mode.value]
+    return (Suppression.suppression_reason.in_(reasons),)
+
+
+def _decided_by_a_later_rule(rule: Rule, table: DecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
+    """The decisions of rules behind this one in its group, on events that this one had to decide."""
+    decisions = (
+        select(*candidate_columns(), _place(table).label("place"))
+        .select_from(table)
+        .join(Event, Event.id == table.event_id)
+    )
+    may_match = (in_their_name, has_trigger(rule), *map(holds, rule.conditions.all))
+    wanted = _with_children(decisions).where(*may_match).subquery("wanted")
+    had_to = _that_match_for_certain(rule, wanted, 0).subquery("had_to")
+    return select(had_to.c.place)
+
+
+def _decided_twice(recorded: RecordedRules, stretch: _Stretch) -> Select[Any]:
+    """The events on which several rules of an exclusive group decided."""
     decision = union_all(
         *(
-            select(
-                literal(table.__tablename__).label("table_name"),
-                table.id,
-                table.event_id,
-                table.rule_name,
-                table.template_name,
-                *details,
+            select(table.event_id, table.rule_name).where(
+                _in_name_of(table, recorded.names, recorded.ruleset_ids, stretch)
             )
-            .join(Event, Event.id == table.event_id)
-            .where(decided.events, table.rule_name.is_not(None))
-            for table, details in (
-                (SendRequest, (SendRequest.channel, SendRequest.dedupe_key, null().label("suppression_reason"))),
-                # What has expired had a mode of any kind.
-                (Suppression, (null(), null(), func.nullif(Suppression.suppression_reason, EXPIRED_REASON))),
-            )
+            for table in DECISION_TABLES
         )
     ).subquery("decision")
-    place = told(decision.c.table_name, ".id ", decision.c.id, ": ", decision.c.rule_name)
-    groundless = select(place + told(" on events.id ", decision.c.event_id))
-    if not decided.rules:
-        return groundless
-    asked_for = _asked_for(decided)
-    compared = ("template_name", "channel", "dedupe_key", "suppression_reason")
-    same_place = and_(decision.c.event_id == asked_for.c.event_id, decision.c.rule_name == asked_for.c.rule_name)
-    return groundless.outerjoin(asked_for, same_place).where(
-        # What one of the two tables has no column for is NULL there, and differs from nothing.
-        or_(asked_for.c.event_id.is_(None), *(decision.c[name] != asked_for.c[name] for name in compared))
-    )
-
-
-def _asked_for(decided: _Decided) -> CTE:
-    """The decisions that may stand, as columns of send_requests and suppressions."""
-    match = _once(matches_of_each_rule(decided.rules, decided.events), "match")
-    mode = match.c.suppression_mode
-    asked_for = select(
-        match.c.event_id,
-        match.c.rule_name,
-        match.c.template_name,
-        match.c.channel,
-        dedupe_key(match).label("dedupe_key"),
-        # The mode none suppresses nothing, and no suppression has an empty reason.
-        case((mode == SuppressionMode.NONE.value, literal("")), else_=mode).label("suppression_reason"),
-    )
-    if decided.groups:
-        had_to = _once(matches(decided.rules, decided.events, _was_there), "had_to")
-        same_place = and_(had_to.c.event_id == match.c.event_id, had_to.c.exclusive_group == match.c.exclusive_group)
-        asked_for = asked_for.outerjoin(had_to, same_place).where(
-            func.coalesce(match.c.rule_position <= had_to.c.rule_position, true())
-        )
-    return _once(asked_for, "asked_for")
-
-
-def _once(query: Select[Any], name: str) -> CTE:
-    """A query to join; SQLite would rather join each part of a union apart, and work out the other side each time."""
-    return query.cte(name).prefix_with("MATERIALIZED")
-
-
-def _decided_twice(group: str, names: list[str], decided: _Decided) -> Select[Any]:
-    decision = _rules_that_decided(decided)
     count = func.count(decision.c.rule_name.distinct())
+    group = recorded.rules[0].exclusive_group
     return (
-        select(told("events.id ", Event.id, ": decided by ", count, f" rules of the group {group}"))
-        .select_from(Event)
-        .join(decision, decision.c.event_id == Event.id)
-        .where(decided.events, decision.c.rule_name.in_(names))
-        .group_by(Event.id)
+        select(told("events.id ", decision.c.event_id, ": decided by ", count, f" rules of the group {group}"))
+        .group_by(decision.c.event_id)
         .having(count > 1)
     )
 
 
-def _rules_that_decided(decided: _Decided) -> Subquery:
-    """The rules that sent or suppressed something on each event."""
-    return union_all(
-        *(select(table.event_id, table.rule_name).where(decided.spans(table.event_id)) for table in DECISION_TABLES)
-    ).subquery("decision")
+def _place(table: DecisionTable) -> ColumnElement[str]:
+    return told(f"{table.__tablename__}.id ", table.id, ": ", table.rule_name, " on events.id ", table.event_id)
 
 
-def _decided_by_each_ruleset(connection: Connection) -> Iterator[_Decided]:
-    """What each ruleset decided; one that cannot be used is told of by another invariant and passed over here."""
-    by_load = select(Load.ruleset_id, Load.first_event_id, Load.last_event_id).where(
-        Load.state == LoadState.DECIDED, Load.first_event_id.is_not(None)
-    )
-    by_event = select(Run.ruleset_id, HeldEvent.event_id, HeldEvent.event_id).join(Run, Run.id == HeldEvent.run_id)
-    decided = union_all(by_load, by_event).subquery("decided")
-    rulesets = (
-        select(
-            Ruleset.id,
-            Ruleset.content_hash,
-            Ruleset.yaml_text,
-            func.min(decided.c.first_event_id).label("first_event_id"),
-            func.max(decided.c.last_event_id).label("last_event_id"),
-        )
-        .join(decided, decided.c.ruleset_id == Ruleset.id)
-        .group_by(Ruleset.id)
-    )
-    for row in connection.execute(rulesets).all():
-        try:
-            rules = _read(row.content_hash, row.yaml_text).enabled_rules
-        except RulesError:
-            continue
-        yield _Decided(row.id, rules, row.first_event_id, row.last_event_id)
+def _is_one_of(column: SQLColumnExpression[Any], numbers: Sequence[int]) -> ColumnElement[bool]:
+    return column.in_(select(_numbers(numbers).c.value))
 
 
-def _was_there(prior: type[Event]) -> ColumnElement[bool]:
-    """Whether an event was in the tables, for certain, when another one was decided."""
-    # Loads are numbered in the order in which they were committed; events without one are older than all of them.
-    return or_(prior.load_id.is_(None), prior.load_id <= Event.load_id)
-
-
-@lru_cache
-def _read(content_hash: str, yaml_text: Any) -> RulesFile:
-    """The rules as they were recorded. Each invariant needs all of them, and reading one takes longer than a query."""
-    if not isinstance(yaml_text, str):
-        raise RulesError("its text is no text, as in a damaged file")
-    if text_hash(yaml_text) != content_hash:
-        raise RulesError(f"its text does not have its hash, {content_hash}")
-    return parse_rules(yaml_text, "its text")
+def _numbers(numbers: Sequence[int]) -> TableValuedAlias:
+    """Numbers as rows, however many they are, in one parameter."""
+    return func.json_each(json.dumps(list(numbers))).table_valued("value", name="number")
 
 
 AUDIT = (
@@ -256,6 +353,11 @@ AUDIT = (
         "usable_rulesets",
         "Every recorded ruleset has the text that its hash names, and can be read",
         _unusable_rulesets,
+    ),
+    Invariant(
+        "rules_as_recorded",
+        "The rows of every ruleset's rules say what its text says",
+        _other_rows_of_rules,
     ),
     Invariant(
         "matches_are_decided",

@@ -26,9 +26,9 @@ from sqlalchemy import (
 
 from src.marketing_messaging_service.decisions import outcomes
 from src.marketing_messaging_service.decisions.matching import matches
+from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
-from src.marketing_messaging_service.decisions.wording import condition_text
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
@@ -221,28 +221,9 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
     )
     # An empty list would insert one row of defaults.
     if rules_file.rules:
-        standing = connection.execute(insert(RulesetRule), _ruleset_rules(ruleset_id, rules_file.rules)).rowcount
+        standing = connection.execute(insert(RulesetRule), rows_of_rules(ruleset_id, rules_file.rules)).rowcount
         refuse_lost_rows(connection, {RulesetRule.__tablename__: (len(rules_file.rules), standing)})
     return ruleset_id
-
-
-def _ruleset_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    return [
-        {
-            "ruleset_id": ruleset_id,
-            "rule_name": rule.name,
-            "rule_position": position,
-            "description": rule.description,
-            "is_enabled": rule.enabled,
-            "trigger_event_type": rule.trigger.event_type,
-            "condition_text": condition_text(rule),
-            "exclusive_group": rule.exclusive_group,
-            "template_name": rule.action.template_name,
-            "channel": rule.action.delivery_method,
-            "suppression_mode": rule.suppression.mode.value,
-        }
-        for position, rule in enumerate(rules, start=1)
-    ]
 
 
 def _decide(

@@ -1,6 +1,6 @@
 """Which events a rule matches, as SQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -14,7 +14,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -54,41 +53,20 @@ def _not_by_index_sqlite(element: _NotByIndex, compiler: SQLCompiler, **options:
     return f"+{compiler.process(element.clauses, **options)}"
 
 
-PriorEvents = Callable[[type[Event]], ColumnElement[bool]]
-"""Which events a prior_event may find at all, as a condition on them."""
-
-
-def _all_prior_events(_prior: type[Event]) -> ColumnElement[bool]:
-    return true()
-
-
-def matches(
-    rules: Sequence[Rule], pending: ColumnElement[bool], prior_events: PriorEvents = _all_prior_events
-) -> Select[Any]:
+def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
     """Return the matches of pending events with rules, one row a match.
 
     Columns: event_id, user_id, event_timestamp, and of the rule its position in the given sequence (from 0),
     rule_name, template_name, channel, suppression_mode, is_alert, exclusive_group. Of the rules of one exclusive
     group only the first that matches an event stands.
     """
-    every_match = _every_match(rules, pending, prior_events)
+    every_match = union_all(*(_matches_of_rule(position, rule, pending) for position, rule in enumerate(rules)))
     if any(rule.exclusive_group is not None for rule in rules):
         return _first_of_each_group(every_match)
     return select(every_match.subquery("every_match"))
 
 
-def matches_of_each_rule(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
-    """Return what `matches` does, but as if no rule were in an exclusive group with another."""
-    return select(_every_match(rules, pending, _all_prior_events).subquery("every_match"))
-
-
-def _every_match(rules: Sequence[Rule], pending: ColumnElement[bool], prior_events: PriorEvents) -> CompoundSelect[Any]:
-    return union_all(*(_matches_of_rule(position, rule, pending, prior_events) for position, rule in enumerate(rules)))
-
-
-def _matches_of_rule(
-    position: int, rule: Rule, pending: ColumnElement[bool], prior_events: PriorEvents
-) -> Select[*tuple[Any, ...]]:
+def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     return (
         select(
             Event.id.label("event_id"),
@@ -107,25 +85,30 @@ def _matches_of_rule(
         .select_from(Event)
         .outerjoin(EventProperties, EventProperties.event_id == Event.id)
         .outerjoin(UserTraits, UserTraits.event_id == Event.id)
-        .where(pending, _NotByIndex(Event.event_type) == rule.trigger.event_type)
-        .where(*(_holds(condition, prior_events) for condition in rule.conditions.all))
+        .where(pending, has_trigger(rule))
+        .where(*(holds(condition) for condition in rule.conditions.all))
     )
 
 
-def _holds(condition: Condition, prior_events: PriorEvents) -> ColumnElement[bool]:
+def has_trigger(rule: Rule) -> ColumnElement[bool]:
+    """Return the condition that an event is of the type that a rule looks at; it is no way to find such events."""
+    return _NotByIndex(Event.event_type) == rule.trigger.event_type
+
+
+def holds(condition: Condition) -> ColumnElement[bool]:
+    """Return a condition of a rule as one on an event that is joined to its properties and traits."""
     if isinstance(condition, FieldCondition):
         return condition.operator.compare(condition.field.column, condition.value)
-    return _came_before(condition.prior_event, prior_events)
+    return _came_before(condition.prior_event)
 
 
-def _came_before(prior_event: PriorEvent, prior_events: PriorEvents) -> ColumnElement[bool]:
+def _came_before(prior_event: PriorEvent) -> ColumnElement[bool]:
     prior = aliased(Event, name="prior")
     return exists().where(
         prior.user_id == Event.user_id,
         prior.event_type == prior_event.event_type,
         prior.event_timestamp.between(SecondsBefore(Event.event_timestamp, prior_event.seconds), Event.event_timestamp),
         prior.id != Event.id,
-        prior_events(prior),
     )
 
 

@@ -22,12 +22,12 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    FromClause,
     Insert,
     Integer,
     MetaData,
     ScalarSelect,
     Select,
+    SQLColumnExpression,
     String,
     Table,
     Update,
@@ -185,7 +185,9 @@ def insert_send_requests(last_send_id: int, batch: Batch) -> Insert:
         SendRequest.ruleset_id: literal(batch.ruleset_id),
         SendRequest.run_id: literal(batch.run_id, Integer),
         SendRequest.event_timestamp: decision.c.event_timestamp,
-        SendRequest.dedupe_key: dedupe_key(decision),
+        SendRequest.dedupe_key: dedupe_key(
+            decision.c.suppression_mode, decision.c.rule_name, decision.c.event_id, decision.c.event_timestamp
+        ),
     }
     rows = select(*columns.values()).where(decision.c.is_send).order_by(decision.c.sequence_number)
     return insert(SendRequest).from_select(list(columns), rows)
@@ -352,11 +354,15 @@ def _earliest(ways: Sequence[Select[int, datetime]]) -> ScalarSelect[int]:
     return select(send.c.id).order_by(send.c.event_timestamp, send.c.id).limit(1).scalar_subquery()
 
 
-def dedupe_key(match: FromClause) -> ColumnElement[str]:
+def dedupe_key(
+    mode: ColumnElement[str],
+    rule_name: ColumnElement[str],
+    event_id: SQLColumnExpression[int],
+    event_timestamp: SQLColumnExpression[datetime],
+) -> ColumnElement[str]:
     """Return what a send of a match may happen once for: ever, a UTC day, or (mode none) this event and rule."""
-    mode = match.c.suppression_mode
     return case(
         (mode == SuppressionMode.ONCE_EVER.value, literal(EVER_KEY)),
-        (mode == SuppressionMode.ONCE_PER_CALENDAR_DAY.value, literal(DAY_KEY) + UtcDay(match.c.event_timestamp)),
-        else_=literal("event:") + cast(match.c.event_id, String) + literal(":") + match.c.rule_name,
+        (mode == SuppressionMode.ONCE_PER_CALENDAR_DAY.value, literal(DAY_KEY) + UtcDay(event_timestamp)),
+        else_=literal("event:") + cast(event_id, String) + literal(":") + rule_name,
     )

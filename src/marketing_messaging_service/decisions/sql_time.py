@@ -7,7 +7,7 @@ carried over as text.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import SQLColumnExpression, String, literal
+from sqlalchemy import BigInteger, SQLColumnExpression, String, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -23,6 +23,13 @@ class SecondsBefore(FunctionElement[datetime]):
 
     def __init__(self, instant: SQLColumnExpression[datetime], seconds: int) -> None:
         super().__init__(instant, literal(f"-{seconds} seconds", String))
+
+
+class EpochMicroseconds(FunctionElement[int]):
+    """The microseconds from 1970-01-01 UTC to an instant."""
+
+    inherit_cache = True
+    type = BigInteger()
 
 
 class UtcDay(FunctionElement[str]):
@@ -58,6 +65,13 @@ def _seconds_before(element: SecondsBefore, compiler: SQLCompiler, **options: An
     return f"(replace({shifted}, '0300-02-29', '0300-03-01') || substr({instant}, 20))"
 
 
+@compiles(EpochMicroseconds)
+def _epoch_microseconds(element: EpochMicroseconds, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    seconds = f"CAST(strftime('%s', substr({instant}, 1, 19)) AS INTEGER)"
+    return f"({seconds} * 1000000 + CAST(substr({instant}, 21, 6) AS INTEGER))"
+
+
 @compiles(UtcDay)
 def _utc_day(element: UtcDay, compiler: SQLCompiler, **options: Any) -> str:
     (instant,) = _arguments(element, compiler, **options)
@@ -80,6 +94,12 @@ def _end_of_utc_day(element: EndOfUtcDay, compiler: SQLCompiler, **options: Any)
 def _seconds_before_postgresql(element: SecondsBefore, compiler: SQLCompiler, **options: Any) -> str:
     instant, shift = _arguments(element, compiler, **options)
     return f"({instant} + CAST({shift} AS interval))"
+
+
+@compiles(EpochMicroseconds, "postgresql")
+def _epoch_microseconds_postgresql(element: EpochMicroseconds, compiler: SQLCompiler, **options: Any) -> str:
+    (instant,) = _arguments(element, compiler, **options)
+    return f"CAST(EXTRACT(EPOCH FROM {instant}) * 1000000 AS bigint)"
 
 
 @compiles(UtcDay, "postgresql")

@@ -28,8 +28,8 @@ def write_dictionary(connection: Connection) -> None:
 def other_entries(connection: Connection) -> list[str]:
     """Return, by table and column, the entries that are in the file and not in the code, or the other way round."""
     columns = DictionaryEntry.__table__.columns
-    rows = {tuple(row) for row in connection.execute(select(*columns))}
-    wanted = {tuple(asdict(entry)[column.name] for column in columns) for entry in entries()}
     names = [column.name for column in columns]
+    rows = {tuple(row) for row in connection.execute(select(*columns))}
+    wanted = {tuple(getattr(entry, name) for name in names) for entry in entries()}
     others = (dict(zip(names, row, strict=True)) for row in rows ^ wanted)
     return sorted({".".join(filter(None, (other["table_name"], other["column_name"]))) for other in others})

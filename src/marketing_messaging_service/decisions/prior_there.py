@@ -1,0 +1,78 @@
+"""Whether a prior event was in the tables, for certain, when another event was decided.
+
+Asked of one event after the other, each would look through all the events of its window that came later: 10,000 events
+of one user and 10,000 that came late are a hundred million looks. Asked of all at once, in the order of time, it takes
+one sort and a moving minimum of the loads in which they came.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Integer,
+    Select,
+    SQLColumnExpression,
+    cast,
+    func,
+    null,
+    or_,
+    select,
+    union_all,
+)
+
+from src.marketing_messaging_service.decisions.rules import PriorEvent
+from src.marketing_messaging_service.decisions.sql_time import EpochMicroseconds
+from src.marketing_messaging_service.models import Event
+
+MICROSECONDS = 1_000_000
+
+# Events without a load are older than all loads, which are numbered in the order in which they were committed.
+_LOAD_ID = func.coalesce(Event.load_id, 0)
+
+
+COLUMNS: Mapping[str, SQLColumnExpression[Any]] = {
+    "event_id": Event.id,
+    "user_id": Event.user_id,
+    "event_type": Event.event_type,
+    "event_timestamp": Event.event_timestamp,
+    "load_id": _LOAD_ID,
+}
+
+
+def candidate_columns() -> Sequence[ColumnElement[Any]]:
+    """Return the columns of events that candidates must have to be asked about."""
+    return [column.label(name) for name, column in COLUMNS.items()]
+
+
+def had_prior_event(candidate: CTE, prior_event: PriorEvent, name: str) -> Select[Any]:
+    """Return the ids of events before which a prior event lay that had been loaded with them or earlier.
+
+    Among them are those of the candidates of which it is true, and others. `candidate` has `candidate_columns`; `name`
+    is one that no other part of the statement has.
+    """
+    of_type = select(*candidate_columns(), _LOAD_ID.label("prior_load_id")).where(
+        Event.user_id.in_(select(candidate.c.user_id)), Event.event_type == prior_event.event_type
+    )
+    # A candidate of that very type is among them already.
+    own = (candidate.c[name] for name in COLUMNS)
+    others = select(*own, cast(null(), Integer)).where(candidate.c.event_type != prior_event.event_type)
+    row = union_all(of_type, others).subquery(f"{name}_row").c
+    at = EpochMicroseconds(row.event_timestamp)
+    earliest_load = func.min(row.prior_load_id)
+    ranked = select(
+        row.event_id,
+        row.load_id,
+        earliest_load.over(
+            partition_by=row.user_id, order_by=at, range_=(-prior_event.seconds * MICROSECONDS, -1)
+        ).label("before"),
+        # Of one instant all the others count, and the event itself does not.
+        *(
+            earliest_load.over(partition_by=(row.user_id, at), order_by=order, rows=(None, -1)).label(side)
+            for side, order in (("beside_smaller", row.event_id.asc()), ("beside_greater", row.event_id.desc()))
+        ),
+    ).subquery(f"{name}_ranked")
+    return select(ranked.c.event_id).where(
+        or_(*(ranked.c[place] <= ranked.c.load_id for place in ("before", "beside_smaller", "beside_greater")))
+    )
