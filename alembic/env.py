@@ -1,7 +1,11 @@
 """Runs migrations, called by the alembic command or by infrastructure/migrations.py."""
 
 import logging.config
+import subprocess
+import sys
 from collections.abc import Collection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from alembic import context
@@ -12,12 +16,20 @@ from sqlalchemy import Connection
 import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
 from src.marketing_messaging_service.dictionary import write_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
-from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, write_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    Base,
+    create_database_engine,
+    url_of,
+    write_transaction,
+)
 from src.marketing_messaging_service.infrastructure.migrations import (
     APPLIED_ATTRIBUTE,
     DATABASE_URL_ATTRIBUTE,
+    SCRIPT_LOCATION,
+    upgrade_to_head,
 )
 from src.marketing_messaging_service.settings import load_settings
+from src.marketing_messaging_service.views.revision import complete_revision, render_type
 
 target_metadata = Base.metadata
 
@@ -52,6 +64,28 @@ def migrate_online() -> None:
             write_dictionary(connection)
 
 
+def compare() -> None:
+    """Compare the models with what the migrations make of a new database, for a new revision.
+
+    The database that DATABASE_URL names plays no part in it: whatever stands there, the revision is the same.
+    """
+    with TemporaryDirectory() as folder:
+        url = url_of(Path(folder) / "compared.db")
+        # By a process of its own, because Alembic's context is one for the whole of this one.
+        migrating = f"from {upgrade_to_head.__module__} import upgrade_to_head as up; import sys; up(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", migrating, url], cwd=SCRIPT_LOCATION.parent, check=True)  # noqa: S603  our own
+        with create_database_engine(url, foreign_keys=False).connect() as connection:
+            context.configure(
+                connection=connection,
+                target_metadata=target_metadata,
+                render_as_batch=True,
+                render_item=render_type,
+                process_revision_directives=complete_revision,
+            )
+            with context.begin_transaction():
+                context.run_migrations()
+
+
 def note_revision(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Any) -> None:
     """Leave the id of a revision that was applied for a caller in Python."""
     context.config.attributes.setdefault(APPLIED_ATTRIBUTE, []).append(step.up_revision_id)
@@ -81,7 +115,10 @@ if context.config.config_file_name and DATABASE_URL_ATTRIBUTE not in context.con
 if context.is_offline_mode():
     raise CommandError("--sql is not supported: rebuilding SQLite tables needs the database itself; run without it.")
 try:
-    migrate_online()
+    if getattr(context.config.cmd_opts, "autogenerate", False):
+        compare()
+    else:
+        migrate_online()
 except PipelineError as error:
     if DATABASE_URL_ATTRIBUTE in context.config.attributes:
         raise

@@ -152,7 +152,7 @@ def _events(
             if types[index] in FAILED:
                 properties["failure_reason"] = reasons[index]
             if unknown[index]:
-                properties["currency"] = "EUR"
+                properties["coupon"] = "EUR"
             event["properties"] = properties
         if traits[index]:
             event["user_traits"] = {

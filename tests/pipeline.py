@@ -120,9 +120,9 @@ class Pipeline:
         )
 
     def event_properties(self) -> list[Row]:
-        """Rows of (event key, amount, attempt_number, failure_reason)."""
+        """Rows of (event key, amount, attempt_number, failure_reason, order_id, currency)."""
         return self.rows(
-            _KEYED + "SELECT event_key, amount, attempt_number, failure_reason "
+            _KEYED + "SELECT event_key, amount, attempt_number, failure_reason, order_id, currency "
             "FROM event_properties JOIN keyed ON keyed.id = event_id"
         )
 

@@ -11,7 +11,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 KNOWN_KEYS = ("message_id", "user_id", "event_type", "event_timestamp", "properties", "user_traits")
-KNOWN_PROPERTIES = ("amount", "attempt_number", "failure_reason")
+KNOWN_PROPERTIES = ("amount", "attempt_number", "failure_reason", "order_id", "currency")
+PLAIN_PROPERTIES = KNOWN_PROPERTIES[:3]
+"""The properties that are told apart by what they say and not by how they are written, when there is no message_id."""
 KNOWN_TRAITS = ("email", "country", "marketing_opt_in", "risk_segment")
 
 Row = tuple[Any, ...]
@@ -35,6 +37,8 @@ class Properties:
     amount: float | None
     attempt_number: int | None
     failure_reason: str | None
+    order_id: str | None
+    currency: str | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class Reference:
         )
 
     def event_properties(self) -> list[Row]:
-        """Rows of (event key, amount, attempt_number, failure_reason), for events with at least one."""
+        """Rows of (event key and the five properties in order), for events with at least one."""
         rows = [(event.key, *astuple(event.content.properties)) for event in self._events]
         return sort_rows(row for row in rows if any(value is not None for value in row[1:]))
 
@@ -304,6 +308,8 @@ def _content(raw: Mapping[str, Any]) -> Content:
             amount=None if amount is None else float(amount),
             attempt_number=None if attempt_number is None else int(attempt_number),
             failure_reason=properties.get("failure_reason"),
+            order_id=properties.get("order_id"),
+            currency=properties.get("currency"),
         ),
         user_traits=Traits(
             email=traits.get("email"),
@@ -321,7 +327,7 @@ def _identity(raw: Mapping[str, Any], content: Content) -> tuple[Any, ...]:
         return ("message_id", message_id)
     unknown = [
         {key: value for key, value in raw.items() if key not in KNOWN_KEYS},
-        {key: value for key, value in (raw.get("properties") or {}).items() if key not in KNOWN_PROPERTIES},
+        {key: value for key, value in (raw.get("properties") or {}).items() if key not in PLAIN_PROPERTIES},
         {key: value for key, value in (raw.get("user_traits") or {}).items() if key not in KNOWN_TRAITS},
     ]
     return ("content", content, json.dumps(unknown, sort_keys=True))

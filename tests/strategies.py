@@ -30,6 +30,8 @@ EVENT_TYPES = ("payment_failed", "signup_completed", "payment_failed", "link_ban
 AMOUNTS = (0.0, 9.99, 100.0, 250.5, -5.25)
 ATTEMPT_NUMBERS = (1, 2, 3, 3, 4)
 FAILURE_REASONS = ("INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "insufficient_funds", "CARD_EXPIRED", "051")
+ORDER_IDS = ("o-1", "O-1", "17")
+CURRENCIES = ("EUR", "BRL")
 EMAILS = ("ana@example.com", "Ana@example.com", "o'brien@example.com")
 COUNTRIES = ("BR", "DE", "NO")
 OPT_INS = (True, True, False)
@@ -62,6 +64,8 @@ FIELD_VALUES: Mapping[str, tuple[Any, ...]] = {
     "properties.amount": (*AMOUNTS, 100, 9.990001),
     "properties.attempt_number": (1, 2, 3, 4),
     "properties.failure_reason": tuple(sorted(set(FAILURE_REASONS))),
+    "properties.order_id": ORDER_IDS,
+    "properties.currency": CURRENCIES,
     "user_traits.email": EMAILS,
     "user_traits.country": COUNTRIES,
     "user_traits.marketing_opt_in": (True, False),
@@ -184,7 +188,7 @@ def written(draw: st.DrawFn, facts: Facts) -> RawEvent:
             "properties",
             facts.properties,
             facts.unknown_properties,
-            ("amount", "attempt_number", "failure_reason"),
+            ("amount", "attempt_number", "failure_reason", "order_id", "currency"),
         ),
         (
             "user_traits",
@@ -219,6 +223,8 @@ _PROPERTIES = st.fixed_dictionaries(
         "amount": st.sampled_from(AMOUNTS),
         "attempt_number": st.sampled_from(ATTEMPT_NUMBERS),
         "failure_reason": st.sampled_from(FAILURE_REASONS),
+        "order_id": st.sampled_from(ORDER_IDS),
+        "currency": st.sampled_from(CURRENCIES),
     },
 )
 _TRAITS = st.fixed_dictionaries(
@@ -238,7 +244,7 @@ def _rarely(values: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[Mapping[st
 
 
 _UNKNOWN = _rarely(({"device": "ios"}, {"device": "android", "context": {"tags": ["a", "b"], "build": 7}}))
-_UNKNOWN_PROPERTIES = _rarely(({"currency": "EUR"}, {"currency": "BRL"}))
+_UNKNOWN_PROPERTIES = _rarely(({"coupon": "A"}, {"coupon": "B"}))
 _UNKNOWN_TRAITS = _rarely(({"plan": "pro"}, {"plan": "free"}))
 
 

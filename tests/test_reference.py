@@ -80,7 +80,7 @@ def test_the_same_message_is_one_event_however_it_is_written_and_a_contradiction
     assert reference.load([first, same]) == LoadCounts(inserted=1, duplicate=1, conflict=0)
     assert reference.load([other]) == LoadCounts(inserted=0, duplicate=1, conflict=1)
     assert reference.events() == [("m", "u", "paid", "2024-03-01 12:00:00.000000")]
-    assert reference.event_properties() == [(0, 3.0, 2, None)]
+    assert reference.event_properties() == [(0, 3.0, 2, None, None, None)]
     assert reference.user_traits() == []
 
 

@@ -39,7 +39,7 @@ def _events(raw_file: Path) -> Iterator[Event]:
         for line in lines:
             raw: dict[str, Any] = json.loads(line)
             properties = raw.get("properties", {})
-            properties.pop("currency", None)
+            properties.pop("coupon", None)
             yield Event(
                 message_id=raw["message_id"],
                 user_id=raw["user_id"],

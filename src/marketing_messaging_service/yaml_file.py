@@ -4,7 +4,6 @@ import difflib
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import Composer, ComposerError
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from src.marketing_messaging_service.errors import PipelineError
 
@@ -24,6 +24,16 @@ STORABLE_TEXT = "text of whole characters without NUL"
 
 Location = tuple[int | str, ...]
 """The keys and positions that lead from the whole document to a part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenDate:
+    """A date or instant that stands in the file without quotes, as it is written; it need not exist."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
     """Return the one document of a text. Raises the grammar's error, with the line, for what is not plain YAML."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Composer = _PlainComposer
+    yaml.Constructor = _PlainConstructor
     try:
         node = yaml.compose(yaml_text)
         if node is None:
@@ -141,6 +152,17 @@ class _PlainComposer(Composer):
         node: Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+
+class _PlainConstructor(SafeConstructor):
+    """Takes a date or time without quotes as it is written: whether there is such a one is said where it stands."""
+
+
+def _written_date(_constructor: SafeConstructor, node: ScalarNode) -> WrittenDate:
+    return WrittenDate(node.value)
+
+
+_PlainConstructor.add_constructor("tag:yaml.org,2002:timestamp", _written_date)
 
 
 def _composer_error(problem: str, event: Any) -> ComposerError:
@@ -286,8 +308,8 @@ def shown(value: Any) -> str:
         return "nothing"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, date):
-        return value.isoformat()
+    if isinstance(value, WrittenDate):
+        return value.text
     try:
         return _shortened(repr(value))
     except ValueError:  # Python writes out no integer of more than 4300 digits

@@ -39,4 +39,4 @@ def test_the_pipeline_finds_in_a_file_what_was_put_there(engine, tmp_path):
     assert 0.008 < result.duplicate_count / LINES < 0.012
     assert 0.05 < result.conflict_count / result.duplicate_count < 0.2
     assert 0.003 < result.rejected_count / LINES < 0.007
-    assert 0.05 < result.unknown_keys["properties.currency"] / (0.75 * LINES) < 0.07
+    assert 0.05 < result.unknown_keys["properties.coupon"] / (0.75 * LINES) < 0.07

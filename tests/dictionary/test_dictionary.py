@@ -11,12 +11,15 @@ from sqlalchemy import Engine
 from src.marketing_messaging_service.dictionary import Entry, entries, refresh_dictionary
 from src.marketing_messaging_service.dictionary.entries import TABLE_ORDER
 from src.marketing_messaging_service.dictionary.pages import dictionary_page, schema_page
+from src.marketing_messaging_service.dictionary.sections import SECTIONS, operators, with_sections
 from src.marketing_messaging_service.infrastructure.database import Base
-from src.marketing_messaging_service.vocabulary import DataType
+from src.marketing_messaging_service.vocabulary import PAYLOAD, DataType
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-SEED_NAMES = {"event_timestamp", "marketing_opt_in", "as_of", "amount"}
+SEED_NAMES = {"event_timestamp", "as_of"}
+PAYLOAD_NAMES = {field.name for field in PAYLOAD.fields}
+"""A field of the payload has the name that producers give it."""
 COLUMNS = [entry for entry in entries() if entry.column_name is not None]
 
 each_column = pytest.mark.parametrize("column", COLUMNS, ids=lambda entry: f"{entry.table_name}.{entry.column_name}")
@@ -36,6 +39,8 @@ def test_an_instant_says_that_it_is_utc(column: Entry):
 @each_column
 def test_a_column_is_named_by_the_law(column: Entry):
     name = column.column_name or ""
+    if name in PAYLOAD_NAMES:
+        return
     if any(name == seed or name.endswith(f"_{seed}") for seed in SEED_NAMES):
         return
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", name)
@@ -80,6 +85,17 @@ def test_a_dictionary_that_differs_is_written_anew(engine: Engine, tmp_path: Pat
 )
 def test_the_page_in_docs_is_what_make_docs_writes(name: str, page):
     assert (DOCS / name).read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_the_tables_in_a_page_are_what_make_docs_writes(name: str):
+    page = (DOCS / name).read_text(encoding="utf-8")
+    assert page == with_sections(page, SECTIONS[name])
+
+
+def test_a_page_that_lost_a_mark_is_not_written_by_halves():
+    with pytest.raises(ValueError, match="the page must have these two lines once: <!-- operators"):
+        with_sections("# Rules", {"operators": operators})
 
 
 def test_the_lineage_names_every_table_and_view():

@@ -55,7 +55,7 @@ def test_the_loaded_tables_equal_the_reference(
         assert sort_rows((_producers_own(row[0]), *row[1:]) for row in events) == reference.events()
         properties = rows(
             engine,
-            f"SELECT event_key, amount, attempt_number, failure_reason FROM event_properties "
+            f"SELECT event_key, amount, attempt_number, failure_reason, order_id, currency FROM event_properties "
             f"JOIN {EVENT_KEYS} AS keys ON keys.id = event_id",
         )
         assert sort_rows(properties) == reference.event_properties()

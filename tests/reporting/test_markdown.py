@@ -8,6 +8,7 @@ import pytest
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import manager_sentence, rejected_table, report_markdown
 from src.marketing_messaging_service.reporting.run_report import KeyReport, Problem, RejectedExample, RunReport
+from src.marketing_messaging_service.reporting.run_tables import keys_table
 from src.marketing_messaging_service.reporting.tables import WORD_JOINER, code, escaped, markdown_table, table_of
 from tests.reporting.runs import ALERT, LOAD, NAIVE, NOTHING, WELCOME, run_report
 
@@ -94,6 +95,17 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
     assert "| welcome_email | 4 | 3 | 0 | 1 | 1 |" in markdown
     assert "| **all 2** | **5** | **3** | **1** | **1** | **1** |" in markdown
     assert "| a.jsonl | 10 | 5 | 2 | 1 | 2 | 1 |" in markdown
+
+
+def test_a_key_of_the_payload_that_is_not_kept_is_told_with_what_keeps_it() -> None:
+    keys = (KeyReport("app_version", 9000), KeyReport("properties.order_ref", 4012), KeyReport("user_traits.x", 3))
+    table = keys_table(run_report(unknown_keys=keys))
+    assert table.remark == "properties.order_ref stood on 4,012 lines; to keep it see docs/fields.md"
+    assert keys_table(run_report(unknown_keys=keys[:1])).remark == ""
+    many = (*keys[1:2], *(KeyReport(f"k{number}", 1) for number in range(30)))
+    assert keys_table(run_report(unknown_keys=many)).remark == (
+        "and 6 more; properties.order_ref stood on 4,012 lines; to keep it see docs/fields.md"
+    )
 
 
 def test_an_empty_hour_is_short_and_draws_nothing() -> None:

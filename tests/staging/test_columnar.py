@@ -1,6 +1,5 @@
 import itertools
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -12,52 +11,13 @@ from hypothesis import strategies as st
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging import columnar
 from src.marketing_messaging_service.staging.columnar import STAGER
-from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS, ParsedLine, parse_line
+from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS
 from src.marketing_messaging_service.staging.lines import Chunk, Rejection
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
-from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 from tests.effort import examples
-from tests.staging.helpers import PLAIN, Row, line, line_with, raw_line, rows
-
-Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counter[str], int]
-"""Events, rejected lines, unknown keys, number of blank lines."""
-
-
-def staged(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
-    """What becomes of lines when they are staged together."""
-    chunk = STAGER.stage(Chunk(first_line_number, list(lines)))
-    rejected = [
-        (row["line_number"], raw_line(row), row["reason_code"], row["field_name"], row["explanation"])
-        for row in rows(chunk.rejected, REJECTED_SCHEMA)
-    ]
-    return rows(chunk.events, EVENT_SCHEMA), rejected, chunk.unknown_keys, chunk.blank_count
-
-
-def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1) -> Outcome:
-    """What the line parser says of each line that is not blank."""
-    events, rejected, unknown_keys, blank_count = [], [], Counter[str](), 0
-    for number, raw in enumerate(lines, first_line_number):
-        if not raw.strip():
-            blank_count += 1
-            continue
-        try:
-            parsed = parse_line(raw)
-        except RefusedValueError as error:
-            rejected.append((number, raw, error.reason_code.value, error.field_name, error.explanation))
-        else:
-            events.append(event_row(number, parsed))
-            unknown_keys.update(parsed.unknown_keys)
-    return events, rejected, unknown_keys, blank_count
-
-
-def event_row(number: int, parsed: ParsedLine) -> Row:
-    row: Row = {"line_number": number, **dict.fromkeys(EVENT_SCHEMA.names[1:])}
-    row |= {name: value for name, value in parsed.event.items() if name in row}
-    row["event_timestamp"] = datetime.fromisoformat(row["event_timestamp"])
-    for field in PAYLOAD.fields:
-        part, _, name = field.path.partition(".")
-        row[field.staged_name] = parsed.event[part].get(name)
-    return row
+from tests.staging.helpers import PLAIN, line, line_with, rows
+from tests.staging.odd_values import UNKNOWN_KEYS, VALUES
+from tests.staging.outcomes import Outcome, looked_at_closely, staged
 
 
 class TestFrames:
@@ -92,7 +52,7 @@ class TestFrames:
 
         [event], *_ = staged([raw], first_line_number=5)
 
-        assert event == {
+        assert event == dict.fromkeys(EVENT_SCHEMA.names) | {
             "line_number": 5,
             "message_id": "m-1",
             "user_id": "001",
@@ -219,66 +179,6 @@ def test_an_event_nested_to_the_last_level_is_judged_alike_from_any_depth_of_the
 
 
 # ---- Any lines at all ----
-
-TIMESTAMPS = (
-    *("2026-11-03T10:00:00.123456Z", "2026-11-03T10:00:00+05:30", "2026-11-03T10:00:00.123456789Z"),
-    *("2026-11-03t10:00:00z", "20261103T100000Z", "2026-11-03T10:00Z", "2026-11-03T10:00:00,5Z", "2026-11-03T10:00:00"),
-    *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59-00:01", "2026-06-30T23:59:60Z"),
-    *("2026-11-03T24:00:00Z", "2026-11-03T10:00:00+02:60", "2026-11-03T10:00:00-00:00", "2026-11-03T10:00:00.1Z"),
-    *("2026-02-29T10:00:00Z", "2026-11-03T10:00:00+24:00", "2026-11-03T10:00:00 Z", "2026-11-03T10:00:00.Z"),
-)
-NUMBERS = (
-    *("0", "-0", "3", "-1", "2.5", "3.0", "1e2", "-0.0", "9223372036854775807", "9223372036854775808", "9" * 20),
-    *("9007199254740993", "0.1", "1e308", "1e309", "1e-400", "1e-99999999999999999999", "1e99999999999999999999"),
-    *("0." + "3" * 450, "1" * 450, "2.2250738585072011e-308", "0e99999999999999999999", "NaN", "Infinity", "-Infinity"),
-    *("01", "+1", "1.", ".5", "0x10", "1_000"),
-)
-TEXTS = (
-    *(
-        "",
-        "001",
-        "3",
-        "2.5",
-        " 3",
-        "1_000",
-        "٣",
-        "1e400",
-        "NaN",
-        "true",
-        "zoë 🙂",
-        "x" * 8,
-        "x" * 9,
-        "x" * 64,
-        "x" * 65,
-    ),
-    *(r"\u0000", r"\ud800", r"\ud83d\ude42", r"\n", r"\q", "\x01", "\x7f", "\u2028", "'"),
-)
-UNKNOWN_KEYS = ("x", "", "USER_ID", "amount", "properties.x", r"\ud800", "user_id ", "zoë", r"user_id\u0000", "caf\xe9")
-OTHER_VALUES = (
-    *(
-        "null",
-        "true",
-        "false",
-        "[]",
-        "{}",
-        "[1]",
-        '["a"]',
-        "tru",
-        "[1,]",
-        '{"a": 1,}',
-        '{"a": 1, "a": 2}',
-        "[NaN]",
-        '"a',
-    ),
-    *("[" * levels + "]" * levels for levels in (98, 99, 100, 101, 2_000)),
-    *('{"caf\xe9": 1}', '["caf\xe9"]', '{"user_id": "u"}', '[{"": "\\ud800"}]'),
-)
-VALUES = (
-    *OTHER_VALUES,
-    *NUMBERS,
-    *(f'"{text}"' for text in (*NUMBERS, *TEXTS, *TIMESTAMPS)),
-)
-"""Values as JSON text, as what is nearly JSON, and with a byte in them that is no UTF-8 once `written` is done."""
 
 LEVELS = {
     "": tuple(PLAIN.items()),

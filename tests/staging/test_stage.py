@@ -8,12 +8,14 @@ from typing import NamedTuple
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
-from src.marketing_messaging_service.results import EVENT_SCHEMA
+from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging import lines, spool, stage_file
+from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.lines import BYTE_ORDER_MARK, KEPT_BYTES_OF_LONG_LINE, MAX_LINE_BYTES
 from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS, OTHER_KEYS
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.staging.helpers import Staged, landed, line, line_with, raw_line, rows, stage
+from tests.vocabulary.payloads import EVERY_KIND
 
 EVENT = line() + b"\n"
 
@@ -50,8 +52,26 @@ EXAMPLES_OF_FILES = {
 }
 
 
+EXAMPLES_OF_KINDS = {
+    ReasonCode.INVALID_DATE: ("properties.born_date", '"2026-02-29"'),
+    ReasonCode.TOO_MANY_DECIMALS: ("properties.price", "19.999"),
+    ReasonCode.NUMBER_TOO_SMALL: ("properties.wide", "0"),
+}
+"""Paths and values of fields that no event of ours has, but one of EVERY_KIND."""
+
+
 def test_every_reason_code_has_an_example_here() -> None:
-    assert {*EXAMPLES, *EXAMPLES_OF_FILES} == set(ReasonCode)
+    assert {*EXAMPLES, *EXAMPLES_OF_FILES, *EXAMPLES_OF_KINDS} == set(ReasonCode)
+
+
+@pytest.mark.parametrize("reason_code", EXAMPLES_OF_KINDS)
+def test_a_value_that_only_other_kinds_refuse_is_a_rejected_row_too(reason_code: ReasonCode) -> None:
+    path, value = EXAMPLES_OF_KINDS[reason_code]
+
+    chunk = Stager(EVERY_KIND).stage(lines.Chunk(1, [line(), line_with(path, value)]))
+
+    [row] = rows(chunk.rejected, REJECTED_SCHEMA)
+    assert (row["line_number"], row["reason_code"], row["field_name"]) == (2, reason_code, path)
 
 
 @pytest.mark.parametrize("reason_code", EXAMPLES)

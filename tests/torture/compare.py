@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from src.marketing_messaging_service.vocabulary import PROPERTIES, TRAITS
+
 Key = tuple[Any, ...]
 Rows = list[tuple[Any, ...]]
 
@@ -94,10 +96,10 @@ TABLES: Mapping[str, TableShape] = {
         key=("message_id",),
     ),
     "event_properties": TableShape(
-        compared=("amount", "attempt_number", "failure_reason"), references={"event_id": "events"}, left_out=("id",)
+        compared=tuple(field.name for field in PROPERTIES.fields), references={"event_id": "events"}, left_out=("id",)
     ),
     "user_traits": TableShape(
-        compared=("email", "country", "marketing_opt_in", "risk_segment"),
+        compared=tuple(field.name for field in TRAITS.fields),
         references={"event_id": "events"},
         left_out=("id",),
     ),

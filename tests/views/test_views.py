@@ -186,7 +186,8 @@ def test_a_later_event_that_does_not_say_a_trait_leaves_it_as_it_was(empty):
     add_event(empty, 1, "10:00:00", email="old@b.c", marketing_opt_in=1, country="DE")
     add_event(empty, 2, "12:00:00", email="new@b.c", marketing_opt_in=0)
     add_event(empty, 3, "11:00:00", email="late@b.c", risk_segment="low")
-    (row,) = rows_of(empty, "SELECT * FROM latest_user_traits")
+    columns = "user_id, email, country, marketing_opt_in, risk_segment, last_event_timestamp"
+    (row,) = rows_of(empty, f"SELECT {columns} FROM latest_user_traits")
     assert row == ("u", "new@b.c", "DE", 0, "low", "2026-11-01 12:00:00.000000")
 
 

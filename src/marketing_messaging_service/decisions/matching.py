@@ -98,7 +98,7 @@ def has_trigger(rule: Rule) -> ColumnElement[bool]:
 def holds(condition: Condition) -> ColumnElement[bool]:
     """Return a condition of a rule as one on an event that is joined to its properties and traits."""
     if isinstance(condition, FieldCondition):
-        return condition.operator.compare(condition.field.column, condition.value)
+        return condition.operator.compare(condition.field.column, condition.operand)
     return _came_before(condition.prior_event)
 
 

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic import Field as Limits
 
 from src.marketing_messaging_service.models import ALERT_CHANNEL
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Operand, Operator
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Operand, Operator, UnfitValueError
 from src.marketing_messaging_service.yaml_file import STORABLE_TEXT, expectation_error, is_storable, storable
 
 LONGEST_WINDOW_HOURS = 24 * 366 * 10
@@ -76,7 +76,7 @@ class FieldCondition(_Part):
         kind, operand = self.field.kind, self.operator.operand
         if self.operator.needs_order and not kind.is_ordered:
             raise expectation_error(
-                f"an operator for {kind.expected}, which is what {self.field} holds",
+                f"an operator for {kind.expected(self.field)}, which is what {self.field} holds",
                 "operator",
             )
         has_value = "value" in self.model_fields_set
@@ -97,8 +97,23 @@ class FieldCondition(_Part):
     def _refuse_unfit(self, value: Any, *place: str | int) -> None:
         if isinstance(value, str) and not is_storable(value):
             raise expectation_error(STORABLE_TEXT, *place)
-        if not self.field.kind.is_comparable(value):
-            raise expectation_error(f"{self.field.kind.expected} to compare {self.field} with", *place)
+        try:
+            self.field.kind.comparable(value, self.field)
+        except UnfitValueError:
+            expected = self.field.kind.expected(self.field)
+            raise expectation_error(f"{expected} to compare {self.field} with", *place) from None
+
+    @property
+    def operand(self) -> Any:
+        """What the column is compared with: a value of its own type, a list of them, or None beside no value."""
+        comparable = self.field.kind.comparable
+        match self.operator.operand:
+            case Operand.NOTHING:
+                return None
+            case Operand.LIST:
+                return [comparable(item, self.field) for item in self.value]
+            case Operand.VALUE:
+                return comparable(self.value, self.field)
 
 
 def _window_hours(value: Any) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
 from src.marketing_messaging_service.infrastructure.database import Base
 from src.marketing_messaging_service.views import VIEWS
-from src.marketing_messaging_service.vocabulary import DataType, data_type_of
+from src.marketing_messaging_service.vocabulary import PAYLOAD, DataType, data_type_of
 
 TABLE_ORDER = (
     "events",
@@ -49,11 +49,13 @@ def entries() -> tuple[Entry, ...]:
 
 
 def _tables() -> Iterator[Entry]:
+    sentences = {field.column: field.sentence for field in PAYLOAD.fields}
     order = {name: position for position, name in enumerate(TABLE_ORDER)}
     for table in sorted(Base.metadata.tables.values(), key=lambda table: order.get(table.name, len(order))):
         yield Entry(table.name, 0, None, "table", None, table.comment or "")
         for position, column in enumerate(table.columns, start=1):
-            yield Entry(table.name, position, column.name, "table", data_type_of(column.type), column.comment or "")
+            sentence = sentences.get(column, column.comment or "")
+            yield Entry(table.name, position, column.name, "table", data_type_of(column.type), sentence)
 
 
 def _views() -> Iterator[Entry]:

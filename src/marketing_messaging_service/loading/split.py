@@ -6,13 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from src.marketing_messaging_service.loading.bulk import Columns
-from src.marketing_messaging_service.results import EVENT_SCHEMA
-from src.marketing_messaging_service.vocabulary import Part
-
-_STORED_TIMESTAMP = pa.timestamp("us")
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Part
+from src.marketing_messaging_service.vocabulary.kinds import stored_instants
 
 
 def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_id: int, created_at: str) -> Columns:
@@ -22,7 +19,7 @@ def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_id: int, 
         "message_id": scalars(events, "message_id"),
         "user_id": scalars(events, "user_id"),
         "event_type": scalars(events, "event_type"),
-        "event_timestamp": scalars(events, "event_timestamp"),
+        "event_timestamp": _values(stored_instants(pa.array(events["event_timestamp"]))),
         "load_id": [load_id] * len(events),
         "created_at": [created_at] * len(events),
     }
@@ -33,19 +30,29 @@ def part_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.in
     children = events[[field.staged_name for field in part.fields]]
     has_value = children.notna().any(axis=1).to_numpy(dtype=bool)
     children = children.loc[has_value]
-    values = {field.name: scalars(children, field.staged_name) for field in part.fields}
+    values = {field.name: _stored(children, field) for field in part.fields}
     return {"event_id": event_ids[has_value].tolist()} | values
 
 
 def duplicate_columns(duplicates: pd.DataFrame) -> Columns:
     """Return every column of a frame of EVENT_SCHEMA, for comparing with the events that stand."""
-    return {name: scalars(duplicates, name) for name in EVENT_SCHEMA.names}
+    return {
+        **{name: scalars(duplicates, name) for name in ("line_number", "message_id", "user_id", "event_type")},
+        "event_timestamp": _values(stored_instants(pa.array(duplicates["event_timestamp"]))),
+        **{field.staged_name: _stored(duplicates, field) for field in PAYLOAD.fields},
+    }
 
 
 def scalars(frame: pd.DataFrame, name: str) -> list[Any]:
-    """Return a column as plain Python scalars: None where there is no value, an instant as SQLite stores it."""
-    array = pa.array(frame[name])
-    if pa.types.is_timestamp(array.type):
-        array = pc.cast(pc.cast(array, _STORED_TIMESTAMP), pa.string())
+    """Return a column of texts, numbers or bytes as plain Python scalars, None where there is no value."""
+    return _values(pa.array(frame[name]))
+
+
+def _stored(frame: pd.DataFrame, field: Field) -> list[Any]:
+    """Return the column of a field as plain Python scalars in the form that SQLite stores."""
+    return _values(field.kind.stored(pa.array(frame[field.staged_name]), field))
+
+
+def _values(array: pa.Array) -> list[Any]:
     values: list[Any] = array.to_pylist()
     return values

@@ -51,4 +51,13 @@ class EventProperties(Base):
         "INSUFFICIENT_FUNDS.",
     )
 
+    order_id: Mapped[str | None] = mapped_column(
+        String(64),
+        comment="The order that it was about, from properties.order_id of the raw event, as the producer writes it.",
+    )
+    currency: Mapped[str | None] = mapped_column(
+        String(8),
+        comment="Currency of the amount, from properties.currency of the raw event, as the producer writes it.",
+    )
+
     event: Mapped[Event] = relationship(back_populates="properties")

@@ -9,6 +9,7 @@ from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.health import failing_loads, problem_files_first
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
 from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, printable, table_of
+from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST_LINE = 120
 """Characters of a rejected line that are shown."""
+
+KEEP_KEY = "to keep it see docs/fields.md"
 
 BEFORE_KEY = 20
 """Characters that are shown before the key that is wrong, so that one sees where it stood."""
@@ -119,9 +122,12 @@ def rejected_table(report: RunReport) -> list[dict[str, str | int]]:
 
 
 def keys_table(report: RunReport) -> Table:
-    """Return in how many lines which unknown key stood."""
+    """Return in how many lines which unknown key stood, and how to keep those of the payload."""
     rows = ((key.key_path, key.line_count) for key in report.unknown_keys)
-    return table_of("Keys not known, their values not kept", ("key", "lines"), rows)
+    parts = tuple(f"{part.key}." for part in PAYLOAD.parts)
+    first = next((key for key in report.unknown_keys if key.key_path.startswith(parts)), None)
+    note = f"{printable(first.key_path)} stood on {counted(first.line_count, 'line')}; {KEEP_KEY}" if first else ""
+    return table_of("Keys not known, their values not kept", ("key", "lines"), rows, note=note)
 
 
 def waiting_table(report: RunReport) -> Table:

@@ -37,10 +37,14 @@ def table_of(
     *,
     total: tuple[Cell, ...] = (),
     remark: str = "",
+    note: str = "",
     most: int = MOST_ROWS,
     longest: int = LONGEST_CELL,
 ) -> Table:
-    """Return a table in which text is printable and fits, with the first rows and how many more there are."""
+    """Return a table in which text is printable and fits, with the first rows and how many more there are.
+
+    A remark is about rows that are all shown; a note stands there in any case.
+    """
     every = tuple(rows)
     beyond = len(every) - most
     return Table(
@@ -50,7 +54,7 @@ def table_of(
             tuple(cell if isinstance(cell, int) else printable(cell, longest) for cell in row) for row in every[:most]
         ),
         total=total,
-        remark=f"and {beyond} more" if beyond > 0 else remark,
+        remark="; ".join(filter(None, (f"and {beyond} more" if beyond > 0 else remark, note))),
     )
 
 

@@ -5,7 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -19,7 +19,8 @@ from src.marketing_messaging_service.results import REJECTED_SCHEMA, event_schem
 from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, MOST_LEVELS, LineParser
 from src.marketing_messaging_service.staging.lines import Chunk, Rejection
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, Payload
-from src.marketing_messaging_service.vocabulary.values import RefusedValueError, read_instant
+from src.marketing_messaging_service.vocabulary.kinds import staged_instants
+from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 
 SMALLEST_HALF = 64
 """Lines below which a group that the columnar reader refuses is looked at line by line instead of halved."""
@@ -30,7 +31,10 @@ def _decoder(payload: Payload, *, unknown_keys: bool) -> msgspec.json.Decoder[ob
     struct = partial(msgspec.defstruct, forbid_unknown_fields=not unknown_keys, gc=False)
 
     def part_type(part: Part) -> Any:
-        return struct(part.table.name, [(each.name, each.kind.plain_type(each) | None, None) for each in part.fields])
+        # A key in a raw event may be a word that is no name in Python.
+        keys = {f"field_{place}": each for place, each in enumerate(part.fields)}
+        types = [(name, each.kind.plain_type(each) | None, None) for name, each in keys.items()]
+        return struct(part.key, types, rename={name: each.name for name, each in keys.items()})
 
     event = struct(
         "Event",
@@ -51,10 +55,6 @@ _encode = msgspec.json.Encoder().encode
 
 # RecursionError: JSON nested too deeply. UnicodeDecodeError: bytes that are not UTF-8.
 _NOT_PLAIN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
-
-_INSTANT = pa.timestamp("us", "UTC")
-_EARLIEST = pa.scalar(datetime.min.replace(tzinfo=UTC), _INSTANT)
-_LATEST = pa.scalar(datetime.max.replace(tzinfo=UTC), _INSTANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Stager:
             [
                 *((name, pa.string()) for name in (*MAX_LENGTHS, "event_timestamp")),
                 *(
-                    (part.key, pa.struct([(each.name, each.kind.staged_type(each)) for each in part.fields]))
+                    (part.key, pa.struct([(each.name, each.kind.read_type(each)) for each in part.fields]))
                     for part in payload.parts
                 ),
             ]
@@ -207,10 +207,11 @@ class Stager:
         if table.num_rows != len(lines):
             raise pa.ArrowInvalid("a line is not one row")
         columns = {name: table[name] for name in MAX_LENGTHS}
-        columns["event_timestamp"] = _instants(table["event_timestamp"], "event_timestamp")
+        columns["event_timestamp"] = staged_instants(table["event_timestamp"], "event_timestamp")
         columns["line_number"] = pa.array(numbers, pa.int64())
         for part in self._parts:
-            columns |= {each.staged_name: pc.struct_field(table[part.key], each.name) for each in part.fields}
+            for each in part.fields:
+                columns[each.staged_name] = each.kind.staged(pc.struct_field(table[part.key], each.name), each)
         return pa.table({name: columns[name] for name in self.schema.names}, schema=self.schema)
 
 
@@ -224,23 +225,6 @@ def _refuse_unseen(line: bytes) -> None:
         line.decode("utf-8")
     if line.count(b"{") + line.count(b"[") > MOST_LEVELS:
         raise RecursionError
-
-
-def _instants(texts: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return ISO 8601 texts as instants in UTC, those of producers that write nanoseconds or a small z too.
-
-    Raises pa.ArrowException when one of them is none, or lies outside of the years 0001 to 9999.
-    """
-    try:
-        instants = pc.cast(texts, _INSTANT)
-    except pa.ArrowInvalid:
-        try:
-            instants = pa.chunked_array([[read_instant(text, name) for text in texts.to_pylist()]], _INSTANT)
-        except RefusedValueError as error:
-            raise pa.ArrowInvalid(str(error)) from None
-    if pc.any(pc.or_(pc.less(instants, _EARLIEST), pc.greater(instants, _LATEST))).as_py():
-        raise pa.ArrowInvalid("an instant is outside the years 0001 to 9999")
-    return instants
 
 
 def _rejected_frame(rejected: list[tuple[int, bytes, Rejection]]) -> pd.DataFrame:

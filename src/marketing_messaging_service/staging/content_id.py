@@ -29,7 +29,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _number(value: Any) -> float:
-    return read_number(value, "", from_text=True)
+    return read_number(value, "", least=None, from_text=True)
 
 
 def _count(value: Any) -> int:

@@ -4,20 +4,49 @@ from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.views.view import View, ViewColumn, field_passed_on, passed_on
 from src.marketing_messaging_service.vocabulary import TRAITS, DataType, Field
 
+_KEY = "event.event_timestamp || printf('%019d', event.id)"
+
 
 def _latest(trait: Field) -> str:
-    """Return a column of the SELECT that gives the latest value of a trait.
+    """Return the expression that gives the latest value of a trait.
 
     Each value is written behind the time and id of its event, so that the greatest text is the latest value that is
-    not null, for all traits in one pass; 26 characters of time and 19 of id stand before it.
+    not null, for all traits in one pass; 26 characters of time and 19 of id stand before it. Of a value whose text is
+    not exact, the expression gives the id of the event that says it.
     """
-    text = f"substr(max(event.event_timestamp || printf('%019d', event.id) || trait.{trait.name}), 46)"
-    if trait.kind.data_type is DataType.TEXT:
-        return f"    {text} AS {trait.name},"
-    return f"    CAST(\n        {text} AS INTEGER\n    ) AS {trait.name},"
+    if trait.kind.from_text is None:
+        return f"CAST(substr(max(CASE WHEN trait.{trait.name} IS NOT NULL THEN {_KEY} END), 27) AS INTEGER)"
+    text = f"substr(max({_KEY} || trait.{trait.name}), 46)"
+    return trait.kind.shown(trait.kind.from_text(text), trait)
 
 
-_EACH_LATEST = "\n".join(map(_latest, TRAITS.fields))
+_EACH_LATEST = "\n".join(f"    {_latest(trait)} AS {trait.name}," for trait in TRAITS.fields)
+
+_IN_ONE_PASS = f"""\
+SELECT
+    event.user_id,
+{_EACH_LATEST}
+    max(event.event_timestamp) AS last_event_timestamp
+FROM events AS event
+CROSS JOIN user_traits AS trait ON trait.event_id = event.id
+GROUP BY event.user_id
+"""
+
+
+def _looked_up(trait: Field) -> str:
+    """Return the column of a SELECT from the latest values, or ids of the events that say them."""
+    if trait.kind.from_text is not None:
+        return f"latest.{trait.name}"
+    said = trait.kind.shown(f"said.{trait.name}", trait)
+    return f"(SELECT {said} FROM user_traits AS said WHERE said.event_id = latest.{trait.name}) AS {trait.name}"
+
+
+def _select() -> str:
+    if all(trait.kind.from_text for trait in TRAITS.fields):
+        return _IN_ONE_PASS
+    columns = ("latest.user_id", *map(_looked_up, TRAITS.fields), "latest.last_event_timestamp")
+    return "SELECT\n    " + ",\n    ".join(columns) + f"\nFROM (\n{_IN_ONE_PASS}) AS latest\n"
+
 
 LATEST_USER_TRAITS = View(
     name="latest_user_traits",
@@ -31,13 +60,5 @@ LATEST_USER_TRAITS = View(
         ),
     ),
     reads=("events", "user_traits"),
-    select=f"""\
-SELECT
-    event.user_id,
-{_EACH_LATEST}
-    max(event.event_timestamp) AS last_event_timestamp
-FROM events AS event
-CROSS JOIN user_traits AS trait ON trait.event_id = event.id
-GROUP BY event.user_id
-""",
+    select=_select(),
 )

@@ -2,12 +2,17 @@
 
 from src.marketing_messaging_service.models import Event, SendRequest, Suppression
 from src.marketing_messaging_service.views.view import View, ViewColumn, field_passed_on, passed_on
-from src.marketing_messaging_service.vocabulary import PROPERTIES, DataType
+from src.marketing_messaging_service.vocabulary import PROPERTIES, DataType, Field
 
 
-def _each_property(expression: str) -> str:
-    """Return an expression as a line of a SELECT for each property, whose name goes in its braces."""
-    return "\n    ".join(f"{expression.format(field.name)}," for field in PROPERTIES.fields)
+def _shown(field: Field) -> str:
+    column = f"property.{field.name}"
+    shown = field.kind.shown(column, field)
+    return f"{column}," if shown == column else f"{shown} AS {field.name},"
+
+
+_EACH_PROPERTY = "\n    ".join(map(_shown, PROPERTIES.fields))
+_NO_PROPERTY = "\n    ".join("NULL," for _ in PROPERTIES.fields)
 
 
 USER_TIMELINE = View(
@@ -69,7 +74,7 @@ SELECT
     NULL AS blocked_by_event_timestamp,
     NULL AS blocked_by_rule_name,
     NULL AS blocked_by_send_request_id,
-    {_each_property("property.{}")}
+    {_EACH_PROPERTY}
     event.id AS event_id,
     0 AS entry_position
 FROM events AS event
@@ -87,7 +92,7 @@ SELECT
     NULL,
     NULL,
     NULL,
-    {_each_property("NULL")}
+    {_NO_PROPERTY}
     event.id,
     1
 FROM events AS event
@@ -105,7 +110,7 @@ SELECT
     NULL,
     NULL,
     NULL,
-    {_each_property("NULL")}
+    {_NO_PROPERTY}
     NULL,
     1
 FROM send_requests AS send
@@ -123,7 +128,7 @@ SELECT
     blocking.event_timestamp,
     blocking.rule_name,
     suppression.blocked_by_send_request_id,
-    {_each_property("NULL")}
+    {_NO_PROPERTY}
     suppression.event_id,
     1
 FROM suppressions AS suppression

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column
 from sqlalchemy.orm import InstrumentedAttribute
 
 from src.marketing_messaging_service.vocabulary import DataType, Field, data_type_of
@@ -35,13 +34,10 @@ class View:
 
 def passed_on(attribute: InstrumentedAttribute[Any], name: str | None = None) -> ViewColumn:
     """Return the column of a view that passes on a column of a table, with the meaning that it has there."""
-    return _passed_on(attribute.property.columns[0], name)
+    column = attribute.property.columns[0]
+    return ViewColumn(name or column.name, data_type_of(column.type), column.comment or "")
 
 
 def field_passed_on(field: Field) -> ViewColumn:
     """Return the column of a view that passes on a field of the payload."""
-    return _passed_on(field.column, None)
-
-
-def _passed_on(column: Column[Any], name: str | None) -> ViewColumn:
-    return ViewColumn(name or column.name, data_type_of(column.type), column.comment or "")
+    return ViewColumn(field.name, field.kind.view_data_type, field.sentence)

@@ -14,7 +14,7 @@ from src.marketing_messaging_service.vocabulary.fields import (
     Payload,
     payload_of,
 )
-from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, data_type_of
+from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, UnfitValueError, data_type_of
 from src.marketing_messaging_service.vocabulary.operators import Operand, Operator
 from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
 
@@ -31,6 +31,7 @@ __all__ = [
     "Part",
     "Payload",
     "ReasonCode",
+    "UnfitValueError",
     "data_type_of",
     "payload_of",
 ]

@@ -33,6 +33,11 @@ class Field:
     length: int
     """Characters that a text may have; 0 where it is no text."""
 
+    @property
+    def sentence(self) -> str:
+        """What the dictionary says of it."""
+        return " ".join(filter(None, (self.column.comment, self.kind.note(self))))
+
     def __str__(self) -> str:
         return self.path
 
@@ -91,11 +96,13 @@ def _is_field(column: Column[Any]) -> bool:
 
 
 def _field(key: str, column: Column[Any], has_own_name: bool) -> Field:
-    path = f"{key}.{column.name}"
+    # SQLAlchemy's names are no plain str, which the decoder demands.
+    name = str(column.name)
+    path = f"{key}.{name}"
     return Field(
         path=path,
-        name=column.name,
-        staged_name=column.name if has_own_name else path,
+        name=name,
+        staged_name=name if has_own_name else path,
         column=column,
         kind=kind_of(column.type),
         taken=taken_by(column.info),

@@ -3,113 +3,389 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import Boolean, Float, Integer, LargeBinary, String
 from sqlalchemy.types import TypeEngine
 
+from src.marketing_messaging_service.infrastructure.column_types import MONEY_DIGITS, CalendarDate, Money, units_of
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.vocabulary.data_types import DataType
 from src.marketing_messaging_service.vocabulary.values import (
     LARGEST_INTEGER,
+    SMALLEST_INTEGER,
+    RefusedValueError,
+    read_date,
+    read_instant,
+    read_money,
     read_number,
     read_text,
     read_true_or_false,
     read_whole_number,
 )
+from src.marketing_messaging_service.yaml_file import WrittenDate
 
 if TYPE_CHECKING:
     from src.marketing_messaging_service.vocabulary.fields import Field
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class UnfitValueError(Exception):
+    """A value out of rules.yaml is none that a field can be compared with."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Kind:
     """One kind of value: a column of `column_type` holds it, and the rest follows."""
 
     column_type: type[TypeEngine[Any]]
-    data_type: DataType
     holds: str
     """What a field of the kind holds, in the words of the pages about rules."""
     is_ordered: bool
     """Whether one value can be more than another."""
+
     raw_form: Callable[["Field"], str]
     """What stands in a raw event, in the words of the page about raw events."""
     read: Callable[[Any, "Field"], Any]
     """Reads a raw value that is neither absent nor null, in any form that is taken; raises RefusedValueError."""
     plain_type: Callable[["Field"], Any]
     """The raw values that need no closer look, as msgspec's decoder checks them."""
+    read_type: Callable[["Field"], pa.DataType]
+    """The type as which the columnar reader reads plain values."""
+    staged: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray]
+    """Makes what the columnar reader read values of `staged_type`; raises pa.ArrowException when one is not plain."""
     staged_type: Callable[["Field"], pa.DataType]
     """The type of the field's column in a frame of staged events."""
-    expected: str
+    stored: Callable[[pa.Array, "Field"], pa.Array]
+    """Makes staged values what SQLite stores."""
+
+    data_type: DataType
+    """What the column holds in its table, in the dictionary's words."""
+    note: Callable[["Field"], str]
+    """What the dictionary adds to the column's sentence."""
+    view_data_type: DataType
+    """What the column holds in a view."""
+    shown: Callable[[str, "Field"], str]
+    """The SQL expression by which a view shows the column that an expression names."""
+    from_text: Callable[[str], str] | None
+    """The SQL expression that makes the text of a column its value again, for a view that sorts values behind keys;
+    None where the text is not exact."""
+
+    expected: Callable[["Field"], str]
     """What a rule must compare with, for an error."""
-    is_comparable: Callable[[Any], bool]
-    """Whether a value out of rules.yaml can be compared with the field."""
+    comparable: Callable[[Any, "Field"], Any]
+    """Makes a value out of rules.yaml one to compare the column with; raises UnfitValueError."""
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST_INTEGER
+def _same(value: Any, _field: "Field") -> Any:
+    return value
 
 
-def _is_number(value: Any) -> bool:
-    return _is_integer(value) or (isinstance(value, float) and math.isfinite(value))
+def _as_shown(expression: str, _field: "Field") -> str:
+    return expression
+
+
+def _no_note(_field: "Field") -> str:
+    return ""
+
+
+def _integer_of_text(text: str) -> str:
+    return f"CAST(\n        {text} AS INTEGER\n    )"
 
 
 def _or_text(field: "Field") -> str:
     return ", or one as text" if field.taken.from_text else ""
 
 
+def _from_least(field: "Field") -> str:
+    return "" if field.taken.least is None else f" from {field.taken.least}"
+
+
+# ---- text ----
+
+
+def _text(value: Any, _field: "Field") -> str:
+    if not isinstance(value, str):
+        raise UnfitValueError
+    return value
+
+
+# ---- true or false ----
+
+
+def _boolean(value: Any, _field: "Field") -> bool:
+    if not isinstance(value, bool):
+        raise UnfitValueError
+    return value
+
+
+# ---- numbers ----
+
+
+def _integer(value: Any, _field: "Field") -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_INTEGER:
+        raise UnfitValueError
+    return value
+
+
+def _least_integer(field: "Field") -> int:
+    return SMALLEST_INTEGER if field.taken.least is None else field.taken.least
+
+
+def _number(value: Any, field: "Field") -> float:
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return _integer(value, field)
+
+
+# ---- money ----
+
+
+def _scale(field: "Field") -> int:
+    type_ = field.column.type
+    return type_.scale if isinstance(type_, Money) else 0
+
+
+def _money_type(field: "Field") -> pa.DataType:
+    return pa.decimal128(MONEY_DIGITS, _scale(field))
+
+
+def _staged_money(amounts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
+    # The reader lets pass one digit too many.
+    largest = pa.scalar(Decimal(10**MONEY_DIGITS - 1).scaleb(-_scale(field)), _money_type(field))
+    least = field.taken.least
+    smallest = pc.negate(largest) if least is None else pa.scalar(Decimal(least), pa.decimal128(38, _scale(field)))
+    if pc.any(pc.or_(pc.greater(amounts, largest), pc.less(amounts, smallest))).as_py():
+        raise pa.ArrowInvalid("an amount of money is out of range")
+    return amounts
+
+
+def _stored_money(amounts: pa.Array, field: "Field") -> pa.Array:
+    units = pa.scalar(Decimal(10 ** _scale(field)), pa.decimal128(_scale(field) + 1, 0))
+    return pc.cast(pc.multiply(amounts, units), pa.int64())
+
+
+def _amount(value: Any, field: "Field") -> Decimal:
+    # A float's shortest text is what was written, or its equal.
+    amount = Decimal(repr(value)) if isinstance(value, float) else Decimal(_integer(value, field))
+    if units_of(amount, _scale(field)) is None:
+        raise UnfitValueError
+    return amount
+
+
+def _expected_amount(field: "Field") -> str:
+    return f"a number with at most {_scale(field)} digits behind the point" if _scale(field) else "a whole number"
+
+
+def _money_note(field: "Field") -> str:
+    scale = _scale(field)
+    return f"SQLite holds it as a whole number of 1/{10**scale}; views show the number." if scale else ""
+
+
+def _shown_money(expression: str, field: "Field") -> str:
+    return f"{expression} / {10 ** _scale(field)}.0" if _scale(field) else expression
+
+
+# ---- instants and dates ----
+
+_INSTANT = pa.timestamp("us", "UTC")
+
+
+@cache
+def _ends_of_time() -> tuple[pa.Scalar, pa.Scalar]:
+    # When it is asked for, because pyarrow imports pandas for it.
+    earliest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    return pa.scalar(earliest, _INSTANT), pa.scalar(latest, _INSTANT)
+
+
+def staged_instants(texts: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """Return ISO 8601 texts as instants in UTC, those of producers that write nanoseconds or a small z too.
+
+    Raises pa.ArrowException when one of them is none, or lies outside of the years 0001 to 9999.
+    """
+    try:
+        instants = pc.cast(texts, _INSTANT)
+    except pa.ArrowInvalid:
+        try:
+            found = [None if text is None else read_instant(text, name) for text in texts.to_pylist()]
+        except RefusedValueError as error:
+            raise pa.ArrowInvalid(str(error)) from None
+        instants = pa.chunked_array([found], _INSTANT)
+    earliest, latest = _ends_of_time()
+    if pc.any(pc.or_(pc.less(instants, earliest), pc.greater(instants, latest))).as_py():
+        raise pa.ArrowInvalid("an instant is outside the years 0001 to 9999")
+    return instants
+
+
+def stored_instants(instants: pa.Array) -> pa.Array:
+    """Return instants as SQLite stores them."""
+    return pc.cast(pc.cast(instants, pa.timestamp("us")), pa.string())
+
+
+def _instant(value: Any, field: "Field") -> datetime:
+    instant: datetime = _written(value, lambda text: read_instant(text, field.path))
+    return instant
+
+
+def _date(value: Any, field: "Field") -> date:
+    day: date = _written(value, lambda text: read_date(text, field.path))
+    return day
+
+
+def _written(value: Any, read: Callable[[str], Any]) -> Any:
+    if not isinstance(value, str | WrittenDate):
+        raise UnfitValueError
+    try:
+        return read(str(value))
+    except RefusedValueError:
+        raise UnfitValueError from None
+
+
 KINDS = (
     Kind(
+        column_type=CalendarDate,
+        holds="a date",
+        is_ordered=True,
+        raw_form=lambda _: "a date like 2026-11-23",
+        read=lambda value, field: read_date(value, field.path),
+        plain_type=lambda _: date,
+        read_type=lambda _: pa.string(),
+        staged=lambda texts, _: pc.cast(texts, pa.date32()),
+        staged_type=lambda _: pa.date32(),
+        stored=lambda dates, _: pc.cast(dates, pa.string()),
+        data_type=DataType.DATE,
+        note=_no_note,
+        view_data_type=DataType.DATE,
+        shown=_as_shown,
+        from_text=str,
+        expected=lambda _: "a date like 2026-11-23",
+        comparable=_date,
+    ),
+    Kind(
+        column_type=UtcDateTime,
+        holds="an instant",
+        is_ordered=True,
+        raw_form=lambda _: "ISO 8601 with an offset; kept in UTC",
+        read=lambda value, field: read_instant(value, field.path),
+        plain_type=lambda _: Annotated[datetime, msgspec.Meta(tz=True)],
+        read_type=lambda _: pa.string(),
+        staged=lambda texts, field: staged_instants(texts, field.path),
+        staged_type=lambda _: _INSTANT,
+        stored=lambda instants, _: stored_instants(instants),
+        data_type=DataType.TIMESTAMP,
+        note=lambda _: "In UTC.",
+        view_data_type=DataType.TIMESTAMP,
+        shown=_as_shown,
+        from_text=str,
+        expected=lambda _: "an instant with its offset, like 2026-11-23T10:15:00Z",
+        comparable=_instant,
+    ),
+    Kind(
+        column_type=Money,
+        holds="money",
+        is_ordered=True,
+        raw_form=lambda field: (
+            f"money{_from_least(field)}: a number, or one as text, of up to {MONEY_DIGITS - _scale(field)} digits "
+            f"before the point and {_scale(field)} behind it; exact"
+        ),
+        read=lambda value, field: read_money(value, field.path, scale=_scale(field), least=field.taken.least),
+        plain_type=lambda _: Decimal,
+        read_type=_money_type,
+        staged=_staged_money,
+        staged_type=_money_type,
+        stored=_stored_money,
+        data_type=DataType.INTEGER,
+        note=_money_note,
+        view_data_type=DataType.NUMBER,
+        shown=_shown_money,
+        from_text=_integer_of_text,
+        expected=_expected_amount,
+        comparable=_amount,
+    ),
+    Kind(
         column_type=String,
-        data_type=DataType.TEXT,
         holds="text",
         is_ordered=False,
         raw_form=lambda field: f"text, up to {field.length}",
         read=lambda value, field: read_text(value, field.path, most=field.length, may_be_empty=True),
         plain_type=lambda field: Annotated[str, msgspec.Meta(max_length=field.length)],
+        read_type=lambda _: pa.string(),
+        staged=_same,
         staged_type=lambda _: pa.string(),
-        expected="text",
-        is_comparable=lambda value: isinstance(value, str),
+        stored=_same,
+        data_type=DataType.TEXT,
+        note=_no_note,
+        view_data_type=DataType.TEXT,
+        shown=_as_shown,
+        from_text=str,
+        expected=lambda _: "text",
+        comparable=_text,
     ),
     Kind(
         column_type=Boolean,
-        data_type=DataType.BOOLEAN,
         holds="true or false",
         is_ordered=False,
         raw_form=lambda _: "true or false",
         read=lambda value, field: read_true_or_false(value, field.path),
         plain_type=lambda _: bool,
+        read_type=lambda _: pa.bool_(),
+        staged=_same,
         staged_type=lambda _: pa.bool_(),
-        expected="true or false",
-        is_comparable=lambda value: isinstance(value, bool),
+        stored=_same,
+        data_type=DataType.BOOLEAN,
+        note=_no_note,
+        view_data_type=DataType.BOOLEAN,
+        shown=_as_shown,
+        from_text=_integer_of_text,
+        expected=lambda _: "true or false",
+        comparable=_boolean,
     ),
     Kind(
         column_type=Float,
-        data_type=DataType.NUMBER,
         holds="a number",
         is_ordered=True,
-        raw_form=lambda field: f"a finite number{_or_text(field)}",
-        read=lambda value, field: read_number(value, field.path, from_text=field.taken.from_text),
-        plain_type=lambda _: float,
+        raw_form=lambda field: f"a finite number{_from_least(field)}{_or_text(field)}",
+        read=lambda value, field: read_number(
+            value, field.path, least=field.taken.least, from_text=field.taken.from_text
+        ),
+        plain_type=lambda field: Annotated[float, msgspec.Meta(ge=field.taken.least)],
+        read_type=lambda _: pa.float64(),
+        staged=_same,
         staged_type=lambda _: pa.float64(),
-        expected="a finite number of at most 64 bits",
-        is_comparable=_is_number,
+        stored=_same,
+        data_type=DataType.NUMBER,
+        note=_no_note,
+        view_data_type=DataType.NUMBER,
+        shown=_as_shown,
+        from_text=None,
+        expected=lambda _: "a finite number of at most 64 bits",
+        comparable=_number,
     ),
     Kind(
         column_type=Integer,
-        data_type=DataType.INTEGER,
         holds="a whole number",
         is_ordered=True,
-        raw_form=lambda field: f"a whole number from {field.taken.least}{_or_text(field)}",
+        raw_form=lambda field: f"a whole number{_from_least(field)}{_or_text(field)}",
         read=lambda value, field: read_whole_number(
             value, field.path, least=field.taken.least, from_text=field.taken.from_text
         ),
-        plain_type=lambda field: Annotated[int, msgspec.Meta(ge=field.taken.least, le=LARGEST_INTEGER)],
+        plain_type=lambda field: Annotated[int, msgspec.Meta(ge=_least_integer(field), le=LARGEST_INTEGER)],
+        read_type=lambda _: pa.int64(),
+        staged=_same,
         staged_type=lambda _: pa.int64(),
-        expected="a whole number of at most 64 bits",
-        is_comparable=_is_integer,
+        stored=_same,
+        data_type=DataType.INTEGER,
+        note=_no_note,
+        view_data_type=DataType.INTEGER,
+        shown=_as_shown,
+        from_text=_integer_of_text,
+        expected=lambda _: "a whole number of at most 64 bits",
+        comparable=_integer,
     ),
 )
 """Every kind; a column is of the first whose `column_type` it has."""
@@ -126,8 +402,4 @@ def kind_of(type_: TypeEngine[Any]) -> Kind:
 
 def data_type_of(type_: TypeEngine[Any]) -> DataType:
     """Return what a column of that type holds, whether it is a field's or not."""
-    if isinstance(type_, LargeBinary):
-        return DataType.BYTES
-    if isinstance(type_, UtcDateTime):
-        return DataType.TIMESTAMP
-    return kind_of(type_).data_type
+    return DataType.BYTES if isinstance(type_, LargeBinary) else kind_of(type_).data_type

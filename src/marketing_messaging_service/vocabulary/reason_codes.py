@@ -13,7 +13,7 @@ class ReasonCode(StrEnum):
     meaning: str
     """What is wrong, as the table of docs/raw-events.md says it."""
     remedy: str
-    """What leads to the events; nothing where the meaning says it."""
+    """What leads to the events: what to change before the line is delivered again."""
 
     def __new__(cls, code: str, meaning: str, remedy: str) -> Self:
         """Return the code, as the text that it is, with what it means."""
@@ -42,19 +42,34 @@ class ReasonCode(StrEnum):
         "a known key stands twice, so that it is not clear which is meant",
         "write it once",
     )
-    MISSING_FIELD = "missing_field", "a required key is absent or null", ""
-    WRONG_TYPE = "wrong_type", "another kind of value than the key takes", ""
-    EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", ""
-    TEXT_TOO_LONG = "text_too_long", "more characters than fit", ""
-    INVALID_UNICODE = "invalid_unicode", "half a surrogate pair, which is no character", ""
+    MISSING_FIELD = "missing_field", "a required key is absent or null", "write it"
+    WRONG_TYPE = "wrong_type", "another kind of value than the key takes", "write the value as the table above says"
+    EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave the message_id out"
+    TEXT_TOO_LONG = "text_too_long", "more characters than fit", "shorten it, or give its field a greater length"
+    INVALID_UNICODE = "invalid_unicode", "half a surrogate pair, which is no character", "write whole characters"
     INVALID_TIMESTAMP = (
         "invalid_timestamp",
         "no ISO 8601 instant, a date that does not exist, or a leap second",
-        "",
+        "write it like 2026-11-23T10:15:00Z",
     )
     NAIVE_TIMESTAMP = "naive_timestamp", "no offset, so that it names no instant", "end it in Z or an offset"
-    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range", "outside the years 0001–9999 once in UTC", ""
-    INVALID_NUMBER = "invalid_number", "a text that is no number", ""
-    NUMBER_OUT_OF_RANGE = "number_out_of_range", "NaN, infinite, or too large to be stored", ""
-    NOT_A_WHOLE_NUMBER = "not_a_whole_number", "a fraction where a count belongs", ""
-    NEGATIVE_NUMBER = "negative_number", "below 0 where a count belongs", ""
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range", "outside the years 0001–9999 once in UTC", "mend the year"
+    INVALID_DATE = (
+        "invalid_date",
+        "no date, or one that does not exist; an instant is none, as its date depends on the zone",
+        "write it like 2026-11-23",
+    )
+    INVALID_NUMBER = "invalid_number", "a text that is no number", "write digits, with a point before decimals"
+    NUMBER_OUT_OF_RANGE = (
+        "number_out_of_range",
+        "NaN, infinite, or too large to be stored",
+        "write null where there is no number",
+    )
+    NOT_A_WHOLE_NUMBER = "not_a_whole_number", "a fraction where a count belongs", "write a whole number"
+    TOO_MANY_DECIMALS = (
+        "too_many_decimals",
+        "money in smaller units than its field holds; it is never rounded",
+        "write no more decimals than the table above says",
+    )
+    NEGATIVE_NUMBER = "negative_number", "below 0 where a count belongs", "count from 0"
+    NUMBER_TOO_SMALL = "number_too_small", "below the least number that the key takes", "mend it, or write null"

@@ -8,12 +8,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
+from src.marketing_messaging_service.infrastructure.column_types import MONEY_DIGITS, units_of
 from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
 
+SMALLEST_INTEGER = -(2**63)
 LARGEST_INTEGER = 2**63 - 1
 """The largest whole number that SQLite stores."""
 
@@ -24,6 +26,7 @@ _TIMESTAMP = re.compile(
     r"(?P<hour>[01][0-9]|2[0-3]):?(?P<minute>[0-9]{2})(:?(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
     r"(?P<offset>[Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)?"
 )
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -106,12 +109,26 @@ def read_instant(value: Any, name: str) -> datetime:
         )
 
 
-def read_number(value: Any, name: str, *, from_text: bool) -> float:
+def read_date(value: Any, name: str) -> date:
+    """Return the date that a text of the form 2026-11-23 names."""
+    if not isinstance(value, str):
+        refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be a date as text, found {found(value)}.")
+    if not _DATE.fullmatch(value):
+        refuse(ReasonCode.INVALID_DATE, name, f"{shown(value)} is not a date; expected the form 2026-11-23.")
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        refuse(ReasonCode.INVALID_DATE, name, f"{shown(value)} names a date that does not exist.")
+    return day
+
+
+def read_number(value: Any, name: str, *, least: int | None, from_text: bool) -> float:
     """Return a finite number as the nearest double."""
     text = _number_text(value, name, from_text=from_text)
     number = float(text)
     if not math.isfinite(number):
         refuse(ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {shown(text)}; it must be a finite number.")
+    _refuse_smaller(number, text, name, least)
     return number
 
 
@@ -125,11 +142,49 @@ def read_whole_number(value: Any, name: str, *, least: int | None, from_text: bo
             name,
             f"{name} is {shown(text)}; it must be a whole number of at most {LARGEST_INTEGER}.",
         )
-    if least is not None and number < least:
-        refuse(ReasonCode.NEGATIVE_NUMBER, name, f"{name} is {shown(text)}; it counts from 0.")
+    _refuse_smaller(number, text, name, least)
+    if number < SMALLEST_INTEGER:
+        refuse(
+            ReasonCode.NUMBER_OUT_OF_RANGE,
+            name,
+            f"{name} is {shown(text)}; it must be a whole number of at least {SMALLEST_INTEGER}.",
+        )
     if number != int(number):
         refuse(ReasonCode.NOT_A_WHOLE_NUMBER, name, f"{name} is {shown(text)}; it must be a whole number.")
     return int(number)
+
+
+def read_money(value: Any, name: str, *, scale: int, least: int | None) -> Decimal:
+    """Return an amount of money exactly, with so many digits behind the point, given as a number or as the text of one.
+
+    An amount in smaller units is refused and never rounded.
+    """
+    text = _number_text(value, name, from_text=True)
+    number = _decimal(text)
+    whole_digits = MONEY_DIGITS - scale
+    if number is None or (number and number.adjusted() >= whole_digits):
+        refuse(
+            ReasonCode.NUMBER_OUT_OF_RANGE,
+            name,
+            f"{name} is {shown(text)}; it must be an amount of at most {whole_digits} digits before the point.",
+        )
+    _refuse_smaller(number, text, name, least)
+    units = units_of(number, scale)
+    if units is None:
+        refuse(
+            ReasonCode.TOO_MANY_DECIMALS,
+            name,
+            f"{name} is {shown(text)}; it may have at most {scale} digits behind the point.",
+        )
+    return Decimal(units).scaleb(-scale)
+
+
+def _refuse_smaller(number: float | Decimal, text: str, name: str, least: int | None) -> None:
+    if least is None or number >= least:
+        return
+    if least == 0:
+        refuse(ReasonCode.NEGATIVE_NUMBER, name, f"{name} is {shown(text)}; it counts from 0.")
+    refuse(ReasonCode.NUMBER_TOO_SMALL, name, f"{name} is {shown(text)}; it must be at least {least}.")
 
 
 def _decimal(text: str) -> Decimal | None:

@@ -1,0 +1,70 @@
+"""The tables within pages of docs/ that people write: each is made of the vocabulary's records, in Markdown."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Kind, Operator, ReasonCode
+
+_BEGIN = "<!-- {} (written by `make docs`; a change here is lost) -->"
+_END = "<!-- end of {} -->"
+
+
+def raw_fields() -> str:
+    """Return what each property and trait may be in a raw event."""
+    rows = [(f"`{field.path}`", field.kind.raw_form(field)) for field in PAYLOAD.fields]
+    return _table(("key", "may be"), rows)
+
+
+def reason_codes() -> str:
+    """Return why a raw line is rejected, and what to do about it."""
+    return _table(
+        ("reason_code", "what it means", "what to do"),
+        [(f"`{code}`", code.meaning, code.remedy) for code in ReasonCode],
+    )
+
+
+def rule_fields() -> str:
+    """Return the fields that a condition may look at, by what they hold."""
+    by_kind: dict[Kind, list[str]] = {}
+    for field in PAYLOAD.fields:
+        by_kind.setdefault(field.kind, []).append(f"`{field.path}`")
+    rows = [(", ".join(paths), kind.holds, _operators(kind)) for kind, paths in by_kind.items()]
+    return _table(("field", "holds", "operators"), rows)
+
+
+def operators() -> str:
+    """Return the operators, and what stands beside each."""
+    return _table(
+        ("operator", "holds when the field", "beside it"),
+        [(f"`{operator}`", operator.words, operator.operand.value) for operator in Operator],
+    )
+
+
+SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
+    "raw-events.md": {"fields": raw_fields, "reason codes": reason_codes},
+    "rules.md": {"fields": rule_fields, "operators": operators},
+}
+"""The pages, and by its name what stands in each section."""
+
+
+def with_sections(page: str, sections: Mapping[str, Callable[[], str]]) -> str:
+    """Return a page with its sections written anew. Raises ValueError when it lacks the marks of one."""
+    for name, write in sections.items():
+        begin, end = _BEGIN.format(name), _END.format(name)
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        found = pattern.findall(page)
+        if len(found) != 1:
+            raise ValueError(f"the page must have these two lines once: {begin} and {end}")
+        page = page.replace(found[0], f"{begin}\n\n{write()}\n\n{end}")
+    return page
+
+
+def _operators(kind: Kind) -> str:
+    without = [f"`{operator}`" for operator in Operator if operator.needs_order and not kind.is_ordered]
+    return f"all but {' '.join(without)}" if without else "all"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
+    lines.insert(1, "|" + "---|" * len(heads))
+    return "\n".join(lines)

@@ -1,0 +1,83 @@
+"""Types of columns that every database holds exactly: money, and dates."""
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, Date, Dialect, Numeric, String, TypeDecorator
+from sqlalchemy.types import TypeEngine
+
+MONEY_DIGITS = 18
+"""Digits of an amount of money, those behind the point among them; in any scale they fit into 64 bits."""
+
+
+def units_of(amount: Decimal, scale: int) -> int | None:
+    """Return an amount as a whole number of the smallest unit, None where it does not fit exactly."""
+    if not amount:
+        return 0
+    if not amount.is_finite() or amount.adjusted() >= MONEY_DIGITS - scale:
+        return None
+    # Digit by digit, because the arithmetic of Decimal rounds.
+    digits = "".join(map(str, amount.as_tuple().digits)).rstrip("0")
+    decimals = len(digits) - 1 - amount.adjusted()
+    if decimals > scale:
+        return None
+    units = int(digits + "0" * (scale - decimals))
+    return -units if amount.is_signed() else units
+
+
+class Money(TypeDecorator[Decimal]):
+    """An exact decimal with a fixed number of digits behind the point.
+
+    SQLite has no decimals: it holds the amount as a whole number of the smallest unit, in a scale of 2 of hundredths.
+    Every other database holds it as NUMERIC. Raises ValueError on the way in for an amount that does not fit.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.elsewhere = Numeric(MONEY_DIGITS, scale)
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a database."""
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(BigInteger())
+        return dialect.type_descriptor(self.elsewhere)
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        """Turn an amount into what the database holds."""
+        if value is None:
+            return None
+        units = units_of(value, self.scale)
+        if units is None:
+            raise ValueError(f"{value} is no amount of {MONEY_DIGITS} digits, {self.scale} of them behind the point")
+        return units if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        """Turn what the database holds into an amount."""
+        if value is None:
+            return None
+        return Decimal(value).scaleb(-self.scale) if dialect.name == "sqlite" else Decimal(value)
+
+
+class CalendarDate(TypeDecorator[date]):
+    """A date without a time; text of the form 2026-11-23 in SQLite, so that comparing as text is comparing in time."""
+
+    impl = String(10)
+    cache_ok = True
+    elsewhere = Date()
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a database."""
+        return dialect.type_descriptor(String(10) if dialect.name == "sqlite" else self.elsewhere)
+
+    def process_bind_param(self, value: date | None, dialect: Dialect) -> Any:
+        """Turn a date into what the database holds."""
+        return value.isoformat() if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> date | None:
+        """Turn what the database holds into a date."""
+        return date.fromisoformat(value) if isinstance(value, str) else value

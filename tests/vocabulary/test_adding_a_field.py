@@ -1,0 +1,224 @@
+"""Adding a field is one line in its model, one command for the migration and one for the docs: tried on a copy."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from src.marketing_messaging_service.vocabulary import KINDS
+
+ROOT = Path(__file__).parents[2]
+MODELS = Path("src/marketing_messaging_service/models")
+
+LINES = {
+    "String": '{0}: Mapped[str | None] = mapped_column(String(12), comment="Text of {0}.")',
+    "Integer": '{0}: Mapped[int | None] = mapped_column(Integer, comment="Count of {0}.", info=taken(least=1))',
+    "Float": '{0}: Mapped[float | None] = mapped_column(Float, comment="Measure of {0}.", info=taken(from_text=True))',
+    "Boolean": '{0}: Mapped[bool | None] = mapped_column(Boolean, comment="Whether {0}.")',
+    "UtcDateTime": '{0}: Mapped[datetime | None] = mapped_column(UtcDateTime, comment="Time of {0}.")',
+    "CalendarDate": '{0}: Mapped[date | None] = mapped_column(CalendarDate, comment="Date of {0}.")',
+    "Money": '{0}: Mapped[Decimal | None] = mapped_column(Money(2), comment="Price of {0}.")',
+}
+"""The one line of a field of each type."""
+
+IMPORTS = """\
+from datetime import date, datetime
+from decimal import Decimal
+from sqlalchemy import Boolean, Float, Integer, String
+from src.marketing_messaging_service.infrastructure.column_types import CalendarDate, Money
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.models.taken import taken
+"""
+
+RAW = {
+    "String": "A-17",
+    "Integer": 3,
+    "Float": "0.30000000000000004",
+    "Boolean": True,
+    "UtcDateTime": "2026-11-03T12:00:00.5+02:00",
+    "CalendarDate": "1999-12-31",
+    "Money": "1234567.89",
+}
+STORED = {
+    "String": "A-17",
+    "Integer": 3,
+    "Float": 0.30000000000000004,
+    "Boolean": 1,
+    "UtcDateTime": "2026-11-03 10:00:00.500000",
+    "CalendarDate": "1999-12-31",
+    "Money": 123456789,
+}
+SHOWN = STORED | {"Money": 1234567.89}
+CONDITIONS = {
+    "String": ("equals", "A-17"),
+    "Integer": ("gte", 3),
+    "Float": ("gt", 0.3),
+    "Boolean": ("equals", True),
+    "UtcDateTime": ("lt", "2026-11-03T10:00:01Z"),
+    "CalendarDate": ("lte", "1999-12-31"),
+    "Money": ("gt", 1234567.88),
+}
+
+RUN = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.infrastructure.database import create_database_engine
+from src.marketing_messaging_service.infrastructure.schema import migrate
+from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.results import KnownFiles
+from src.marketing_messaging_service.staging import discover, stage_file
+
+url, as_of = "sqlite:///messaging.db", datetime(2026, 11, 23, tzinfo=UTC)
+migrate(url)
+engine = create_database_engine(url)
+for file in discover(Path("landing"), known_files(engine)).new_files:
+    staged = stage_file(file)
+    print(load_file(engine, staged, as_of=as_of))
+    staged.close()
+decide_pending(engine, read_rules(Path("rules.yaml")), decided_at=as_of)
+print([finding for finding in check_database(Path("messaging.db"), INVARIANTS).findings if not finding.holds])
+"""
+
+
+def names(part: str) -> dict[str, str]:
+    """A name for a field of each type."""
+    return {type_: f"new_{type_.lower()}_{part}" for type_ in LINES}
+
+
+def declare(model: Path, part: str) -> None:
+    """Write the lines of a field of each type below the other fields of a model, and what they import."""
+    text = model.read_text(encoding="utf-8")
+    lines = "".join(f"    {line.format(names(part)[type_])}\n" for type_, line in LINES.items())
+    head, imports, rest = text.partition("from typing import TYPE_CHECKING\n")
+    model.write_text(head + imports + IMPORTS + rest.replace("\n    event: Mapped", f"{lines}\n    event: Mapped"))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project to which a property and a trait of each type were added by the recipe of docs/fields.md."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("src", "alembic", "data", "docs", "tests", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("alembic.ini", "pyproject.toml", "Makefile"):
+        shutil.copy(ROOT / name, folder / name)
+    declare(folder / MODELS / "event_properties.py", "p")
+    declare(folder / MODELS / "user_traits.py", "t")
+    run(folder, "-m", "alembic", "revision", "--autogenerate", "-m", "add many fields")
+    docs = re.search(r"^docs:.*\n\t@\$\(BIN\)/python (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert docs is not None
+    run(folder, *docs[1].split())
+    return folder
+
+
+def run(folder: Path, *arguments: str, fails: bool = False) -> str:
+    """Run Python in a folder, as a person would, and return what it prints."""
+    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_there_is_a_line_here_for_every_kind() -> None:
+    assert set(LINES) == {kind.column_type.__name__ for kind in KINDS}
+
+
+@pytest.mark.slow
+class TestACopyWithAFieldOfEachType:
+    def test_has_a_migration_that_is_complete_and_tidy(self, copy: Path) -> None:
+        before = len(list((ROOT / "alembic" / "versions").glob("*.py")))
+        [path] = (copy / "alembic" / "versions").glob(f"{before + 1:04d}_add_many_fields.py")
+        text = path.read_text(encoding="utf-8")
+        for name in (*names("p").values(), *names("t").values()):
+            assert text.count(f'"{name}"') == 2
+        assert re.findall(r'create_view\("(\w+)"', text) == ["user_timeline", "latest_user_traits"] * 2
+        assert run(copy, "-m", "ruff", "check", str(path))
+        assert run(copy, "-m", "ruff", "format", "--check", str(path))
+
+    def test_needs_no_second_migration(self, copy: Path) -> None:
+        before = frozen_files(copy)
+        run(copy, "-m", "alembic", "revision", "--autogenerate", "-m", "nothing")
+        assert frozen_files(copy) == before
+
+    def test_passes_the_tests_of_schema_views_dictionary_and_docs(self, copy: Path) -> None:
+        tests = ("tests/dictionary", "tests/views", "tests/vocabulary/test_one_place.py", "tests/models")
+        run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+        of_migrations = ("tests/infrastructure/test_migrations.py", "-k", "TestModels or TestTheHistory or one_step")
+        run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *of_migrations)
+
+    def test_loads_shows_and_decides_by_all_of_them(self, copy: Path) -> None:
+        rules = [
+            rule(f"{part}_{type_}", f"{key}.{name}", *CONDITIONS[type_])
+            for key, part in (("properties", "p"), ("user_traits", "t"))
+            for type_, name in names(part).items()
+        ]
+        write(copy, rules, [event("m1")])
+        found = run(copy, "-c", RUN)
+        assert "inserted_count=1" in found
+        assert found.endswith("[]\n")
+        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+            for table, view, part in (
+                ("event_properties", "user_timeline", "p"),
+                ("user_traits", "latest_user_traits", "t"),
+            ):
+                columns = ", ".join(names(part).values())
+                assert database.execute(f"SELECT {columns} FROM {table}").fetchall() == [tuple(STORED.values())]
+                shown = database.execute(f"SELECT {columns} FROM {view} LIMIT 1").fetchall()
+                assert shown == [tuple(SHOWN.values())]
+            sent = database.execute("SELECT rule_name FROM send_requests ORDER BY rule_name").fetchall()
+            assert sent == sorted((f"{part}_{type_}",) for part in "pt" for type_ in LINES)
+
+    def test_calls_a_redelivery_that_says_something_else_a_conflict_by_its_name(self, copy: Path) -> None:
+        changed = {"String": "B", "Integer": 4, "Float": 1, "Boolean": False, "CalendarDate": "2000-01-01"}
+        changed |= {"UtcDateTime": "2026-11-03T12:00:00.6+02:00", "Money": 1234567.9}
+        for number, (type_, value) in enumerate(changed.items()):
+            write(copy, [], [event("m1", **{type_: value})], name=f"again{number}.jsonl")
+        run(copy, "-c", RUN)
+        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+            found = [row[0] for row in database.execute("SELECT differing_fields FROM conflicts ORDER BY load_id")]
+        assert found == [f"{names('p')[type_]}, {names('t')[type_]}" for type_ in changed]
+
+
+def frozen_files(folder: Path) -> list[Path]:
+    """The migrations and the frozen texts of views."""
+    return sorted(path for ending in ("*.py", "*.sql") for path in (folder / "alembic").rglob(ending))
+
+
+def event(message_id: str, **changed: object) -> dict[str, object]:
+    values = RAW | changed
+    return {
+        "message_id": message_id,
+        "user_id": "ana",
+        "event_type": "paid",
+        "event_timestamp": "2026-11-22T10:00:00Z",
+        "properties": {name: values[type_] for type_, name in names("p").items()},
+        "user_traits": {name: values[type_] for type_, name in names("t").items()},
+    }
+
+
+def rule(name: str, field: str, operator: str, value: object) -> dict[str, object]:
+    return {
+        "name": name,
+        "trigger": {"event_type": "paid"},
+        "conditions": {"all": [{"field": field, "operator": operator, "value": value}]},
+        "action": {"type": "send", "template_name": name, "delivery_method": "email"},
+    }
+
+
+def write(folder: Path, rules: Sequence[object], events: Sequence[object], name: str = "first.jsonl") -> None:
+    """Write rules.yaml, and a raw file into landing."""
+    (folder / "rules.yaml").write_text(json.dumps({"rules": list(rules)}), encoding="utf-8")
+    (folder / "landing").mkdir(exist_ok=True)
+    (folder / "landing" / name).write_text("".join(json.dumps(each) + "\n" for each in events), encoding="utf-8")
