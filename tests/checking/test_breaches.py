@@ -21,12 +21,14 @@ class Breach:
     dropped: tuple[str, str] | None = None
     """A table and its constraint that would not let the statements pass."""
     deed: Callable[[Path], None] = lambda _: None
+    also: tuple[str, ...] = ()
+    """What else cannot hold then."""
 
     @property
     def reported(self) -> set[str]:
         """The invariants that it breaks: the schema is another one too when something of it had to be dropped."""
         drops = self.dropped is not None or any(statement.startswith("DROP ") for statement in self.statements)
-        return {self.invariant, "schema_as_made"} if drops else {self.invariant}
+        return {self.invariant, *self.also, *(["schema_as_made"] if drops else [])}
 
 
 def empty_index(path: Path) -> None:
@@ -66,6 +68,9 @@ def suppress_too(event_id: int, send_id: int, ruleset_id: str = "ruleset_id") ->
         f"WHERE s.id = {send_id} AND e.id = {event_id}"
     )
 
+
+NOT_THEN = "'2026-03-01 10:00:00.000000'"
+"""A time at which no run did anything."""
 
 BREACHES = [
     Breach(
@@ -166,7 +171,7 @@ BREACHES = [
         "a file without a load",
         "source_files.id 9 (lost.jsonl): loads 0",
         (
-            "INSERT INTO source_files SELECT 9, 'hash', 'lost.jsonl', 1, modified_at, 'signature', taken_at "
+            "INSERT INTO source_files SELECT 9, hex(zeroblob(32)), 'lost.jsonl', 1, modified_at, 'signature', taken_at "
             "FROM source_files WHERE id = 1",
         ),
     ),
@@ -204,6 +209,7 @@ BREACHES = [
         "fewer lines than none",
         "loads.id 1: read 9",
         ("UPDATE loads SET read_count = 9, blank_count = -1 WHERE id = 1",),
+        also=("lines_of_the_load",),
     ),
     Breach(
         "inserted_count",
@@ -216,6 +222,7 @@ BREACHES = [
         "all events of a load lost",
         "loads.id 4: inserted_count 2, rows 0",
         ("DELETE FROM user_traits WHERE event_id IN (17, 18)", "DELETE FROM events WHERE id IN (17, 18)"),
+        also=("event_of_the_load",),
     ),
     Breach(
         "rejected_count",
@@ -310,7 +317,11 @@ BREACHES = [
         "batch_of_the_run",
         "a run that decided and has no batch",
         "runs.id 1: ruleset_id 1 and no batch",
-        ("UPDATE runs SET ruleset_id = 1, decided_count = 0 WHERE id = 1",),
+        (
+            "UPDATE runs SET mode = 'load and decide', ruleset_id = 1, decided_count = 0, decide_seconds = 0 "
+            "WHERE id = 1",
+        ),
+        also=("held_events", "load_state"),
     ),
     Breach(
         "named_batch",
@@ -351,7 +362,7 @@ BREACHES = [
         "expired although young enough",
         "suppressions.id 5 on events.id 19 at 2026-03-01 22:00:00.000000",
         (
-            "UPDATE runs SET oldest_event_at = '2026-03-01 22:00:00.000000' WHERE id = 2",
+            "UPDATE runs SET oldest_event_at = '2026-03-01 22:00:00.000000', max_event_age_hours = 6396 WHERE id = 2",
             "UPDATE batches SET oldest_event_at = '2026-03-01 22:00:00.000000' WHERE run_id = 2",
         ),
     ),
@@ -402,8 +413,8 @@ BREACHES = [
         "a decision by no rule",
         "send_requests.id 14 on events.id 8: rule NULL, ruleset_id 1",
         (
-            f"INSERT INTO send_requests ({SEND}) SELECT user_id, id, 'T', 'email', 'by hand', created_at, NULL, 1, "
-            "event_timestamp, 'by hand' FROM events WHERE id = 8",
+            f"INSERT INTO send_requests ({SEND}) SELECT user_id, e.id, 'T', 'email', 'by hand', decided_at, NULL, 1, "
+            "event_timestamp, 'by hand' FROM events e JOIN loads l ON l.id = e.load_id WHERE e.id = 8",
         ),
     ),
     Breach(
@@ -515,6 +526,194 @@ BREACHES = [
             "INSERT INTO ruleset_rules SELECT 2, 'extra', 9, description, 0, trigger_event_type, template_name, "
             "channel, suppression_mode, condition_text, exclusive_group FROM ruleset_rules WHERE rule_name = 'off'",
         ),
+    ),
+    *(
+        Breach(
+            "file_as_signed", how, f"source_files.id 2: {example}", (f"UPDATE source_files SET {change} WHERE id = 2",)
+        )
+        for how, example, change in (
+            ("of another size", "size_bytes 7, ", "size_bytes = 7"),
+            ("changed at another time", "size_bytes ", "modified_at = '2026-03-01 10:00:00.000000'"),
+            ("taken at another time", "taken_at 2026-03-01 10:00:00.000000, loads.id 2", f"taken_at = {NOT_THEN}"),
+            (
+                "of a content that has no such hash",
+                "size_bytes ",
+                "content_hash = replace(content_hash, '0', 'g') || 'g'",
+            ),
+            ("without a path", "size_bytes ", "path = ''"),
+        )
+    ),
+    Breach(
+        "event_of_the_load",
+        "an event written at another time",
+        "events.id 8 of loads.id 1: created_at 2026-03-01 10:00:00.000000",
+        (f"UPDATE events SET created_at = {NOT_THEN} WHERE id = 8",),
+    ),
+    Breach(
+        "event_of_the_load",
+        "a load that ends later than its events",
+        "loads.id 4: last_event_id 19 is no event of it",
+        ("UPDATE loads SET last_event_id = 19 WHERE id = 4",),
+    ),
+    Breach(
+        "event_of_the_load",
+        "a load that begins and has no event",
+        "loads.id 5: first_event_id 18 is no event of it",
+        ("UPDATE loads SET first_event_id = 18 WHERE id = 5",),
+    ),
+    Breach(
+        "lines_of_the_load",
+        "a rejected line that the file has not",
+        "rejected_rows of loads.id 1: line 11 of 10",
+        ("UPDATE rejected_rows SET line_number = 11",),
+    ),
+    Breach(
+        "lines_of_the_load",
+        "a conflict before the first line",
+        "conflicts of loads.id 2: line 0 of 6",
+        ("UPDATE conflicts SET line_number = 0",),
+    ),
+    Breach(
+        "lines_of_the_load",
+        "a line that was rejected and is a conflict",
+        "rejected_rows of loads.id 2: line 2 conflicts",
+        (
+            "INSERT INTO rejected_rows "
+            "SELECT 2, 2, 2, raw_line, NULL, reason_code, NULL, explanation FROM rejected_rows",
+            "UPDATE loads SET read_count = 7, rejected_count = 1 WHERE id = 2",
+        ),
+    ),
+    Breach(
+        "lines_of_the_load",
+        "a reason that there is not",
+        "rejected_rows.id 1: reason_code no_reason",
+        ("UPDATE rejected_rows SET reason_code = 'no_reason'",),
+    ),
+    Breach(
+        "unknown_keys",
+        "in more lines than there are",
+        "unknown_keys of loads.id 1: properties.coupon, 11 of 10 lines",
+        ("UPDATE unknown_keys SET occurrence_count = 11",),
+    ),
+    Breach(
+        "unknown_keys",
+        "in no line",
+        "unknown_keys of loads.id 1: properties.coupon, 0 of 10 lines",
+        ("UPDATE unknown_keys SET occurrence_count = 0",),
+    ),
+    Breach(
+        "unknown_keys",
+        "of a later load of its file",
+        "unknown_keys of loads.id 6: properties.coupon, 1 of 1 lines",
+        (
+            "INSERT INTO loads (id, source_file_id, run_id, as_of, state, read_count, inserted_count, duplicate_count, "
+            "conflict_count, rejected_count, blank_count, outside_count, loaded_at, decided_at, ruleset_id, batch_id) "
+            "SELECT 6, source_file_id, 2, as_of, 'decided', 1, 0, 0, 0, 0, 0, 1, loaded_at, decided_at, ruleset_id, "
+            "batch_id FROM loads WHERE id = 1",
+            "INSERT INTO unknown_keys VALUES (6, 'properties.coupon', 1)",
+        ),
+    ),
+    Breach(
+        "reason_of_the_rule",
+        "a send for a rule that it does not name",
+        "send_requests.id 1: rule:other",
+        ("UPDATE send_requests SET reason = 'rule:other' WHERE id = 1",),
+    ),
+    *(
+        Breach("decided_in_time", f"a row of {table} at another time", example, (f"UPDATE {change}",))
+        for table, example, change in (
+            (
+                "sends",
+                "send_requests.id 1 of loads.id 1: decided_at",
+                f"send_requests SET decided_at = {NOT_THEN} WHERE id = 1",
+            ),
+            ("refusals", "suppressions.id 1 of loads.id 1", f"suppressions SET decided_at = {NOT_THEN} WHERE id = 1"),
+            ("rulesets", "rulesets.id 2: first_used_at", f"rulesets SET first_used_at = {NOT_THEN} WHERE id = 2"),
+        )
+    ),
+    Breach(
+        "checks_hold",
+        "a mode that there is not",
+        "runs.rowid 2: ck_runs_mode",
+        ("UPDATE runs SET mode = 'twice' WHERE id = 2",),
+    ),
+    *(
+        Breach("run_end", how, f"runs.id {run}: {example}", statements)
+        for how, run, example, statements in (
+            (
+                "that ended and is at work",
+                2,
+                "running, ended_at 20",
+                ("UPDATE runs SET state = 'running' WHERE id = 2",),
+            ),
+            ("that has not ended", 1, "completed, ended_at NULL", ("UPDATE runs SET ended_at = NULL WHERE id = 1",)),
+            (
+                "at work and followed by another",
+                1,
+                "running",
+                ("UPDATE runs SET state = 'running', ended_at = NULL WHERE id = 1",),
+            ),
+            (
+                "that was killed and speaks",
+                2,
+                "killed",
+                ("UPDATE runs SET state = 'killed', ended_at = NULL, message = 'x' WHERE id = 2",),
+            ),
+            (
+                "that left a problem and did not fail",
+                2,
+                "completed",
+                ("INSERT INTO run_remarks VALUES (2, 1, 'problem', 'a', 'b')",),
+            ),
+        )
+    ),
+    *(
+        Breach("run_order", how, f"runs.id 2: {example}", (f"UPDATE runs SET {change} WHERE id = 2",))
+        for how, example, change in (
+            ("an hourly one with a window", "hourly, 2026", "flow_name = 'hourly'"),
+            ("a backfill without one", "backfill, NULL to NULL", "window_start_at = NULL, window_end_at = NULL"),
+            ("half a window", "backfill, 2026-03-01 22:00:00.000000 to NULL", "window_end_at = NULL"),
+            ("a window turned round", "backfill, 2026-03-02 22", "window_start_at = '2026-03-02 22:00:00.000000'"),
+            ("of a flow that there is not", "weekly", "flow_name = 'weekly'"),
+            (
+                "hours that make another limit",
+                "oldest_event_at 2026-11-20 10:00:00.000000, 71 h before",
+                "max_event_age_hours = 71",
+            ),
+            (
+                "a limit without hours",
+                "oldest_event_at 2026-11-20 10:00:00.000000 without hours",
+                "max_event_age_hours = NULL",
+            ),
+        )
+    ),
+    *(
+        Breach("run_counts", how, "runs.id 1: load only, decided_count ", (f"UPDATE runs SET {change} WHERE id = 1",))
+        for how, change in (
+            ("that loads only and has decided", "decided_count = 0, decide_seconds = 0"),
+            ("that took time for nothing", "decide_seconds = 1"),
+            ("that decided by no ruleset", "mode = 'load only', decided_count = 3, decide_seconds = 1"),
+            ("that counted half of the files", "known_file_count = 1"),
+            ("that counted fewer than none", "known_file_count = -1, outside_file_count = 0"),
+        )
+    ),
+    Breach(
+        "remarks_in_order",
+        "one that is missing",
+        "run_remarks of runs.id 2: 1, the last at place 2",
+        ("INSERT INTO run_remarks VALUES (2, 2, 'waiting', 'a', '')",),
+    ),
+    Breach(
+        "load_of_the_run",
+        "a load at another logical time",
+        "loads.id 5 of runs.id 1: as_of 2026-03-01 10:00:00.000000",
+        (f"UPDATE loads SET as_of = {NOT_THEN} WHERE id = 5",),
+    ),
+    Breach(
+        "load_of_the_run",
+        "a load of another Prefect run",
+        "loads.id 5 of runs.id 1: as_of 2026-11-23 10:00:00.000000, flow_run_id other",
+        ("UPDATE loads SET flow_run_id = 'other' WHERE id = 5",),
     ),
     Breach(
         "matches_are_decided",

@@ -22,7 +22,7 @@ from src.marketing_messaging_service.models.send_request import (
 )
 from src.marketing_messaging_service.models.source_file import SourceFile
 from src.marketing_messaging_service.models.suppression import EXPIRED_REASON, Suppression
-from src.marketing_messaging_service.models.unknown_key import UnknownKey
+from src.marketing_messaging_service.models.unknown_key import OTHER_KEYS, UnknownKey
 from src.marketing_messaging_service.models.user_traits import UserTraits
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "EVER_KEY",
     "EXPIRED_REASON",
     "HAS_OTHER_KEY",
+    "OTHER_KEYS",
     "Batch",
     "Conflict",
     "DictionaryEntry",

@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base
 
+OTHER_KEYS = "(other keys)"
+"""The key_path under which a load's unknown keys beyond the first thousand are counted, together and not by line."""
+
 
 class UnknownKey(Base):
     """How often one unknown key stood in one load, named by its path, such as `properties.coupon`."""

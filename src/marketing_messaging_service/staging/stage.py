@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
+from src.marketing_messaging_service.models import OTHER_KEYS
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile, StagedFile
 from src.marketing_messaging_service.staging.columnar import STAGER, SortedLines
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader, read_chunks
@@ -13,8 +14,6 @@ from src.marketing_messaging_service.staging.spool import SpoolWriter
 
 MOST_UNKNOWN_KEYS = 1_000
 """Names of unknown keys counted one by one in a file, the first met; the keys beyond them are counted together."""
-
-OTHER_KEYS = "(other keys)"
 
 LONGEST_KEY_PATH = 255
 

@@ -1,0 +1,223 @@
+"""What must hold of values that follow from others, so that one that was changed by hand is seen."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+    text,
+)
+from sqlalchemy.orm import aliased
+
+from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.models import (
+    OTHER_KEYS,
+    Batch,
+    Conflict,
+    Event,
+    HeldEvent,
+    Load,
+    RejectedRow,
+    Ruleset,
+    SendRequest,
+    SourceFile,
+    Suppression,
+    UnknownKey,
+)
+from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import ReasonCode
+
+SIGNATURE_PATTERN = "[0-9]*:[0-9-]*:[0-9-]*:[0-9]*"
+"""The signature of a file on a disk: size, time of change in nanoseconds, time of its entry's change, inode."""
+
+OF_A_PART = "part:"
+"""How the content hash of a file begins that was taken in part by a version before loads could be of a part."""
+
+
+def _checks_that_do_not_hold(_connection: Connection) -> Iterator[Select[Any]]:
+    # SQLite itself passes over them in a file that is opened read-only. Those of loads are the ledger's own invariants.
+    for table in Base.metadata.sorted_tables:
+        if table is Load.__table__:
+            continue
+        rowid: ColumnElement[int] = literal_column(f"{table.name}.rowid", Integer)
+        for constraint in table.constraints:
+            if isinstance(constraint, CheckConstraint):
+                place = told(f"{table.name}.rowid ", rowid, f": {constraint.name}")
+                yield select(place).select_from(table).where(text(f"NOT ({constraint.sqltext})"))
+
+
+def _files_unlike_their_signature(_connection: Connection) -> Iterator[Select[Any]]:
+    signature = SourceFile.file_signature
+    behind_size = func.substr(signature, func.instr(signature, ":") + 1)
+    changed_at = cast(func.substr(behind_size, 1, func.instr(behind_size, ":") - 1), BigInteger) / 1_000_000_000
+    seconds = cast(func.strftime("%s", func.substr(SourceFile.modified_at, 1, 19)), BigInteger)
+    on_disk = signature.op("GLOB", is_comparison=True)(SIGNATURE_PATTERN)
+    hexadecimal = and_(
+        func.length(SourceFile.content_hash) == 64,
+        not_(SourceFile.content_hash.op("GLOB", is_comparison=True)("*[^0-9a-f]*")),
+    )
+    facts = ("size_bytes ", SourceFile.size_bytes, ", modified_at ", SourceFile.modified_at, ", ", signature)
+    yield select(told("source_files.id ", SourceFile.id, ": ", *facts)).where(
+        or_(
+            SourceFile.path == "",
+            not_(or_(hexadecimal, SourceFile.content_hash.startswith(OF_A_PART))),
+            and_(
+                on_disk,
+                or_(
+                    not_(signature.startswith(told(SourceFile.size_bytes, ":"))),
+                    # A second is rounded here and there; a year that is none stands at an end of the calendar.
+                    and_(func.abs(changed_at - seconds) > 1, func.strftime("%Y", changed_at, "unixepoch").is_not(None)),
+                ),
+            ),
+        )
+    )
+
+
+def _files_not_taken_with_their_load(_connection: Connection) -> Iterator[Select[Any]]:
+    first = select(Load.source_file_id, func.min(Load.id).label("id")).group_by(Load.source_file_id).subquery("first")
+    yield (
+        select(told("source_files.id ", SourceFile.id, ": taken_at ", SourceFile.taken_at, ", loads.id ", Load.id))
+        .select_from(SourceFile)
+        .join(first, first.c.source_file_id == SourceFile.id)
+        .join(Load, Load.id == first.c.id)
+        .where(SourceFile.taken_at != Load.loaded_at)
+    )
+
+
+def _events_unlike_their_load(_connection: Connection) -> Iterator[Select[Any]]:
+    yield (
+        select(told("events.id ", Event.id, " of loads.id ", Load.id, ": created_at ", Event.created_at))
+        .select_from(Event)
+        .join(Load, Load.id == Event.load_id)
+        .where(Event.created_at != Load.loaded_at)
+    )
+    for column in (Load.first_event_id, Load.last_event_id):
+        there = exists().where(Event.id == column, Event.load_id == Load.id)
+        yield select(told("loads.id ", Load.id, f": {column.key} ", column, " is no event of it")).where(
+            column.is_not(None), not_(there)
+        )
+
+
+def _wrong_lines(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in (RejectedRow, Conflict):
+        place = told(f"{table.__tablename__} of loads.id ", Load.id, ": line ", table.line_number)
+        yield (
+            select(place + told(" of ", Load.read_count))
+            .select_from(table)
+            .join(Load, Load.id == table.load_id)
+            .where(not_(table.line_number.between(1, Load.read_count)))
+        )
+    yield (
+        select(
+            told("rejected_rows of loads.id ", RejectedRow.load_id, ": line ", RejectedRow.line_number, " conflicts")
+        ).join(Conflict, and_(Conflict.load_id == RejectedRow.load_id, Conflict.line_number == RejectedRow.line_number))
+    )
+    codes = [code.value for code in ReasonCode]
+    yield select(told("rejected_rows.id ", RejectedRow.id, ": reason_code ", RejectedRow.reason_code)).where(
+        RejectedRow.reason_code.not_in(codes)
+    )
+
+
+def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
+    earlier = aliased(Load, name="earlier")
+    is_later = exists().where(earlier.source_file_id == Load.source_file_id, earlier.id < Load.id)
+    lines = Load.read_count - Load.blank_count
+    facts = (UnknownKey.key_path, ", ", UnknownKey.occurrence_count, " of ", lines, " lines")
+    yield (
+        select(told("unknown_keys of loads.id ", Load.id, ": ", *facts))
+        .select_from(UnknownKey)
+        .join(Load, Load.id == UnknownKey.load_id)
+        .where(
+            or_(
+                UnknownKey.key_path == "",
+                UnknownKey.occurrence_count < 1,
+                and_(UnknownKey.occurrence_count > lines, UnknownKey.key_path != OTHER_KEYS),
+                # What concerns the whole file is told by its first load.
+                is_later,
+            )
+        )
+    )
+
+
+def _wrong_reasons(_connection: Connection) -> Iterator[Select[Any]]:
+    yield select(told("send_requests.id ", SendRequest.id, ": ", SendRequest.reason)).where(
+        SendRequest.reason != literal("rule:") + SendRequest.rule_name
+    )
+
+
+def _not_decided_with_their_load(_connection: Connection) -> Iterator[Select[Any]]:
+    for table in (SendRequest, Suppression):
+        place = told(
+            f"{table.__tablename__}.id ", table.id, " of loads.id ", Load.id, ": decided_at ", table.decided_at
+        )
+        yield (
+            select(place)
+            .select_from(table)
+            .join(Event, Event.id == table.event_id)
+            .join(Load, Load.id == Event.load_id)
+            .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
+            # Those that name their run are compared with its batch.
+            .where(table.run_id.is_(None), HeldEvent.event_id.is_(None), table.decided_at != Load.decided_at)
+        )
+    own = Batch.ruleset_id == Ruleset.id
+    of_first_use = exists().where(own, or_(Batch.decided_at.is_(None), Batch.decided_at == Ruleset.first_used_at))
+    yield select(told("rulesets.id ", Ruleset.id, ": first_used_at ", Ruleset.first_used_at)).where(
+        exists().where(own), not_(of_first_use)
+    )
+
+
+DERIVED_INVARIANTS = (
+    Invariant(
+        "checks_hold",
+        "What the tables' own CHECK constraints ask for holds",
+        _checks_that_do_not_hold,
+    ),
+    Invariant(
+        "file_as_signed",
+        "Every raw file has the size and time of its signature, and was taken when its first load was",
+        lambda connection: (
+            *_files_unlike_their_signature(connection),
+            *_files_not_taken_with_their_load(connection),
+        ),
+    ),
+    Invariant(
+        "event_of_the_load",
+        "Every event was written when its load was; the first and last event of a load are its own",
+        _events_unlike_their_load,
+    ),
+    Invariant(
+        "lines_of_the_load",
+        "Every rejected or conflicting line is one of its load, and not both, with a reason that there is",
+        _wrong_lines,
+    ),
+    Invariant(
+        "unknown_keys",
+        "No unknown key stood in more lines than its load has, and only a file's first load tells of them",
+        _wrong_unknown_keys,
+    ),
+    Invariant(
+        "reason_of_the_rule",
+        "The reason of every send names its rule",
+        _wrong_reasons,
+    ),
+    Invariant(
+        "decided_in_time",
+        "Every decision was made when its load was decided, and every ruleset first used by one of its batches",
+        _not_decided_with_their_load,
+    ),
+)
