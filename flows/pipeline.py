@@ -70,10 +70,17 @@ from src.marketing_messaging_service.settings import Settings, load_settings
 
 
 @step("migrate", retries=RETRIES)
-def migrate(database_url: str) -> list[str]:
+def migrate(settings: Settings, stop: StopRequest) -> list[str]:
     """Bring the database to the newest schema and dictionary; return the revisions applied."""
-    revisions = schema.migrate(database_url)
-    refresh_dictionary(create_database_engine(database_url))
+    log = flow_logger()
+    revisions = schema.migrate(
+        settings.database_url,
+        info=log.info,
+        warning=log.warning,
+        look=stop.check,
+        is_copied=settings.migration_copy,
+    )
+    refresh_dictionary(create_database_engine(settings.database_url))
     return revisions
 
 
@@ -188,7 +195,7 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
         run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on),
     ):
         began = time.monotonic()
-        revisions = outcome(migrate(settings.database_url))
+        revisions = outcome(migrate(settings, stop))
         applied = f"applied {', '.join(revisions)}" if revisions else "the schema is current"
         log.info("Migrated in %.1f s: %s.", time.monotonic() - began, applied)
         with run_lease(

@@ -93,10 +93,17 @@ class Course:
 
 
 @step("migrate")
-def migrate(database_url: str) -> None:
+def migrate(settings: Settings, stop: StopRequest) -> None:
     """Bring the database to the newest schema, which is the one that is published."""
-    schema.migrate(database_url)
-    refresh_dictionary(create_database_engine(database_url))
+    log = flow_logger()
+    schema.migrate(
+        settings.database_url,
+        info=log.info,
+        warning=log.warning,
+        look=stop.check,
+        is_copied=settings.migration_copy,
+    )
+    refresh_dictionary(create_database_engine(settings.database_url))
 
 
 @step("write")
@@ -143,7 +150,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
     log = get_run_logger()
     if not os.path.isfile(settings.database_path):  # noqa: PTH113  Path.is_file raises where a folder is closed
         raise DatabaseError(f"There is no database at {settings.database_path} to publish; run the hourly job first.")
-    outcome(migrate(settings.database_url))
+    outcome(migrate(settings, stop))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

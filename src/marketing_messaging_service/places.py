@@ -8,7 +8,8 @@ from pathlib import Path
 from src.marketing_messaging_service.errors import SettingsError
 
 LOCK = ".lock"
-COMPANIONS = (LOCK, "-wal", "-shm", "-journal", ".before-migration", ".before-migration.partial")
+COPY_BEFORE_MIGRATION = ".before-migration"
+COMPANIONS = (LOCK, "-wal", "-shm", "-journal", COPY_BEFORE_MIGRATION, f"{COPY_BEFORE_MIGRATION}.partial")
 """What is added to the name of a database's file for the files that belong to it: the lock of a run, those that SQLite
 keeps beside it, and the copy that a migration keeps until it has succeeded."""
 

@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     publish_path: Path = Path("data/published")
     reports_path: Path = Path("data/reports")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
+    migration_copy: bool = True
     run_lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
 
     @property

@@ -151,6 +151,23 @@ def test_a_view_that_is_gone_is_a_sentence_and_what_was_published_before_stays(l
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
 
 
+def test_an_index_that_needs_another_programs_function_is_not_in_the_way(live, tmp_path):
+    with closing(sqlite3.connect(live)) as other_program:
+        other_program.create_function("distance", 1, len, deterministic=True)
+        other_program.execute("CREATE INDEX far ON events (distance(user_id))")
+        other_program.execute("CREATE VIEW far_view AS SELECT distance(user_id) FROM events")
+        publish(live, tmp_path / "out", silent)
+    copy = tmp_path / "out" / "messaging.db"
+    assert count(copy) == 600
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"messaging.db", *(f"{n}.parquet" for n in NAMES)}
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("SELECT name FROM sqlite_master WHERE name LIKE 'far%' ORDER BY name").fetchall() == [
+            ("far",),
+            ("far_view",),
+        ]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 

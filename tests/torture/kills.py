@@ -170,6 +170,7 @@ def recover(
     endings = [server.run(Order(str(scene.folder), job)) for job in start.jobs]
     breaches = [f"a run after it ended with {each.exit_code}: {each.output}" for each in endings if each.exit_code]
     breaches += unlike_undisturbed(scene.database, start.undisturbed, killed=killed)
+    breaches += [f"{left.name} was left" for left in scene.folder.glob("messaging.db.before-migration*")]
     return breaches + (self_check(scene.database) if is_checked else [])
 
 

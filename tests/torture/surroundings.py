@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.database import foreseeable_errors
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import before_migrating
 from tests.torture.compare import events_lost_or_doubled
 from tests.torture.forks import Ending, ForkServer
 from tests.torture.kills import Start, recover, self_check, unlike_one_run
@@ -25,7 +28,8 @@ ENOUGH_KIBIBYTES = 64 << 10
 PAGE_BYTES = 4_096
 """Of the database, as SQLite has it unless told otherwise."""
 
-FULL = "is full: free some space"
+FULL = ("is full: free some space", "MB are free. Free some space")
+"""What a run says of a disk that is full, and of one on which there is no room for a migration."""
 
 LANDING_FAULTS = ("vanish", "shrink", "grow", "rewrite")
 
@@ -105,7 +109,7 @@ def _size_without_free_pages(database: Path) -> int:
 def _unlike_full(ending: Ending) -> list[str]:
     if fault := ending.fault():
         return [fault]
-    if ending.exit_code == 1 and FULL not in ending.output:
+    if ending.exit_code == 1 and not any(told in ending.output for told in FULL):
         return [f"at {ending.last_point} says {ending.output}"]
     return []
 
@@ -119,6 +123,28 @@ def with_a_full_folder_for_temporary_files(server: ForkServer, start: Start, fol
     if ending.exit_code != 1 or "let TMPDIR name another folder" not in ending.output:
         breaches.append(f"says {ending.output}")
     return breaches + recover(server, start, scene)
+
+
+def copied_on_a_small_disk(folder: Path) -> list[str]:
+    """Keep a copy before a migration where there is no room for it: that is reported, and nothing of it stays."""
+    breaches = []
+    with small_disk(folder, 512) as disk:
+        path = disk / "messaging.db"
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE large (content BLOB)")
+            connection.execute("INSERT INTO large VALUES (?)", (bytes(300_000),))
+            connection.commit()
+        before = _contents(disk)
+        try:
+            with foreseeable_errors():
+                before_migrating.keep_copy(path, lambda: None)
+            breaches.append("found room for the copy")
+        except DatabaseError as error:
+            if FULL[0] not in str(error):
+                breaches.append(f"says {error}")
+        if _contents(disk) != before:
+            breaches.append(f"left {sorted(path.name for path in disk.iterdir())}")
+    return breaches
 
 
 def published_on_a_small_disk(server: ForkServer, start: Start, folder: Path, room: float) -> tuple[bool, list[str]]:

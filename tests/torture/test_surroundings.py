@@ -23,7 +23,7 @@ def _small_disks() -> None:
 @pytest.mark.usefixtures("_small_disks")
 @pytest.mark.parametrize(
     ("beginning", "room"),
-    [("no database", 0.25), ("taken before", 1.15)],
+    [("no database", 0.25), ("taken before", 1.15), ("older schema", 1.5)],
 )
 def test_a_disk_that_fills_up_is_told_and_once_there_is_room_nothing_was_lost(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, beginning: str, room: float
@@ -40,6 +40,11 @@ def test_a_database_that_cannot_grow_is_told_and_once_it_can_nothing_was_lost(
     was_full, breaches = surroundings.with_few_pages(server, starts[beginning], tmp_path / "scene", part)
     assert breaches == []
     assert was_full
+
+
+@pytest.mark.usefixtures("_small_disks")
+def test_a_disk_without_room_for_the_copy_from_before_a_migration_is_reported(tmp_path: Path) -> None:
+    assert surroundings.copied_on_a_small_disk(tmp_path / "disk") == []
 
 
 @pytest.mark.usefixtures("_small_disks")

@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.culprits import culprit_told
 
 SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
 """How an instant is written in SQLite: UTC, always with six decimals, so that text order is time order."""
@@ -353,7 +354,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
     another schema; and RefusedRowError when a constraint refuses a row.
     """
     try:
-        with foreseeable_errors(), _schema_faults(engine), engine.begin() as connection:
+        with foreseeable_errors(), _schema_faults(engine), _strangers_faults(engine), engine.begin() as connection:
             yield connection
     except IntegrityError as error:
         raise RefusedRowError(
@@ -409,6 +410,20 @@ def _schema_faults(engine: Engine) -> Iterator[None]:
         if engine.get_execution_options().get(_MIGRATES_OPTION) or not _SCHEMA_FAULT.search(str(error.orig)):
             raise
         raise DatabaseError(f"The database cannot be used: {error.orig}. {_OTHER_SCHEMA}") from None
+
+
+@contextmanager
+def _strangers_faults(engine: Engine) -> Iterator[None]:
+    """Turn what a trigger or index of somebody else does to a statement into a sentence that names it."""
+    try:
+        yield
+    except (IntegrityError, OperationalError) as error:
+        told = None
+        with suppress(DBAPIError, DatabaseError), read_transaction(engine) as connection:
+            told = culprit_told(connection, error.orig, Base.metadata)
+        if told is None:
+            raise
+        raise (RefusedRowError if isinstance(error, IntegrityError) else DatabaseError)(told) from None
 
 
 @contextmanager

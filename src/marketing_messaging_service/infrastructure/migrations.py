@@ -13,11 +13,18 @@ from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.migration_guard import Audience
 
 SCRIPT_LOCATION = Path(__file__).resolve().parents[3] / "alembic"
 
 DATABASE_URL_ATTRIBUTE = "database_url"
 """Where a caller in Python leaves the URL for alembic/env.py; on the command line it is absent."""
+
+AUDIENCE_ATTRIBUTE = "audience"
+"""Where a caller in Python leaves an Audience for alembic/env.py."""
+
+COPY_ATTRIBUTE = "is_copied"
+"""Where a caller in Python leaves whether a copy is kept until a migration has succeeded; absent, the settings say."""
 
 APPLIED_ATTRIBUTE = "applied_revisions"
 """Where alembic/env.py leaves the ids of the revisions it really applied, in order."""
@@ -31,23 +38,26 @@ def alembic_config(database_url: str) -> Config:
     return config
 
 
-def upgrade_to_head(database_url: str) -> list[str]:
+def upgrade_to_head(database_url: str, audience: Audience | None = None, *, is_copied: bool = True) -> list[str]:
     """Apply every migration that the database lacks, in one transaction, and return their revision ids in order.
 
     A new database is created. Two upgrades at once are serialised by SQLite's write lock: the second finds
-    nothing left to do. Raises DatabaseError, before anything is written, when the file is not a SQLite
-    database or its schema is not one of this code's; and when a migration fails, which leaves the schema as
-    it was.
+    nothing left to do. Before tables are built anew, a copy is kept beside the database until everything is committed,
+    unless `is_copied` is false; the audience is told how long it may take, and what of other people's is not as it was.
+    Raises DatabaseError, before anything is written, when the file is not a SQLite database, its schema is not one of
+    this code's, or the disk has no room; and when a migration fails, which leaves the schema as it was.
     """
     config = alembic_config(database_url)
+    config.attributes[AUDIENCE_ATTRIBUTE] = audience or Audience()
+    config.attributes[COPY_ATTRIBUTE] = is_copied
     if not _missing_revisions(database_url):
         return []
     try:
         command.upgrade(config, "head")
     except SqlalchemyDatabaseError as error:
         raise DatabaseError(
-            f"The database could not be migrated and keeps the schema it had: {error.orig}. Check that this user may "
-            "write to the file that DATABASE_URL names and that no other program holds it, then run again."
+            f"The database could not be migrated and keeps the schema it had: {error.orig}. If somebody has changed "
+            "its tables, indexes or views by hand, undo that and run again; if not, please report it as a defect."
         ) from None
     applied: list[str] = config.attributes.get(APPLIED_ATTRIBUTE, [])
     return applied

@@ -1,5 +1,6 @@
 """Whether a database has the newest schema, told without Alembic, and bringing it there when it has not."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
@@ -14,8 +15,18 @@ from src.marketing_messaging_service.infrastructure.database import (
 VERSIONS = Path(__file__).resolve().parents[3] / "alembic" / "versions"
 
 
-def migrate(database_url: str) -> list[str]:
+def migrate(
+    database_url: str,
+    *,
+    info: Callable[[str], None] = lambda _: None,
+    warning: Callable[[str], None] = lambda _: None,
+    look: Callable[[], None] = lambda: None,
+    is_copied: bool = True,
+) -> list[str]:
     """Bring a database to the newest schema, and return the revisions applied; what it raises, `upgrade_to_head` does.
+
+    `info` and `warning` are told what a migration does, and what of other people's is not as it was; `look` is called
+    again and again while a copy is made, which `is_copied` switches off, and may end it by raising.
 
     Nearly every run finds the schema current, and does not import Alembic, which takes 0.4 s. What else is promised of
     a file that a run works on, WAL mode, is made true of a current one too.
@@ -23,9 +34,10 @@ def migrate(database_url: str) -> list[str]:
     if _has_revision(database_url, newest_revision()):
         ensure_wal(create_database_engine(database_url))
         return []
+    from src.marketing_messaging_service.infrastructure.migration_guard import Audience  # noqa: PLC0415  slow
     from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415  slow
 
-    return upgrade_to_head(database_url)
+    return upgrade_to_head(database_url, Audience(info, warning, look), is_copied=is_copied)
 
 
 def newest_revision() -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy import copy_pages
+
 STEPS_BETWEEN_LOOKS = 200_000
 """How many steps of SQLite's machine lie between two looks at how far the copy has come."""
 
@@ -36,8 +38,19 @@ def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int
         live.set_progress_handler(look, STEPS_BETWEEN_LOOKS)
         try:
             live.execute("VACUUM INTO ?", (str(copy_path),))
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             if raised:
                 raise raised[0] from None
-            raise
+            if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
+                raise
+            # Somebody's own index uses a function of another program, with which alone it can be made anew.
+            copy_path.unlink(missing_ok=True)
+            copy_pages(database_path, copy_path, on_progress)
+            _forget_wal(copy_path)
     on_progress(copy_path.stat().st_size - written)
+
+
+def _forget_wal(copy_path: Path) -> None:
+    """Let a copy of the pages be one file with nothing beside it, as VACUUM makes it."""
+    with closing(sqlite3.connect(copy_path, isolation_level=None)) as copy:
+        copy.execute("PRAGMA journal_mode=DELETE")

@@ -1,39 +1,17 @@
 """What the migrations make, as the models and views declare it; that both agree is a test."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from sqlalchemy import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
 import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
 from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, SchemaObject, tokens
 from src.marketing_messaging_service.views import VIEWS
 
-_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^]]*]|\w+|\S""")
 _SQLITE = make_url("sqlite://").get_dialect()()
-
-
-class Kind(StrEnum):
-    """What an object of a schema is."""
-
-    TABLE = "table"
-    INDEX = "index"
-    VIEW = "view"
-    TRIGGER = "trigger"
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaObject:
-    """A table, index, view or trigger, and the statement that makes it."""
-
-    kind: Kind
-    name: str
-    table_name: str
-    """The table of an index or trigger; its own name otherwise."""
-    sql: str
 
 
 def declared_objects() -> tuple[SchemaObject, ...]:
@@ -55,31 +33,6 @@ def _views() -> Iterator[SchemaObject]:
 
 def _sql(statement: DDLElement) -> str:
     return str(statement.compile(dialect=_SQLITE)).strip()
-
-
-def tokens(sql: str) -> tuple[str, ...]:
-    """Return the words and signs of a statement: two are the same when these are, whatever lies between them."""
-    found = [_plain(token) for token in _TOKEN.findall(sql.removesuffix(";"))]
-    return tuple(_without_needless_parentheses(found))
-
-
-def _plain(token: str) -> str:
-    if token[0] == "'":
-        return token
-    if token[0] in '"`[' and len(token) > 1:
-        token = token[1:-1]
-    return token.upper()
-
-
-def _without_needless_parentheses(found: Sequence[str]) -> Iterator[str]:
-    """A default that is one word stands in parentheses or without, by whether a migration built its table anew."""
-    skipped = {
-        place
-        for start, token in enumerate(found)
-        if token == "DEFAULT" and found[start + 1 : start + 4 : 2] == ["(", ")"]  # noqa: S105  a word of SQL
-        for place in (start + 1, start + 3)
-    }
-    return (token for place, token in enumerate(found) if place not in skipped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.migrations import missing_revisions
-from src.marketing_messaging_service.schema.declared import (
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
     Kind,
     SchemaObject,
-    declared_objects,
-    table_parts,
+    standing_objects,
     tokens,
 )
+from src.marketing_messaging_service.infrastructure.migrations import missing_revisions
+from src.marketing_messaging_service.schema.declared import declared_objects, table_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ def find_differences(connection: Connection) -> list[Difference]:
     An object of somebody's own is none, except where it can change or refuse what a run writes: a trigger, or a
     unique index, on a table of this project.
     """
-    found = {_key(standing): standing for standing in standing_objects(connection)}
-    declared = {_key(wanted): wanted for wanted in declared_objects()}
+    found = {standing.key: standing for standing in standing_objects(connection)}
+    declared = {wanted.key: wanted for wanted in declared_objects()}
     return [*_missing_or_other(declared, found), *_in_the_way(declared, found)]
 
 
@@ -46,20 +46,6 @@ def refuse_older_schema(connection: Connection) -> None:
             f"The database's schema is older than this code: it lacks {', '.join(missing)}. Run the hourly job or "
             "`alembic upgrade head`, which migrate it, then check again."
         )
-
-
-def standing_objects(connection: Connection) -> list[SchemaObject]:
-    """Return the objects of a file's schema, those aside that SQLite makes of a table's constraints."""
-    rows = connection.exec_driver_sql(
-        "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
-    )
-    return [SchemaObject(Kind(kind), name, table_name, sql) for kind, name, table_name, sql in rows]
-
-
-def _key(schema_object: SchemaObject) -> str:
-    # Tables, indexes and views share one space of names, in which case does not count; triggers have their own.
-    space = "trigger " if schema_object.kind is Kind.TRIGGER else ""
-    return space + schema_object.name.lower()
 
 
 def _missing_or_other(declared: Mapping[str, SchemaObject], found: Mapping[str, SchemaObject]) -> Iterator[Difference]:

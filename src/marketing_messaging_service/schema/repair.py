@@ -11,9 +11,10 @@ from src.marketing_messaging_service.infrastructure.database import (
     cache_for_sorting,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, SchemaObject, standing_objects
 from src.marketing_messaging_service.results import RepairedObject
-from src.marketing_messaging_service.schema.declared import Kind, SchemaObject, declared_objects
-from src.marketing_messaging_service.schema.differences import find_differences, refuse_older_schema, standing_objects
+from src.marketing_messaging_service.schema.declared import declared_objects
+from src.marketing_messaging_service.schema.differences import find_differences, refuse_older_schema
 
 _PRIMARY_CODE = 0xFF
 """The part of an extended result code of SQLite that is its primary one."""

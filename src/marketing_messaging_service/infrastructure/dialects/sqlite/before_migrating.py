@@ -1,0 +1,122 @@
+"""What is done before a migration that builds tables anew: is there room, how long may it take, and a copy is kept."""
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import quoted
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy import copy_pages
+from src.marketing_messaging_service.places import COPY_BEFORE_MIGRATION, companion
+
+ROOM_A_TABLE = 3
+"""How many times the size of a table that is built anew must be free: for the new one in the -wal file, for the
+database to grow by it when that is moved there, and for sorting its indexes."""
+
+
+def copy_path(database_path: Path) -> Path:
+    """Return where the copy from before a migration lies until the migration has succeeded."""
+    return companion(database_path, COPY_BEFORE_MIGRATION)
+
+
+def row_counts(connection: Connection, tables: Collection[str]) -> dict[str, int]:
+    """Return how many rows each of the tables has that are there."""
+    counts = {}
+    for table in tables:
+        if _is_there(connection, table):
+            counts[table] = connection.exec_driver_sql(f"SELECT count(*) FROM {quoted(table)}").scalar_one()  # noqa: S608  quoted
+    return counts
+
+
+def _is_there(connection: Connection, table: str) -> bool:
+    query = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = ?"
+    return bool(connection.exec_driver_sql(query, (table.lower(),)).scalar_one())
+
+
+def refuse_full_disk(connection: Connection, path: Path, tables: Collection[str], *, is_copied: bool) -> None:
+    """Raise DatabaseError if the disk has no room for building tables anew, and for a copy if there is to be one."""
+    database_bytes = _database_bytes(connection)
+    rebuilding = ROOM_A_TABLE * _bytes_of(connection, tables, database_bytes)
+    needed = rebuilding + (database_bytes if is_copied else 0)
+    free = shutil.disk_usage(path.resolve().parent).free
+    old_copy = copy_path(path)
+    if is_copied and old_copy.exists():
+        # It is replaced by the new one.
+        free += old_copy.stat().st_size
+    if free < needed:
+        without = (
+            f", or {_megabytes(rebuilding)} without a copy from before (MIGRATION_COPY=False)" if is_copied else ""
+        )
+        raise DatabaseError(
+            f"The database was not migrated: that needs some {_megabytes(needed)} of free disk in "
+            f"{path.resolve().parent}{without}, and {_megabytes(free)} are free. Free some space, then run again. "
+            "Nothing was changed."
+        )
+
+
+def _megabytes(size_bytes: float) -> str:
+    return f"{size_bytes / 1e6:.{1 if size_bytes < 10e6 else 0}f} MB"
+
+
+def _database_bytes(connection: Connection) -> int:
+    page_count: int = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    page_size: int = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    return page_count * page_size
+
+
+def _bytes_of(connection: Connection, tables: Collection[str], database_bytes: int) -> int:
+    """Return the size of tables with their indexes; that of the whole database where SQLite lacks dbstat."""
+    places = ", ".join("?" * len(tables))
+    query = (
+        "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN "  # noqa: S608  places only
+        f"(SELECT name FROM sqlite_master WHERE lower(tbl_name) IN ({places}))"
+    )
+    try:
+        found: int = connection.exec_driver_sql(query, tuple(table.lower() for table in tables)).scalar_one()
+    except DBAPIError:
+        return database_bytes
+    return found
+
+
+def duration_told(counts: Mapping[str, int], seconds_a_million: Mapping[str, float]) -> str:
+    """Return how long it may take to build tables anew, by their rows and by what was measured."""
+    seconds = sum(count * seconds_a_million[table] / 1e6 for table, count in counts.items())
+    return f"about {seconds / 60:.0f} minutes" if seconds >= 120 else f"about {max(1, round(seconds))} s"
+
+
+def keep_copy(path: Path, on_progress: Callable[[], None]) -> Path:
+    """Keep a copy of the database, as it is committed, beside it; return where. It replaces one from before.
+
+    Whoever calls this holds the write lock, so that nothing changes meanwhile. The pages are copied as they are,
+    because VACUUM INTO makes every index anew, and fails at one that uses a function of another program.
+    """
+    copy = copy_path(path)
+    partial = copy.with_name(f"{copy.name}.partial")
+    try:
+        _forget(partial)
+        copy_pages(path, partial, lambda _: on_progress())
+        with partial.open("rb") as stream:
+            os.fsync(stream.fileno())
+        partial.replace(copy)
+    except OSError as error:
+        raise DatabaseError(
+            f"The database was not migrated: a copy from before cannot be kept in {copy.parent} ({error.strerror}). "
+            "Let this user write there, or do without a copy (MIGRATION_COPY=False), then run again."
+        ) from None
+    finally:
+        _forget(partial)
+    return copy
+
+
+def forget_copy(path: Path) -> None:
+    """Remove the copy: the migration has succeeded."""
+    _forget(copy_path(path))
+
+
+def _forget(copy: Path) -> None:
+    for ending in ("", "-wal", "-shm", "-journal"):
+        copy.with_name(copy.name + ending).unlink(missing_ok=True)

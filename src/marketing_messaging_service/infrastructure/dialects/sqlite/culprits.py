@@ -1,0 +1,72 @@
+"""Whose object it is that keeps a run from writing: a trigger or index of somebody else on a table of this project."""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+
+from sqlalchemy import Connection, MetaData
+
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
+    Kind,
+    SchemaObject,
+    quoted,
+    standing_objects,
+    tokens,
+)
+
+_FUNCTION = re.compile(r"(?:no such|unknown) function: (\w+)")
+_MISSING = re.compile(r"no such (?:table|column|view): (?:\w+\.)?(\w+)|table \w+ has no column named (\w+)")
+_UNIQUE_INDEX = re.compile(r"UNIQUE constraint failed: index '(.+)'")
+_UNIQUE_COLUMNS = re.compile(r"UNIQUE constraint failed: (.+)")
+
+
+def culprit_told(connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
+    """Return a sentence about the object of somebody else that an error of the driver came from, None without one."""
+    if not isinstance(error, sqlite3.Error):
+        return None
+    found = next(_culprits(connection, error, own), None)
+    if found is None:
+        return None
+    told = str(found)
+    return (
+        f"{told[0].upper()}{told[1:]} is not of this project and kept this step from writing ({error}); nothing of the "
+        f"step was kept. Change it so that every row passes unchanged, or drop it (DROP {found.kind.upper()} "
+        f"{quoted(found.name)}), then run again."
+    )
+
+
+def _culprits(connection: Connection, error: sqlite3.Error, own: MetaData) -> Iterator[SchemaObject]:
+    message = str(error)
+    own_indexes = {str(index.name).lower() for table in own.tables.values() for index in table.indexes}
+    strangers = [
+        each
+        for each in standing_objects(connection)
+        if each.table_name.lower() in own.tables
+        and (each.kind is Kind.TRIGGER or (each.kind is Kind.INDEX and each.name.lower() not in own_indexes))
+    ]
+    triggers = [each for each in strangers if each.kind is Kind.TRIGGER]
+    if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+        raising = [each for each in triggers if "RAISE" in tokens(each.sql)]
+        literal = message.replace("'", "''")
+        yield from sorted(raising, key=lambda each: f"'{literal}'" not in each.sql)
+    elif function := _FUNCTION.search(message):
+        yield from (each for each in strangers if function[1].upper() in tokens(each.sql))
+    elif missing := _MISSING.search(message):
+        name = missing[1] or missing[2]
+        if name.lower() not in _own_names(own):
+            yield from (each for each in triggers if name.upper() in tokens(each.sql))
+    elif index := _UNIQUE_INDEX.search(message):
+        yield from (each for each in strangers if each.name == index[1])
+    elif columns := _UNIQUE_COLUMNS.search(message):
+        indexes = [each for each in strangers if each.kind is Kind.INDEX and tokens(each.sql)[1] == "UNIQUE"]
+        yield from (each for each in indexes if _columns_of(connection, each) == columns[1].split(", "))
+
+
+def _own_names(own: MetaData) -> set[str]:
+    return {name.lower() for table in own.tables.values() for name in (table.name, *table.columns.keys())}
+
+
+def _columns_of(connection: Connection, index: SchemaObject) -> list[str]:
+    """Return the columns of an index as SQLite names them when it refuses a row."""
+    rows = connection.exec_driver_sql(f"PRAGMA index_info({quoted(index.name)})").fetchall()
+    return [f"{index.table_name}.{name}" for _, _, name in rows]

@@ -1,0 +1,176 @@
+"""What other people keep in the file: neither harmed by a migration nor in its way.
+
+Their triggers stand aside while tables are changed, and so do their indexes on tables that are built anew; what has a
+name that a migration needs is given another one. At the end everything of theirs is as it was, or is named with what to
+do.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
+    Kind,
+    SchemaObject,
+    quoted,
+    standing_objects,
+    token_spans,
+    tokens,
+)
+
+Schema = Mapping[str, SchemaObject]
+"""The objects of a schema by their key."""
+
+NOT_ANYBODYS = ("alembic_version",)
+"""Tables that no revision makes, and that are Alembic's."""
+
+_OF_SQLITE = "sqlite_"
+"""How names begin that SQLite keeps for itself, such as those of what it has measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """What others keep in a file, as it stood before a migration."""
+
+    objects: tuple[SchemaObject, ...]
+    readable_views: frozenset[str]
+    """The keys of their views that could be read."""
+    renamed_tables: Mapping[str, str]
+    """Their tables that had to be given another name: old name to new one."""
+    suffix: str
+    """What is added to a name that a migration needs for itself."""
+
+
+def set_aside(
+    connection: Connection, own: Schema, needed_names: Collection[str], rebuilt: Collection[str], suffix: str
+) -> Strangers:
+    """Find what others keep in the file, and take out of the way of a migration what would stand in it.
+
+    `own` is what the migrations have made so far, `needed_names` (in lower case) what those to come make besides,
+    `rebuilt` the tables that they build anew.
+    """
+    renamed = _renamed_tables(connection, own, needed_names, suffix)
+    strangers = [each for each in standing_objects(connection) if _is_strange(each, own)]
+    readable = frozenset(
+        each.key for each in strangers if each.kind is Kind.VIEW and problem_of_view(connection, each.name) is None
+    )
+    for each in strangers:
+        if _is_in_the_way(each, own, needed_names, rebuilt):
+            connection.exec_driver_sql(f"DROP {each.kind.upper()} {quoted(each.name)}")
+    return Strangers(tuple(strangers), readable, renamed, suffix)
+
+
+def _is_in_the_way(
+    stranger: SchemaObject, own: Schema, needed_names: Collection[str], rebuilt: Collection[str]
+) -> bool:
+    match stranger.kind:
+        case Kind.TRIGGER:
+            return stranger.table_name.lower() in own
+        case Kind.TABLE:
+            return False
+        case Kind.INDEX if stranger.table_name.lower() in rebuilt:
+            return True
+    return stranger.key not in own and stranger.name.lower() in needed_names
+
+
+def _renamed_tables(
+    connection: Connection, own: Schema, needed_names: Collection[str], suffix: str
+) -> Mapping[str, str]:
+    """Give the tables of others whose names are needed other ones, and return them: old name to new one."""
+    objects = standing_objects(connection)
+    renamed = {
+        each.name: _free_name(objects, each.name + suffix, needed_names)
+        for each in objects
+        if each.kind is Kind.TABLE and _is_strange(each, own) and each.name.lower() in needed_names
+    }
+    for old, new in renamed.items():
+        connection.exec_driver_sql(f"ALTER TABLE {quoted(old)} RENAME TO {quoted(new)}")
+    return renamed
+
+
+def put_back(connection: Connection, strangers: Strangers) -> list[str]:
+    """Make again what a migration took away, and return a sentence about everything that is not as it was."""
+    told = [
+        f"The table {old} is not of this project, and its name was needed: it is called {new} now, with every row. "
+        "Change what reads it."
+        for old, new in strangers.renamed_tables.items()
+    ]
+    for each in strangers.objects:
+        told += _make_again(connection, each, strangers.suffix)
+    for each in strangers.objects:
+        if each.key in strangers.readable_views and (problem := problem_of_view(connection, each.name)):
+            told.append(
+                f"The view {each.name} is not of this project and cannot be read any more ({problem}), because the "
+                "schema is another one now. Change it, or drop it."
+            )
+    return told
+
+
+def problem_of_view(connection: Connection, name: str) -> str | None:
+    """Return what SQLite says of a view that cannot be read, None when it can."""
+    try:
+        connection.exec_driver_sql(f"EXPLAIN SELECT * FROM {quoted(name)}")  # noqa: S608  quoted
+    except DBAPIError as error:
+        return str(error.orig)
+    return None
+
+
+def _is_strange(standing: SchemaObject, own: Schema) -> bool:
+    if standing.name.lower().startswith(_OF_SQLITE) or standing.name in NOT_ANYBODYS:
+        return False
+    made = own.get(standing.key)
+    # A view of ours that somebody has changed is theirs.
+    return made is None or (made.kind is Kind.VIEW and tokens(made.sql) != tokens(standing.sql))
+
+
+def _make_again(connection: Connection, stranger: SchemaObject, suffix: str) -> Iterator[str]:
+    """Make an object again that is gone, or whose name is that of another one now; yield what there is to be said."""
+    objects = standing_objects(connection)
+    standing = {each.key: each for each in objects}.get(stranger.key)
+    if standing is not None and tokens(standing.sql) == tokens(stranger.sql):
+        return
+    name, sql = stranger.name, stranger.sql
+    if standing is not None and stranger.kind is Kind.INDEX and standing.table_name == stranger.table_name:
+        # Alembic made it again by what it understood of it.
+        connection.exec_driver_sql(f"DROP INDEX {quoted(standing.name)}")
+    elif standing is not None:
+        name = _free_name(objects, stranger.name + suffix, ())
+        sql = _renamed(stranger, name)
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(sql)
+    except DBAPIError as error:
+        yield (
+            f"{_capital(stranger)} is not of this project and cannot be made again after the migration ({error.orig}). "
+            f"Change what it says, and make it by hand: {stranger.sql}"
+        )
+        return
+    if name != stranger.name:
+        yield (
+            f"{_capital(stranger)} is not of this project, and its name was needed: it is called {name} now. Change "
+            "what reads it."
+        )
+
+
+def _renamed(stranger: SchemaObject, name: str) -> str:
+    """Return the statement that makes a view or an index, with another name."""
+    spans = token_spans(stranger.sql)
+    place = next(place for place, (word, _, _) in enumerate(spans) if word == stranger.kind.upper())
+    _, start, end = spans[place + 1]
+    return stranger.sql[:start] + quoted(name) + stranger.sql[end:]
+
+
+def _free_name(objects: Sequence[SchemaObject], wanted: str, needed_names: Collection[str]) -> str:
+    taken = {each.name.lower() for each in objects} | set(needed_names)
+    name, number = wanted, 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{wanted}_{number}"
+    return name
+
+
+def _capital(stranger: SchemaObject) -> str:
+    told = str(stranger)
+    return told[0].upper() + told[1:]
