@@ -15,7 +15,7 @@ from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from src.marketing_messaging_service.infrastructure.schema import VERSIONS
 from src.marketing_messaging_service.results import Invariant
-from tests.checking.databases import EVERYTHING, broken, by_hand, check, execute, rows
+from tests.checking.databases import EVERYTHING, broken, by_hand, check, event, execute, rows
 from tests.pipeline import Pipeline
 from tests.strategies import SHIPPED_RULES
 
@@ -31,6 +31,14 @@ def test_after_runs_of_every_kind_everything_holds(sound: Path) -> None:
     assert report.database == str(sound)
     assert report.revision == REVISIONS[-1]
     assert report.row_counts == {"loads": 5, "events": 19, "rejected_rows": 1, "send_requests": 10, "suppressions": 5}
+
+
+def test_an_unknown_key_without_a_name_is_a_key_like_any_other(tmp_path: Path, migrated_template: Path) -> None:
+    pipeline = Pipeline(tmp_path / "pipeline", migrated_template)
+    pipeline.run([[event("m1", "ada", "signup", "10:00", **{"": 1})]], SHIPPED_RULES)
+    pipeline.engine.dispose()
+    assert rows(pipeline.database_path, "SELECT key_path FROM unknown_keys") == [("",)]
+    assert check(pipeline.database_path).broken == ()
 
 
 def test_a_database_without_a_row_holds(database_url: str) -> None:

@@ -144,7 +144,6 @@ def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
         .join(Load, Load.id == UnknownKey.load_id)
         .where(
             or_(
-                UnknownKey.key_path == "",
                 UnknownKey.occurrence_count < 1,
                 and_(UnknownKey.occurrence_count > lines, UnknownKey.key_path != OTHER_KEYS),
                 # What concerns the whole file is told by its first load.
