@@ -88,7 +88,9 @@ def _warm_up(work: Path) -> None:
     """Run the flow once on nothing, so that Prefect has set up its home, which no later run has to."""
     _tell("setting up Prefect")
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        run_command(FLOW, _settings(Path(folder), Path(folder, "bench.db"), work / "prefect"))
+        landing = Path(folder, "landing")
+        landing.mkdir()
+        run_command(FLOW, _settings(landing, Path(folder, "bench.db"), work / "prefect"))
 
 
 def _settings(landing: Path, database: Path, prefect_home: Path) -> dict[str, str]:

@@ -109,6 +109,15 @@ _WANTED = (
     _Wanted("a run with nothing new / its imports, wall", wall, "idle", "imports"),
     _growth(SMALL),
     _growth(MIDDLE),
+    _Wanted("10,000 small files / one file with their lines, the flow, wall", wall, "flow many files", "flow one file"),
+    _Wanted(
+        "10,000 small files less one file with their lines, the flow, wall",
+        wall,
+        "flow many files",
+        "flow one file",
+        unit="s",
+        bound=20,
+    ),
     _Wanted("Prefect's cost: the flow less ours, wall, 1M", wall, f"flow {LARGE}", f"ours {LARGE}", unit="s"),
 )
 

@@ -1,6 +1,8 @@
 """Raw files to measure with: believable events from a seed, with the trouble that real files have."""
 
+import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -89,6 +91,24 @@ def write_raw_file(
                 written += 1
                 events += is_event
     return RawFile(path, written, events)
+
+
+def cut_into_files(raw_file: RawFile, folder: Path, file_count: int, *, seed: int) -> None:
+    """Write the lines of a raw file into so many files, each with as many as chance says, oldest first.
+
+    None has more than twice what it would have if all were equal; the last one has the rest.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = np.random.default_rng(seed)
+    most = 2 * raw_file.line_count // file_count - 1
+    sizes = chance.integers(1, most, file_count, endpoint=True)
+    with raw_file.path.open("rb") as lines:
+        for number, size in enumerate(sizes.tolist()):
+            content = b"".join(itertools.islice(lines, size if number < file_count - 1 else None))
+            path = folder / f"{number:06}.jsonl"
+            path.write_bytes(content)
+            age = FIRST_DAY.timestamp() + number
+            os.utime(path, (age, age))
 
 
 def _lines(line_count: int, seed: int, day: int, user_count: int, shape: Shape) -> Iterator[tuple[str, bool, bool]]:

@@ -16,6 +16,7 @@ SMALL, MIDDLE, LARGE = 10_000, 100_000, 1_000_000
 LONG_FILE = 4 * LARGE
 HISTORY = 5 * LARGE
 SERVICE = 2_000
+SMALL_FILES = 10_000
 HOSTILE = 50_000
 
 FLOW = ("-m", "flows.hourly")
@@ -183,6 +184,26 @@ def idle(bench: Workbench) -> Section:
     )
 
 
+def many(bench: Workbench) -> Section:
+    """Many small files through the flow, beside one file with the same lines."""
+    folder, file = bench.small_files(bench.scaled(SMALL_FILES))
+    empty = bench.empty_database()
+
+    def taking(key: str, what: str, path: Path) -> Measurement:
+        return Measurement(key, what, "", path, file.line_count, empty, file.event_count, command=FLOW)
+
+    return Section(
+        "many",
+        "Small files of 1 to 50 lines, through the flow",
+        (
+            taking("flow one file", f"the flow, one file of {file.line_count:,} lines", file.path),
+            taking(
+                "flow many files", f"the flow, the same in {bench.scaled(SMALL_FILES):,} files", folder / "any.jsonl"
+            ),
+        ),
+    )
+
+
 def hostile(bench: Workbench) -> Section:
     """Files that are meant to hurt, each beside a plain one of the same length."""
     count, empty = bench.scaled(HOSTILE), bench.empty_database()
@@ -202,6 +223,7 @@ SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "peers": peers,
     "memory": memory,
     "idle": idle,
+    "many": many,
     "hostile": hostile,
 }
 

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.process import run_job
-from benchmarks.raw_events import EVENTS_A_USER, RawFile, Shape, as_json, write_raw_file
+from benchmarks.raw_events import EVENTS_A_USER, RawFile, Shape, as_json, cut_into_files, write_raw_file
 
 SEED = 2026
 HISTORY_FILES = 5
+LINES_OF_SMALL_FILE = 25
+"""On the average: from 1 to 50."""
+
 BATCH_DAY = HISTORY_FILES
 """The day after the last one of the history."""
 
@@ -35,6 +38,17 @@ class Workbench:
         """Return a file of one day's events, of as many lines as that or, clean, as many less those left out."""
         name = name or f"{line_count}-lines{'' if malformed else '-clean'}"
         return self._file(name, line_count, malformed=malformed, shape=shape)
+
+    def small_files(self, file_count: int) -> tuple[Path, RawFile]:
+        """Return a folder of so many files of 1 to 50 lines, and one file with the same lines, all of them clean."""
+        whole = self.raw_file(file_count * LINES_OF_SMALL_FILE, malformed=False)
+        folder = self.folder / f"{file_count}-small-files"
+        if not folder.exists():
+            making = folder.with_suffix(".making")
+            shutil.rmtree(making, ignore_errors=True)
+            cut_into_files(whole, making, file_count, seed=SEED)
+            making.rename(folder)
+        return folder, whole
 
     def history_file(self, day: int, line_count: int) -> RawFile:
         """Return a day of a long history, all of whose days have the same users."""

@@ -15,13 +15,12 @@ from prefect.client.schemas.objects import State
 from sqlalchemy import Engine
 
 from flows.endings import RunPage, defect_sentence
-from flows.steps import LONG_FILE_BYTES, RETRIES, flow_logger, outcome, progress, step
+from flows.steps import RETRIES, flow_logger, outcome, step
 from flows.stopping import CUT_OFF, StoppedError, StopRequest, Waiting
+from flows.taking import Taking
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import (
-    DatabaseError,
-    LeaseLostError,
     PipelineError,
     ReportError,
     RunInProgressError,
@@ -46,25 +45,20 @@ from src.marketing_messaging_service.reporting import (
     decision_line,
     discovery_line,
     headline,
-    load_line,
     problem_sentence,
     read_rejection_problems,
     read_run_report,
     rejected_table,
     report_markdown,
-    staging_line,
     write_report,
 )
 from src.marketing_messaging_service.results import (
     DecisionResult,
     Discovery,
     FileProblem,
-    LandingFile,
-    LoadResult,
     NotLoaded,
     Remark,
     RunOrder,
-    StagedFile,
 )
 from src.marketing_messaging_service.settings import Settings, load_settings
 
@@ -89,31 +83,6 @@ def discover(folder: Path, engine: Engine, settle_seconds: float, stop: StopRequ
     """Find the raw files that no load has taken to the end and that nobody is writing any more."""
     known = loading.known_files(engine)
     return staging.discover(folder, known, settle_seconds=settle_seconds, sleep=stop.sleep)
-
-
-@step("stage {file.display_path}", retries=RETRIES)
-def stage(file: LandingFile, stop: StopRequest) -> StagedFile:
-    """Read one raw file into typed rows and rejected rows."""
-    is_long = file.size_bytes >= LONG_FILE_BYTES
-    with progress("Staging", file.display_path, file.size_bytes, is_long=is_long) as advance:
-        return staging.stage_file(file, on_progress=stop.checking(advance))
-
-
-@step("load {staged.file.display_path}", retries=RETRIES)
-def load(staged: StagedFile, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> LoadResult | NotLoaded:
-    """Put one staged file into the tables, in one transaction."""
-    is_long = staged.file.size_bytes >= LONG_FILE_BYTES
-    with progress("Loading", staged.file.display_path, staged.valid_count, is_long=is_long) as advance:
-        return loading.load_file(
-            engine,
-            staged,
-            as_of=order.as_of,
-            flow_run_id=order.flow_run_id,
-            run_id=run_id,
-            window=order.window,
-            is_held=order.mode is RunMode.LOAD_ONLY,
-            on_progress=stop.checking(advance),
-        )
 
 
 @step("decide", retries=RETRIES)
@@ -265,18 +234,10 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     discovery: Discovery = outcome(discover(order.source, engine, settings.landing_settle_seconds, stop))
     log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
     problems = list(discovery.problems)
-    taken: list[LoadResult | NotLoaded] = []
-    for file in discovery.new_files:
-        stop.check()
-        try:
-            taken.append(_take(file, engine, order, run_id, stop))
-        except (DatabaseError, LeaseLostError):
-            # It stands in the way of every file, and the ones after this one must not be taken before it.
-            stop.check()
-            raise
-        except PipelineError as error:
-            stop.check()
-            problems.append(FileProblem(file.display_path, str(error)))
+    taking = Taking(engine, order, run_id, stop)
+    taking.take(discovery.new_files)
+    taken = taking.results
+    problems += taking.problems
     stop.check()
     loading.note_files(
         engine,
@@ -289,23 +250,6 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
         stop.check()
     run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
     return run_report
-
-
-def _take(file: LandingFile, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> LoadResult | NotLoaded:
-    """Stage and load one file."""
-    log = get_run_logger()
-    began = time.monotonic()
-    staged: StagedFile = outcome(stage(file, stop))
-    log.info(staging_line(staged, time.monotonic() - began))
-    try:
-        loaded: LoadResult | NotLoaded = outcome(load(staged, engine, order, run_id, stop))
-    finally:
-        staged.close()
-    if isinstance(loaded, LoadResult):
-        log.info(load_line(loaded))
-    else:
-        log.info("Passed over %s: %s.", file.display_path, loaded.value)
-    return loaded
 
 
 def _decide(engine: Engine, order: RunOrder, run_id: int, rules_path: Path) -> list[FileProblem]:

@@ -87,6 +87,11 @@ def _may_pass(_task: Any, _task_run: Any, state: State[Any]) -> bool:
     return isinstance(state.data, PipelineError) and state.data.may_pass
 
 
+def has_another_try() -> bool:
+    """Return whether the step at work is tried again if it fails by a passing fault; never outside of Prefect."""
+    return bool(0 < runtime.task_run.run_count <= RETRIES)
+
+
 def flow_logger() -> logging.LoggerAdapter[Any]:
     """Return the logger of the run, also from within a step, whose own logger is silent."""
     context = FlowRunContext.get()
@@ -118,16 +123,18 @@ def outcome(state: State[Any]) -> Any:
 
 
 @contextmanager
-def progress(verb: str, name: str, total: int, *, is_long: bool) -> Iterator[Callable[[int], None]]:
+def progress(
+    verb: str, name: str, total: int, *, is_long: bool, has_bar: bool = True
+) -> Iterator[Callable[[int], None]]:
     """Yield a function that tells how far long work has come: on the terminal, and as an artifact of the run.
 
-    For work that is not long it does nothing.
+    For work that is not long it does nothing. Work that has long parts has no bar: a terminal shows one at a time.
     """
     if not is_long:
         yield lambda _: None
         return
     artifact = _ProgressArtifact(verb, name, total)
-    with progress_bar(f"{verb} {name}", total, is_long=is_long) as advance_bar:
+    with progress_bar(f"{verb} {name}", total, is_long=has_bar) as advance_bar:
 
         def advance(amount: int) -> None:
             advance_bar(amount)

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from sqlalchemy import Connection, Select
 
+from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.instants import hours_before
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
@@ -139,19 +140,12 @@ class Discovery:
 
 
 @dataclass(frozen=True)
-class StagedFile:
-    """A raw file as typed rows, waiting on disk to be loaded; `close` frees the disk space.
+class StagedRows:
+    """Typed rows of one or several raw files, waiting on disk to be loaded; `close` frees the disk space.
 
-    read_count = valid_count + rejected_count + blank_count, all of them lines.
+    Lines are numbered through: those of each file follow on those of the file before.
     """
 
-    file: LandingFile
-    read_count: int
-    valid_count: int
-    rejected_count: int
-    blank_count: int
-    unknown_keys: Mapping[str, int]
-    """How often each unknown key stood in the file, by path such as `properties.coupon`."""
     event_spool: IO[bytes] = field(repr=False)
     rejected_spool: IO[bytes] = field(repr=False)
 
@@ -169,6 +163,58 @@ class StagedFile:
         self.rejected_spool.close()
 
 
+@dataclass(frozen=True)
+class StagedFile:
+    """A raw file as typed rows, its own or those of several files; `close` frees the disk space of all of them.
+
+    read_count = valid_count + rejected_count + blank_count, all of them lines.
+    """
+
+    file: LandingFile
+    read_count: int
+    valid_count: int
+    rejected_count: int
+    blank_count: int
+    unknown_keys: Mapping[str, int]
+    """How often each unknown key stood in the file, by path such as `properties.coupon`."""
+    rows: StagedRows
+    lines_before: int = 0
+    """Lines of other files that stand before its own in the rows, and are numbered before them."""
+
+    @property
+    def last_line(self) -> int:
+        """The number of its last line in the rows."""
+        return self.lines_before + self.read_count
+
+    def event_chunks(self) -> Iterator[pd.DataFrame]:
+        """Yield its events in line order, as frames of EVENT_SCHEMA."""
+        return self._own(self.rows.event_chunks())
+
+    def rejected_chunks(self) -> Iterator[pd.DataFrame]:
+        """Yield its rejected rows in line order, as frames of REJECTED_SCHEMA."""
+        return self._own(self.rows.rejected_chunks())
+
+    def close(self) -> None:
+        """Give the disk space back."""
+        self.rows.close()
+
+    def _own(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for frame in lines_between(frames, self.lines_before, self.last_line):
+            yield frame.assign(line_number=frame["line_number"] - self.lines_before) if self.lines_before else frame
+
+
+def lines_between(frames: Iterable[pd.DataFrame], before: int, last: int) -> Iterator[pd.DataFrame]:
+    """Yield the rows of frames in line order whose line number is greater than `before` and not beyond `last`."""
+    for frame in frames:
+        numbers = frame["line_number"]
+        if before < numbers.iloc[0] and numbers.iloc[-1] <= last:
+            yield frame
+            continue
+        wanted = frame.loc[(before < numbers) & (numbers <= last)]
+        if len(wanted):
+            yield wanted
+
+
 def _read_spool(spool: IO[bytes]) -> Iterator[pd.DataFrame]:
     spool.seek(0)
     with pa.ipc.open_stream(spool) as reader:
@@ -176,8 +222,30 @@ def _read_spool(spool: IO[bytes]) -> Iterator[pd.DataFrame]:
             yield batch.to_pandas(types_mapper=pd.ArrowDtype)
 
 
+@dataclass(frozen=True, slots=True)
+class FileFailure:
+    """A raw file that could not be staged, and why."""
+
+    file: LandingFile
+    error: PipelineError
+
+
+@dataclass(frozen=True, slots=True)
+class StagedFiles:
+    """What became of the first files of several: each is staged, all into the same rows, or has failed."""
+
+    files: tuple[StagedFile, ...]
+    failures: tuple[FileFailure, ...]
+    rows: StagedRows
+
+    @property
+    def file_count(self) -> int:
+        """How many files were looked at."""
+        return len(self.files) + len(self.failures)
+
+
 class NotLoaded(Enum):
-    """Why nothing of a file was loaded."""
+    """Why nothing of a file was loaded, as the end of a sentence that names it."""
 
     TAKEN = "another run has taken it meanwhile"
     OUTSIDE = "no event in it lies in the window"

@@ -4,7 +4,7 @@ import json
 from contextlib import closing
 from pathlib import Path
 
-from benchmarks.raw_events import write_raw_file
+from benchmarks.raw_events import cut_into_files, write_raw_file
 from src.marketing_messaging_service.loading import load_file
 from src.marketing_messaging_service.results import KnownFiles, LoadResult
 from src.marketing_messaging_service.staging import discover, stage_file
@@ -27,6 +27,16 @@ def test_without_malformed_lines_the_others_stay_as_they_are(tmp_path: Path):
     assert set(lines) <= set(whole.path.read_text().splitlines())
     assert clean.event_count == whole.event_count
     assert {type(json.loads(line)) for line in lines} == {dict}
+
+
+def test_small_files_have_the_lines_of_the_whole_one_in_its_order(tmp_path: Path):
+    whole = write_raw_file(tmp_path / "whole.jsonl", 250, seed=1)
+    cut_into_files(whole, tmp_path / "cut", 10, seed=1)
+    found = [file.path.read_bytes() for file in discover(tmp_path / "cut", KnownFiles()).new_files]
+    assert b"".join(found) == whole.path.read_bytes()
+    counts = [content.count(b"\n") for content in found]
+    assert len(counts) == 10
+    assert all(1 <= count <= 49 for count in counts[:-1])
 
 
 def test_the_pipeline_finds_in_a_file_what_was_put_there(engine, tmp_path):

@@ -1,6 +1,8 @@
 """The hourly flow under Prefect: what it returns, what it logs, and what it leaves behind when something is wrong."""
 
+import errno
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -18,14 +20,16 @@ from prefect.client.schemas.objects import State
 from prefect.utilities.schema_tools import validate
 from sqlalchemy import Engine
 
-from flows import pipeline
+from flows import pipeline, steps, taking
 from flows.endings import exit_code, result_of
 from flows.hourly import hourly
+from flows.steps import RETRIES, step
 from src.marketing_messaging_service import decisions, loading
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, read_run_report
+from src.marketing_messaging_service.staging import opening, stage
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -188,21 +192,99 @@ def test_what_stands_in_the_way_of_every_file_ends_the_run_before_a_later_one_is
     for number, name in enumerate(("a.jsonl", "b.jsonl")):
         (landing / name).write_text(GOOD_LINE.replace("m1", name))
         os.utime(landing / name, (number, number))
-    load_file, taken = loading.load_file, []
+    monkeypatch.setattr(stage, "MOST_FILES", 1)
+    load_files, taken = loading.load_files, []
 
     def full_disk(engine: Any, staged: Any, **options: Any) -> Any:
-        taken.append(staged.file.display_path)
+        taken.append(staged[0].file.display_path)
         if len(taken) == 1:
             raise error
-        return load_file(engine, staged, **options)
+        return load_files(engine, staged, **options)
 
-    monkeypatch.setattr(loading, "load_file", full_disk)
+    monkeypatch.setattr(loading, "load_files", full_disk)
     state = run()
     assert state.is_failed()
     assert state.message == str(error)
     assert "Traceback" not in errors_logged.text
     assert run().is_completed()
     assert taken == ["a.jsonl", "a.jsonl", "b.jsonl"]
+
+
+def test_of_files_taken_together_one_that_fails_costs_the_others_nothing(
+    landing: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    run()
+    with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
+        connection.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON events WHEN NEW.message_id = 'm7' BEGIN SELECT RAISE(IGNORE); END"
+        )
+    for number in range(12):
+        (landing / f"{number:02}.jsonl").write_text(GOOD_LINE.replace("m1", f"m{number}"))
+        os.utime(landing / f"{number:02}.jsonl", (number, number))
+    (landing / "03.jsonl").write_text("{")
+    state = run()
+    assert state.is_failed()
+    assert str(state.message).startswith("2 problems. 03.jsonl: 1 of 1 line could not be read")
+    assert "07.jsonl: 1 row was written to the table events, and 0 of them stand there." in str(state.message)
+    assert str(state.message).endswith("Everything else was loaded and decided.")
+    assert "Traceback" not in errors_logged.text
+    assert count(landing, "events") == 10
+    with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
+        taken = [row[0] for row in connection.execute("SELECT path FROM source_files ORDER BY id")]
+    assert taken == [f"{number:02}.jsonl" for number in range(12) if number not in (3, 7)] + ["03.jsonl"]
+
+
+def test_many_files_are_taken_in_a_few_steps_with_a_line_each(
+    landing: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    for number in range(12):
+        (landing / f"{number:02}.jsonl").write_text(GOOD_LINE.replace("m1", f"m{number}"))
+        os.utime(landing / f"{number:02}.jsonl", (number, number))
+    run()
+    lines = [record.getMessage() for record in errors_logged.records if record.name == "prefect.flow_runs"]
+    assert [re.sub(r"\d\.\d s", "0.0 s", line) for line in lines if line.startswith(("Staged", "Loaded"))] == [
+        "Staged files 1 to 12 of 12 in 0.0 s: 12 lines = 12 events + 0 rejected + 0 blank.",
+        "Loaded files 1 to 12 of 12 in 0.0 s: 12 lines = 12 inserted + 0 duplicate + 0 rejected + 0 blank.",
+    ]
+
+
+def try_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "RETRY_SECONDS", (0.0, 0.0))
+    again = step("stage {files}", retries=RETRIES)(taking.stage.__wrapped__)  # type: ignore[attr-defined]
+    monkeypatch.setattr(taking, "stage", again)
+
+
+def test_a_file_that_a_network_cannot_give_for_a_moment_is_read_again_with_those_beside_it(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_again_at_once(monkeypatch)
+    gone = Mock(wraps=opening.open_regular, side_effect=[DEFAULT, OSError(errno.EIO, "gone"), *[DEFAULT] * 9])
+    monkeypatch.setattr(stage, "open_regular", gone)
+    for name in ("a", "b", "c"):
+        (landing / f"{name}.jsonl").write_text(GOOD_LINE.replace("m1", name))
+    assert run().is_completed()
+    assert count(landing, "events") == 3
+
+
+def test_a_file_that_a_network_does_not_give_again_is_left_for_the_next_run(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_again_at_once(monkeypatch)
+    open_regular = opening.open_regular
+
+    def gone(path: Path) -> Any:
+        if path.name == "b.jsonl":
+            raise OSError(errno.EIO, "gone")
+        return open_regular(path)
+
+    for name in ("a", "b", "c"):
+        (landing / f"{name}.jsonl").write_text(GOOD_LINE.replace("m1", name))
+    with monkeypatch.context() as patched:
+        patched.setattr(stage, "open_regular", gone)
+        assert "b.jsonl cannot be read: gone." in str(run().message)
+    assert count(landing, "events") == 2
+    assert run().is_completed()
+    assert count(landing, "events") == 3
 
 
 def test_ctrl_c_stops_a_run_that_is_deciding_and_what_was_loaded_stays(

@@ -416,5 +416,5 @@ class TestStagedRows:
 
         staged.close()
 
-        assert staged.event_spool.closed
-        assert staged.rejected_spool.closed
+        assert staged.rows.event_spool.closed
+        assert staged.rows.rejected_spool.closed

@@ -15,7 +15,7 @@ from tests.torture import tracing
 from tests.torture.compare import differences, run_record_breaches
 from tests.torture.forks import KILLED, Ending, ForkServer
 from tests.torture.orders import Order
-from tests.torture.scene import Scene, empty_scene, land_all, sample_files
+from tests.torture.scene import Scene, empty_scene, land_all, sample_files, small_files
 
 OLDEST_REVISION = "0001"
 """The schema from before there was a ledger, from which a run has to migrate the rows that it finds."""
@@ -80,7 +80,7 @@ class Survival:
 
 
 def starts(server: ForkServer, folder: Path) -> list[Start]:
-    """Return the three beginnings: no database, an older schema with rows, and files taken before."""
+    """Return the beginnings: no database, an older schema with rows, files taken before, and many small files."""
     files = sample_files()
     nothing = land_all(empty_scene(folder / "nothing"), files)
     history = land_all(empty_scene(folder / "history"), files[:3])
@@ -92,7 +92,10 @@ def starts(server: ForkServer, folder: Path) -> list[Start]:
         path.unlink()
     for scene in (history, older):
         land_all(scene, files[3:])
-    scenes = {"no database": nothing, "older schema": older, "taken before": history}
+    small = land_all(empty_scene(folder / "small"), small_files()[:4])
+    _succeed(server, Order(str(small.folder)))
+    land_all(small, small_files()[4:])
+    scenes = {"no database": nothing, "older schema": older, "taken before": history, "many small files": small}
     return [_start(server, name, scene, folder) for name, scene in scenes.items()]
 
 

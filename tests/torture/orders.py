@@ -40,10 +40,12 @@ class Order:
     chunk_lines: int = 10
     """How many lines make a chunk: few, so that a small file is loaded in several."""
     read_bytes: int = 2_048
+    most_files: int = 11
+    """How many small files are staged and loaded together at most."""
     spool_bytes: int = 16 << 20
     longest_seconds: int = 300
     """After this long the victim ends by SIGALRM: it hangs."""
 
 
-AS_IN_EARNEST: Mapping[str, Any] = {"chunk_lines": 50_000, "read_bytes": 1 << 20}
+AS_IN_EARNEST: Mapping[str, Any] = {"chunk_lines": 50_000, "read_bytes": 1 << 20, "most_files": 1_000}
 """The sizes that the pipeline has when nobody makes them small."""

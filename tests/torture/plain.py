@@ -8,9 +8,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flows import endings, pipeline
+from flows import endings, pipeline, taking
 
-STEPS = ("migrate", "discover", "stage", "load", "decide", "report")
+STEPS = {pipeline: ("migrate", "discover", "decide", "report"), taking: ("stage", "load")}
 
 
 def do_without_prefect() -> None:
@@ -22,9 +22,9 @@ def do_without_prefect() -> None:
         "flow_logger": lambda: log,
         "show": lambda *_: None,
     }
-    plain |= {name: getattr(pipeline, name).__wrapped__ for name in STEPS}
-    for name, function in plain.items():
-        setattr(pipeline, name, function)
+    for module, names in STEPS.items():
+        own = {name: getattr(module, name).__wrapped__ for name in names}
+        vars(module).update({name: each for name, each in (plain | own).items() if name in vars(module)})
     vars(endings)["get_run_logger"] = lambda: log
     vars(endings)["create_markdown_artifact"] = lambda *_, **__: None
 

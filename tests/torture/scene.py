@@ -1,5 +1,6 @@
 """A folder in which a run takes place: raw files in landing, rules and a database, all of them small."""
 
+import gzip
 import os
 import shutil
 import sqlite3
@@ -23,6 +24,9 @@ EVERYTHING = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinf
 
 SECOND_HOUR = Window(datetime(2026, 11, 2, 23, tzinfo=UTC), datetime(2026, 11, 3, 0, tzinfo=UTC))
 """A window in which some files have all of their events, some a part and some none."""
+
+SMALL_FILE_LINES = 7
+"""Lines of a small file: fewer than a chunk has here, so that many are staged and loaded together."""
 
 _OLDEST = datetime(2026, 11, 3, tzinfo=UTC)
 
@@ -93,6 +97,17 @@ def empty_scene(folder: Path) -> Scene:
 def sample_files() -> list[tuple[str, bytes]]:
     """The sample files by name, oldest first: welcome and refused, duplicate, contradicting, late and unreadable."""
     return [(path.name, path.read_bytes()) for path in sorted(SAMPLES.glob("events-*"))]
+
+
+def small_files() -> list[tuple[str, bytes]]:
+    """The lines of the sample files in their order, cut into many small files."""
+    found = []
+    for name, content in sample_files():
+        text = gzip.decompress(content) if name.endswith(".gz") else content
+        lines = text.splitlines(keepends=True)
+        pieces = [lines[start : start + SMALL_FILE_LINES] for start in range(0, len(lines), SMALL_FILE_LINES)]
+        found += [(f"{name.partition('.')[0]}-{place}.jsonl", b"".join(piece)) for place, piece in enumerate(pieces)]
+    return found
 
 
 def land_all(scene: Scene, files: Iterable[tuple[str, bytes]]) -> Scene:

@@ -19,6 +19,11 @@ BOUNDARIES = [
     ("taken before", f"decide: {tracing.STATEMENT}", 0.7),
     ("older schema", f"decide: {tracing.BEFORE_COMMIT}", 0),
     ("taken before", f"report: {tracing.BEFORE_COMMIT}", 0),
+    ("many small files", f"stage: {tracing.READING}", 0.5),
+    ("many small files", f"load: {tracing.BETWEEN_CHUNKS}", 0.5),
+    ("many small files", f"load: {tracing.STATEMENT}", 0.7),
+    ("many small files", f"load: {tracing.BEFORE_COMMIT}", 1),
+    ("many small files", f"load: {tracing.AFTER_COMMIT}", 0.5),
 ]
 """Beginning, point, and which one of that name: 0 is the first, 1 the last."""
 
@@ -58,6 +63,12 @@ def test_a_run_asked_to_stop_says_so_at_the_next_safe_point_and_fails(
     survival = kills.terminate_at(server, fault_at(starts["older schema"], label, part), tmp_path / "scene")
     assert survival.breaches == ()
     assert survival.was_hit
+
+
+def test_small_files_are_loaded_many_in_a_transaction(starts: dict[str, Start]) -> None:
+    start = starts["many small files"]
+    loads = start.points.count(f"load: {tracing.AFTER_COMMIT}")
+    assert len(list(start.scene.landing.iterdir())) > 5 * loads > 5
 
 
 def test_every_step_has_points_at_which_it_can_be_killed(starts: dict[str, Start]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Self
 import pandas as pd
 from sqlalchemy import Engine, event
 
-from src.marketing_messaging_service.results import StagedFile
+from src.marketing_messaging_service.results import StagedRows
 from src.marketing_messaging_service.staging.lines import HashedReader
 
 STEP_OF_FUNCTION = {
@@ -31,8 +31,8 @@ STEP_OF_FUNCTION = {
     "_record_end": "record",
     "known_files": "discover",
     "discover": "discover",
-    "stage_file": "stage",
-    "load_file": "load",
+    "stage_files": "stage",
+    "load_files": "load",
     "decide_pending": "decide",
     "undecided_event_count": "decide",
     "report": "report",
@@ -82,15 +82,15 @@ def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pag
         tell(READING)
         return read(reader)
 
-    event_chunks = StagedFile.event_chunks
+    event_chunks = StagedRows.event_chunks
 
-    def traced_chunks(staged: StagedFile) -> Iterator[pd.DataFrame]:
+    def traced_chunks(staged: StagedRows) -> Iterator[pd.DataFrame]:
         for chunk in event_chunks(staged):
             tell(BETWEEN_CHUNKS)
             yield chunk
 
     HashedReader.read = traced_read  # type: ignore[method-assign, assignment]
-    StagedFile.event_chunks = traced_chunks  # type: ignore[method-assign, assignment]
+    StagedRows.event_chunks = traced_chunks  # type: ignore[method-assign, assignment]
 
 
 OUTWARD = ("open", "os.listdir", "os.scandir", "os.system", "os.exec", "subprocess.Popen", "socket.connect")

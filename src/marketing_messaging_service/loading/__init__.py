@@ -1,7 +1,7 @@
-"""From typed rows to the tables, one transaction a file. Knows the database, reads no raw file."""
+"""From typed rows to the tables, each file whole or not at all. Knows the database, reads no raw file."""
 
 from src.marketing_messaging_service.loading.ledger import held_event_count, known_files, undecided_event_count
-from src.marketing_messaging_service.loading.load import load_file
+from src.marketing_messaging_service.loading.load import load_file, load_files
 from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "held_event_count",
     "known_files",
     "load_file",
+    "load_files",
     "note_files",
     "note_message",
     "open_run",

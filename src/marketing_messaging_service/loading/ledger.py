@@ -1,15 +1,30 @@
 """The record of what has been taken: source_files and loads."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, Update, bindparam, delete, func, insert, select, update
 
-from src.marketing_messaging_service.infrastructure.database import read_transaction, utc_now
-from src.marketing_messaging_service.infrastructure.written_rows import insert_one, update_all
+from src.marketing_messaging_service.infrastructure.database import read_transaction
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile
 from src.marketing_messaging_service.results import KnownFiles, LandingFile, Window
+
+MOST_PARAMETERS = 1_000
+"""Values that one statement is given in a list."""
+
+COUNT_NAMES = (
+    "read_count",
+    "inserted_count",
+    "duplicate_count",
+    "conflict_count",
+    "rejected_count",
+    "blank_count",
+    "outside_count",
+)
+"""The counts of lines of a load; each of them is a field of LoadResult too."""
 
 
 def known_files(engine: Engine) -> KnownFiles:
@@ -56,28 +71,34 @@ class FileHistory:
     """Whether one has taken it to the end."""
 
 
-def file_history(connection: Connection, content_hash: str) -> FileHistory:
-    """Return what is known of a file's content, under whatever name."""
-    row = connection.execute(
-        select(SourceFile.id, func.min(Load.outside_count))
+NOTHING_TAKEN = FileHistory(None, is_taken=False)
+
+
+def file_histories(connection: Connection, content_hashes: Sequence[str]) -> dict[str, FileHistory]:
+    """Return what is known of files by their content, under whatever name; a file that is not in it is unknown."""
+    known = (
+        select(SourceFile.content_hash, SourceFile.id, func.min(Load.outside_count))
         .join(Load, Load.source_file_id == SourceFile.id)
-        .where(SourceFile.content_hash == content_hash)
         .group_by(SourceFile.id)
-    ).first()
-    return FileHistory(None, is_taken=False) if row is None else FileHistory(row[0], is_taken=row[1] == 0)
-
-
-def record_file(connection: Connection, file: LandingFile, taken_at: datetime) -> int:
-    """Record a file that nothing was taken of before, and return its id."""
-    return insert_one(
-        connection,
-        insert(SourceFile).values(content_hash=file.content_hash, taken_at=taken_at, **_place_of(file)),
     )
+    histories = {}
+    for start in range(0, len(content_hashes), MOST_PARAMETERS):
+        some = content_hashes[start : start + MOST_PARAMETERS]
+        for content_hash, file_id, least_outside in connection.execute(known.where(SourceFile.content_hash.in_(some))):
+            histories[content_hash] = FileHistory(file_id, is_taken=least_outside == 0)
+    return histories
 
 
-def move_file(connection: Connection, source_file_id: int, file: LandingFile) -> None:
-    """Record where a file lies now, so that it is known there without being read again."""
-    update_all(connection, update(SourceFile).where(SourceFile.id == source_file_id).values(**_place_of(file)))
+def record_files(connection: Connection, files: Sequence[LandingFile], taken_at: datetime) -> range:
+    """Record files that nothing was taken of before, and return their ids."""
+    rows = [{"content_hash": file.content_hash, "taken_at": taken_at, **_place_of(file)} for file in files]
+    return _insert_all(connection, SourceFile, rows)
+
+
+def move_files(connection: Connection, places: Sequence[tuple[int, LandingFile]]) -> None:
+    """Record where files lie now, by the ids of source_files, so that they are known there without being read again."""
+    rows = [{"moved_id": file_id, **_place_of(file)} for file_id, file in places]
+    _update_each(connection, update(SourceFile).where(SourceFile.id == bindparam("moved_id")), rows)
 
 
 def _place_of(file: LandingFile) -> dict[str, Any]:
@@ -89,33 +110,50 @@ def _place_of(file: LandingFile) -> dict[str, Any]:
     }
 
 
-def open_load(connection: Connection, source_file_id: int, **values: Any) -> int:
-    """Record the load of a file, its counts still zero, and return the load's id."""
-    zero_counts = dict.fromkeys(
-        (
-            "read_count",
-            "inserted_count",
-            "duplicate_count",
-            "conflict_count",
-            "rejected_count",
-            "blank_count",
-            "outside_count",
-        ),
-        0,
-    )
-    return insert_one(connection, insert(Load).values(source_file_id=source_file_id, **zero_counts, **values))
+def open_loads(connection: Connection, source_file_ids: Sequence[int], **values: Any) -> range:
+    """Record the loads of files, their counts still zero, and return their ids, which follow each other."""
+    zero_counts = dict.fromkeys(COUNT_NAMES, 0)
+    rows = [{"source_file_id": file_id, **zero_counts, **values} for file_id in source_file_ids]
+    return _insert_all(connection, Load, rows)
 
 
-def close_load(connection: Connection, load_id: int, **values: Any) -> None:
-    """Enter a load's counts, range of event ids and duration."""
-    update_all(connection, update(Load).where(Load.id == load_id).values(**values))
+def close_loads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Enter counts, range of event ids and duration of loads, each told by `loaded_id`."""
+    _update_each(connection, update(Load).where(Load.id == bindparam("loaded_id")), rows)
 
 
-def hold_events(connection: Connection, load_id: int, first_event_id: int | None, last_event_id: int | None) -> None:
-    """Enter the events of a load among those that only a backfill decides."""
+def forget_loads(connection: Connection, load_ids: Sequence[int]) -> None:
+    """Take back the records of loads that brought nothing."""
+    if load_ids:
+        connection.execute(
+            delete(Load).where(Load.id == bindparam("load_id")), [{"load_id": each} for each in load_ids]
+        )
+
+
+def hold_events(connection: Connection, load_ids: range, first_event_id: int | None, last_event_id: int | None) -> None:
+    """Enter the events of loads among those that only a backfill decides."""
     if first_event_id is None:
-        # A load without events has none to wait for.
-        connection.execute(update(Load).where(Load.id == load_id).values(state=LoadState.DECIDED, decided_at=utc_now()))
         return
-    events = select(Event.id).where(Event.id.between(first_event_id, last_event_id), Event.load_id == load_id)
+    events = select(Event.id).where(
+        Event.id.between(first_event_id, last_event_id), Event.load_id.between(load_ids[0], load_ids[-1])
+    )
     connection.execute(insert(HeldEvent).from_select(["event_id"], events))
+
+
+def _insert_all(connection: Connection, model: type[SourceFile | Load], rows: Sequence[Mapping[str, Any]]) -> range:
+    """Insert rows under the next ids, and return these. Raises LostRowsError when not all of them stand."""
+    if not rows:
+        return range(0)
+    first_id = connection.execute(select(func.coalesce(func.max(model.id), 0) + 1)).scalar_one()
+    ids = range(first_id, first_id + len(rows))
+    connection.execute(insert(model), [{"id": row_id, **row} for row_id, row in zip(ids, rows, strict=True)])
+    standing = select(func.count()).select_from(model).where(model.id.between(ids[0], ids[-1]))
+    refuse_lost_rows(connection, {model.__tablename__: (len(ids), connection.execute(standing).scalar_one())})
+    return ids
+
+
+def _update_each(connection: Connection, statement: Update, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Change one row for each mapping. Raises LostRowsError when the table lets fewer be changed."""
+    if rows:
+        found = connection.execute(statement, list(rows)).rowcount
+        refuse_lost_rows(connection, {str(statement.table): (len(rows), found)})

@@ -1,10 +1,11 @@
-"""One file's transaction: everything of it appears in the tables together, or nothing does."""
+"""Files on their way into the tables: everything of one appears together, or nothing does."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,15 +14,20 @@ from sqlalchemy import ColumnElement, Connection, Engine, FromClause, func, inse
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.loading.bulk import bulk_insert
+from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.conflicts import DuplicateCheck
+from src.marketing_messaging_service.loading.first_deliveries import Mask, Numbers
 from src.marketing_messaging_service.loading.ledger import (
-    close_load,
-    file_history,
+    COUNT_NAMES,
+    NOTHING_TAKEN,
+    FileHistory,
+    close_loads,
+    file_histories,
+    forget_loads,
     hold_events,
-    move_file,
-    open_load,
-    record_file,
+    move_files,
+    open_loads,
+    record_files,
 )
 from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
 from src.marketing_messaging_service.loading.split import part_columns, scalars
@@ -32,37 +38,76 @@ from src.marketing_messaging_service.models import (
     RejectedRow,
     UnknownKey,
 )
-from src.marketing_messaging_service.results import REJECTED_SCHEMA, LoadResult, NotLoaded, StagedFile, Window
+from src.marketing_messaging_service.results import (
+    REJECTED_SCHEMA,
+    LoadResult,
+    NotLoaded,
+    StagedFile,
+    Window,
+    lines_between,
+)
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part
 
 
-class _NothingNewError(Exception):
-    """A part of a file was taken again and brought nothing; its transaction is rolled back."""
-
-
 @dataclass(slots=True)
-class _Progress:
-    """How far a load has come."""
+class _FileLoad:
+    """How far the load of one file has come."""
 
-    load_id: int
-    source_file_id: int
-    is_first_load: bool
-    """Whether nothing of the file was taken before, so that what is said of the file as a whole is still unsaid."""
-    created_at: str
-    next_event_id: int
+    staged: StagedFile
+    history: FileHistory
+    load_id: int = 0
     first_event_id: int | None = None
     last_event_id: int | None = None
     inserted_count: int = 0
+    duplicate_count: int = 0
+    conflict_count: int = 0
     outside_count: int = 0
-    known_rejected_count: int = 0
-    child_counts: Counter[Part] = field(default_factory=Counter)
-    """Rows by the part of the payload that they hold."""
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    @property
+    def is_first_load(self) -> bool:
+        """Whether nothing of the file was taken before, so that what is said of the file as a whole is still unsaid."""
+        return self.history.source_file_id is None
+
+    @property
+    def brings_nothing(self) -> bool:
+        """Whether only a part of the file was wanted, and that had been taken before."""
+        brought = self.inserted_count or self.rejected_by_reason or self.conflict_count
+        return not self.is_first_load and self.outside_count > 0 and not brought
+
+    def outcome(self) -> LoadResult | NotLoaded:
+        """Return what became of the file."""
+        if self.history.is_taken:
+            return NotLoaded.TAKEN
+        return NotLoaded.NOTHING_NEW if self.brings_nothing else self.result()
+
+    def result(self) -> LoadResult:
+        """Return what the load did."""
+        return LoadResult(
+            display_path=self.staged.file.display_path,
+            read_count=self.staged.read_count,
+            inserted_count=self.inserted_count,
+            duplicate_count=self.duplicate_count,
+            conflict_count=self.conflict_count,
+            rejected_count=self.rejected_by_reason.total(),
+            blank_count=self.staged.blank_count,
+            outside_count=self.outside_count,
+            seconds=self.seconds,
+            rejected_by_reason=dict(self.rejected_by_reason.most_common()),
+            unknown_keys=self.staged.unknown_keys if self.is_first_load else {},
+        )
 
 
-def load_file(
+def load_file(engine: Engine, staged: StagedFile, **options: Any) -> LoadResult | NotLoaded:
+    """Put a staged file into the tables in a transaction of its own, and return its counts; as `load_files`."""
+    [result] = load_files(engine, [staged], **options)
+    return result
+
+
+def load_files(
     engine: Engine,
-    staged: StagedFile,
+    files: Sequence[StagedFile],
     *,
     as_of: datetime,
     flow_run_id: str | None = None,
@@ -70,126 +115,56 @@ def load_file(
     window: Window | None = None,
     is_held: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> LoadResult | NotLoaded:
-    """Put a staged file into the tables in one transaction, and return its counts.
+) -> list[LoadResult | NotLoaded]:
+    """Put staged files into the tables in one transaction, and return the counts of each.
 
-    Events whose message_id is known, in this file or any before, are left out and counted; those among them
-    that say something else are recorded in `conflicts`. With a window, the events outside of it are left for whoever
-    takes the rest; what concerns the whole file (rejected lines, unknown keys) is recorded by its first load. With
-    `is_held` the events are entered in `held_events` and decided only by a run that asks for their time. Returns
-    NotLoaded, and changes nothing, when another run has taken the same content meanwhile or the window holds nothing
-    new. `on_progress` is told how many events were handled since the last call. Raises LoadError, and keeps nothing,
-    when the counts do not add up.
+    The files are one, or several that follow each other in the same rows; what they leave is what they would leave one
+    after the other, each with a row of its own in the ledger. Events whose message_id is known, in this file or any
+    before, are left out and counted; those among them that say something else are recorded in `conflicts`. With a
+    window, the events outside of it are left for whoever takes the rest; what concerns the whole file (rejected lines,
+    unknown keys) is recorded by its first load. With `is_held` the events are entered in `held_events` and decided only
+    by a run that asks for their time. NotLoaded stands for a file of which nothing is changed, because another run has
+    taken the same content meanwhile or the window holds nothing new. `on_progress` is told how many events were handled
+    since the last call. Raises LoadError, and keeps nothing, when the counts of a file do not add up.
     """
-    if window is not None and staged.valid_count and not _has_event_in(staged, window):
-        return NotLoaded.OUTSIDE
-    loaded_at = utc_now()
+    outside = _files_outside(files, window)
+    if len(outside) == len(files):
+        return [NotLoaded.OUTSIDE] * len(files)
     began = time.monotonic()
-    try:
-        with write_transaction(engine) as connection:
-            history = file_history(connection, staged.file.content_hash)
-            if history.is_taken:
-                return NotLoaded.TAKEN
-            source_file_id = history.source_file_id or record_file(connection, staged.file, loaded_at)
-            load_id = open_load(
-                connection,
-                source_file_id,
-                as_of=as_of,
-                flow_run_id=flow_run_id,
-                run_id=run_id,
-                state=LoadState.HELD if is_held else LoadState.LOADED,
-                loaded_at=loaded_at,
-            )
-            progress = _Progress(
-                load_id,
-                source_file_id,
-                is_first_load=history.source_file_id is None,
-                created_at=timestamp_text(loaded_at),
-                next_event_id=connection.execute(select(func.coalesce(func.max(Event.id), 0) + 1)).scalar_one(),
-            )
-            result = _load(connection, staged, progress, window=window, on_progress=on_progress, began=began)
-            _finish(connection, staged, progress, result, is_held=is_held)
-    except _NothingNewError:
-        return NotLoaded.NOTHING_NEW
-    return result
+    with write_transaction(engine) as connection:
+        histories = file_histories(connection, [each.file.content_hash for each in files])
+        loads = {
+            place: _FileLoad(each, histories.get(each.file.content_hash, NOTHING_TAKEN))
+            for place, each in enumerate(files)
+            if place not in outside
+        }
+        wanted = {place: each for place, each in loads.items() if not each.history.is_taken}
+        if wanted:
+            loading = _Loading(connection, files, wanted, window)
+            loading.open(as_of=as_of, flow_run_id=flow_run_id, run_id=run_id, is_held=is_held)
+            loading.load(on_progress)
+            loading.close(began, is_held=is_held)
+    return [loads[place].outcome() if place in loads else NotLoaded.OUTSIDE for place in range(len(files))]
 
 
-def _load(
-    connection: Connection,
-    staged: StagedFile,
-    progress: _Progress,
-    *,
-    window: Window | None,
-    on_progress: Callable[[int], None],
-    began: float,
-) -> LoadResult:
-    """Insert the rows of a file and return what became of its lines."""
-    duplicates = DuplicateCheck(connection)
-    with new_events(
-        connection,
-        lambda: (_inside(events, window) for events in staged.event_chunks()),
-        coming_count=staged.valid_count,
-        standing_count=progress.next_event_id - 1,
-    ) as insert_new:
-        for events in staged.event_chunks():
-            inside = _inside(events, window)
-            progress.outside_count += len(events) - len(inside)
-            duplicates.add(_insert_chunk(connection, inside, progress, insert_new))
-            on_progress(len(events))
-    for rejected in staged.rejected_chunks():
-        _insert_rejected(connection, rejected, progress)
-    if progress.is_first_load:
-        _insert_unknown_keys(connection, staged, progress.load_id)
-    duplicates.refuse_lost()
-    _refuse_lost_rows(connection, staged, progress)
-    return LoadResult(
-        display_path=staged.file.display_path,
-        read_count=staged.read_count,
-        inserted_count=progress.inserted_count,
-        duplicate_count=duplicates.count + progress.known_rejected_count,
-        conflict_count=duplicates.record_conflicts(progress.load_id, progress.source_file_id),
-        rejected_count=progress.rejected_by_reason.total(),
-        blank_count=staged.blank_count,
-        outside_count=progress.outside_count,
-        seconds=round(time.monotonic() - began, 3),
-        rejected_by_reason=dict(progress.rejected_by_reason.most_common()),
-        unknown_keys=staged.unknown_keys if progress.is_first_load else {},
-    )
+def _files_outside(files: Sequence[StagedFile], window: Window | None) -> set[int]:
+    """Return the places of the files all of whose events lie outside of the window; a file without any is none."""
+    if window is None:
+        return set()
+    outside = {place for place, each in enumerate(files) if each.valid_count}
+    for events in lines_between(files[0].rows.event_chunks(), files[0].lines_before, files[-1].last_line):
+        if not outside:
+            break
+        outside.difference_update(_places(files, events.loc[_lies_in(events, window)]).tolist())
+    return outside
 
 
-def _finish(
-    connection: Connection, staged: StagedFile, progress: _Progress, result: LoadResult, *, is_held: bool
-) -> None:
-    """Enter the counts of a load in the ledger; raise _NothingNewError when it changed nothing."""
-    _refuse_wrong_counts(result)
-    if not progress.is_first_load:
-        if result.outside_count and not (result.inserted_count or result.rejected_count or result.conflict_count):
-            raise _NothingNewError
-        move_file(connection, progress.source_file_id, staged.file)
-    if is_held:
-        hold_events(connection, progress.load_id, progress.first_event_id, progress.last_event_id)
-    close_load(
-        connection,
-        progress.load_id,
-        read_count=result.read_count,
-        inserted_count=result.inserted_count,
-        duplicate_count=result.duplicate_count,
-        conflict_count=result.conflict_count,
-        rejected_count=result.rejected_count,
-        blank_count=result.blank_count,
-        outside_count=result.outside_count,
-        first_event_id=progress.first_event_id,
-        last_event_id=progress.last_event_id,
-        load_seconds=result.seconds,
-    )
-
-
-def _has_event_in(staged: StagedFile, window: Window) -> bool:
-    return any(_lies_in(events, window).any() for events in staged.event_chunks())
-
-
-def _inside(events: pd.DataFrame, window: Window | None) -> pd.DataFrame:
-    return events if window is None else events.loc[_lies_in(events, window)]
+def _places(files: Sequence[StagedFile], frame: pd.DataFrame) -> Numbers:
+    """Return for each row of a frame the place of its file among the files."""
+    if len(files) == 1:
+        return np.zeros(len(frame), np.int64)
+    last_lines = [each.last_line for each in files]
+    return np.searchsorted(last_lines, frame["line_number"].to_numpy(dtype=np.int64))
 
 
 def _lies_in(events: pd.DataFrame, window: Window) -> "pd.Series[bool]":
@@ -197,92 +172,241 @@ def _lies_in(events: pd.DataFrame, window: Window) -> "pd.Series[bool]":
     return (timestamps >= pd.Timestamp(window.start)) & (timestamps < pd.Timestamp(window.end))
 
 
-def _insert_chunk(
-    connection: Connection, events: pd.DataFrame, progress: _Progress, insert_new: InsertNew
-) -> pd.DataFrame:
-    """Insert the events of a chunk that are not known yet, with their children, and return the others."""
-    event_ids = np.arange(progress.next_event_id, progress.next_event_id + len(events))
-    progress.next_event_id += len(events)
-    is_new = insert_new(events, event_ids, progress.load_id, progress.created_at)
-    duplicates = events.iloc[:0]
-    if not is_new.all():
-        duplicates, events, event_ids = events.loc[~is_new], events.loc[is_new], event_ids[is_new]
-    progress.inserted_count += len(events)
-    if len(events):
-        progress.first_event_id = progress.first_event_id or int(event_ids[0])
-        progress.last_event_id = int(event_ids[-1])
-    for part in PAYLOAD.parts:
-        columns = part_columns(events, event_ids, part)
-        progress.child_counts[part] += len(columns["event_id"])
-        bulk_insert(connection, insert(part.table), columns)
-    return duplicates
+class _Loading:
+    """The transaction in which files are loaded, each by a load of its own."""
+
+    def __init__(
+        self, connection: Connection, files: Sequence[StagedFile], loads: Mapping[int, _FileLoad], window: Window | None
+    ) -> None:
+        """Prepare for the files that have a load here, by their places."""
+        self._connection = connection
+        self._files = files
+        self._rows = files[0].rows
+        self._places = list(loads)
+        self._loads = list(loads.values())
+        self._window = window
+        self._lines_before = np.array([each.staged.lines_before for each in self._loads], np.int64)
+        self._load_id_of_place = np.zeros(len(files), np.int64)
+        """0 for a file that is not loaded."""
+        self._load_ids = range(0)
+        self._created_at = ""
+        self._child_counts: Counter[Part] = Counter()
+        """Rows by the part of the payload that they hold."""
+
+    def open(self, *, as_of: datetime, flow_run_id: str | None, run_id: int | None, is_held: bool) -> None:
+        """Record the files and their loads."""
+        loaded_at = utc_now()
+        self._created_at = timestamp_text(loaded_at)
+        new_files = [each.staged.file for each in self._loads if each.is_first_load]
+        new_ids = iter(record_files(self._connection, new_files, loaded_at))
+        self._load_ids = open_loads(
+            self._connection,
+            [each.history.source_file_id or next(new_ids) for each in self._loads],
+            as_of=as_of,
+            flow_run_id=flow_run_id,
+            run_id=run_id,
+            state=LoadState.HELD if is_held else LoadState.LOADED,
+            loaded_at=loaded_at,
+        )
+        self._load_id_of_place[self._places] = self._load_ids
+        for load_id, each in zip(self._load_ids, self._loads, strict=True):
+            each.load_id = load_id
+
+    def load(self, on_progress: Callable[[int], None]) -> None:
+        """Insert the rows of the files, and count what became of their lines."""
+        duplicates = DuplicateCheck(self._connection)
+        with new_events(
+            self._connection,
+            lambda: (events.loc[self._is_inside(events)] for events, _ in self._of_loads(self._rows.event_chunks())),
+            coming_count=sum(each.staged.valid_count for each in self._loads),
+            next_id=self._connection.execute(select(func.coalesce(func.max(Event.id), 0) + 1)).scalar_one(),
+            load_count=len(self._loads),
+            created_at=self._created_at,
+        ) as insert_new:
+            for events, load_ids in self._of_loads(self._rows.event_chunks()):
+                self._insert_events(events, load_ids, insert_new, duplicates)
+                on_progress(len(events))
+        for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
+            self._insert_rejected(rejected, load_ids)
+        self._insert_unknown_keys()
+        duplicates.refuse_lost()
+        self._refuse_lost_rows()
+        for load_id, count in duplicates.record_conflicts(self._load_ids).items():
+            self._load(load_id).conflict_count = count
+
+    def close(self, began: float, *, is_held: bool) -> None:
+        """Enter the loads' counts in the ledger, and take back those that brought nothing."""
+        for each in self._loads:
+            _refuse_wrong_counts(each.result())
+        forget_loads(self._connection, [each.load_id for each in self._loads if each.brings_nothing])
+        kept = [each for each in self._loads if not each.brings_nothing]
+        move_files(
+            self._connection,
+            [(each.history.source_file_id, each.staged.file) for each in kept if each.history.source_file_id],
+        )
+        if is_held:
+            hold_events(self._connection, self._load_ids, *self._event_ids())
+        self._share_time(time.monotonic() - began)
+        close_loads(self._connection, [_ledger_row(each, is_held=is_held) for each in kept])
+
+    def _load(self, load_id: int) -> _FileLoad:
+        return self._loads[load_id - self._load_ids.start]
+
+    def _event_ids(self) -> tuple[int | None, int | None]:
+        """Return the first and the last id of the events inserted, None for none."""
+        first_ids = [each.first_event_id for each in self._loads if each.first_event_id is not None]
+        last_ids = [each.last_event_id for each in self._loads if each.last_event_id is not None]
+        return (first_ids[0], last_ids[-1]) if first_ids else (None, None)
+
+    def _of_loads(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, Numbers]]:
+        """Yield the rows of the files that are loaded, their lines numbered file by file, and the load of each row."""
+        for frame in lines_between(frames, self._files[0].lines_before, self._files[-1].last_line):
+            load_ids = self._load_id_of_place[_places(self._files, frame)]
+            rows = frame
+            if not (is_loaded := load_ids > 0).all():
+                rows, load_ids = frame.loc[is_loaded], load_ids[is_loaded]
+            before = self._lines_before[load_ids - self._load_ids.start]
+            if before.any():
+                rows = rows.assign(line_number=rows["line_number"] - before)
+            yield rows, load_ids
+
+    def _is_inside(self, events: pd.DataFrame) -> Mask:
+        if self._window is None:
+            return np.ones(len(events), dtype=np.bool_)
+        return _lies_in(events, self._window).to_numpy(dtype=np.bool_)
+
+    def _insert_events(
+        self, events: pd.DataFrame, load_ids: Numbers, insert_new: InsertNew, duplicates: DuplicateCheck
+    ) -> None:
+        """Insert the events of a chunk that are not known yet, with their children."""
+        is_inside = self._is_inside(events)
+        if not is_inside.all():
+            for load_id, count in _count(load_ids[~is_inside]):
+                self._load(load_id).outside_count += count
+            events, load_ids = events.loc[is_inside], load_ids[is_inside]
+        is_new, event_ids = insert_new(events, load_ids)
+        if not is_new.all():
+            duplicates.add(events.loc[~is_new], load_ids[~is_new])
+            for load_id, count in _count(load_ids[~is_new]):
+                self._load(load_id).duplicate_count += count
+            events, load_ids, event_ids = events.loc[is_new], load_ids[is_new], event_ids[is_new]
+        place = 0
+        for load_id, count in _count(load_ids):
+            load = self._load(load_id)
+            load.inserted_count += count
+            load.first_event_id = load.first_event_id or int(event_ids[place])
+            place += count
+            load.last_event_id = int(event_ids[place - 1])
+        for part in PAYLOAD.parts:
+            columns = part_columns(events, event_ids, part)
+            self._child_counts[part] += len(columns["event_id"])
+            bulk_insert(self._connection, insert(part.table), columns)
+
+    def _insert_rejected(self, rejected: pd.DataFrame, load_ids: Numbers) -> None:
+        is_known = np.zeros(len(rejected), dtype=np.bool_)
+        numbers = rejected["line_number"].to_numpy(dtype=np.int64)
+        for load_id, _ in _count(load_ids):
+            load = self._load(load_id)
+            if not load.is_first_load:
+                is_own = load_ids == load_id
+                before = _lines_rejected_before(self._connection, load, numbers[is_own])
+                is_known |= is_own & np.isin(numbers, before)
+                load.duplicate_count += int((is_own & is_known).sum())
+        rejected, load_ids = rejected.loc[~is_known], load_ids[~is_known]
+        columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
+        for load_id, reason_code in zip(load_ids.tolist(), columns["reason_code"], strict=True):
+            self._load(load_id).rejected_by_reason[reason_code] += 1
+        bulk_insert(self._connection, insert(RejectedRow), columns | {"load_id": load_ids.tolist()})
+
+    def _insert_unknown_keys(self) -> None:
+        of_files = [each for each in self._loads if each.is_first_load]
+        columns: Columns = {
+            "load_id": [each.load_id for each in of_files for _ in each.staged.unknown_keys],
+            "key_path": [key_path for each in of_files for key_path in each.staged.unknown_keys],
+            "occurrence_count": [count for each in of_files for count in each.staged.unknown_keys.values()],
+        }
+        bulk_insert(self._connection, insert(UnknownKey), columns)
+
+    def _refuse_lost_rows(self) -> None:
+        """Count what stands in the tables of what the loads wrote; raise LostRowsError when some of it does not."""
+        first_id, last_id = self._event_ids()
+        loads = (self._load_ids[0], self._load_ids[-1])
+        written: dict[FromClause, tuple[Sequence[ColumnElement[bool]], int]] = {
+            Event.__table__: (
+                (Event.id.between(first_id, last_id), Event.load_id.between(*loads)),
+                sum(each.inserted_count for each in self._loads),
+            ),
+            **{
+                part.table: ((part.table.c.event_id.between(first_id, last_id),), self._child_counts[part])
+                for part in PAYLOAD.parts
+            },
+            RejectedRow.__table__: (
+                (RejectedRow.load_id.between(*loads),),
+                sum(each.rejected_by_reason.total() for each in self._loads),
+            ),
+            UnknownKey.__table__: (
+                (UnknownKey.load_id.between(*loads),),
+                sum(len(each.staged.unknown_keys) for each in self._loads if each.is_first_load),
+            ),
+        }
+        standing = self._connection.execute(
+            select(
+                *(
+                    select(func.count()).select_from(table).where(*conditions).scalar_subquery()
+                    for table, (conditions, _) in written.items()
+                )
+            )
+        ).one()
+        refuse_lost_rows(
+            self._connection,
+            {str(table): (count, found) for (table, (_, count)), found in zip(written.items(), standing, strict=True)},
+        )
+
+    def _share_time(self, seconds: float) -> None:
+        """Tell each load its share of the time, by the lines of its file."""
+        whole = sum(each.staged.read_count + 1 for each in self._loads)
+        for each in self._loads:
+            each.seconds = round(seconds * (each.staged.read_count + 1) / whole, 3)
 
 
-def _insert_rejected(connection: Connection, rejected: pd.DataFrame, progress: _Progress) -> None:
-    if not (progress.is_first_load or rejected.empty):
-        numbers = rejected["line_number"]
-        before = _lines_rejected_before(connection, progress, int(numbers.min()), int(numbers.max()))
-        is_known = numbers.isin(before)
-        progress.known_rejected_count += int(is_known.sum())
-        rejected = rejected.loc[~is_known]
-    columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
-    progress.rejected_by_reason.update(columns["reason_code"])
-    bulk_insert(connection, insert(RejectedRow), columns | {"load_id": [progress.load_id] * len(rejected)})
-
-
-def _lines_rejected_before(connection: Connection, progress: _Progress, first_line: int, last_line: int) -> list[int]:
+def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Numbers) -> list[int]:
+    """Return which lines an earlier load of the file has rejected, from the first to the last of the numbers."""
     lines = (
         select(RejectedRow.line_number)
         .join(Load, Load.id == RejectedRow.load_id)
         .where(
-            Load.source_file_id == progress.source_file_id,
-            Load.id != progress.load_id,
-            RejectedRow.line_number.between(first_line, last_line),
+            Load.source_file_id == load.history.source_file_id,
+            Load.id != load.load_id,
+            RejectedRow.line_number.between(int(numbers[0]), int(numbers[-1])),
         )
     )
     return list(connection.execute(lines).scalars())
 
 
-def _insert_unknown_keys(connection: Connection, staged: StagedFile, load_id: int) -> None:
-    bulk_insert(
-        connection,
-        insert(UnknownKey),
-        {
-            "load_id": [load_id] * len(staged.unknown_keys),
-            "key_path": list(staged.unknown_keys),
-            "occurrence_count": list(staged.unknown_keys.values()),
-        },
-    )
+def _count(load_ids: Numbers) -> Iterable[tuple[int, int]]:
+    """Return which loads stand in a sequence in their order, and how often each."""
+    found, counts = np.unique(load_ids, return_counts=True)
+    return zip(found.tolist(), counts.tolist(), strict=True)
 
 
-def _refuse_lost_rows(connection: Connection, staged: StagedFile, progress: _Progress) -> None:
-    """Count what stands in the tables of what the load wrote; raise LostRowsError when some of it does not."""
-    first, last = progress.first_event_id, progress.last_event_id
-    of_load = (Event.id.between(first, last), Event.load_id == progress.load_id)
-    written: dict[FromClause, tuple[Sequence[ColumnElement[bool]], int]] = {
-        Event.__table__: (of_load, progress.inserted_count),
-        **{
-            part.table: ((part.table.c.event_id.between(first, last),), progress.child_counts[part])
-            for part in PAYLOAD.parts
-        },
-        RejectedRow.__table__: ((RejectedRow.load_id == progress.load_id,), progress.rejected_by_reason.total()),
-        UnknownKey.__table__: (
-            (UnknownKey.load_id == progress.load_id,),
-            len(staged.unknown_keys) if progress.is_first_load else 0,
-        ),
+def _ledger_row(load: _FileLoad, *, is_held: bool) -> dict[str, Any]:
+    """Return what is entered in the ledger at the end of a load."""
+    result = load.result()
+    row = {
+        "loaded_id": load.load_id,
+        **{name: getattr(result, name) for name in COUNT_NAMES},
+        "first_event_id": load.first_event_id,
+        "last_event_id": load.last_event_id,
+        "load_seconds": load.seconds,
     }
-    standing = connection.execute(
-        select(
-            *(
-                select(func.count()).select_from(table).where(*conditions).scalar_subquery()
-                for table, (conditions, _) in written.items()
-            )
-        )
-    ).one()
-    refuse_lost_rows(
-        connection,
-        {str(table): (count, found) for (table, (_, count)), found in zip(written.items(), standing, strict=True)},
-    )
+    if not is_held:
+        return row
+    # A load without events has none to wait for.
+    waits = result.inserted_count > 0
+    return row | {
+        "state": LoadState.HELD if waits else LoadState.DECIDED,
+        "decided_at": None if waits else utc_now(),
+    }
 
 
 def _refuse_wrong_counts(result: LoadResult) -> None:

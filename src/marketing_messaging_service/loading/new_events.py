@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.loading.bulk import bulk_insert
+from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
 from src.marketing_messaging_service.loading.split import event_columns, scalars
 from src.marketing_messaging_service.models import Event
@@ -27,35 +29,81 @@ than half as long with rebuilding as without."""
 
 STANDING_AT_ONCE = 50_000
 
-InsertNew = Callable[[pd.DataFrame, Numbers, int, str], Mask]
-"""Inserts those of a frame of EVENT_SCHEMA that are new, under the given ids, load and time of creation, and returns
-which they are."""
+LOOKED_UP_AT_ONCE = 1_000
 
+InsertNew = Callable[[pd.DataFrame, Numbers], tuple[Mask, Numbers]]
+"""Inserts those of a frame of EVENT_SCHEMA that are new, given the load of each, and returns which they are and the id
+that each has, or would have."""
+
+_STANDING_AMONG = "SELECT message_id FROM events WHERE message_id IN"
 _INSERT = insert(Event)
 _INSERT_UNKNOWN = sqlite_insert(Event).on_conflict_do_nothing(index_elements=[Event.message_id])
 
 
+class EventIds:
+    """Numbers events that come load by load, as if each load were a transaction by itself.
+
+    An event that is not new leaves a gap before the next one of its load, and none before the next load.
+    """
+
+    def __init__(self, next_id: int) -> None:
+        self._load_id = -1
+        self._next_id = next_id
+        self._next_id_of_a_load = next_id
+
+    def give(self, load_ids: Numbers, is_new: Mask) -> Numbers:
+        """Return the ids of the next events."""
+        event_ids = np.empty(len(load_ids), np.int64)
+        starts = np.flatnonzero(np.diff(load_ids, prepend=-1))
+        for start, end in pairwise([*starts.tolist(), len(load_ids)]):
+            if self._load_id != load_ids[start]:
+                self._load_id = int(load_ids[start])
+                self._next_id = self._next_id_of_a_load
+            event_ids[start:end] = np.arange(self._next_id, self._next_id + end - start)
+            self._next_id += end - start
+            new_ones = np.flatnonzero(is_new[start:end])
+            if len(new_ones):
+                self._next_id_of_a_load = int(event_ids[start + new_ones[-1]]) + 1
+        return event_ids
+
+
 @contextmanager
 def new_events(
-    connection: Connection, coming: Callable[[], Iterable[pd.DataFrame]], *, coming_count: int, standing_count: int
+    connection: Connection,
+    coming: Callable[[], Iterable[pd.DataFrame]],
+    *,
+    coming_count: int,
+    next_id: int,
+    load_count: int,
+    created_at: str,
 ) -> Iterator[InsertNew]:
-    """Yield the way to insert a load's events, and leave the table with every index that it had.
+    """Yield the way to insert the events of loads, and leave the table with every index that it had.
 
-    For a load that is large against what stands already, the indexes are dropped and built anew from sorted rows: a
+    Where many come against what stands already, the indexes are dropped and built anew from sorted rows: a
     million events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is
     part of the transaction, so that no crash can leave a table without them, and the unique index, when it is built,
     holds the new rows against each other and those that stood. `coming` gives the frames of EVENT_SCHEMA
     that are to come, for looking at their message ids beforehand.
     """
+    event_ids = EventIds(next_id)
+    standing_count = next_id - 1
     if coming_count >= max(SMALLEST_REBUILD, standing_count / LARGEST_STANDING):
         coming_ids = (scalars(events, "message_id") for events in coming())
         most_count = coming_count + standing_count
         deliveries = FirstDeliveries(lambda: _standing_ids(connection), coming_ids, most_count)
         if deliveries.can_tell:
             with _indexes_rebuilt(connection):
-                yield _inserting_first_deliveries(connection, deliveries)
+                insert_many = partial(bulk_insert, connection, _INSERT)
+                yield _inserting_told(connection, insert_many, deliveries.are_first, event_ids, created_at)
             return
-    yield _inserting_unknown(connection)
+    # Of each page that a statement with many rows changes SQLite keeps a copy, to undo a half of it: where every row
+    # changes pages of its own, as 100,000 on five million do, that took 5.2 s instead of 3.3.
+    insert_each = partial(bulk_insert, connection, _INSERT_UNKNOWN, rows_a_statement=1)
+    if load_count == 1:
+        yield _inserting_unknown(connection, insert_each, event_ids, created_at)
+    else:
+        # Which of them are new has to be known before they have ids, because a load's ids follow on those before.
+        yield _inserting_told(connection, insert_each, partial(_are_new, connection), event_ids, created_at)
 
 
 def _standing_ids(connection: Connection) -> Iterator[Sequence[str]]:
@@ -79,26 +127,54 @@ def _indexes_rebuilt(connection: Connection) -> Iterator[None]:
             index.create(connection)
 
 
-def _inserting_first_deliveries(connection: Connection, deliveries: FirstDeliveries) -> InsertNew:
-    def insert_new(events: pd.DataFrame, event_ids: Numbers, load_id: int, created_at: str) -> Mask:
-        is_new = deliveries.are_first(scalars(events, "message_id"))
-        if not is_new.all():
-            events, event_ids = events.loc[is_new], event_ids[is_new]
-        standing = bulk_insert(connection, _INSERT, event_columns(events, event_ids.tolist(), load_id, created_at))
-        refuse_lost_rows(connection, {Event.__tablename__: (len(events), standing)})
-        return is_new
+def _inserting_told(
+    connection: Connection,
+    insert_all: Callable[[Columns], int],
+    are_new: Callable[[Sequence[str]], Mask],
+    event_ids: EventIds,
+    created_at: str,
+) -> InsertNew:
+    """Return the way to insert events of which it can be told beforehand whether they are new."""
+
+    def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
+        is_new = are_new(scalars(events, "message_id"))
+        given = event_ids.give(load_ids, is_new)
+        columns = event_columns(events.loc[is_new], given[is_new].tolist(), load_ids[is_new].tolist(), created_at)
+        standing = insert_all(columns)
+        refuse_lost_rows(connection, {Event.__tablename__: (len(columns["id"]), standing)})
+        return is_new, given
 
     return insert_new
 
 
-def _inserting_unknown(connection: Connection) -> InsertNew:
-    def insert_new(events: pd.DataFrame, event_ids: Numbers, load_id: int, created_at: str) -> Mask:
-        columns = event_columns(events, event_ids.tolist(), load_id, created_at)
-        # Of each page that a statement with many rows changes SQLite keeps a copy, to undo a half of it: where every
-        # row changes pages of its own, as 100,000 on five million do, that took 5.2 s instead of 3.3.
-        if bulk_insert(connection, _INSERT_UNKNOWN, columns, rows_a_statement=1) == len(events):
-            return np.ones(len(events), dtype=np.bool_)
-        return np.isin(event_ids, _ids_between(connection, int(event_ids[0]), int(event_ids[-1])))
+def _are_new(connection: Connection, message_ids: Sequence[str]) -> Mask:
+    """Return which message ids neither stand in the table nor come before in the sequence."""
+    seen: set[str] = set()
+    for start in range(0, len(message_ids), LOOKED_UP_AT_ONCE):
+        some = message_ids[start : start + LOOKED_UP_AT_ONCE]
+        places = ", ".join("?" * len(some))
+        found = connection.exec_driver_sql(f"{_STANDING_AMONG} ({places})", tuple(some))
+        seen.update(message_id for (message_id,) in found)
+    are_new = np.zeros(len(message_ids), dtype=np.bool_)
+    for place, message_id in enumerate(message_ids):
+        if message_id not in seen:
+            seen.add(message_id)
+            are_new[place] = True
+    return are_new
+
+
+def _inserting_unknown(
+    connection: Connection, insert_each: Callable[[Columns], int], event_ids: EventIds, created_at: str
+) -> InsertNew:
+    """Return the way to insert events of one load, of which the table tells whether they are new."""
+
+    def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
+        is_new = np.ones(len(events), dtype=np.bool_)
+        given = event_ids.give(load_ids, is_new)
+        columns = event_columns(events, given.tolist(), load_ids.tolist(), created_at)
+        if insert_each(columns) < len(events):
+            is_new = np.isin(given, _ids_between(connection, int(given[0]), int(given[-1])))
+        return is_new, given
 
     return insert_new
 

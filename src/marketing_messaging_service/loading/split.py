@@ -12,15 +12,15 @@ from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Part
 from src.marketing_messaging_service.vocabulary.kinds import stored_instants
 
 
-def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_id: int, created_at: str) -> Columns:
-    """Return the columns of `events` for a frame of EVENT_SCHEMA."""
+def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_ids: Sequence[int], created_at: str) -> Columns:
+    """Return the columns of `events` for a frame of EVENT_SCHEMA, given id and load of each event."""
     return {
         "id": event_ids,
         "message_id": scalars(events, "message_id"),
         "user_id": scalars(events, "user_id"),
         "event_type": scalars(events, "event_type"),
         "event_timestamp": _values(stored_instants(pa.array(events["event_timestamp"]))),
-        "load_id": [load_id] * len(events),
+        "load_id": load_ids,
         "created_at": [created_at] * len(events),
     }
 

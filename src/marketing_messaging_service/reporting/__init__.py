@@ -8,7 +8,13 @@ from src.marketing_messaging_service.reporting.finding import (
     runs_text,
 )
 from src.marketing_messaging_service.reporting.html import report_html
-from src.marketing_messaging_service.reporting.log_lines import decision_line, discovery_line, load_line, staging_line
+from src.marketing_messaging_service.reporting.log_lines import (
+    decision_line,
+    discovery_line,
+    load_line,
+    loads_line,
+    staging_line,
+)
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.markdown import report_markdown
 from src.marketing_messaging_service.reporting.published import published_markdown
@@ -36,6 +42,7 @@ __all__ = [
     "last_runs",
     "latest_run",
     "load_line",
+    "loads_line",
     "manager_sentence",
     "problem_sentence",
     "published_markdown",

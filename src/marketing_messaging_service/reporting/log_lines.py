@@ -10,6 +10,8 @@ from src.marketing_messaging_service.reporting.sentences import line_equation, o
 from src.marketing_messaging_service.reporting.tables import many
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     # Only their types are needed, and they bring pandas.
     from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, StagedFile
 
@@ -22,24 +24,37 @@ def discovery_line(discovery: Discovery) -> str:
     return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}{passed_over}."
 
 
-def staging_line(staged: StagedFile, seconds: float) -> str:
-    """Return what staging found in a file in one line."""
-    parts = f"{many(staged.valid_count, 'event')} + {staged.rejected_count} rejected + {staged.blank_count} blank"
-    return f"Staged {staged.file.display_path} in {seconds:.1f} s: {many(staged.read_count, 'line')} = {parts}."
+def staging_line(name: str, staged: Sequence[StagedFile], seconds: float) -> str:
+    """Return what staging found in files, which are called by a name, in one line."""
+    read, valid = sum(each.read_count for each in staged), sum(each.valid_count for each in staged)
+    rejected, blank = sum(each.rejected_count for each in staged), sum(each.blank_count for each in staged)
+    parts = f"{many(valid, 'event')} + {rejected} rejected + {blank} blank"
+    return f"Staged {name} in {seconds:.1f} s: {many(read, 'line')} = {parts}."
 
 
 def load_line(load: LoadResult) -> str:
     """Return one load in one line."""
-    lines = LineCounts(
-        read=load.read_count,
-        inserted=load.inserted_count,
-        duplicate=load.duplicate_count,
-        conflict=load.conflict_count,
-        rejected=load.rejected_count,
-        blank=load.blank_count,
-        outside=load.outside_count,
+    return loads_line(load.display_path, [load], load.seconds)
+
+
+def loads_line(name: str, loads: Sequence[LoadResult], seconds: float) -> str:
+    """Return loads of files, which are called by a name, in one line."""
+    lines = sum(
+        (
+            LineCounts(
+                read=load.read_count,
+                inserted=load.inserted_count,
+                duplicate=load.duplicate_count,
+                conflict=load.conflict_count,
+                rejected=load.rejected_count,
+                blank=load.blank_count,
+                outside=load.outside_count,
+            )
+            for load in loads
+        ),
+        LineCounts(),
     )
-    return f"Loaded {load.display_path} in {load.seconds:.1f} s: {line_equation(lines)}."
+    return f"Loaded {name} in {seconds:.1f} s: {line_equation(lines)}."
 
 
 def decision_line(decision: DecisionResult) -> str:

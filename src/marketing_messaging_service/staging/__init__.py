@@ -1,6 +1,6 @@
 """From a raw file to typed rows and rejected rows. Reads files, knows no database."""
 
 from src.marketing_messaging_service.staging.landing import discover
-from src.marketing_messaging_service.staging.stage import stage_file
+from src.marketing_messaging_service.staging.stage import next_files, stage_file, stage_files
 
-__all__ = ["discover", "stage_file"]
+__all__ = ["discover", "next_files", "stage_file", "stage_files"]

@@ -1,0 +1,174 @@
+"""Taking raw files: a large one by steps of its own, small ones many by one step to stage and one to load them."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Generic, TypeVar
+
+from prefect import get_run_logger
+from sqlalchemy import Engine
+
+from flows.steps import LONG_FILE_BYTES, RETRIES, has_another_try, outcome, progress, step
+from flows.stopping import StopRequest
+from src.marketing_messaging_service import loading, staging
+from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
+from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.reporting import load_line, loads_line, staging_line
+from src.marketing_messaging_service.results import (
+    FileProblem,
+    LandingFile,
+    LoadResult,
+    NotLoaded,
+    RunOrder,
+    StagedFile,
+    StagedFiles,
+)
+
+MOST_NAMED = 10
+"""Files taken together that each have a line of their own in the log."""
+
+MANY_FILES = 1_000
+"""Files from which on a run shows how many of them it has taken."""
+
+File = TypeVar("File", bound=LandingFile | StagedFile)
+
+
+class FileGroup(Generic[File]):
+    """Files that one step takes together.
+
+    Prefect looks into every list and every record that a step is given, but into no plain object: a thousand files
+    would take it 0.1 s.
+    """
+
+    def __init__(self, files: Sequence[File], name: str = "") -> None:
+        self.files = files
+        self._name = name or _name_of_some(files)
+
+    def __str__(self) -> str:
+        """What the log and the Prefect UI call them."""
+        return self._name
+
+    def halves(self) -> "tuple[FileGroup[File], FileGroup[File]]":
+        """Return the first half of the files and the second."""
+        middle = len(self.files) // 2
+        return FileGroup(self.files[:middle]), FileGroup(self.files[middle:])
+
+
+def _name_of_some(files: Sequence[LandingFile | StagedFile]) -> str:
+    first, last = (each.file if isinstance(each, StagedFile) else each for each in (files[0], files[-1]))
+    if len(files) == 1:
+        return first.display_path
+    return f"{len(files):,} files, {first.display_path} to {last.display_path}"
+
+
+@step("stage {files}", retries=RETRIES)
+def stage(files: FileGroup[LandingFile], stop: StopRequest) -> StagedFiles:
+    """Read raw files into typed rows and rejected rows: the first of those given, as many as go together."""
+    size_bytes = sum(file.size_bytes for file in files.files)
+    with progress("Staging", str(files), size_bytes, is_long=size_bytes >= LONG_FILE_BYTES) as advance:
+        staged = staging.stage_files(files.files, on_progress=stop.checking(advance))
+    for failure in staged.failures:
+        if failure.error.may_pass and has_another_try():
+            staged.rows.close()
+            raise failure.error
+    return staged
+
+
+@step("load {files}", retries=RETRIES)
+def load(
+    files: FileGroup[StagedFile], engine: Engine, order: RunOrder, run_id: int, stop: StopRequest
+) -> list[LoadResult | NotLoaded]:
+    """Put staged files into the tables, in one transaction."""
+    event_count = sum(staged.valid_count for staged in files.files)
+    is_long = sum(staged.file.size_bytes for staged in files.files) >= LONG_FILE_BYTES
+    with progress("Loading", str(files), event_count, is_long=is_long) as advance:
+        return loading.load_files(
+            engine,
+            files.files,
+            as_of=order.as_of,
+            flow_run_id=order.flow_run_id,
+            run_id=run_id,
+            window=order.window,
+            is_held=order.mode is RunMode.LOAD_ONLY,
+            on_progress=stop.checking(advance),
+        )
+
+
+class Taking:
+    """Takes the files of a run, oldest first; one that fails holds up no other."""
+
+    def __init__(self, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> None:
+        self._engine = engine
+        self._order = order
+        self._run_id = run_id
+        self._stop = stop
+        self.results: list[LoadResult | NotLoaded] = []
+        self.problems: list[FileProblem] = []
+
+    def take(self, files: Sequence[LandingFile]) -> None:
+        """Take every file. Raises DatabaseError, LeaseLostError or StoppedError, which stand in the way of all."""
+        done = 0
+        is_long = len(files) >= MANY_FILES
+        with progress("Taking", f"{len(files):,} files", len(files), is_long=is_long, has_bar=False) as advance:
+            while done < len(files):
+                count = self._take_some(staging.next_files(files[done:]), done, len(files))
+                done += count
+                advance(count)
+
+    def _take_some(self, files: Sequence[LandingFile], done: int, total: int) -> int:
+        """Stage and load the first of the files that go together, and return how many these were."""
+        self._stop.check()
+        group = FileGroup(files)
+        began = time.monotonic()
+        try:
+            staged: StagedFiles = outcome(stage(group, self._stop))
+        except PipelineError as error:
+            self._stop.check()
+            self.problems.append(FileProblem(str(group), str(error)))
+            return len(files)
+        with closing(staged.rows):
+            for failure in staged.failures:
+                self.problems.append(FileProblem(failure.file.display_path, str(failure.error)))
+            if staged.files:
+                places = f"files {done + 1:,} to {done + staged.file_count:,} of {total:,}"
+                loaded = FileGroup(staged.files, places if staged.file_count > 1 else "")
+                get_run_logger().info(staging_line(str(loaded), staged.files, time.monotonic() - began))
+                self._load(loaded)
+        return staged.file_count
+
+    def _load(self, files: FileGroup[StagedFile]) -> None:
+        """Load staged files together, and where that fails for one of them, in halves until it is found."""
+        self._stop.check()
+        began = time.monotonic()
+        try:
+            results: list[LoadResult | NotLoaded] = outcome(
+                load(files, self._engine, self._order, self._run_id, self._stop)
+            )
+        except (DatabaseError, LeaseLostError):
+            # It stands in the way of every file, and the ones after these must not be taken before them.
+            self._stop.check()
+            raise
+        except PipelineError as error:
+            self._stop.check()
+            if len(files.files) == 1:
+                self.problems.append(FileProblem(files.files[0].file.display_path, str(error)))
+                return
+            for half in files.halves():
+                self._load(half)
+            return
+        self.results += results
+        self._tell(files, results, time.monotonic() - began)
+
+    def _tell(self, files: FileGroup[StagedFile], results: Sequence[LoadResult | NotLoaded], seconds: float) -> None:
+        """Log what became of the files: a line each where they are few, a line for all of them otherwise."""
+        log = get_run_logger()
+        loads = [result for result in results if isinstance(result, LoadResult)]
+        if len(results) <= MOST_NAMED:
+            for each in loads:
+                log.info(load_line(each))
+        elif loads:
+            log.info(loads_line(str(files), loads, seconds))
+        for reason, count in Counter(result for result in results if isinstance(result, NotLoaded)).items():
+            which = str(files) if len(results) == 1 else f"{count:,} of {files}, each"
+            log.info("Passed over %s because %s.", which, reason.value)
