@@ -13,8 +13,8 @@ THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypo
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./messaging.db
-	@DATABASE_URL=sqlite:///./messaging.db LANDING_PATH=data/samples RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
+demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./demo.db
+	@DATABASE_URL=sqlite:///./demo.db LANDING_PATH=data/samples RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
 
 up: $(VENV)/installed ## Run Prefect's server, the deployments and a worker, at http://127.0.0.1:4200 (PORT=…)
 	@exec $(BIN)/python -m flows.up --port $(PORT)
@@ -82,7 +82,7 @@ lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allo
 		--group peers --output-file benchmarks/requirements-peers.lock
 
 clean: ## Remove the virtual environment, caches and the demo's database
-	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache messaging.db*
+	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.db*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -24,7 +24,7 @@ from src.marketing_messaging_service.reporting import RunReport
 from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings
 
-Mode = Literal["load and decide", "load only", "preview"]
+Mode = Literal["preview", "load and decide", "load only"]
 
 DEFAULT_MAX_EVENT_AGE_HOURS = 72
 
@@ -32,7 +32,7 @@ DEFAULT_MAX_EVENT_AGE_HOURS = 72
 def _run_name() -> str:
     parameters = runtime.flow_run.parameters
     ends = f"{_shown(parameters['start'])} → {_shown(parameters['end'])}"
-    mode = parameters.get("mode", RunMode.LOAD_AND_DECIDE)
+    mode = parameters.get("mode", RunMode.PREVIEW)
     return f"backfill {ends}" if mode == RunMode.LOAD_AND_DECIDE else f"backfill {ends} {mode}"
 
 
@@ -46,22 +46,22 @@ def backfill(  # noqa: PLR0917  the fields of a form
     start: datetime,
     end: datetime,
     source: str = "",
-    mode: Mode = "load and decide",
+    mode: Mode = "preview",
     max_event_age_hours: AgeHours = DEFAULT_MAX_EVENT_AGE_HOURS,
     max_rejected_percent: Percent = 5,
 ) -> State[RunReport]:
     """Take the events of a window out of raw files, and decide which messages they earn.
 
-    Try it with the mode *preview* first: its report shows what would be sent and refused, and nothing is kept. A
-    backfill can be started at any time: it decides no event twice and leaves to the hourly job what is not its own.
+    Begin with the mode *preview*: its report shows what would be sent and refused, and nothing is kept. A backfill
+    can be started at any time: it decides no event twice and leaves to the hourly job what is not its own.
 
     Args:
         start: First instant of the window, UTC. An event exactly at it is taken.
         end: End of the window, UTC. An event exactly at it is not taken any more.
         source: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
-        mode: **load and decide** takes the events and decides their messages. **load only** keeps them as history and
-            decides nothing, until a later backfill covers them. **preview** reports what would be decided, and keeps
-            nothing.
+        mode: **preview** reports what would be decided, and keeps nothing. **load and decide** takes the events and
+            decides their messages. **load only** keeps them as history and decides nothing, until a later backfill
+            covers them.
         max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
             message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
             old events earn messages too.
@@ -129,7 +129,7 @@ def main() -> int:
     for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, not in it any more")):
         parser.add_argument(f"--{name}", type=read_instant, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)")
     parser.add_argument("--source", help="folder of raw files, instead of the setting LANDING_PATH")
-    parser.add_argument("--mode", choices=get_args(Mode), help="load and decide, unless given")
+    parser.add_argument("--mode", choices=get_args(Mode), help="preview, unless given")
     parser.add_argument(
         "--max-event-age-hours",
         type=int,

@@ -55,15 +55,15 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Completed
     """What `make demo` runs, on a database in a folder of its own."""
     folder = tmp_path_factory.mktemp("demo")
     settings = recipe("demo")
-    assert settings["DATABASE_URL"] == "sqlite:///./messaging.db"
-    result = run_hourly({**settings, "DATABASE_URL": f"sqlite:///{folder}/messaging.db"}, folder)
-    return result, folder / "messaging.db"
+    assert settings["DATABASE_URL"] == "sqlite:///./demo.db"
+    result = run_hourly({**settings, "DATABASE_URL": f"sqlite:///{folder}/demo.db"}, folder)
+    return result, folder / "demo.db"
 
 
 def test_the_demo_prints_what_the_readme_shows(demo: tuple[subprocess.CompletedProcess[str], Path]) -> None:
     result, database = demo
     assert result.returncode == 0, result.stderr
-    printed = result.stdout.replace(f"sqlite:///{database}", "sqlite:///./messaging.db")
+    printed = result.stdout.replace(f"sqlite:///{database}", "sqlite:///./demo.db")
     as_of = re.compile(r"^Run as of \S+ \S+ UTC")
     assert as_of.sub("Run as of …", printed) == as_of.sub("Run as of …", shown("make demo"))
 
@@ -89,7 +89,7 @@ def test_the_demo_logs_one_line_a_step_and_no_traceback(
 
 
 def questions() -> list[str]:
-    return [block for block in blocks(README, "console") if block.startswith("$ sqlite3 messaging.db")]
+    return [block for block in blocks(README, "console") if block.startswith("$ sqlite3 demo.db")]
 
 
 def test_the_readme_asks_the_three_questions() -> None:
@@ -102,7 +102,7 @@ def test_the_database_answers_as_the_readme_shows(
 ) -> None:
     _, database = demo
     command, sql, answer = block.split('"', 2)
-    assert command == "$ sqlite3 messaging.db "
+    assert command == "$ sqlite3 demo.db "
     connection = sqlite3.connect(database)
     rows = connection.execute(sql).fetchall()
     connection.close()

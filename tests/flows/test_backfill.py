@@ -54,7 +54,8 @@ def archive(landing: Path, tmp_path: Path) -> Path:
 
 
 def run(**parameters: object) -> State[Any]:
-    return backfill(**{"start": START, "end": END, "max_event_age_hours": 0} | parameters, return_state=True)
+    asked = {"start": START, "end": END, "mode": "load and decide", "max_event_age_hours": 0}
+    return backfill(**asked | parameters, return_state=True)
 
 
 def report_of(state: State[Any]) -> RunReport:
@@ -127,7 +128,7 @@ def test_an_event_older_than_the_limit_is_history_and_writes_expired_in_place_of
 ) -> None:
     recent = utc_now() - timedelta(hours=1)
     (archive / "b.jsonl").write_text(raw_line("recent", recent) + "\n")
-    state = backfill(start=START, end=utc_now(), source=str(archive), return_state=True)
+    state = run(end=utc_now(), source=str(archive), max_event_age_hours=72)
     assert state.is_completed()
     assert sent(landing) == ["recent"]
     assert rows(landing, "SELECT user_id, suppression_reason FROM suppressions ORDER BY id") == [
@@ -218,7 +219,8 @@ def test_the_form_is_made_of_plain_fields_that_tell_what_they_mean() -> None:
     assert schema.required == ["start", "end"]
     assert all(entry["description"] for entry in schema.properties.values())
     assert not any("anyOf" in entry for entry in schema.properties.values())
-    assert schema.properties["mode"]["enum"] == ["load and decide", "load only", "preview"]
+    assert schema.properties["mode"]["default"] == "preview"
+    assert schema.properties["mode"]["enum"] == ["preview", "load and decide", "load only"]
     assert schema.properties["max_event_age_hours"]["default"] == 72
 
 

@@ -31,7 +31,10 @@ def main() -> int:
     try:
         path = load_settings().database_path
         if not path.is_file():
-            raise DatabaseError(f"There is no database at {path}; `make demo` or `make run` makes it.")
+            raise DatabaseError(
+                f"There is no database at {path}; `make run` makes it. To look at the demo's, after `make demo`: "
+                "DATABASE_URL=sqlite:///./demo.db make explore"
+            )
         metadata = datasette_metadata(path.stem)
     except PipelineError as error:
         print(error, file=sys.stderr)

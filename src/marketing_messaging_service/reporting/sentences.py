@@ -50,9 +50,28 @@ def _work(report: RunReport) -> list[str]:
             report.sent_count, report.suppressed_count, report.alerted_count, report.expired_count
         )
         parts.append(f"{many(report.decided_count, 'event')} {would}decided: {outcome}.")
+        parts += filter(None, [expired_sentence(report)])
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
+
+
+def expired_sentence(report: RunReport) -> str:
+    """Return how many messages were too old to go out, and how they can go out after all; nothing where none was."""
+    count, hours = report.expired_count, report.max_event_age_hours
+    if not count:
+        return ""
+    were_not = "would not be" if report.is_preview else "was not" if count == 1 else "were not"
+    limit = f"the limit of {hours} h" if hours else "the limit of age of the run that loaded them"
+    their_events = "its event is" if count == 1 else "their events are"
+    again = (
+        ""
+        if report.is_preview
+        else (
+            " A backfill of that time with decide_again, and 0 in max_event_age_hours, can still send what is wanted."
+        )
+    )
+    return f"{many(count, 'message')} {were_not} sent, because {their_events} older than {limit}.{again}"
 
 
 def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:
