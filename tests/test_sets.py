@@ -1,5 +1,6 @@
 """`make test` starts no server, and nothing is left out of `make test-all` or of the checks of a change."""
 
+import os
 import re
 import shlex
 import socket
@@ -26,7 +27,9 @@ def command_of(target: str, *arguments: str) -> list[str]:
     """The words of the command that a target of the Makefile runs, once everything is installed."""
     installed = [f"--old-file=.venv/{name}" for name in ("installed-dev", "installed-ui")]
     make = ["make", "--dry-run", *installed, target, *arguments]
-    shown = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    # Make itself may have started these tests, and would hand its own arguments on by the environment.
+    outside = {"PATH": os.environ["PATH"]}
+    shown = subprocess.run(make, cwd=ROOT, env=outside, capture_output=True, text=True, check=True).stdout
     return shlex.split(shown.splitlines()[-1])
 
 

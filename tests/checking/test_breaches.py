@@ -806,7 +806,7 @@ def test_a_table_that_is_gone_is_told_where_it_is_missed_and_holds_up_no_other_i
     execute(sound, "DROP TABLE conflicts")
     found = broken(sound)
     assert found["conflict_count"].problem == "no such table: conflicts"
-    assert set(found) == {"conflict_count", "references_lead_somewhere", "schema_as_made"}
+    assert set(found) == {"conflict_count", "lines_of_the_load", "references_lead_somewhere", "schema_as_made"}
 
 
 def test_text_that_is_no_utf8_is_told_without_an_error(sound: Path) -> None:
