@@ -11,6 +11,7 @@ import pytest
 
 from src.marketing_messaging_service.checking import check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
+from src.marketing_messaging_service.decisions import audit as audit_module
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import AS_OF, Pipeline
@@ -339,3 +340,23 @@ class TestWhatItCosts:
                     step for step in plans if re.match(r"SCAN (events|loads|send_requests|suppressions|prior)\b", step)
                 ]
                 assert scans == []
+
+    def test_the_decisions_of_many_rules_are_read_once(self, pipeline, monkeypatch):
+        rules = [rule(f"r{number}", IN_NORWAY, template=f"T{number}") for number in range(4)]
+        pipeline.run([[event("1", user_traits={"country": "NO"})]], {"rules": rules})
+        queries = len(audit_queries(pipeline))
+        monkeypatch.setattr(audit_module, "RULES_AT_ONCE", 1)
+        assert len(audit_queries(pipeline)) == queries + 3
+        by_hand(pipeline, "UPDATE user_traits SET country = 'SE'")
+        one_by_one = audit(pipeline)
+        monkeypatch.undo()
+        assert audit(pipeline) == one_by_one
+        assert len(one_by_one["decisions_have_grounds"]) == 3
+
+    def test_rules_with_long_lists_share_no_statement(self, pipeline, monkeypatch):
+        listed = {"field": "user_traits.country", "operator": "in", "value": ["NO", "SE", "DK"]}
+        rules = [rule(f"r{number}", listed, template=f"T{number}") for number in range(4)]
+        pipeline.run([[event("1", user_traits={"country": "NO"})]], {"rules": rules})
+        queries = len(audit_queries(pipeline))
+        monkeypatch.setattr(audit_module, "VALUES_AT_ONCE", 6)
+        assert len(audit_queries(pipeline)) == queries + 1

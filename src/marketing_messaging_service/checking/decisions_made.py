@@ -1,6 +1,8 @@
 """What must hold of send requests and suppressions, whatever the rules were: nothing decided or sent twice."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -12,6 +14,7 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal,
     not_,
     or_,
     select,
@@ -112,16 +115,48 @@ def _repeated_sends(_connection: Connection) -> Iterator[Select[Any]]:
     )
 
 
-def _sends_after_another(_connection: Connection) -> Iterator[Select[Any]]:
+class _Kind(StrEnum):
+    """What a dedupe key says of how often a message may go out."""
+
+    EVER = "ever"
+    OWN_DAY = "own day"
+    OTHER_DAY = "other day"
+    OTHER = "other"
+
+
+def _sends_after_another(connection: Connection) -> Iterator[Select[Any]]:
     """The sends that go out once and follow another one; those that share a dedupe key are told of elsewhere."""
-    yield _sends_after_one_of(SendRequest.user_id, SendRequest.template_name).where(SendRequest.dedupe_key == EVER_KEY)
-    day = func.substr(SendRequest.event_timestamp, 1, 10)
-    yield _sends_after_one_of(SendRequest.user_id, SendRequest.template_name, day).where(
-        SendRequest.dedupe_key.startswith(DAY_KEY)
+    kinds = _kinds_by_template(connection)
+    # Most templates have keys of one kind, among which only sends that share their key could follow one another.
+    ever = [name for name, found in kinds.items() if _Kind.EVER in found and len(found) > 1]
+    if ever:
+        follow = _sends_after_one_of(ever, SendRequest.user_id, SendRequest.template_name)
+        yield follow.where(SendRequest.dedupe_key == EVER_KEY)
+    days = {_Kind.OWN_DAY, _Kind.OTHER_DAY}
+    daily = [name for name, found in kinds.items() if days & found and found != {_Kind.OWN_DAY}]
+    if daily:
+        day = func.substr(SendRequest.event_timestamp, 1, 10)
+        follow = _sends_after_one_of(daily, SendRequest.user_id, SendRequest.template_name, day)
+        yield follow.where(SendRequest.dedupe_key.startswith(DAY_KEY))
+
+
+def _kinds_by_template(connection: Connection) -> Mapping[str, set[_Kind]]:
+    """The kinds of dedupe keys that the sends of each template have, alerts aside."""
+    key = SendRequest.dedupe_key
+    kind = case(
+        (key == EVER_KEY, _Kind.EVER),
+        (key == literal(DAY_KEY) + func.substr(SendRequest.event_timestamp, 1, 10), _Kind.OWN_DAY),
+        (key.startswith(DAY_KEY), _Kind.OTHER_DAY),
+        else_=_Kind.OTHER,
     )
+    kinds: dict[str, set[_Kind]] = defaultdict(set)
+    found = select(SendRequest.template_name, kind).where(SendRequest.channel != ALERT_CHANNEL).distinct()
+    for template_name, name in connection.execute(found):
+        kinds[template_name].add(_Kind(name))
+    return kinds
 
 
-def _sends_after_one_of(*reach: SQLColumnExpression[Any]) -> Select[Any]:
+def _sends_after_one_of(template_names: Sequence[str], *reach: SQLColumnExpression[Any]) -> Select[Any]:
     """The sends that follow, in the order of decision, another one of their reach with another dedupe key."""
     # Grouped beforehand, as no index leads from one send of a user to the next.
     another = (
@@ -130,7 +165,7 @@ def _sends_after_one_of(*reach: SQLColumnExpression[Any]) -> Select[Any]:
             SendRequest.dedupe_key,
             func.min(SendRequest.id).label("id"),
         )
-        .where(SendRequest.channel != ALERT_CHANNEL)
+        .where(SendRequest.channel != ALERT_CHANNEL, SendRequest.template_name.in_(template_names))
         .group_by(*reach, SendRequest.dedupe_key)
         .cte("another")
         .prefix_with("MATERIALIZED")
@@ -148,6 +183,7 @@ def _sends_after_one_of(*reach: SQLColumnExpression[Any]) -> Select[Any]:
                 another.c.id < SendRequest.id,
             ),
         )
+        .where(SendRequest.template_name.in_(template_names))
         .group_by(SendRequest.id)
         .having(func.count(another.c.id) > 0)
     )

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    bindparam,
     exists,
     func,
     literal,
@@ -47,15 +48,20 @@ def _damages(_connection: Connection) -> Iterator[Select[Any]]:
     yield select(message).where(message != "ok")
 
 
-def _dangling_references(_connection: Connection) -> Iterator[Select[Any]]:
-    # What the file itself declares, and what the models do: a table that was rebuilt may have lost its foreign keys.
+def _dangling_references(connection: Connection) -> Iterator[Select[Any]]:
     declared = func.pragma_foreign_key_check().table_valued("table", "rowid", "parent", name="declared").c
     dangling = [select(told(declared.table, ".rowid ", declared.rowid, " points at no row of ", declared.parent))]
+    # A table that was rebuilt by hand may have lost foreign keys that the models declare.
+    foreign_keys = func.pragma_foreign_key_list(bindparam("table")).table_valued("from", "table", name="foreign_key").c
     for table in Base.metadata.sorted_tables:
+        in_file = connection.execute(select(foreign_keys["from"], foreign_keys.table), {"table": table.name}).all()
+        known = {(column.lower(), parent.lower()) for column, parent in in_file}
         for constraint in table.foreign_key_constraints:
             parent = constraint.referred_table
-            place = told(f"{table.name}.rowid ", _rowid(table), f" points at no row of {parent.description}")
             (key,) = constraint.elements
+            if (key.parent.name, parent.name) in known:
+                continue
+            place = told(f"{table.name}.rowid ", _rowid(table), f" points at no row of {parent.description}")
             found = parent.alias("found").c[key.column.name]
             dangling.append(select(place).where(key.parent.is_not(None), ~exists().where(found == key.parent)))
     yield select(*union(*dangling).subquery("dangling").c)

@@ -23,7 +23,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from sqlalchemy import (
     ColumnElement,
@@ -33,12 +33,13 @@ from sqlalchemy import (
     SQLColumnExpression,
     TableValuedAlias,
     and_,
+    case,
     exists,
     false,
     func,
     literal,
-    not_,
     select,
+    true,
     union_all,
 )
 
@@ -52,7 +53,13 @@ from src.marketing_messaging_service.decisions.recorded_rules import (
     rows_of_rules,
     usable_rulesets,
 )
-from src.marketing_messaging_service.decisions.rules import PriorEventCondition, Rule, SuppressionMode
+from src.marketing_messaging_service.decisions.rules import (
+    Condition,
+    FieldCondition,
+    PriorEventCondition,
+    Rule,
+    SuppressionMode,
+)
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
@@ -90,6 +97,20 @@ class _Stretch:
 
 Decided = Mapping[tuple[int, str], _Stretch]
 """The range of the events of the decisions in the name of a rule, by ruleset and rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InName:
+    """A rule as some rulesets had it, and the range of the events that it decided on under them."""
+
+    rule: Rule
+    ruleset_ids: tuple[int, ...]
+    stretch: _Stretch
+
+
+RULES_AT_ONCE = 50
+VALUES_AT_ONCE = 5_000
+"""Rules, and values in lists of their conditions, that one statement asks about; SQLite takes 32,766 values in one."""
 
 
 def _around(stretches: Iterable[_Stretch]) -> _Stretch | None:
@@ -234,8 +255,16 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
         for (ruleset_id, rule_name), stretch in decided.items():
             if ruleset_id in usable and (ruleset_id, rule_name) not in enabled:
                 yield select(_place(table)).where(_in_name_of(table, [rule_name], [ruleset_id], stretch))
+        in_name = [
+            _InName(rule, recorded.ruleset_ids, own)
+            for recorded in every_rule
+            for rule in recorded.rules
+            if (own := _stretch_of([rule.name], recorded.ruleset_ids, decided)) is not None
+        ]
+        for lot in _in_lots(in_name):
+            yield _not_asked_for(lot, table)
         for recorded in every_rule:
-            yield from _groundless(recorded, table, decided)
+            yield from _decided_by_later_rules(recorded, table, decided)
     for recorded in every_rule:
         stretches = (_stretch_of(recorded.names, recorded.ruleset_ids, decided) for decided in decided_in.values())
         of_both = _around(each for each in stretches if each is not None)
@@ -243,11 +272,28 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
             yield _decided_twice(recorded, of_both)
 
 
-def _groundless(recorded: RecordedRules, table: DecisionTable, decided: Decided) -> Iterator[Select[Any]]:
+def _in_lots(in_name: Iterable[_InName]) -> Iterator[Sequence[_InName]]:
+    """Yield rules in lots of neighbours, so that decisions are read once a lot and not once a rule."""
+    lot: list[_InName] = []
+    weight = 0
+    for each in sorted(in_name, key=lambda each: (each.stretch.first, each.stretch.last)):
+        values = sum(len(condition.value) for condition in each.rule.conditions.all if _has_list(condition))
+        if lot and (len(lot) == RULES_AT_ONCE or weight + values > VALUES_AT_ONCE):
+            yield lot
+            lot, weight = [], 0
+        lot.append(each)
+        weight += values
+    if lot:
+        yield lot
+
+
+def _has_list(condition: Condition) -> TypeGuard[FieldCondition]:
+    return isinstance(condition, FieldCondition) and isinstance(condition.value, list)
+
+
+def _decided_by_later_rules(recorded: RecordedRules, table: DecisionTable, decided: Decided) -> Iterator[Select[Any]]:
     for position, rule in enumerate(recorded.rules):
         later = recorded.names[position + 1 :]
-        if (own := _stretch_of([rule.name], recorded.ruleset_ids, decided)) is not None:
-            yield _not_asked_for(rule, table, _in_name_of(table, [rule.name], recorded.ruleset_ids, own))
         if (others := _stretch_of(later, recorded.ruleset_ids, decided)) is not None:
             yield _decided_by_a_later_rule(rule, table, _in_name_of(table, later, recorded.ruleset_ids, others))
 
@@ -277,16 +323,33 @@ def _in_name_of(
     )
 
 
-def _not_asked_for(rule: Rule, table: DecisionTable, in_its_name: ColumnElement[bool]) -> Select[Any]:
-    """The decisions of a rule that it does not make, whatever came when."""
-    grounds = (
+def _not_asked_for(lot: Sequence[_InName], table: DecisionTable) -> Select[Any]:
+    """The decisions of rules that these do not make, whatever came when."""
+    has_grounds = case(
+        *(
+            (
+                and_(table.rule_name == each.rule.name, _is_one_of(table.ruleset_id, each.ruleset_ids)),
+                func.coalesce(and_(*_grounds(each.rule, table)), false()),
+            )
+            for each in lot
+        ),
+        else_=true(),
+    )
+    decisions = select(_place(table)).select_from(table).join(Event, Event.id == table.event_id)
+    stretch = _around(each.stretch for each in lot) or _Stretch(0, 0)
+    names = sorted({each.rule.name for each in lot})
+    return _with_children(decisions).where(
+        stretch.spans(table.event_id), table.rule_name.in_(names), has_grounds == false()
+    )
+
+
+def _grounds(rule: Rule, table: DecisionTable) -> tuple[ColumnElement[bool], ...]:
+    return (
         Event.event_type == rule.trigger.event_type,
         table.template_name == rule.action.template_name,
         *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule)),
         *map(holds, rule.conditions.all),
     )
-    decisions = select(_place(table)).select_from(table).join(Event, Event.id == table.event_id)
-    return _with_children(decisions).where(in_its_name, not_(func.coalesce(and_(*grounds), false())))
 
 
 def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
