@@ -89,6 +89,16 @@ def work(sample: Sample) -> float:
     return sum(sample.steps.values())
 
 
+def check_step(sample: Sample) -> float:
+    """Return the step of the self-check, in seconds."""
+    return sample.steps["check"]
+
+
+def check_by_decide(sample: Sample) -> float:
+    """Return how many times as long as deciding the self-check took."""
+    return sample.steps["check"] / sample.steps["decide"]
+
+
 def _growth(small: int) -> _Wanted:
     what = f"growth: seconds a line at {LARGE:,} / at {small:,}, start of the process aside"
     return _Wanted(what, work, f"ours {LARGE}", f"ours {small}", bound=1.2, is_per_line=True)
@@ -104,6 +114,22 @@ _WANTED = (
     _Wanted("pandas script / ours, wall, 100k", wall, "pandas", "ours clean", bound=3.0, is_least=True),
     _Wanted("deciding 100k on 5M / on none, the step", work, "decide history", "decide none", bound=2.0),
     _Wanted("deciding 100k on 5M / on none, a fiftieth of the users, the step", work, "decide few", "decide none"),
+    _Wanted("self-check / deciding, 100k by 50 rules that look back", check_by_decide, "check many_rules", bound=1.5),
+    _Wanted("self-check / deciding, 100k by the shipped rules", check_by_decide, "check shipped_rules"),
+    _Wanted(
+        "self-check, 200 versions of the rules / 100",
+        check_step,
+        "check many_versions",
+        "check few_versions",
+        bound=2.5,
+    ),
+    _Wanted(
+        "self-check, 10,000 events of a user and as many late / 5,000",
+        check_step,
+        "check many_late",
+        "check few_late",
+        bound=2.5,
+    ),
     _Wanted("peak memory, 1M", peak, "memory long", unit="MB", bound=400),
     _Wanted("peak memory, 4M / 1M", peak, "memory longest", "memory long", bound=1.15),
     _Wanted("a run with nothing new / its imports, wall", wall, "idle", "imports"),

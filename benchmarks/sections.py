@@ -216,10 +216,30 @@ def hostile(bench: Workbench) -> Section:
     return Section("hostile", "Shapes that are meant to hurt, staged and loaded", tuple(measurements))
 
 
+def checking(bench: Workbench) -> Section:
+    """The self-check, beside the deciding that it checks, and of twice as much of what it must not follow squared."""
+    count, empty = bench.scaled(MIDDLE), bench.empty_database()
+    file = bench.raw_file(count)
+    loaded = bench.loaded(f"{count}-lines", empty, file)
+    wanted = (
+        ("shipped_rules", f"decide {count:,} by the shipped rules, check", loaded),
+        ("many_rules", f"decide {count:,} by 50 rules, check", loaded),
+        ("few_versions", "check 100 versions of the rules", empty),
+        ("many_versions", "check 200 versions of the rules", empty),
+        ("few_late", "check 5,000 events and as many late", empty),
+        ("many_late", "check 10,000 events and as many late", empty),
+    )
+    measurements = (
+        Measurement(f"check {job}", what, f"self_check:{job}", file.path, count, start) for job, what, start in wanted
+    )
+    return Section("checking", "The self-check, its step", tuple(measurements))
+
+
 SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "whole": whole,
     "late": late,
     "deciding": deciding,
+    "checking": checking,
     "peers": peers,
     "memory": memory,
     "idle": idle,

@@ -37,6 +37,12 @@ def test_growth_is_seconds_a_line_of_the_work_alone():
     assert figure.holds is False
 
 
+def test_the_self_check_is_held_against_the_deciding_beside_it():
+    samples = {"check many_rules": [sample(9, decide=2.0, check=3.5), sample(9, decide=2.0, check=2.0)]}
+    [figure] = figures(samples, {})
+    assert (figure.value, figure.bound, figure.holds) == (1.375, 1.5, True)
+
+
 def test_what_was_not_measured_has_no_figure():
     assert figures({}, {}) == []
 

@@ -42,6 +42,12 @@ from src.marketing_messaging_service.models import (
 from src.marketing_messaging_service.results import Invariant
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
+KEY_PATH_LENGTH = 255
+"""The length at which the path of an unknown key is cut."""
+
+CALENDAR = (-62_135_596_800, 253_402_300_799)
+"""The first second of year 1 and the last of year 9999, beyond which a time of change is entered as one of them."""
+
 SIGNATURE_PATTERN = "[0-9]*:[0-9-]*:[0-9-]*:[0-9]*"
 """The signature of a file on a disk: size, time of change in nanoseconds, time of its entry's change, inode."""
 
@@ -80,8 +86,8 @@ def _files_unlike_their_signature(_connection: Connection) -> Iterator[Select[An
                 on_disk,
                 or_(
                     not_(signature.startswith(told(SourceFile.size_bytes, ":"))),
-                    # A second is rounded here and there; a year that is none stands at an end of the calendar.
-                    and_(func.abs(changed_at - seconds) > 1, func.strftime("%Y", changed_at, "unixepoch").is_not(None)),
+                    # A second is rounded here and there.
+                    and_(func.abs(changed_at - seconds) > 1, changed_at.between(*CALENDAR)),
                 ),
             ),
         )
@@ -138,6 +144,12 @@ def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
     is_later = exists().where(earlier.source_file_id == Load.source_file_id, earlier.id < Load.id)
     lines = Load.read_count - Load.blank_count
     facts = (UnknownKey.key_path, ", ", UnknownKey.occurrence_count, " of ", lines, " lines")
+    # Under a name that was cut short, or written out by its numbers, two keys of one line may be counted.
+    has_one_name = and_(
+        UnknownKey.key_path != OTHER_KEYS,
+        func.length(UnknownKey.key_path) < KEY_PATH_LENGTH,
+        not_(UnknownKey.key_path.contains("\\")),
+    )
     yield (
         select(told("unknown_keys of loads.id ", Load.id, ": ", *facts))
         .select_from(UnknownKey)
@@ -145,7 +157,7 @@ def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
         .where(
             or_(
                 UnknownKey.occurrence_count < 1,
-                and_(UnknownKey.occurrence_count > lines, UnknownKey.key_path != OTHER_KEYS),
+                and_(UnknownKey.occurrence_count > lines, has_one_name),
                 # What concerns the whole file is told by its first load.
                 is_later,
             )
