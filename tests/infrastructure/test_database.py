@@ -245,7 +245,7 @@ def test_what_nobody_foresaw_is_told_as_damage_when_the_file_is_damaged(scratch)
     stored(scratch, None)
     with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as by_hand:
         by_hand.execute("PRAGMA writable_schema=ON")
-        by_hand.execute("UPDATE sqlite_master SET sql = replace(sql, 'instant DATETIME', 'instant DATETIME NOT NULL')")
+        by_hand.execute("UPDATE sqlite_master SET sql = replace(sql, 'instant TEXT', 'instant TEXT NOT NULL')")
     told = r"NULL value in moments.instant \(TypeError\('a value is missing'\)\). The file is damaged: put a copy"
     with pytest.raises(DatabaseError, match=told), damage_told(scratch):
         raise TypeError("a value is missing")

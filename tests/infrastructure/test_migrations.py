@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from contextlib import closing
 from functools import cache
 from itertools import pairwise
@@ -23,6 +24,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, Inspector, inspect
 
+from src.marketing_messaging_service.checking.structure import timestamp_columns
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure import migrations
 from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, read_transaction
@@ -449,13 +451,15 @@ class TestAPopulatedDatabase:
     def test_ends_with_every_timestamp_in_the_one_format(self, path, revision):
         populate(path, revision)
         upgrade_to_head(url_of(path))
-        schema = schema_of(create_database_engine(url_of(path)))
+        times: dict[str, list[str]] = defaultdict(list)
+        for column in timestamp_columns():
+            times[column.table.name].append(column.name)
         timestamps = [
             row[column]
             for table, rows in rows_of(path).items()
             for row in rows
-            for column, (column_type, _, _) in schema[table]["columns"].items()
-            if column_type == "DATETIME" and row[column] is not None
+            for column in times[table]
+            if row[column] is not None
         ]
         assert len(timestamps) >= 20
         for timestamp in timestamps:
@@ -755,6 +759,45 @@ class TestTheRevisionThatRecordsBatches:
         ]
         assert [held["batch_id"] for held in rows["held_events"]] == [1, 2, None]
 
+
+class TestTheRevisionThatComparesTimesAsText:
+    QUESTION = (
+        "SELECT sum(event_timestamp >= '2026'), sum(event_timestamp < '2026'), sum(event_timestamp > '2027') FROM "
+    )
+
+    def answers(self, path: Path) -> list[tuple[int, int, int]]:
+        with closing(sqlite3.connect(path)) as connection:
+            return [connection.execute(self.QUESTION + table).fetchone() for table in TIMED]
+
+    def test_lets_every_time_be_compared_with_text(self, path):
+        populate(path, "0009")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for table in TIMED:
+                connection.execute(f"UPDATE {table} SET event_timestamp = '2025-12-31 23:59:59.999999' WHERE id = 1")
+        assert all(before == 0 for _, before, _ in self.answers(path))
+        upgrade_to_head(url_of(path))
+        answers = self.answers(path)
+        assert [before for _, before, _ in answers] == [1, 1, 1]
+        assert all(since > 0 and later == 0 for since, _, later in answers)
+
+    def test_changes_no_row(self, path):
+        populate(path, "0009")
+        before = rows_of(path)
+        upgrade(path, "0010")
+        assert rows_of(path) == before
+        downgrade(path, "0009")
+        assert rows_of(path) == before
+        assert_sound(path)
+
+    def test_leaves_no_time_that_sqlite_takes_for_a_kind_of_number(self, path):
+        upgrade_to_head(url_of(path))
+        with closing(sqlite3.connect(path)) as connection:
+            tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            types = {kind for table in tables for _, _, kind, *_ in connection.execute(f"PRAGMA table_info({table})")}
+        assert not {kind for kind in types if "DATE" in kind or "TIME" in kind}
+
+
+TIMED = ("events", "send_requests", "suppressions")
 
 UPGRADE_WHEN_TOLD = """
 import sys

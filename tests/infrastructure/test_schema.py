@@ -32,6 +32,12 @@ def test_a_current_database_is_left_alone_and_alembic_not_imported(database_url)
     assert done.stdout == "[] False\n"
 
 
+def test_a_copy_that_a_migration_left_is_removed_when_the_schema_is_current(database_url, tmp_path):
+    (tmp_path / "test.db.before-migration").touch()
+    assert migrate(database_url) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["test.db"]
+
+
 def test_the_flows_do_not_import_alembic():
     code = "import sys, flows.hourly, flows.backfill; print('alembic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)

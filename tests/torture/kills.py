@@ -99,6 +99,15 @@ def starts(server: ForkServer, folder: Path) -> list[Start]:
     return [_start(server, name, scene, folder) for name, scene in scenes.items()]
 
 
+def start_at(server: ForkServer, folder: Path, revision: str) -> Start:
+    """Return a beginning of its own: a database at a revision that knows the first files."""
+    files = sample_files()
+    scene = land_all(empty_scene(folder / f"at {revision}"), files[:3])
+    _succeed(server, Order(str(scene.folder)))
+    command.downgrade(alembic_config(scene.settings()["DATABASE_URL"]), revision)
+    return _start(server, f"at {revision}", land_all(scene, files[3:]), folder)
+
+
 def _start(server: ForkServer, name: str, scene: Scene, folder: Path) -> Start:
     undisturbed = scene.copy_to(folder / f"{name}, undisturbed")
     ending = _succeed(server, Order(str(undisturbed.folder)))

@@ -17,6 +17,9 @@ from tests.torture.rig import Rig, Verdict
 from tests.torture.scene import Scene, empty_scene
 
 KILLS_AT_A_POINT = 4
+REVISION_BEFORE_TEXT = "0009"
+"""The one before tables were changed where they stand."""
+
 RANDOM_ROUNDS = 12
 """For each beginning, each of one to three kills."""
 
@@ -48,7 +51,11 @@ FLOW_SIGTERMS = ("stage: while reading", "load: between chunks")
 
 def killed(rig: Rig) -> Verdict:
     """Kill at every point that has a name, and at any moment."""
-    faults = [fault for start in rig.starts for fault in kills.spread(start, KILLS_AT_A_POINT)]
+    (before_text,) = rig.run_all(
+        [lambda server, _: kills.start_at(server, rig.folder / "before text", REVISION_BEFORE_TEXT)]
+    )
+    starts = [*rig.starts, before_text]
+    faults = [fault for start in starts for fault in kills.spread(start, KILLS_AT_A_POINT)]
     named = rig.run_all([partial(_kill_at, fault=fault) for fault in faults])
     rounds = [
         partial(_kill_at_random, start=start, chance=Random(f"{rig.seed} kill {number} {start.name}"))

@@ -41,6 +41,21 @@ def test_a_run_killed_at_any_boundary_is_finished_by_the_next_as_if_nothing_had_
     assert survival.breaches == ()
 
 
+BEFORE_TIMES_WERE_TEXT = "0009"
+
+
+def test_a_migration_that_changes_tables_where_they_stand_may_be_killed_at_any_statement(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    start = kills.start_at(server, tmp_path, BEFORE_TIMES_WERE_TEXT)
+    last = len([label for label in start.points if label == f"migrate: {tracing.STATEMENT}"]) - 1
+    faults = [fault_at(start, f"migrate: {tracing.STATEMENT}", place / last) for place in range(0, last, last // 4)]
+    faults += [fault_at(start, f"migrate: {what}", 0) for what in (tracing.BEFORE_COMMIT, tracing.AFTER_COMMIT)]
+    survivals = [kills.kill_at(server, fault, tmp_path / f"scene {fault.at}") for fault in faults]
+    assert kills.breaches_of(survivals) == []
+    assert all(survival.was_hit for survival in survivals)
+
+
 def test_runs_killed_at_any_moment_are_finished_by_the_next_as_if_nothing_had_happened(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path
 ) -> None:

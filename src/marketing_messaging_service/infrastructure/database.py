@@ -19,19 +19,18 @@ from sqlalchemy import (
     NullPool,
     PoolProxiedConnection,
     StaticPool,
+    Text,
     TypeDecorator,
     create_engine,
     event,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.culprits import culprit_told
-
-SQLITE_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S.%f"
-"""How an instant is written in SQLite: UTC, always with six decimals, so that text order is time order."""
 
 BUSY_TIMEOUT_SECONDS = 60
 """How long a connection waits for another program's write lock, such as an analyst's, before it gives up."""
@@ -106,26 +105,35 @@ class Base(DeclarativeBase):
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware datetime in Python, UTC text of one format in the database.
+    """An aware datetime in Python, UTC in the database: in SQLite text of one format.
 
     `DateTime(timezone=True)` on SQLite drops the offset without a word; this type turns every instant to
-    UTC on the way in and raises ValueError on a naive one.
+    UTC on the way in and raises ValueError on a naive one. SQLite's DATETIME would be a kind of number, in comparing
+    with which `'2026'` is one too, and smaller than every text; TEXT is compared as it stands there.
     """
 
     impl = DateTime
     cache_ok = True
+    elsewhere = DateTime()
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware instant into naive UTC for storage."""
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a database."""
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else self.elsewhere)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Turn an aware instant into what the database holds."""
         if value is None:
             return None
-        if value.tzinfo is None:
-            raise ValueError(f"a naive datetime cannot be stored: {value.isoformat()} has no UTC offset")
-        return value.astimezone(UTC).replace(tzinfo=None)
+        if dialect.name == "sqlite":
+            return timestamp_text(value)
+        return _utc(value).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give a stored instant its UTC zone back."""
-        return None if value is None else value.replace(tzinfo=UTC)
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Turn what the database holds into an aware instant."""
+        if value is None:
+            return None
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
 
 
 def utc_now() -> datetime:
@@ -134,11 +142,18 @@ def utc_now() -> datetime:
 
 
 def timestamp_text(instant: datetime) -> str:
-    """Return an aware instant as the text that SQLite stores; raise ValueError on a naive one."""
+    """Return an aware instant as the text that SQLite stores: UTC with six decimals, so that text order is time order.
+
+    Raises ValueError on a naive one.
+    """
+    # strftime does not pad years below 1000, so the text is built from isoformat, which does.
+    return _utc(instant).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+
+
+def _utc(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError(f"a naive datetime cannot be stored: {instant.isoformat()} has no UTC offset")
-    # strftime does not pad years below 1000, so the text is built from isoformat, which does.
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(sep=" ", timespec="microseconds")
+    return instant.astimezone(UTC)
 
 
 def url_of(path: Path) -> str:

@@ -26,6 +26,10 @@ USUAL_SECONDS = 20.0
 """Seconds that a million rows take to be built anew where nobody has measured it, as those of `events` do."""
 
 
+LEAST_SHARE = 50
+"""A table with less than this part of the largest one's rows is not named in what is said of the time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """What stands when a revision has been applied, and the tables that it builds anew, in either direction."""
@@ -89,9 +93,10 @@ class MigrationGuard:
         return dict.fromkeys(rebuilt, USUAL_SECONDS) | dict(measured)
 
     def _make_ready(self, counts: Mapping[str, int], seconds: Mapping[str, float]) -> None:
-        told = ", ".join(f"{table} ({count:,} rows)" for table, count in counts.items() if count)
         duration = before_migrating.duration_told(counts, seconds)
-        self._audience.info(f"Migrating changes {told} as a whole; by what was measured that takes {duration}.")
+        self._audience.info(
+            f"Migrating changes {_tables_told(counts)} as a whole; by what was measured that takes {duration}."
+        )
         before_migrating.refuse_full_disk(self._connection, self._path, counts, is_copied=self._is_copied)
         if self._is_copied:
             copy = before_migrating.keep_copy(self._path, self._audience.look)
@@ -135,6 +140,15 @@ class MigrationGuard:
         for each in own.values():
             if each.kind is Kind.VIEW:
                 self._connection.exec_driver_sql(f"EXPLAIN SELECT * FROM {quoted(each.name)}")  # noqa: S608  quoted
+
+
+def _tables_told(counts: Mapping[str, int]) -> str:
+    """Return the tables that matter for how long it takes, with their rows."""
+    largest = sorted(counts.items(), key=lambda entry: -entry[1])
+    told = [f"{table} ({count:,} rows)" for table, count in largest if count * LEAST_SHARE >= largest[0][1]]
+    others = len(counts) - len(told)
+    smaller = {0: "", 1: " and a smaller table"}.get(others, f" and {others} smaller tables")
+    return ", ".join(told) + smaller
 
 
 @cache

@@ -36,9 +36,9 @@ def test_a_trigger_that_raises_is_named_with_its_message_and_what_to_do(engine, 
     with pytest.raises(RefusedRowError) as caught, write_transaction(engine) as connection:
         connection.execute(NOTE)
     assert str(caught.value) == (
-        'The trigger no "new" on rulesets is not of this project and kept this step from writing (it\'s closed); '
-        "nothing of the step was kept. Change it so that every row passes unchanged, or drop it "
-        '(DROP TRIGGER "no ""new"""), then run again.'
+        'The database refused a row because of the trigger no "new" on rulesets, which is not of this project, and not '
+        "because of one of its own constraints (it's closed); nothing of this step was kept. Change the trigger so "
+        'that every row passes unchanged, or drop it (DROP TRIGGER "no ""new"""), then run again.'
     )
 
 
@@ -48,35 +48,33 @@ def test_however_a_trigger_raises_it_is_named(engine, tmp_path, action):
         tmp_path / "test.db",
         f"CREATE TRIGGER closed BEFORE INSERT ON rulesets BEGIN SELECT RAISE({action}, 'closed'); END",
     )
-    assert complaint(engine).startswith("The trigger closed on rulesets is not of this project")
+    assert complaint(engine).startswith("The database refused a row because of the trigger closed on rulesets, ")
 
 
 def test_a_preview_names_it_too(engine, database_url, tmp_path):
     make(tmp_path / "test.db", "CREATE TRIGGER closed BEFORE INSERT ON rulesets BEGIN SELECT RAISE(ABORT, 'no'); END")
     with preview_engine(database_url) as scratch:
-        assert complaint(scratch).startswith("The trigger closed on rulesets is not of this project")
+        assert complaint(scratch).startswith("The database refused a row because of the trigger closed on rulesets, ")
 
 
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("CREATE INDEX far ON rulesets (distance(yaml_text))", "The index far on rulesets"),
-        ("CREATE INDEX far ON rulesets (yaml_text) WHERE distance(yaml_text) > 3", "The index far on rulesets"),
+        ("CREATE INDEX far ON rulesets (distance(yaml_text))", "the index far on rulesets"),
+        ("CREATE INDEX far ON rulesets (yaml_text) WHERE distance(yaml_text) > 3", "the index far on rulesets"),
         (
             "CREATE TRIGGER far AFTER INSERT ON rulesets BEGIN SELECT distance(new.id); END",
-            "The trigger far on rulesets",
+            "the trigger far on rulesets",
         ),
-        ("CREATE TRIGGER gone AFTER INSERT ON rulesets BEGIN DELETE FROM notes; END", "The trigger gone on rulesets"),
-        ("CREATE TRIGGER gone AFTER INSERT ON rulesets BEGIN SELECT new.colour; END", "The trigger gone on rulesets"),
+        ("CREATE TRIGGER gone AFTER INSERT ON rulesets BEGIN DELETE FROM notes; END", "the trigger gone on rulesets"),
+        ("CREATE TRIGGER gone AFTER INSERT ON rulesets BEGIN SELECT new.colour; END", "the trigger gone on rulesets"),
     ],
 )
 def test_what_needs_something_that_is_not_there_is_named(engine, tmp_path, statement, told):
     make(tmp_path / "test.db", statement)
-    with (
-        pytest.raises(DatabaseError, match=f"^{told} is not of this project and kept this step from writing") as caught,
-        write_transaction(engine) as connection,
-    ):
+    with pytest.raises(DatabaseError) as caught, write_transaction(engine) as connection:
         connection.execute(NOTE)
+    assert str(caught.value).startswith(f"The database cannot be written to because of {told}, which is not of this")
     assert not isinstance(caught.value, RefusedRowError)
 
 
@@ -86,7 +84,7 @@ def test_a_unique_index_that_refuses_a_row_is_named(engine, tmp_path, columns):
     with write_transaction(engine) as connection:
         connection.execute(NOTE)
     again = "INSERT INTO rulesets (content_hash, yaml_text, first_used_at) VALUES ('i', 'x', '2026-01-01')"
-    assert complaint(engine, again).startswith("The index one_text on rulesets is not of this project")
+    assert complaint(engine, again).startswith("The database refused a row because of the index one_text on rulesets, ")
 
 
 def test_a_constraint_of_our_own_is_not_laid_at_the_door_of_others(engine, tmp_path):

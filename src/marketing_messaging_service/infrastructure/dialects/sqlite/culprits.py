@@ -27,11 +27,15 @@ def culprit_told(connection: Connection, error: BaseException | None, own: MetaD
     found = next(_culprits(connection, error, own), None)
     if found is None:
         return None
-    told = str(found)
+    why = (
+        f"The database refused a row because of {found}, which is not of this project, and not because of one of its "
+        f"own constraints ({error})"
+        if isinstance(error, sqlite3.IntegrityError)
+        else f"The database cannot be written to because of {found}, which is not of this project ({error})"
+    )
     return (
-        f"{told[0].upper()}{told[1:]} is not of this project and kept this step from writing ({error}); nothing of the "
-        f"step was kept. Change it so that every row passes unchanged, or drop it (DROP {found.kind.upper()} "
-        f"{quoted(found.name)}), then run again."
+        f"{why}; nothing of this step was kept. Change the {found.kind} so that every row passes unchanged, or drop it "
+        f"(DROP {found.kind.upper()} {quoted(found.name)}), then run again."
     )
 
 

@@ -1,0 +1,41 @@
+"""compare times as text
+
+The columns that hold an instant become TEXT. As DATETIME they were a kind of number to SQLite, so that `'2026'` was
+taken for a number in comparing with them, and was smaller than every time. No row is changed.
+
+Revision ID: 0010
+Revises: 0009
+"""
+
+from alembic import op
+
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.retyping import retype
+
+revision: str = "0010"
+down_revision: str | None = "0009"
+branch_labels: None = None
+depends_on: None = None
+
+TIMES = {
+    "rulesets": ["first_used_at"],
+    "run_leases": ["acquired_at", "renewed_at", "expires_at"],
+    "source_files": ["modified_at", "taken_at"],
+    "runs": ["as_of", "window_start_at", "window_end_at", "oldest_event_at", "started_at", "ended_at"],
+    "batches": ["as_of", "oldest_event_at", "decided_at"],
+    "loads": ["as_of", "loaded_at", "decided_at"],
+    "events": ["event_timestamp", "created_at"],
+    "send_requests": ["decided_at", "event_timestamp"],
+    "suppressions": ["decided_at", "event_timestamp"],
+}
+
+SECONDS_A_MILLION = dict.fromkeys(TIMES, 1.0)
+
+
+def upgrade() -> None:
+    """Let times be text."""
+    retype(op.get_bind(), TIMES, old="DATETIME", new="TEXT")
+
+
+def downgrade() -> None:
+    """Let times be what SQLite takes for a kind of number."""
+    retype(op.get_bind(), TIMES, old="TEXT", new="DATETIME")
