@@ -8,11 +8,12 @@ from typing import NamedTuple
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
+from src.marketing_messaging_service.models import OTHER_KEYS
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging import lines, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.lines import BYTE_ORDER_MARK, KEPT_BYTES_OF_LONG_LINE, MAX_LINE_BYTES
-from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS, OTHER_KEYS
+from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.staging.helpers import Staged, landed, line, line_with, raw_line, rows, stage
 from tests.vocabulary.payloads import EVERY_KIND
