@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import event
 
 from src.marketing_messaging_service.dictionary import entries
 from src.marketing_messaging_service.errors import DatabaseError
@@ -293,19 +294,18 @@ class TestReadingWhileARunWrites:
         pipeline.run([[raw(1), raw(2)]], RULES)
         return pipeline
 
-    def test_a_reader_in_the_middle_of_a_load_sees_the_state_before_it(self, pipeline, monkeypatch):
+    def test_a_reader_in_the_middle_of_a_load_sees_the_state_before_it(self, pipeline):
         seen: list[tuple[int, ...]] = []
-        load_module = __import__("src.marketing_messaging_service.loading.load", fromlist=["load"])
-        insert_unknown_keys = load_module._insert_unknown_keys
 
-        def look_and_go_on(connection: Any, staged: Any, load_id: int) -> None:
-            ((in_transaction,),) = connection.exec_driver_sql("SELECT count(*) FROM events").fetchall()
-            with closing(sqlite3.connect(f"{pipeline.database_path.as_uri()}?mode=ro", uri=True)) as reader:
-                query = "SELECT (SELECT count(*) FROM events), (SELECT sum(inserted_count) FROM loads)"
-                seen.append((in_transaction, *reader.execute(query).fetchone()))
-            insert_unknown_keys(connection, staged, load_id)
+        @event.listens_for(pipeline.engine, "before_cursor_execute")
+        def look(_connection: Any, cursor: sqlite3.Cursor, statement: str, *_: Any) -> None:
+            # The counts of a load come last; later the decision marks it.
+            if statement.startswith("UPDATE loads") and not seen:
+                (in_transaction,) = cursor.connection.execute("SELECT count(*) FROM events").fetchone()
+                with closing(sqlite3.connect(f"{pipeline.database_path.as_uri()}?mode=ro", uri=True)) as reader:
+                    query = "SELECT (SELECT count(*) FROM events), (SELECT sum(inserted_count) FROM loads)"
+                    seen.append((in_transaction, *reader.execute(query).fetchone()))
 
-        monkeypatch.setattr(load_module, "_insert_unknown_keys", look_and_go_on)
         pipeline.run([[raw(3)]], RULES)
         assert seen == [(3, 2, 2)]
         assert count(pipeline.database_path) == 3
