@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.views import VIEWS, View
+from src.marketing_messaging_service.vocabulary import DataType
 from tests.views.synthetic import fill
 
 FROZEN = Path(__file__).parents[2] / "alembic" / "views"
@@ -26,6 +27,28 @@ def many_events(migrated_template: Path, tmp_path_factory: pytest.TempPathFactor
     shutil.copyfile(migrated_template, path)
     with closing(sqlite3.connect(path)) as connection:
         fill(connection, EVENT_COUNT)
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """A database in which every number and time of every view has a value somewhere, which no test changes."""
+    path = tmp_path_factory.mktemp("compared") / "compared.db"
+    shutil.copyfile(migrated_template, path)
+    with closing(sqlite3.connect(path)) as connection:
+        fill(connection, 600)
+        connection.executescript(
+            """
+            INSERT INTO event_properties (event_id, amount, attempt_number) VALUES (7, 9.5, 3);
+            UPDATE user_traits SET marketing_opt_in = 1;
+            INSERT INTO runs (id, flow_name, mode, as_of, source, max_rejected_percent, started_at, state)
+            VALUES (1, 'hourly', 'load and decide', '2026-11-01 00:00:00.000000', 's', 5, '2026-11-01 00:00:00.000000',
+                'completed');
+            UPDATE loads SET run_id = 1, load_seconds = 1.5, loaded_at = '2026-11-01 00:00:00.250000';
+            INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation)
+            VALUES (1, 3, 'x', 'invalid_json', 'is no JSON');
+            """
+        )
         yield connection
 
 
@@ -72,6 +95,46 @@ def test_a_view_gives_its_declared_columns_in_order(empty, view: View):
 def test_a_view_names_every_column_it_selects_and_what_it_reads(view: View):
     assert "*" not in view.select.replace("count(*)", "").replace(" * 86400", "")
     assert set(re.findall(r"(?:FROM|JOIN) ([a-z_]+)", view.select)) - {"dates"} == set(view.reads)
+
+
+def kept_by(connection: sqlite3.Connection, view: View, column: str, comparison: str, value: object) -> int:
+    sql = f"SELECT count(*) FROM {view.name} WHERE {column} {comparison} ?"
+    ((count,),) = connection.execute(sql, (value,)).fetchall()
+    return int(count)
+
+
+@pytest.mark.parametrize(
+    ("view", "column"),
+    [
+        pytest.param(view, column.name, id=f"{view.name}.{column.name}")
+        for view in VIEWS
+        for column in view.columns
+        if column.data_type in {DataType.INTEGER, DataType.NUMBER, DataType.BOOLEAN}
+    ],
+)
+def test_a_number_is_compared_as_a_number_with_what_a_form_gives_as_text(compared, view: View, column: str):
+    ((value,),) = compared.execute(f"SELECT max({column}) FROM {view.name}")
+    assert value is not None
+    for comparison in ("=", ">=", "<", "<>"):
+        assert kept_by(compared, view, column, comparison, str(value)) == kept_by(
+            compared, view, column, comparison, value
+        )
+
+
+@pytest.mark.parametrize(
+    ("view", "column"),
+    [
+        pytest.param(view, column.name, id=f"{view.name}.{column.name}")
+        for view in VIEWS
+        for column in view.columns
+        if column.data_type in {DataType.TIMESTAMP, DataType.DATE}
+    ],
+)
+def test_a_time_is_compared_as_text_with_any_part_of_one(compared, view: View, column: str):
+    ((count,),) = compared.execute(f"SELECT count({column}) FROM {view.name}")
+    assert count > 0
+    assert kept_by(compared, view, column, ">=", "2026") == kept_by(compared, view, column, "<", "2027-01") == count
+    assert kept_by(compared, view, column, "<", "2026") == kept_by(compared, view, column, ">", "2027") == 0
 
 
 FILTERED = [

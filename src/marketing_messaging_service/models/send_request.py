@@ -60,7 +60,10 @@ class SendRequest(Base):
         },
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given in the order of decision.")
+    id: Mapped[int] = mapped_column(
+        primary_key=True,
+        comment="Number of the row, given in the order of decision; reused after a copy of the file is put back.",
+    )
     user_id: Mapped[str] = mapped_column(
         String(64),
         comment="The user who is owed the message, or whom the alert is about; the view user_timeline finds a user's "

@@ -28,8 +28,8 @@ SELECT
     send.template_name,
     send.channel,
     CASE send.channel WHEN 'internal' THEN 'alerted' ELSE 'sent' END AS outcome,
-    count(*) AS message_count,
-    count(DISTINCT send.user_id) AS user_count
+    CAST(count(*) AS INTEGER) AS message_count,
+    CAST(count(DISTINCT send.user_id) AS INTEGER) AS user_count
 FROM event_dates AS day
 CROSS JOIN send_requests AS send
     ON send.event_timestamp BETWEEN day.event_date || ' 00:00:00.000000' AND day.event_date || ' 23:59:59.999999'
@@ -40,8 +40,8 @@ SELECT
     suppression.template_name,
     rule.channel,
     'suppressed',
-    count(*),
-    count(DISTINCT suppression.user_id)
+    CAST(count(*) AS INTEGER),
+    CAST(count(DISTINCT suppression.user_id) AS INTEGER)
 FROM event_dates AS day
 CROSS JOIN suppressions AS suppression
     ON suppression.event_timestamp

@@ -56,9 +56,9 @@ SELECT
     file.modified_at,
     load.loaded_at,
     load.decided_at,
-    round((julianday(load.loaded_at) - julianday(file.modified_at)) * 86400, 3) AS landing_wait_seconds,
+    CAST(round((julianday(load.loaded_at) - julianday(file.modified_at)) * 86400, 3) AS REAL) AS landing_wait_seconds,
     load.load_seconds,
-    round((julianday(load.decided_at) - julianday(load.loaded_at)) * 86400, 3) AS decision_wait_seconds,
+    CAST(round((julianday(load.decided_at) - julianday(load.loaded_at)) * 86400, 3) AS REAL) AS decision_wait_seconds,
     load.run_id,
     load.flow_run_id,
     ruleset.content_hash AS ruleset_hash

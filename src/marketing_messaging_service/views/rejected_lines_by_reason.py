@@ -21,8 +21,8 @@ SELECT
     rejected.load_id,
     file.path,
     rejected.reason_code,
-    count(*) AS rejected_count,
-    min(rejected.line_number) AS first_line_number,
+    CAST(count(*) AS INTEGER) AS rejected_count,
+    CAST(min(rejected.line_number) AS INTEGER) AS first_line_number,
     load.loaded_at
 FROM rejected_rows AS rejected
 JOIN loads AS load ON load.id = rejected.load_id

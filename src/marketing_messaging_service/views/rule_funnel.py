@@ -35,11 +35,11 @@ RULE_FUNNEL = View(
 SELECT
     day.event_date,
     coalesce(rule.rule_name, send.rule_name, suppression.rule_name) AS rule_name,
-    count(rule.rule_name) AS triggered_count,
-    count(send.id) + count(suppression.id) AS matched_count,
-    count(send.id) FILTER (WHERE send.channel <> 'internal') AS sent_count,
-    count(send.id) FILTER (WHERE send.channel = 'internal') AS alerted_count,
-    count(suppression.id) AS suppressed_count
+    CAST(count(rule.rule_name) AS INTEGER) AS triggered_count,
+    CAST(count(send.id) + count(suppression.id) AS INTEGER) AS matched_count,
+    CAST(count(send.id) FILTER (WHERE send.channel <> 'internal') AS INTEGER) AS sent_count,
+    CAST(count(send.id) FILTER (WHERE send.channel = 'internal') AS INTEGER) AS alerted_count,
+    CAST(count(suppression.id) AS INTEGER) AS suppressed_count
 FROM event_dates AS day
 CROSS JOIN (SELECT 'events' AS name UNION ALL SELECT 'sends' UNION ALL SELECT 'suppressions') AS source
 LEFT JOIN events AS event

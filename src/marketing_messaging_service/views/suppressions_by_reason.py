@@ -31,8 +31,8 @@ SELECT
     suppression.template_name,
     suppression.suppression_reason,
     blocking.rule_name AS blocked_by_rule_name,
-    count(*) AS suppression_count,
-    count(DISTINCT suppression.user_id) AS user_count
+    CAST(count(*) AS INTEGER) AS suppression_count,
+    CAST(count(DISTINCT suppression.user_id) AS INTEGER) AS user_count
 FROM event_dates AS day
 CROSS JOIN suppressions AS suppression
     ON suppression.event_timestamp

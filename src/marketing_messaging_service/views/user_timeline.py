@@ -73,10 +73,10 @@ SELECT
     NULL AS reason,
     NULL AS blocked_by_event_timestamp,
     NULL AS blocked_by_rule_name,
-    NULL AS blocked_by_send_request_id,
+    CAST(NULL AS INTEGER) AS blocked_by_send_request_id,
     {_EACH_PROPERTY}
     event.id AS event_id,
-    0 AS entry_position
+    CAST(0 AS INTEGER) AS entry_position
 FROM events AS event
 LEFT JOIN event_properties AS property ON property.event_id = event.id
 UNION ALL
@@ -94,7 +94,7 @@ SELECT
     NULL,
     {_NO_PROPERTY}
     event.id,
-    1
+    CAST(1 AS INTEGER)
 FROM events AS event
 JOIN send_requests AS send ON send.event_id = event.id
 UNION ALL
@@ -112,7 +112,7 @@ SELECT
     NULL,
     {_NO_PROPERTY}
     NULL,
-    1
+    CAST(1 AS INTEGER)
 FROM send_requests AS send
 WHERE send.event_id IS NULL
 UNION ALL
@@ -130,7 +130,7 @@ SELECT
     suppression.blocked_by_send_request_id,
     {_NO_PROPERTY}
     suppression.event_id,
-    1
+    CAST(1 AS INTEGER)
 FROM suppressions AS suppression
 LEFT JOIN events AS event ON event.id = suppression.event_id
 LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
