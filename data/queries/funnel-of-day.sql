@@ -1,14 +1,45 @@
 -- title: How many events became messages on this day?
--- sentence: For each rule: events that triggered it, matched it, and were sent, alerted or suppressed, and the share of the triggers that matched.
--- parameter event_date: the day, such as 2026-11-23; left empty, the last day on which anything happened
+-- sentence: For each rule: events of the UTC day that triggered it, matched it, and were sent, alerted or suppressed, and the share of the triggers that matched. Events of the day that still wait to be decided are counted by themselves.
+-- parameter event_date: the day, such as 2026-11-23; left empty, the last day that a run has reached
+WITH asked AS (
+    SELECT
+        date(
+            coalesce(
+                nullif(trim(:event_date), ''),
+                (
+                    SELECT max(event_date) FROM event_dates
+                    WHERE event_date <= coalesce((SELECT substr(max(as_of), 1, 10) FROM loads), '9999-12-31')
+                )
+            )
+        ) AS event_date
+),
+waiting AS (
+    SELECT count(*) AS event_count
+    FROM asked
+    CROSS JOIN events AS event
+        ON event.event_timestamp BETWEEN asked.event_date || ' 00:00:00.000000' AND asked.event_date || ' 23:59:59.999999'
+    LEFT JOIN loads AS load ON load.id = event.load_id
+    LEFT JOIN held_events AS held ON held.event_id = event.id
+    WHERE CASE WHEN held.event_id IS NULL THEN load.state = 'loaded' ELSE held.run_id IS NULL END
+)
 SELECT
-    rule_name,
-    triggered_count,
-    matched_count,
-    sent_count,
-    alerted_count,
-    suppressed_count,
-    round(100.0 * matched_count / nullif(triggered_count, 0), 1) AS matched_percent
-FROM rule_funnel
-WHERE event_date = coalesce(nullif(:event_date, ''), (SELECT max(event_date) FROM event_dates))
-ORDER BY rule_name;
+    asked.event_date,
+    funnel.rule_name AS rule_name,
+    funnel.triggered_count,
+    funnel.matched_count,
+    funnel.sent_count,
+    funnel.alerted_count,
+    funnel.suppressed_count,
+    round(100.0 * funnel.matched_count / nullif(funnel.triggered_count, 0), 1) AS matched_percent,
+    NULL AS remark
+FROM asked
+JOIN rule_funnel AS funnel ON funnel.event_date = asked.event_date
+UNION ALL
+SELECT asked.event_date, NULL, NULL, NULL, NULL, NULL, NULL, NULL, waiting.event_count || ' events of the day wait to be decided.'
+FROM asked, waiting
+WHERE waiting.event_count > 0
+UNION ALL
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'Write event_date like 2026-11-23.'
+FROM asked
+WHERE asked.event_date IS NULL AND trim(:event_date) <> ''
+ORDER BY remark, rule_name;

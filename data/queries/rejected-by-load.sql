@@ -1,7 +1,24 @@
 -- title: What did this load reject?
 -- sentence: Every line of one file that could not become an event, and what is wrong with it.
 -- parameter load_id: the load, by its number in load_history; left empty, the last one that rejected anything
-SELECT path, line_number, reason_code, field_name, explanation, raw_line
-FROM rejected_lines
-WHERE load_id = coalesce(nullif(:load_id, ''), (SELECT max(load_id) FROM rejected_rows)) + 0
+WITH asked AS (
+    SELECT CAST(coalesce(nullif(trim(:load_id), ''), (SELECT max(load_id) FROM rejected_rows)) AS INTEGER) AS load_id
+)
+SELECT
+    rejected.path,
+    rejected.line_number AS line_number,
+    rejected.reason_code,
+    rejected.field_name,
+    rejected.explanation,
+    rejected.raw_line
+FROM asked
+JOIN rejected_lines AS rejected ON rejected.load_id = asked.load_id
+UNION ALL
+SELECT
+    history.path, NULL, NULL, NULL,
+    CASE WHEN history.load_id IS NULL THEN 'There is no load of this number.' ELSE 'This load rejected nothing.' END,
+    NULL
+FROM asked
+LEFT JOIN load_history AS history ON history.load_id = asked.load_id
+WHERE asked.load_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM rejected_rows WHERE load_id = asked.load_id)
 ORDER BY line_number;

@@ -1,40 +1,220 @@
--- title: Why did this user get no welcome e-mail?
--- sentence: Every event of the user that a rule looks at, and what came of it: sent, suppressed and by which earlier send, or not matched. No row means that no such event has arrived.
--- parameter user_id: the user, such as ada
--- parameter rule_name: the rule; left empty, welcome_email
+-- title: Why did this user get no message?
+-- sentence: Every event of the user that a rule looks at, what came of it and why; raw lines of the user that could not become events; and what is wrong with the question when nothing is found. A line too broken to name its user is not among them.
+-- parameter user_id: the user, such as ada, exactly as the producer writes it
+-- parameter rule_name: the rule, such as welcome_email, or the template that it sends; left empty, every rule
+WITH asked AS (
+    SELECT :user_id AS user_id, nullif(trim(:rule_name), '') AS name
+),
+rule_trigger AS (
+    SELECT DISTINCT rule.rule_name, rule.trigger_event_type
+    FROM asked
+    JOIN ruleset_rules AS rule ON asked.name IS NULL OR asked.name IN (rule.rule_name, rule.template_name)
+),
+own_event AS (
+    SELECT
+        event.id AS event_id,
+        event.event_timestamp,
+        event.event_type,
+        load.loaded_at,
+        CASE
+            WHEN load.id IS NULL THEN 'not recorded'
+            WHEN held.event_id IS NOT NULL AND held.run_id IS NULL THEN 'held'
+            WHEN held.event_id IS NULL AND load.state = 'loaded' THEN 'waits'
+            ELSE 'decided'
+        END AS state,
+        coalesce(batch.decided_at, load.decided_at) AS decided_at,
+        CASE WHEN held.event_id IS NULL THEN load.ruleset_id ELSE batch.ruleset_id END AS ruleset_id
+    FROM asked
+    JOIN events AS event ON event.user_id = asked.user_id
+    LEFT JOIN loads AS load ON load.id = event.load_id
+    LEFT JOIN held_events AS held ON held.event_id = event.id
+    LEFT JOIN batches AS batch ON batch.id = held.batch_id
+),
+looked_at AS (
+    SELECT
+        event.event_id,
+        event.event_timestamp,
+        event.event_type,
+        event.loaded_at,
+        event.state,
+        event.decided_at,
+        event.ruleset_id,
+        rule_trigger.rule_name,
+        rule.rule_position,
+        rule.is_enabled,
+        rule.trigger_event_type,
+        rule.condition_text,
+        rule.exclusive_group,
+        send.channel AS sent_channel,
+        suppression.suppression_reason,
+        blocking.event_timestamp AS blocked_by_event_timestamp,
+        blocking.rule_name AS blocked_by_rule_name,
+        (
+            SELECT earlier.rule_name
+            FROM ruleset_rules AS earlier
+            WHERE earlier.ruleset_id = rule.ruleset_id
+                AND earlier.exclusive_group = rule.exclusive_group
+                AND earlier.rule_position < rule.rule_position
+                AND (
+                    EXISTS (
+                        SELECT 1 FROM send_requests AS other
+                        WHERE other.event_id = event.event_id AND other.rule_name = earlier.rule_name
+                    )
+                    OR EXISTS (
+                        SELECT 1 FROM suppressions AS other
+                        WHERE other.event_id = event.event_id AND other.rule_name = earlier.rule_name
+                    )
+                )
+        ) AS earlier_rule_name
+    FROM own_event AS event
+    JOIN rule_trigger ON rule_trigger.trigger_event_type = event.event_type
+    LEFT JOIN ruleset_rules AS rule
+        ON rule.ruleset_id = event.ruleset_id AND rule.rule_name = rule_trigger.rule_name
+    LEFT JOIN send_requests AS send ON send.event_id = event.event_id AND send.rule_name = rule_trigger.rule_name
+    LEFT JOIN suppressions AS suppression
+        ON suppression.event_id = event.event_id AND suppression.rule_name = rule_trigger.rule_name
+    LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
+),
+judged AS (
+    SELECT
+        event_id,
+        event_timestamp,
+        event_type,
+        loaded_at,
+        decided_at,
+        rule_name,
+        trigger_event_type,
+        condition_text,
+        exclusive_group,
+        earlier_rule_name,
+        blocked_by_event_timestamp,
+        blocked_by_rule_name,
+        CASE
+            WHEN sent_channel = 'internal' THEN 'alerted'
+            WHEN sent_channel IS NOT NULL THEN 'sent'
+            WHEN suppression_reason IS NOT NULL THEN 'suppressed: ' || suppression_reason
+            WHEN state <> 'decided' THEN state
+            WHEN rule_position IS NULL THEN 'no such rule then'
+            WHEN NOT is_enabled THEN 'rule switched off'
+            WHEN trigger_event_type <> event_type THEN 'other event type then'
+            WHEN earlier_rule_name IS NOT NULL THEN 'another rule decided'
+            WHEN condition_text <> '' THEN 'a condition of the rule did not hold'
+            ELSE 'cannot be told'
+        END AS outcome
+    FROM looked_at
+),
+rejected_line AS (
+    SELECT
+        rejected.path,
+        rejected.line_number,
+        rejected.explanation,
+        rejected.loaded_at,
+        CASE WHEN json_valid(rejected.raw_line) THEN json_extract(rejected.raw_line, '$.event_type') END AS event_type,
+        CASE
+            WHEN json_valid(rejected.raw_line) THEN json_extract(rejected.raw_line, '$.event_timestamp')
+        END AS event_timestamp
+    FROM asked
+    JOIN rejected_lines AS rejected
+        ON CASE
+            WHEN json_valid(rejected.raw_line)
+                THEN CAST(json_extract(rejected.raw_line, '$.user_id') AS TEXT) = asked.user_id
+            ELSE instr(rejected.raw_line, json_quote(asked.user_id)) > 0
+        END
+    WHERE NOT json_valid(rejected.raw_line)
+        OR json_extract(rejected.raw_line, '$.event_type') IS NULL
+        OR json_extract(rejected.raw_line, '$.event_type') IN (SELECT trigger_event_type FROM rule_trigger)
+)
 SELECT
-    event.event_timestamp,
-    event.event_type,
-    CASE
-        WHEN send.id IS NOT NULL THEN 'sent'
-        WHEN suppression.id IS NOT NULL THEN 'suppressed: ' || suppression.suppression_reason
-        WHEN load.state = 'loaded' THEN 'waits to be decided by the next run'
-        WHEN rule.rule_name IS NULL THEN 'the rule was not in force'
-        ELSE 'a condition of the rule did not hold'
-    END AS outcome,
-    blocking.event_timestamp AS blocked_by_event_timestamp,
+    judged.event_timestamp AS event_timestamp,
+    judged.event_type AS event_type,
+    judged.rule_name AS rule_name,
+    judged.outcome AS outcome,
+    CASE judged.outcome
+        WHEN 'sent' THEN 'The message was decided.'
+        WHEN 'alerted' THEN 'The rule alerts our own people; it sends the user nothing.'
+        WHEN 'suppressed: expired' THEN 'The event was older than the run allowed.'
+        WHEN 'suppressed: once_ever' THEN 'The user had been sent this template before, which is sent once ever.'
+        WHEN 'suppressed: once_per_calendar_day' THEN 'The user had been sent this template on that UTC day.'
+        WHEN 'waits' THEN 'It was loaded, and the next run decides it.'
+        WHEN 'held' THEN 'It was loaded only, and waits for a backfill whose window it lies in.'
+        WHEN 'not recorded' THEN 'The event is from before loads were recorded; what was decided then is not known.'
+        WHEN 'no such rule then' THEN 'The version of rules.yaml that decided the event had no rule of this name.'
+        WHEN 'rule switched off' THEN 'The rule was switched off in the version of rules.yaml that decided the event.'
+        WHEN 'other event type then'
+            THEN 'The rule looked at ' || judged.trigger_event_type || ' in the version that decided the event.'
+        WHEN 'another rule decided'
+            THEN 'The rule ' || judged.earlier_rule_name || ', which comes before it in the exclusive group '
+                || judged.exclusive_group || ', decided on the event.'
+        WHEN 'a condition of the rule did not hold'
+            THEN 'Not all of this held when the event was decided, and what arrived later does not count: '
+                || judged.condition_text || '.'
+        ELSE 'The rule asks for nothing but the type of the event, and there is no decision: run the self-check.'
+    END AS explanation,
+    judged.blocked_by_event_timestamp,
+    judged.blocked_by_rule_name,
+    judged.loaded_at,
+    judged.decided_at,
     trait.marketing_opt_in,
     trait.country,
     trait.risk_segment,
     property.failure_reason,
     property.attempt_number,
-    rule.description AS rule_description
-FROM events AS event
-LEFT JOIN loads AS load ON load.id = event.load_id
-LEFT JOIN ruleset_rules AS rule
-    ON rule.ruleset_id = load.ruleset_id
-    AND rule.rule_name = coalesce(nullif(:rule_name, ''), 'welcome_email')
-    AND rule.is_enabled
-LEFT JOIN send_requests AS send
-    ON send.event_id = event.id AND send.rule_name = coalesce(nullif(:rule_name, ''), 'welcome_email')
-LEFT JOIN suppressions AS suppression
-    ON suppression.event_id = event.id AND suppression.rule_name = coalesce(nullif(:rule_name, ''), 'welcome_email')
-LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
-LEFT JOIN user_traits AS trait ON trait.event_id = event.id
-LEFT JOIN event_properties AS property ON property.event_id = event.id
-WHERE event.user_id = :user_id
-    AND event.event_type IN (
-        SELECT trigger_event_type FROM ruleset_rules
-        WHERE rule_name = coalesce(nullif(:rule_name, ''), 'welcome_email')
-    )
-ORDER BY event.event_timestamp, event.id;
+    property.amount,
+    judged.event_id AS event_id
+FROM judged
+LEFT JOIN user_traits AS trait ON trait.event_id = judged.event_id
+LEFT JOIN event_properties AS property ON property.event_id = judged.event_id
+UNION ALL
+SELECT
+    rejected_line.event_timestamp,
+    rejected_line.event_type,
+    NULL,
+    'rejected',
+    'Line ' || rejected_line.line_number || ' of ' || rejected_line.path || ' did not become an event: '
+        || rejected_line.explanation,
+    NULL, NULL, rejected_line.loaded_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM rejected_line
+UNION ALL
+SELECT
+    NULL, NULL, asked.name, 'unknown rule',
+    'No run has decided by a rule or template of this name. Rules used so far: ' || coalesce(
+        (SELECT group_concat(used.rule_name, ', ') FROM (SELECT DISTINCT rule_name FROM ruleset_rules) AS used),
+        'none'
+    ) || '.',
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM asked
+WHERE asked.name IS NOT NULL AND NOT EXISTS (SELECT 1 FROM rule_trigger)
+UNION ALL
+SELECT
+    NULL, NULL, asked.name, 'unknown user',
+    'No event of a user with this id has arrived'
+        || coalesce(
+            '; there is one of ' || (
+                SELECT group_concat(alike.user_id, ', ')
+                FROM (
+                    SELECT DISTINCT event.user_id FROM events AS event
+                    WHERE lower(trim(event.user_id)) = lower(trim(asked.user_id))
+                ) AS alike
+            ),
+            ''
+        )
+        || '.',
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM asked
+WHERE asked.user_id <> ''
+    AND NOT EXISTS (SELECT 1 FROM own_event)
+    AND NOT EXISTS (SELECT 1 FROM rejected_line)
+UNION ALL
+SELECT
+    NULL, NULL, asked.name, 'no such event',
+    'None of the ' || (SELECT count(*) FROM own_event) || ' events of this user is of a type that '
+        || CASE WHEN asked.name IS NULL THEN 'any rule looks at.' ELSE 'the rule looks at: ' || (
+            SELECT group_concat(wanted.trigger_event_type, ', ')
+            FROM (SELECT DISTINCT trigger_event_type FROM rule_trigger) AS wanted
+        ) || '.' END,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM asked
+WHERE EXISTS (SELECT 1 FROM own_event)
+    AND NOT EXISTS (SELECT 1 FROM judged)
+    AND (asked.name IS NULL OR EXISTS (SELECT 1 FROM rule_trigger))
+ORDER BY event_timestamp, event_id, rule_name;

@@ -58,7 +58,7 @@ def test_every_query_runs_with_nothing_given(samples, name: str, value: str | No
 
 
 def test_why_a_user_got_no_welcome_email(samples):
-    assert [row["outcome"] for row in answer(samples, "why-no-message", user_id="ada")] == [
+    assert [row["outcome"] for row in answer(samples, "why-no-message", user_id="ada", rule_name="welcome_email")] == [
         "sent",
         "suppressed: once_ever",
     ]
@@ -66,7 +66,7 @@ def test_why_a_user_got_no_welcome_email(samples):
         "SELECT e.user_id FROM events e JOIN user_traits t ON t.event_id = e.id "
         "WHERE e.event_type = 'signup_completed' AND t.marketing_opt_in = 0"
     ).fetchone()["user_id"]
-    (row,) = answer(samples, "why-no-message", user_id=refused)
+    (row,) = answer(samples, "why-no-message", user_id=refused, rule_name="welcome_email")
     assert (row["outcome"], row["marketing_opt_in"]) == ("a condition of the rule did not hold", 0)
 
 
