@@ -15,7 +15,7 @@ from flows.command_line import final_state, refused
 from flows.endings import RunPage, exit_code, result_of
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
-from flows.stopping import StopRequest
+from flows.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service import checking, decisions, schema
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -46,7 +46,7 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     """
     page, stop = RunPage("self-check"), StopRequest()
     try:
-        with stop.listening(), page.cut_off("Stopped from outside. Nothing was changed; start it again."):
+        with stop.listening(), page.cut_off(f"Stopped by {CANCEL}. Nothing was changed; start it again."):
             check_report: CheckReport = outcome(
                 check_invariants(load_settings().database_path, max_load_age_hours, stop)
             )

@@ -2,20 +2,30 @@
 
 import logging
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx
 from prefect import get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, FailedRun, PrefectException, TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
-from flows.stopping import StoppedError
+from flows.leftovers import mark_tasks_crashed
+from flows.stopping import StoppedError, is_started_by_worker
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.reporting.tables import escaped
+
+WITHOUT_NUMBERS = (
+    "The run came to nothing that could be counted. What each message means, and what to do about it, stands in "
+    "docs/operations.md."
+)
+"""The report of a run that has none but its sentence, which the page shows above it."""
 
 
 class EndedBadly(FailedRun):
@@ -53,6 +63,24 @@ class RunPage:
         except (httpx.HTTPError, PrefectException) as error:
             get_run_logger().warning("The Prefect server did not take the report for this page (%s).", error)
 
+    def show_of(self, flow_run_id: str, markdown: str, headline: str) -> None:
+        """Leave the report of a run that was killed on its page, where its tasks would be shown as running for ever."""
+
+        def create() -> None:
+            with get_client(sync_client=True) as client:
+                client.create_artifact(
+                    ArtifactCreate(
+                        key=self._key,
+                        type="markdown",
+                        description=headline,
+                        data=markdown,
+                        flow_run_id=UUID(flow_run_id),
+                    )
+                )
+                mark_tasks_crashed(client, UUID(flow_run_id), headline)
+
+        self.attempt(create)
+
     def completed(self, sentence: str, result: object) -> State[Any]:
         """Say how the run went, and return its state."""
         self._say(logging.INFO, sentence)
@@ -72,15 +100,23 @@ class RunPage:
 
     @contextmanager
     def cut_off(self, sentence: str) -> Iterator[None]:
-        """Say the sentence when a signal ends the run, to which Prefect gives its state: Cancelled, or Crashed.
+        """Say why a run ends that is stopped, and let Prefect give it its state: Cancelled, or Crashed.
 
-        What nobody foresaw is told by Prefect, with its traceback.
+        The sentence is for a signal that comes while nothing listens to it. What nobody foresaw is told by Prefect,
+        with its traceback.
         """
         try:
             yield
         except TerminationSignal:
             self._say(logging.WARNING, sentence)
+            self._flush()
             raise
+        except StoppedError as error:
+            if not is_started_by_worker():
+                raise
+            self._say(logging.WARNING, str(error))
+            self._flush()
+            raise TerminationSignal(signal.SIGTERM) from None
         except PipelineError:
             raise
         except Exception as error:
@@ -91,11 +127,16 @@ class RunPage:
         get_run_logger().log(level, sentence)
         self._leave(sentence)
 
+    def _flush(self) -> None:
+        # The process is about to end, and what it has not sent to the server by then is lost.
+        for handler in logging.getLogger("prefect.flow_runs").handlers:
+            handler.flush()
+
     def _leave(self, sentence: str) -> None:
         if self._leave_report:
             self._leave_report()
         else:
-            self.show(f"### What happened\n\n{escaped(sentence)}", sentence)
+            self.show(WITHOUT_NUMBERS, sentence)
 
 
 def defect_sentence(error: Exception) -> str:

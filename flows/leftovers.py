@@ -7,6 +7,7 @@ worker starts, never beside it: only while no worker is at work, whatever has be
 import argparse
 import sys
 from itertools import count
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -65,16 +66,21 @@ def _unfinished_runs(client: SyncPrefectClient) -> list[FlowRun]:
 
 
 def _mark_crashed(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
+    mark_tasks_crashed(client, run.id, message)
+    client.set_flow_run_state(run.id, Crashed(message=message), force=True)
+
+
+def mark_tasks_crashed(client: SyncPrefectClient, flow_run_id: UUID, message: str) -> None:
+    """Mark every task of a run that has begun and not ended Crashed."""
     tasks = client.read_task_runs(
         task_run_filter=TaskRunFilter(
-            flow_run_id=TaskRunFilterFlowRunId(any_=[run.id]),
+            flow_run_id=TaskRunFilterFlowRunId(any_=[flow_run_id]),
             state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED)),
         )
     )
     # Forced, because the ordinary rules would let a run with retries begin anew, or keep one that is being cancelled.
     for task in tasks:
         client.set_task_run_state(task.id, Crashed(message=message), force=True)
-    client.set_flow_run_state(run.id, Crashed(message=message), force=True)
 
 
 def main() -> int:

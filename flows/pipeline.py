@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from flows.endings import RunPage, defect_sentence
 from flows.steps import RETRIES, flow_logger, outcome, step
-from flows.stopping import CUT_OFF, StoppedError, StopRequest, Waiting
+from flows.stopping import CUT_OFF, StoppedError, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
@@ -31,6 +31,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     damage_told,
     interruptible,
     preview_engine,
+    read_transaction,
     remark_on_readers,
     utc_now,
     write_transaction,
@@ -114,7 +115,7 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
 
 def show(page: RunPage, run_report: RunReport) -> None:
     """Leave the report on the run's page in the Prefect UI, where a step's artifacts would be shown as the step's."""
-    page.show(report_markdown(run_report), headline(run_report))
+    page.show(report_markdown(run_report), problem_sentence(run_report) or headline(run_report))
     if rejected := rejected_table(run_report):
         described = "Lines that could not become events."
         page.attempt(lambda: create_table_artifact(rejected, key="rejected-lines", description=described))
@@ -196,10 +197,14 @@ def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopReque
 
 def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
     """Do the run; one that cannot go on is recorded, and reported, as far as it came."""
+    killed = loading.runs_under_way(engine)
     run_id = loading.open_run(engine, order)
+    if order.mode is not RunMode.PREVIEW and is_started_by_worker():
+        _report_killed(engine, page, killed)
     imprint = take_imprint(engine)
     try:
         with (
+            stop.told_as_such(),
             replacement_told(engine, imprint),
             damage_told(engine),
             interruptible(engine, lambda: stop.is_made),
@@ -215,6 +220,15 @@ def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopR
         raise
     page.keep(partial(show, page, run_report))
     return run_report
+
+
+def _report_killed(engine: Engine, page: RunPage, killed: Mapping[int, str | None]) -> None:
+    """Leave reports on the pages of runs that ended without a word, such as by a power cut."""
+    for run_id, flow_run_id in killed.items():
+        if flow_run_id is not None:
+            with read_transaction(engine) as connection:
+                run_report = read_run_report(connection, run_id)
+            page.show_of(flow_run_id, report_markdown(run_report), problem_sentence(run_report))
 
 
 def _ending(error: BaseException) -> tuple[RunState, str]:

@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import State
 from flows.command_line import final_state, refused
 from flows.endings import RunPage, exit_code
 from flows.steps import flow_logger, named_by_start, outcome, progress_bar, step
-from flows.stopping import StopRequest, Waiting
+from flows.stopping import CANCEL, StopRequest, Waiting
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -34,7 +34,7 @@ from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.reporting import published_markdown
 from src.marketing_messaging_service.settings import Settings, load_settings
 
-_CUT_OFF = "Stopped from outside. Readers find the files of the time before; start it again."
+_CUT_OFF = f"Stopped by {CANCEL}. Readers find the files of the time before; start it again."
 
 LONG_WORK = 200_000
 """Rows, or bytes, from which on a progress bar is shown on a terminal."""

@@ -2,10 +2,11 @@
 
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -25,8 +26,16 @@ STOPPED_BY_CTRL_C = 128 + signal.SIGINT
 """The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
 
 
-CUT_OFF = f"Stopped from outside. {WHO_DOES_THE_REST}"
-"""What a run of the pipeline says of itself when a signal ends it: Cancel in the UI, or the end of its worker."""
+CANCEL = "Cancel, or together with its worker"
+"""What stops a run that a worker started."""
+
+CUT_OFF = f"Stopped by {CANCEL}. {WHO_DOES_THE_REST}"
+"""What such a run of the pipeline says of itself then."""
+
+
+def is_started_by_worker() -> bool:
+    """Whether a worker started the present run, in a process of its own."""
+    return runtime.deployment.id is not None
 
 
 class StoppedError(PipelineError):
@@ -42,17 +51,30 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._number: signal.Signals | None = None
+        self._notes: socket.socket | None = None
 
     @property
     def is_made(self) -> bool:
         """Whether the run was asked to stop."""
+        self._look()
         return self._number is not None
 
     def check(self) -> None:
         """Raise StoppedError if the run was asked to stop."""
+        self._look()
         if self._number is not None:
             exit_code = STOPPED_BY_CTRL_C if self._number == signal.SIGINT else 1
-            raise StoppedError(f"{self._number.name} at a safe point", exit_code)
+            who = f"{self._number.name} at a safe point" if self._notes is None else CANCEL
+            raise StoppedError(who, exit_code)
+
+    @contextmanager
+    def told_as_such(self) -> Iterator[None]:
+        """Make whatever a request to stop brings about a StoppedError."""
+        try:
+            yield
+        except PipelineError:
+            self.check()
+            raise
 
     def checking(self, advance: Callable[[int], None]) -> Callable[[int], None]:
         """Return a progress function that also looks whether the run was asked to stop."""
@@ -74,12 +96,21 @@ class StopRequest:
     def listening(self) -> Iterator[None]:
         """Take SIGTERM and Ctrl-C as requests; a second one of the same kind ends the process at once.
 
-        A run that a worker started is left to Prefect, which needs SIGTERM to tell a cancelled run from a crashed
-        one; the open transaction is rolled back there as well.
+        A run that a worker started is left to Prefect, which makes an exception of SIGTERM and tells a cancelled run
+        from a crashed one. That exception is lost when it comes while SQLite calls back, which only ends the statement;
+        so the signal is looked for beside it.
         """
-        if runtime.deployment.id is not None or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             yield
-            return
+        elif is_started_by_worker():
+            with self._watching():
+                yield
+        else:
+            with self._handling():
+                yield
+
+    @contextmanager
+    def _handling(self) -> Iterator[None]:
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
         def request(number: int, _frame: FrameType | None) -> None:
@@ -93,6 +124,29 @@ class StopRequest:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    @contextmanager
+    def _watching(self) -> Iterator[None]:
+        """Have Python note every signal in a socket, whatever becomes of its exception."""
+        reader, writer = socket.socketpair()
+        with reader, writer:
+            reader.setblocking(False)
+            writer.setblocking(False)
+            before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+            self._notes = reader
+            try:
+                yield
+                # Prefect takes no other end from a run that is being cancelled, however far it has come.
+                self.check()
+            finally:
+                signal.set_wakeup_fd(before)
+                self._notes = None
+
+    def _look(self) -> None:
+        if self._notes is not None and self._number is None:
+            with suppress(BlockingIOError):
+                if signal.SIGTERM in self._notes.recv(64):
+                    self._number = signal.SIGTERM
 
 
 class Waiting:

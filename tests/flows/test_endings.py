@@ -13,11 +13,11 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun, TerminationSignal
 from prefect.states import Completed, get_state_exception
 
-from flows.endings import EndedBadly, RunPage, exit_code, result_of
+from flows.endings import WITHOUT_NUMBERS, EndedBadly, RunPage, exit_code, result_of
 from flows.stopping import StoppedError
 from src.marketing_messaging_service.errors import PipelineError
 
-SENTENCE = "1 problem. b.jsonl *cannot* be read."
+SENTENCE = "1 problem. b.jsonl cannot be read."
 SIGNAL = "Stopped from outside."
 
 
@@ -80,7 +80,7 @@ def test_a_run_ends_in_one_state_with_one_sentence_and_one_report(log: pytest.Lo
     assert (state.name, state.message) == (expected, sentence)
     assert logged_of_the_run(log)[-2:] == [sentence, f"Finished in state {expected}."]
     assert "Traceback" not in log.text
-    assert reports_of_the_run() == [(sentence, "### What happened\n\n1 problem. b.jsonl \\*cannot\\* be read.")]
+    assert reports_of_the_run() == [(sentence, WITHOUT_NUMBERS)]
 
 
 def test_the_report_of_a_run_that_has_one_is_left_whatever_it_comes_to(log: pytest.LogCaptureFixture) -> None:

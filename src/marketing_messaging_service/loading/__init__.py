@@ -2,7 +2,7 @@
 
 from src.marketing_messaging_service.loading.ledger import held_event_count, known_files, undecided_event_count
 from src.marketing_messaging_service.loading.load import load_file, load_files
-from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run
+from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run, runs_under_way
 
 __all__ = [
     "close_run",
@@ -13,5 +13,6 @@ __all__ = [
     "note_files",
     "note_message",
     "open_run",
+    "runs_under_way",
     "undecided_event_count",
 ]

@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
-from src.marketing_messaging_service.infrastructure.database import utc_now, write_transaction
+from src.marketing_messaging_service.infrastructure.database import read_transaction, utc_now, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import Run, RunRemark, RunState
 from src.marketing_messaging_service.results import Remark, RunOrder
+
+
+def runs_under_way(engine: Engine) -> dict[int, str | None]:
+    """Return the runs that are recorded as running, each with its id in Prefect.
+
+    Whoever calls this holds the lease, so that each of them was killed.
+    """
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select(Run.id, Run.flow_run_id).where(Run.state == RunState.RUNNING))
+        return {row.id: row.flow_run_id for row in rows}
 
 
 def open_run(engine: Engine, order: RunOrder) -> int:

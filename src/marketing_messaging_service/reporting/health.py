@@ -109,6 +109,7 @@ def _explained(
         parts.append(f"The first is {where}: {printable(first.explanation, LONGEST_EXPLANATION)}")
     if not is_preview:
         good = lines.inserted + lines.duplicate
-        parts += [f"The other {many(good, 'line')} {'was' if good == 1 else 'were'} taken."] if good else []
+        others = "The other line was taken." if good == 1 else f"The other {good} lines were taken."
+        parts += [others] if good else []
         parts.append("Correct the rejected lines, which rejected_rows holds, and deliver them in another file.")
     return " ".join(parts)
