@@ -16,6 +16,9 @@ down_revision: str | None = "0005"
 branch_labels: None = None
 depends_on: None = None
 
+# 72 s for five million.
+SECONDS_A_MILLION = {"events": 14.4}
+
 MESSAGE_ID_INDEX = "uq_events_message_id"
 SEND_TIME_COLUMNS = ["user_id", "template_name", "event_timestamp"]
 

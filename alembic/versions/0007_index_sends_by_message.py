@@ -17,6 +17,9 @@ down_revision: str | None = "0006"
 branch_labels: None = None
 depends_on: None = None
 
+# 30 s for 800,000.
+SECONDS_A_MILLION = {"send_requests": 37.5}
+
 BY_USER = ["user_id", "template_name", "dedupe_key"]
 BY_MESSAGE = ["template_name", "dedupe_key", "user_id"]
 

@@ -71,9 +71,13 @@ class MigrationGuard:
         if self._made is None or not steps:
             return
         seconds: dict[str, float] = {}
+        rebuilt: set[str] = set()
         for module, is_upgrade in steps:
-            for table, of_table in self._seconds(module, is_upgrade=is_upgrade).items():
-                seconds[table] = seconds.get(table, 0) + of_table
+            of_step = self._rebuilt(module, is_upgrade=is_upgrade)
+            rebuilt |= of_step
+            measured: Mapping[str, float] = getattr(module, SECONDS_A_MILLION, {})
+            for table in of_step | measured.keys():
+                seconds[table] = seconds.get(table, 0) + measured.get(table, USUAL_SECONDS)
         counts = before_migrating.row_counts(self._connection, seconds)
         if any(counts.values()):
             self._make_ready(counts, seconds)
@@ -81,16 +85,16 @@ class MigrationGuard:
         needed = {each.name.lower() for made in self._made.values() for each in made.schema.values()}
         needed -= {each.name.lower() for each in own.values()}
         last, _ = steps[-1]
-        self._strangers = strangers.set_aside(self._connection, own, needed, seconds, f"_before_{last.revision}")
+        self._strangers = strangers.set_aside(
+            self._connection, own, needed, f"_before_{last.revision}", rebuilt=rebuilt, changed=seconds
+        )
 
-    def _seconds(self, module: ModuleType, *, is_upgrade: bool) -> Mapping[str, float]:
-        """Return the tables that a revision changes as a whole, with the seconds that a million rows of each take."""
-        measured: Mapping[str, float] = getattr(module, SECONDS_A_MILLION, {})
+    def _rebuilt(self, module: ModuleType, *, is_upgrade: bool) -> frozenset[str]:
+        """Return the tables that a revision builds anew."""
         made = (self._made or {}).get(module.revision)
         if made is None:
-            return measured
-        rebuilt = made.rebuilt if is_upgrade else made.rebuilt_by_downgrade
-        return dict.fromkeys(rebuilt, USUAL_SECONDS) | dict(measured)
+            return frozenset()
+        return made.rebuilt if is_upgrade else made.rebuilt_by_downgrade
 
     def _make_ready(self, counts: Mapping[str, int], seconds: Mapping[str, float]) -> None:
         duration = before_migrating.duration_told(counts, seconds)

@@ -35,6 +35,12 @@ class SchemaObject:
         space = "trigger " if self.kind is Kind.TRIGGER else ""
         return space + self.name.lower()
 
+    @property
+    def has_condition(self) -> bool:
+        """Whether it is an index that holds what an expression or a comparison says, and not columns alone."""
+        words = tokens(self.sql)
+        return self.kind is Kind.INDEX and ("WHERE" in words or words.count("(") > 1)
+
     def __str__(self) -> str:
         place = f" on {self.table_name}" if self.kind in {Kind.INDEX, Kind.TRIGGER} else ""
         return f"the {self.kind} {self.name}{place}"

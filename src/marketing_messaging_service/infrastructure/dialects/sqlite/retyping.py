@@ -14,11 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
     Kind,
-    SchemaObject,
     quoted,
     standing_objects,
     token_spans,
-    tokens,
 )
 
 
@@ -134,10 +132,5 @@ def _holds_number(connection: Connection, table: str, names: Collection[str]) ->
 def _reindex_conditions(connection: Connection, table: str) -> None:
     """Fill the indexes of a table again that hold what a comparison said, which may say something else now."""
     for each in standing_objects(connection):
-        if each.kind is Kind.INDEX and each.table_name.lower() == table.lower() and _has_condition(each):
+        if each.has_condition and each.table_name.lower() == table.lower():
             connection.exec_driver_sql(f"REINDEX {quoted(each.name)}")
-
-
-def _has_condition(index: SchemaObject) -> bool:
-    words = tokens(index.sql)
-    return "WHERE" in words or words.count("(") > 1

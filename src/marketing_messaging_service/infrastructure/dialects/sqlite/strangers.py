@@ -44,12 +44,18 @@ class Strangers:
 
 
 def set_aside(
-    connection: Connection, own: Schema, needed_names: Collection[str], rebuilt: Collection[str], suffix: str
+    connection: Connection,
+    own: Schema,
+    needed_names: Collection[str],
+    suffix: str,
+    *,
+    rebuilt: Collection[str],
+    changed: Collection[str],
 ) -> Strangers:
     """Find what others keep in the file, and take out of the way of a migration what would stand in it.
 
     `own` is what the migrations have made so far, `needed_names` (in lower case) what those to come make besides,
-    `rebuilt` the tables that they build anew.
+    `rebuilt` the tables that they build anew, and `changed` those that they change as a whole where they stand.
     """
     renamed = _renamed_tables(connection, own, needed_names, suffix)
     strangers = [each for each in standing_objects(connection) if _is_strange(each, own)]
@@ -57,22 +63,17 @@ def set_aside(
         each.key for each in strangers if each.kind is Kind.VIEW and problem_of_view(connection, each.name) is None
     )
     for each in strangers:
-        if _is_in_the_way(each, own, needed_names, rebuilt):
+        is_on_rebuilt, is_on_changed = (each.table_name.lower() in tables for tables in (rebuilt, changed))
+        is_index_in_the_way = each.kind is Kind.INDEX and (is_on_rebuilt or (is_on_changed and each.has_condition))
+        if is_index_in_the_way or _is_in_the_way(each, own, needed_names):
             connection.exec_driver_sql(f"DROP {each.kind.upper()} {quoted(each.name)}")
     return Strangers(tuple(strangers), readable, renamed, suffix)
 
 
-def _is_in_the_way(
-    stranger: SchemaObject, own: Schema, needed_names: Collection[str], rebuilt: Collection[str]
-) -> bool:
-    match stranger.kind:
-        case Kind.TRIGGER:
-            return stranger.table_name.lower() in own
-        case Kind.TABLE:
-            return False
-        case Kind.INDEX if stranger.table_name.lower() in rebuilt:
-            return True
-    return stranger.key not in own and stranger.name.lower() in needed_names
+def _is_in_the_way(stranger: SchemaObject, own: Schema, needed_names: Collection[str]) -> bool:
+    if stranger.kind is Kind.TRIGGER:
+        return stranger.table_name.lower() in own
+    return stranger.kind is not Kind.TABLE and stranger.key not in own and stranger.name.lower() in needed_names
 
 
 def _renamed_tables(
