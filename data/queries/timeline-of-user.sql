@@ -8,14 +8,14 @@ SELECT
     timeline.template_name,
     timeline.channel,
     timeline.reason,
-    timeline.blocked_by_event_timestamp,
-    timeline.failure_reason,
-    timeline.attempt_number,
     CASE
         WHEN timeline.entry_kind <> 'event' THEN NULL
         WHEN held.event_id IS NOT NULL AND held.run_id IS NULL THEN 'Held: waits for a backfill.'
         WHEN held.event_id IS NULL AND load.state = 'loaded' THEN 'Waits for the next run.'
     END AS remark,
+    timeline.blocked_by_event_timestamp,
+    timeline.failure_reason,
+    timeline.attempt_number,
     timeline.event_id AS event_id,
     timeline.entry_position AS entry_position
 FROM user_timeline AS timeline
@@ -25,8 +25,8 @@ LEFT JOIN held_events AS held ON held.event_id = timeline.event_id
 WHERE timeline.user_id = :user_id
 UNION ALL
 SELECT
-    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, NULL, NULL, NULL,
     'No event of a user with this id has arrived: ids are compared exactly.',
-    NULL, NULL
+    NULL, NULL, NULL, NULL, NULL
 WHERE :user_id <> '' AND NOT EXISTS (SELECT 1 FROM user_timeline WHERE user_id = :user_id)
 ORDER BY event_timestamp, event_id, entry_position;

@@ -11,10 +11,14 @@ from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.exploring.metadata import datasette_metadata
 from src.marketing_messaging_service.settings import load_settings
 
+TEMPLATES = Path(__file__).parent / "templates"
+"""Pages of our own in place of Datasette's: the questions come first, and each gives its tab a name."""
+
 # Never --immutable: it would have SQLite pass over the -wal, in which the newest rows are, and over its locks. Without
 # it Datasette opens the file with mode=ro, which reads while a run writes.
 OPTIONS = (
     *("--host", "127.0.0.1"),
+    *("--template-dir", str(TEMPLATES)),
     *("--setting", "sql_time_limit_ms", "20000"),
     *("--setting", "facet_time_limit_ms", "1000"),
     *("--setting", "suggest_facets", "off"),

@@ -34,7 +34,7 @@ def datasette_metadata(database_name: str) -> dict[str, Any]:
         "reads the live file and cannot change it.",
         "databases": {
             database_name: {
-                "description": "Begin with a question under Queries, or with the views.",
+                "description": "Begin with a question, or with the views.",
                 "tables": {"alembic_version": {"hidden": True}}
                 | {entry.table_name: _table(entry, every) for entry in every if entry.column_name is None},
                 "queries": {query.name: _query(query) for query in read_queries()},
@@ -70,6 +70,8 @@ def _query(query: Query) -> dict[str, Any]:
     hints = "".join(f"<li><code>{name}</code>: {escape(hint)}</li>" for name, hint in query.parameters.items())
     return {
         "title": query.title,
+        # For the front page, which lists questions by it.
+        "subject": query.subject,
         "description_html": f"<p>{escape(query.sentence)}</p>" + (f"<ul>{hints}</ul>" if hints else ""),
         "sql": query.sql,
         "params": list(query.parameters),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from src.marketing_messaging_service.errors import PipelineError
@@ -10,6 +11,14 @@ from src.marketing_messaging_service.errors import PipelineError
 QUERIES_PATH = Path(__file__).resolve().parents[3] / "data" / "queries"
 
 _HEAD_LINE = re.compile(r"-- (title|sentence|parameter (\w+)): (.+)")
+
+
+class Subject(StrEnum):
+    """What a question is about, in the order in which a person would look for it."""
+
+    USER = "a user"
+    DAY = "a day"
+    FILES = "files and lines"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +31,22 @@ class Query:
     parameters: Mapping[str, str]
     sql: str
 
+    @property
+    def subject(self) -> Subject:
+        """What it is about, by what it asks for."""
+        if "user_id" in self.parameters:
+            return Subject.USER
+        return Subject.DAY if any(name.endswith("_date") for name in self.parameters) else Subject.FILES
+
 
 def read_queries(folder: Path = QUERIES_PATH) -> tuple[Query, ...]:
-    """Return the queries of a folder, by name. Raises PipelineError when the head of one is not as it should be."""
-    return tuple(_read(path) for path in sorted(folder.glob("*.sql")))
+    """Return the queries of a folder, by subject and name.
+
+    Raises PipelineError when the head of one is not as it should be.
+    """
+    subjects = list(Subject)
+    queries = (_read(path) for path in sorted(folder.glob("*.sql")))
+    return tuple(sorted(queries, key=lambda query: subjects.index(query.subject)))
 
 
 def _read(path: Path) -> Query:
