@@ -136,6 +136,17 @@ def test_every_column_and_constraint_of_a_table_is_compared(table: Table):
     }
 
 
+def test_a_foreign_key_that_a_column_was_added_with_is_the_one_of_the_table():
+    added = table_parts(
+        "CREATE TABLE t (id INTEGER, b INTEGER CONSTRAINT fk_t_b_u REFERENCES u (id) ON DELETE SET NULL)"
+    )
+    declared = table_parts(
+        "CREATE TABLE t (id INTEGER, b INTEGER, "
+        "CONSTRAINT fk_t_b_u FOREIGN KEY(b) REFERENCES u (id) ON DELETE SET NULL)"
+    )
+    assert added == declared
+
+
 def test_an_older_schema_is_refused(engine: Engine, path: Path):
     execute(path, "UPDATE alembic_version SET version_num = '0006'")
     with pytest.raises(DatabaseError, match="it lacks "), read_transaction(engine) as connection:

@@ -53,18 +53,31 @@ def table_parts(sql: str) -> TableParts:
     for place, word in enumerate(words[first:], start=first):
         depth += {"(": 1, ")": -1}.get(word, 0)
         if depth == 0:
-            parts[_name(part)] = tuple(part)
+            parts.update(_named(part))
             return TableParts(parts, words[place + 1 :])
         if depth == 1 and word == ",":
-            parts[_name(part)] = tuple(part)
+            parts.update(_named(part))
             part = []
         elif place > first:
             part.append(word)
     return TableParts(parts, ())
 
 
+def _named(part: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield a part by its name; a foreign key that a column was added with stands apart, as in a table built anew."""
+    place = next(
+        (place for place in range(1, len(part) - 2) if part[place] == "CONSTRAINT" and part[place + 2] == "REFERENCES"),
+        len(part),
+    )
+    yield _name(part), tuple(part[:place])
+    if place < len(part):
+        column, name, references = part[0], part[place + 1], part[place + 2 :]
+        foreign_key = ("CONSTRAINT", name, "FOREIGN", "KEY", "(", column, ")", *references)
+        yield _name(foreign_key), foreign_key
+
+
 def _name(part: Sequence[str]) -> str:
-    if part[:1] == ["CONSTRAINT"]:
+    if part and part[0] == "CONSTRAINT":
         return f"constraint {part[1].lower()}" if len(part) > 1 else "constraint"
     if part and part[0] in {"PRIMARY", "UNIQUE", "CHECK", "FOREIGN"}:
         return f"constraint {' '.join(part)}"
