@@ -6,6 +6,7 @@ from datetime import datetime
 
 from src.marketing_messaging_service.results import REJECTED_SCHEMA
 from src.marketing_messaging_service.staging.columnar import STAGER, Stager
+from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.line_parser import LineParser, ParsedLine
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
@@ -31,7 +32,7 @@ def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1, payloa
     parser = LineParser(payload)
     events, rejected, unknown_keys, blank_count = [], [], Counter[str](), 0
     for number, raw in enumerate(lines, first_line_number):
-        if not raw.strip():
+        if not raw.strip() or not bare(raw):
             blank_count += 1
             continue
         try:

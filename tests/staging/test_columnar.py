@@ -12,7 +12,8 @@ from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEM
 from src.marketing_messaging_service.staging import columnar
 from src.marketing_messaging_service.staging.columnar import STAGER
 from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS
-from src.marketing_messaging_service.staging.lines import Chunk, Rejection
+from src.marketing_messaging_service.staging.lines import Chunk
+from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from tests.effort import examples
 from tests.staging.helpers import PLAIN, line, line_with, rows

@@ -83,7 +83,18 @@ def test_files_come_oldest_first_and_by_name_where_they_are_of_one_age(landing: 
 
 
 @pytest.mark.parametrize(
-    "name", ["e.jsonl", "e.ndjson", "e.json", "e.jsonl.gz", "e.ndjson.gz", "e.json.gz", "E.JSONL.GZ"]
+    "name",
+    [
+        "e.jsonl",
+        "e.ndjson",
+        "e.json",
+        "e.jsonl.gz",
+        "e.ndjson.gz",
+        "e.json.gz",
+        "E.JSONL.GZ",
+        "e.json.zst",
+        "E.Jsonl.Zst",
+    ],
 )
 def test_endings_of_raw_events_are_taken_in_any_case(landing: Path, name: str) -> None:
     put(landing, name)

@@ -433,8 +433,9 @@ class TestWhatIsNoEvent:
             b"{",
             line()[:-1],
             line()[:40],
-            line() + line(),
-            line() + b",",
+            line() + b" x",
+            b"[" + line() + b",",
+            line() + b"]",
             line(", "),
             line(", 'x': 1"),
             line(", x: 1"),
@@ -444,18 +445,45 @@ class TestWhatIsNoEvent:
             line(', "x": nan'),
             line(', "x": undefined'),
             line(', "x": "\t"'),
-            line(', "x": "\0"'),
             line(', "x": "\x1f"'),
-            line(user_id='"u\0"'),
             line(', "x": "\\x41"'),
-            line() + b"\0",
-            b"\0" * 10,
-            b"\xef\xbb\xbf" + line(),
             b"// comment",
         ],
     )
     def test_what_is_no_json_is_rejected(self, raw: bytes) -> None:
         assert reason(raw) == (ReasonCode.INVALID_JSON, None)
+
+    @pytest.mark.parametrize("raw", [line(', "x": "\0"'), line(user_id='"u\0"'), line()[:40] + b"\0" * 500 + line()])
+    def test_a_zero_byte_within_is_named(self, raw: bytes) -> None:
+        place = raw.index(b"\0") + 1
+
+        assert rejection(raw).reason_code is ReasonCode.NUL_BYTES
+        assert f"Character {place} of the line is a zero byte" in rejection(raw).explanation
+
+    @pytest.mark.parametrize("between", [b"", b" ", b"\r", b",", b", ", b"\x1e", b"\xef\xbb\xbf"])
+    def test_a_second_object_is_named(self, between: bytes) -> None:
+        first = line(user_id='"zo\xeb"', event_type='"\U0001f642"')
+        raw = first + between + line() + line()
+
+        assert rejection(raw).reason_code is ReasonCode.SEVERAL_OBJECTS
+        place = len(first.decode()) + 1 + len(between) - len(between.lstrip())
+        assert f"the second from character {place} on; put a line end between them" in rejection(raw).explanation
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            line() + b"\0",
+            b"\0" * 4_000 + line() + b"\0" * 4_000,
+            b"\xef\xbb\xbf" + line(),
+            b"\x1e" + line(),
+            b" \x1e\xef\xbb\xbf\0\xef\xbb\xbf" + line() + b" \xef\xbb\xbf\0 ",
+            line() + b",",
+            line() + b" , \r",
+            b", " + line(),
+        ],
+    )
+    def test_what_may_stand_around_an_event_does_not_matter(self, raw: bytes) -> None:
+        assert parse_line(raw) == parse_line(line())
 
     @pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"caf\xe9"])
     @pytest.mark.parametrize("where", [line(user_id='"?"'), line(', "x": "?"'), line(', "x": {"?": 1}'), b"?", b"[?"])

@@ -1,6 +1,9 @@
+import bz2
 import gzip
+import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -10,10 +13,16 @@ import pytest
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.models import OTHER_KEYS
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
-from src.marketing_messaging_service.staging import lines, spool, stage_file
+from src.marketing_messaging_service.staging import lines, packing, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
-from src.marketing_messaging_service.staging.lines import BYTE_ORDER_MARK, KEPT_BYTES_OF_LONG_LINE, MAX_LINE_BYTES
+from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.lines import (
+    KEPT_BYTES_OF_LONG_LINE,
+    KEPT_BYTES_OF_REFUSED_FILE,
+    MAX_LINE_BYTES,
+)
 from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS
+from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.staging.helpers import Staged, landed, line, line_with, raw_line, rows, stage
 from tests.vocabulary.payloads import EVERY_KIND
@@ -30,6 +39,8 @@ class Example(NamedTuple):
 
 EXAMPLES = {
     ReasonCode.INVALID_UTF8: Example(line(user_id='"?"').replace(b"?", b"caf\xe9")),
+    ReasonCode.NUL_BYTES: Example(line(user_id='"u\0"')),
+    ReasonCode.SEVERAL_OBJECTS: Example(line() + line()),
     ReasonCode.INVALID_JSON: Example(b"user u-1 signed up"),
     ReasonCode.NESTED_TOO_DEEP: Example(line(f', "x": {"[" * 101}{"]" * 101}')),
     ReasonCode.NOT_AN_OBJECT: Example(b"[" + line() + b"]"),
@@ -50,6 +61,15 @@ EXAMPLES = {
 EXAMPLES_OF_FILES = {
     ReasonCode.LINE_TOO_LONG: EVENT + b"x" * (MAX_LINE_BYTES + 1) + b"\n" + EVENT,
     ReasonCode.CORRUPT_GZIP: gzip.compress(EVENT)[:-1],
+    ReasonCode.CORRUPT_ZSTD: zstd.compress(EVENT)[:-1],
+    ReasonCode.BROKEN_OFF: b"[" + line() + b",\n" + line(),
+    ReasonCode.ASTRAY: line() + line() + b'age_id": "m-2", "x": [\n' + EVENT + b"]\n",
+    ReasonCode.PACKED_TOO_OFTEN: gzip.compress(zstd.compress(gzip.compress(EVENT))),
+    ReasonCode.UNKNOWN_PACKING: bz2.compress(EVENT),
+    ReasonCode.UTF_16: EVENT.decode().encode("utf-16"),
+    ReasonCode.UTF_32: EVENT.decode().encode("utf-32"),
+    ReasonCode.NOT_TEXT: hashlib.shake_128(b"noise").digest(100_000),
+    ReasonCode.NOT_JSON: b"<?xml version='1.0'?>\n<Error>AccessDenied</Error>\n",
 }
 
 
@@ -137,11 +157,15 @@ class TestAnOddFile:
 
         assert (staged.user_ids, staged.read_count) == (["u-1"], 1)
 
-    def test_a_byte_order_mark_further_down_is_no_json(self, tmp_path: Path) -> None:
-        staged = stage(tmp_path, EVENT + BYTE_ORDER_MARK + EVENT)
+    @pytest.mark.parametrize("mark", [BYTE_ORDER_MARK, b"\x1e", b"\0" * 4_000])
+    def test_a_byte_order_mark_a_record_separator_or_zeros_before_a_line_further_down_do_not_matter(
+        self, tmp_path: Path, mark: bytes
+    ) -> None:
+        staged = stage(tmp_path, EVENT + mark + EVENT + mark + b"broken")
 
-        assert staged.reasons == [(2, "invalid_json")]
-        assert raw_line(staged.rejected[0]) == BYTE_ORDER_MARK + line()
+        assert [event["line_number"] for event in staged.events] == [1, 2]
+        assert staged.reasons == [(3, "invalid_json")]
+        assert raw_line(staged.rejected[0]) == mark + b"broken"
 
     def test_crlf_line_ends_are_line_ends(self, tmp_path: Path) -> None:
         staged = stage(tmp_path, b"\r\n".join([line(), b"broken", b"", line(), b""]))
@@ -150,12 +174,24 @@ class TestAnOddFile:
         assert raw_line(staged.rejected[0]) == b"broken"
         assert staged.blank_count == 1
 
-    def test_nul_bytes_reject_their_line_and_are_kept_exactly(self, tmp_path: Path) -> None:
+    def test_zero_bytes_alone_are_a_blank_line_and_within_a_line_they_reject_it_and_are_kept(
+        self, tmp_path: Path
+    ) -> None:
         staged = stage(tmp_path, EVENT + b"\0" * 3 + b"\n" + line(user_id='"u\0"') + b"\n" + EVENT + b"\0\0")
 
-        assert staged.reasons == [(2, "invalid_json"), (3, "invalid_json"), (5, "invalid_json")]
-        assert staged.rejected[0]["raw_line"] == "\\x00\\x00\\x00"
-        assert [raw_line(row) for row in staged.rejected] == [b"\0" * 3, line(user_id='"u\0"'), b"\0\0"]
+        assert staged.reasons == [(3, "nul_bytes")]
+        assert "u\\x00" in staged.rejected[0]["raw_line"]
+        assert raw_line(staged.rejected[0]) == line(user_id='"u\0"')
+        assert (len(staged.events), staged.blank_count, staged.read_count) == (2, 2, 5)
+
+    @pytest.mark.parametrize("size", [1_000, MAX_LINE_BYTES - 50, MAX_LINE_BYTES * 2])
+    def test_zero_bytes_before_and_after_a_line_are_no_part_of_it_however_many_they_are(
+        self, tmp_path: Path, size: int
+    ) -> None:
+        staged = stage(tmp_path, EVENT + b"\0" * size + EVENT + line() + b"\0" * size + b"\n" + b"\0" * size)
+
+        assert [event["line_number"] for event in staged.events] == [1, 2, 3]
+        assert (staged.rejected, staged.blank_count) == ([], 1)
 
     def test_a_last_line_without_a_newline_is_a_line(self, tmp_path: Path) -> None:
         assert len(stage(tmp_path, EVENT + line()).events) == 2
@@ -173,14 +209,110 @@ class TestAnOddFile:
         assert (staged.read_count, staged.blank_count) == (6, 5)
         assert [event["line_number"] for event in staged.events] == [4]
 
-    def test_one_json_array_over_many_lines_is_rejected_line_by_line(self, tmp_path: Path) -> None:
-        staged = stage(tmp_path, b"[\n" + line() + b",\n" + line() + b"\n]\n", "events.json")
-
-        assert staged.reasons == [(1, "invalid_json"), (2, "invalid_json"), (4, "invalid_json")]
-        assert len(staged.events) == 1
-
     def test_its_name_need_not_be_utf8(self, tmp_path: Path) -> None:
         assert len(stage(tmp_path, EVENT, b"caf\xe9.jsonl").events) == 1
+
+
+def others(*users: str) -> list[bytes]:
+    """An event of each user."""
+    return [line(user_id=f'"{user}"', message_id=f'"{user}"') for user in users]
+
+
+class TestFilesOfOtherForms:
+    @pytest.mark.parametrize(
+        "content",
+        [
+            pytest.param(b"[" + b", ".join(others("a", "b", "c")) + b"]", id="an array on one line"),
+            pytest.param(b"[\r\n" + b",\r\n".join(others("a", "b", "c")) + b"\r\n]\r\n", id="an array of lines"),
+            pytest.param(
+                json.dumps([json.loads(event) for event in others("a", "b", "c")], indent=2).encode(),
+                id="printed prettily",
+            ),
+            pytest.param(
+                "\n".join(json.dumps(json.loads(event), indent=2) for event in others("a", "b", "c")).encode(),
+                id="objects printed prettily",
+            ),
+            pytest.param(b"".join(others("a", "b", "c")), id="glued together"),
+            pytest.param(b"\r".join(others("a", "b", "c")), id="with CR alone"),
+            pytest.param(b",\n".join(others("a", "b", "c")), id="with commas"),
+            pytest.param(b"\x1e" + b"\n\x1e".join(others("a", "b", "c")) + b"\n", id="a JSON text sequence"),
+        ],
+    )
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress])
+    def test_events_are_read_and_counted_in_order(
+        self, tmp_path: Path, content: bytes, pack: Callable[[bytes], bytes]
+    ) -> None:
+        staged = stage(tmp_path, pack(content), "events.json")
+
+        assert [(row["line_number"], row["user_id"]) for row in staged.events] == [(1, "a"), (2, "b"), (3, "c")]
+        assert (staged.read_count, staged.rejected) == (3, [])
+
+    def test_an_element_that_is_no_event_is_one_rejected_row_on_one_line(self, tmp_path: Path) -> None:
+        content = json.dumps([json.loads(line()), {"user_id": "x"}, 7, [], "text", json.loads(line())], indent=1)
+
+        staged = stage(tmp_path, content.encode())
+
+        missing, none = "missing_field", "not_an_object"
+        assert staged.reasons == [(2, missing), (3, none), (4, none), (5, none)]
+        assert staged.rejected[0]["raw_line"] == '{\t  "user_id": "x"\t }'
+        assert [event["line_number"] for event in staged.events] == [1, 6]
+
+    def test_text_with_line_ends_of_other_scripts_is_kept(self, tmp_path: Path) -> None:
+        text = "a\u2028b\u0085c"
+        event = json.dumps(json.loads(line(user_id=f'"{text}"')), ensure_ascii=False)
+
+        assert stage(tmp_path, event.encode()).user_ids == [text]
+        assert stage(tmp_path, f"[{event}]".encode()).user_ids == [text]
+
+    def test_an_export_of_nothing_is_an_empty_file(self, tmp_path: Path) -> None:
+        assert stage(tmp_path, b"[\n]\n", "events.json") == Staged([], [], read_count=0, blank_count=0, unknown_keys={})
+
+    def test_an_array_that_breaks_off_gives_what_was_whole_and_says_so(self, tmp_path: Path) -> None:
+        whole = b"[" + b",\n".join(others("a", "b", "c"))
+        last = others("c")[0]
+        for content, users, left in (
+            (whole + b",\n", ["a", "b", "c"], b""),
+            (whole, ["a", "b"], last),
+            (whole[:-2], ["a", "b"], last[:-2]),
+        ):
+            staged = stage(tmp_path, content)
+
+            assert staged.user_ids == users
+            assert staged.reasons == [(len(users) + 1, "broken_off")]
+            assert raw_line(staged.rejected[0]) == left
+
+    def test_of_a_file_that_goes_astray_nothing_is_taken_however_late_it_does(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(lines, "READ_BYTES", 500)
+        monkeypatch.setattr(spool, "MEMORY_BYTES", 1_000)
+        good = [line(', "x": 1', user_id='"inside"'), b"[]"] * 50
+        content = b"[" + b",".join(good) + b', "y": 1' + b", {" + b"]" + b"oops"
+
+        staged = stage(tmp_path, content, chunk_bytes=500)
+
+        assert staged.events == []
+        assert staged.reasons == [(1, "astray")]
+        assert staged.rejected[0]["explanation"].startswith("After object 100 of the file stands something else")
+        assert (staged.read_count, staged.unknown_keys) == (1, {})
+
+    def test_a_fault_of_the_file_is_one_rejected_row_with_the_beginning_of_the_file(self, tmp_path: Path) -> None:
+        noise = hashlib.shake_128(b"noise").digest(3 << 20)
+
+        staged = stage(tmp_path, noise)
+
+        assert staged.reasons == [(1, "not_text")]
+        assert raw_line(staged.rejected[0]) == noise[:KEPT_BYTES_OF_REFUSED_FILE]
+
+    @pytest.mark.parametrize("reason_code", EXAMPLES_OF_FILES)
+    def test_every_fault_of_a_file_has_its_code_and_is_reported_once(
+        self, tmp_path: Path, reason_code: ReasonCode
+    ) -> None:
+        staged = stage(tmp_path, EXAMPLES_OF_FILES[reason_code])
+
+        [row] = staged.rejected
+        assert row["reason_code"] == reason_code
+        assert row["explanation"]
 
 
 class TestAGzipFile:
@@ -188,11 +320,8 @@ class TestAGzipFile:
     def test_it_is_read_like_a_plain_one_whatever_its_name(self, tmp_path: Path, name: str) -> None:
         assert stage(tmp_path, gzip.compress(EVENT * 3), name).user_ids == ["u-1"] * 3
 
-    def test_a_file_named_gz_that_is_none_is_one_rejected_row(self, tmp_path: Path) -> None:
-        staged = stage(tmp_path, EVENT * 3, "events.jsonl.GZ")
-
-        assert staged.reasons == [(1, "corrupt_gzip")]
-        assert staged.read_count == 1
+    def test_a_plain_file_named_like_a_packed_one_is_read_for_what_it_is(self, tmp_path: Path) -> None:
+        assert stage(tmp_path, EVENT * 3, "events.jsonl.GZ").user_ids == ["u-1"] * 3
 
     @pytest.mark.parametrize(
         "content",
@@ -316,18 +445,21 @@ class TestChunks:
             "zeros in the middle": packed[:middle] + bytes(20) + packed[middle + 20 :],
         }[damage]
         monkeypatch.setattr(lines, "READ_BYTES", 1_000)
+        monkeypatch.setattr(packing, "PIECE_BYTES", 1_000)
         expected = stage(tmp_path, content)
         assert expected.events
         assert (expected.reasons[-1][1] == "corrupt_gzip") == (damage not in {"none", "gzip"})
 
         for chunk_bytes, read_bytes in self.LIMITS:
             monkeypatch.setattr(lines, "READ_BYTES", read_bytes)
+            monkeypatch.setattr(packing, "PIECE_BYTES", read_bytes)
             assert stage(tmp_path, content, chunk_bytes=chunk_bytes) == expected
 
     def test_the_result_does_not_depend_on_how_many_lines_one_holds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
     ) -> None:
         monkeypatch.setattr(lines, "READ_BYTES", 1_000)
+        monkeypatch.setattr(packing, "PIECE_BYTES", 1_000)
         expected = stage(tmp_path, content)
 
         for chunk_lines in (1, 2, 3, 50):

@@ -17,10 +17,15 @@ from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.results import KnownFiles, LoadResult, StagedFile
+from src.marketing_messaging_service.staging.zstd_library import zstd
+from tests.torture.files import DECOY, odd_file
 from tests.torture.lines import hostile_lines
 from tests.torture.scene import AS_OF
 
 LINES_A_FILE = 20_000
+
+ODD_FILES = 100
+"""Files of other forms than lines that are staged for every file of hostile lines."""
 
 LOADED_ONE_IN = 5
 """Of the files of hostile lines one in so many is loaded as well; staging is what is fuzzed."""
@@ -44,7 +49,9 @@ def stage_hostile_lines(folder: Path, database_url: str, seed: int, count: int) 
         landing = folder / f"fuzz-{seed}"
         landing.mkdir(exist_ok=True)
         path = landing / f"{seed}-{number}.jsonl"
-        lines = list(hostile_lines(LINES_A_FILE, Random(f"{seed} {number}")))
+        chance = Random(f"{seed} {number}")
+        # The first one shows that it is a file of lines.
+        lines = [_event_with()[:-1], *hostile_lines(LINES_A_FILE - 1, chance)]
         path.write_bytes(b"\n".join(lines) + b"\n")
         (file,) = staging.discover(landing, KnownFiles()).new_files
         with closing(staging.stage_file(file)) as staged:
@@ -53,12 +60,13 @@ def stage_hostile_lines(folder: Path, database_url: str, seed: int, count: int) 
                 loaded = loading.load_file(create_database_engine(database_url), staged, as_of=AS_OF)
                 totals["loaded"] += loaded.read_count if isinstance(loaded, LoadResult) else 0
         path.unlink()
+        totals["odd files"] += _stage_odd_files(path, chance)
     return {"counts": dict(totals), "grown_bytes": _peak_bytes() - before}
 
 
 def _account(staged: StagedFile, lines: list[bytes]) -> Iterator[str]:
     """Yield what became of each line. Raises UnaccountedError when one is missing, there twice, or was changed."""
-    blank = {number for number, line in enumerate(lines, 1) if not line.strip(b" \t\r\n\v\f")}
+    blank = {number for number, line in enumerate(lines, 1) if _is_blank(line)}
     events = [number for chunk in staged.event_chunks() for number in chunk["line_number"].to_list()]
     rejected = []
     for chunk in staged.rejected_chunks():
@@ -66,7 +74,7 @@ def _account(staged: StagedFile, lines: list[bytes]) -> Iterator[str]:
             number = row["line_number"]
             rejected.append(number)
             exact = row["raw_bytes"] if isinstance(row["raw_bytes"], bytes) else row["raw_line"].encode()
-            if exact != _as_line(lines[number - 1], number):
+            if exact != lines[number - 1].removesuffix(b"\r"):
                 raise UnaccountedError(f"line {number} is kept as {exact!r}")
             yield row["reason_code"]
     if sorted([*events, *rejected, *blank]) != list(range(1, len(lines) + 1)):
@@ -79,8 +87,32 @@ def _account(staged: StagedFile, lines: list[bytes]) -> Iterator[str]:
     yield from ["event"] * len(events) + ["blank"] * len(blank)
 
 
-def _as_line(line: bytes, number: int) -> bytes:
-    return (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).removesuffix(b"\r")
+def _is_blank(line: bytes) -> bool:
+    return not line.strip() or not line.replace(b"\xef\xbb\xbf", b"").strip(b" \t\r\0\x1e")
+
+
+def _stage_odd_files(path: Path, chance: Random) -> int:
+    """Stage files of many forms with something done to them, and return how many.
+
+    Raises UnaccountedError when the lines of one do not add up, or when a part of an event was taken for one.
+    """
+    for _ in range(ODD_FILES):
+        content = odd_file(chance)
+        path.write_bytes(content)
+        (file,) = staging.discover(path.parent, KnownFiles()).new_files
+        with closing(staging.stage_file(file)) as staged:
+            events = [row for chunk in staged.event_chunks() for row in chunk.to_dict("records")]
+            rejected = [number for chunk in staged.rejected_chunks() for number in chunk["line_number"].to_list()]
+        numbers = [*(row["line_number"] for row in events), *rejected]
+        if (
+            DECOY in {row["user_id"] for row in events}
+            or len({*numbers}) != len(numbers)
+            or staged.read_count != len(numbers) + staged.blank_count
+            or not all(1 <= number <= staged.read_count for number in numbers)
+        ):
+            raise UnaccountedError(f"{content!r} gave {events} and the rejected lines {rejected}")
+        path.unlink()
+    return ODD_FILES
 
 
 def stage_bomb(path: Path) -> dict[str, Any]:
@@ -131,6 +163,21 @@ def _gzip_of(byte: bytes, megabytes: int) -> Callable[[Path], None]:
     return write
 
 
+def _zstd_of(byte: bytes, megabytes: int, window: int = 0) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: window} if window else {})
+        with path.open("wb") as stream:
+            for _ in range(megabytes):
+                stream.write(packer.compress(byte * (1 << 20)))
+            stream.write(packer.flush())
+
+    return write
+
+
+def _objects(count: int) -> bytes:
+    return b",".join(_event_with(message_id=f"m-{number}")[:-1] for number in range(count))
+
+
 def _content(content: Callable[[], bytes]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         path.write_bytes(content())
@@ -156,9 +203,37 @@ def bombs(size: int) -> list[Bomb]:
     return [
         Bomb("gzip of one character", _gzip_of(b"a", size), {"line_too_long": 1}, ".jsonl.gz"),
         Bomb("gzip of open brackets", _gzip_of(b"[", size), {"line_too_long": 1}, ".jsonl.gz"),
-        Bomb("gzip of NUL bytes", _gzip_of(b"\0", size), {"line_too_long": 1}, ".jsonl.gz"),
+        Bomb("gzip of NUL bytes", _gzip_of(b"\0", size), {"blank": 1}, ".jsonl.gz"),
         Bomb("gzip of blank lines", _gzip_of(b"\n", size // 20), {"blank": (size // 20) << 20}, ".jsonl.gz"),
-        Bomb("gzip within gzip", _twice_packed, None, ".jsonl.gz"),
+        Bomb("gzip within gzip", _twice_packed, {"line_too_long": 1}, ".jsonl.gz"),
+        Bomb("zstd of one character", _zstd_of(b"a", size * 5), {"line_too_long": 1}, ".jsonl.zst"),
+        Bomb("zstd of blank lines", _zstd_of(b"\n", size // 20), {"blank": (size // 20) << 20}, ".jsonl.zst"),
+        Bomb("zstd with a large window", _zstd_of(b"a", size, window=27), {"line_too_long": 1}, ".jsonl.zst"),
+        Bomb("zstd with too large a window", _zstd_of(b"a", size, window=30), {"unknown_packing": 1}, ".jsonl.zst"),
+        Bomb(
+            "packed three times",
+            _content(lambda: gzip.compress(gzip.compress(gzip.compress(bytes(10 << 20))))),
+            {"packed_too_often": 1},
+            ".jsonl.gz",
+        ),
+        Bomb("30 MB that are no text", _content(lambda: Random(1).randbytes(30 << 20)), {"not_text": 1}),
+        Bomb("array on one line", _content(lambda: b"[" + _objects(million) + b"]"), {"event": million}),
+        Bomb(
+            "array that is never closed",
+            _content(lambda: b"[" + _objects(million)),
+            {"event": million - 1, "broken_off": 1},
+        ),
+        Bomb(
+            "array with an element of 40 MB",
+            _content(lambda: b"[" + _objects(2) + b',{"x":"' + b"a" * (40 << 20) + b'"},' + _objects(2) + b"]"),
+            {"event": 4, "line_too_long": 1},
+        ),
+        Bomb(
+            "string in an array that is never closed",
+            _content(lambda: b"[" + _objects(2) + b',{"x":"' + b"\\\\" * (20 << 20)),
+            {"event": 2, "broken_off": 1},
+        ),
+        Bomb("array of numbers", _content(lambda: b"[" + b"0," * (7 << 20) + b"0]\n"), {"not_an_object": 1}),
         Bomb("nested arrays", _content(lambda: b"[" * (15 << 20) + b"\n"), {"nested_too_deep": 1}),
         Bomb("nested objects", _content(lambda: b'{"a":' * (3 << 20) + b"\n"), {"nested_too_deep": 1}),
         Bomb("nested unknown value", _content(_deep_value), {"nested_too_deep": 1}),

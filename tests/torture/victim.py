@@ -34,7 +34,7 @@ from src.marketing_messaging_service.loading import new_events
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings, load_settings
-from src.marketing_messaging_service.staging import lines, spool, stage
+from src.marketing_messaging_service.staging import lines, packing, spool, stage
 from tests.torture import hostile, tracing
 from tests.torture.orders import Order
 from tests.torture.plain import do_without_prefect
@@ -262,6 +262,7 @@ def prepare(order: Order, points: int) -> None:
     wal.LARGEST_UNREMARKED_BYTES = 0
     lines.CHUNK_LINES = order.chunk_lines
     lines.READ_BYTES = order.read_bytes
+    packing.PIECE_BYTES = order.read_bytes
     stage.MOST_FILES = order.most_files
     spool.MEMORY_BYTES = order.spool_bytes
     count = 0

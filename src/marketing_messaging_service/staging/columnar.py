@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from src.marketing_messaging_service.results import REJECTED_SCHEMA, event_schema
+from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, MOST_LEVELS, LineParser
-from src.marketing_messaging_service.staging.lines import Chunk, Rejection
+from src.marketing_messaging_service.staging.lines import Chunk
+from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, Payload
 from src.marketing_messaging_service.vocabulary.kinds import staged_instants
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
@@ -157,6 +159,9 @@ class Stager:
         try:
             parsed = self._parser.parse(line)
         except RefusedValueError as error:
+            if not bare(line):
+                sorting.blank_count += 1
+                return None
             rejection = Rejection(error.reason_code, error.field_name, error.explanation)
             sorting.rejected.append((number, line, rejection))
             return None

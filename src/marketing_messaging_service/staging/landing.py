@@ -9,9 +9,14 @@ from pathlib import Path
 
 from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
 from src.marketing_messaging_service.staging.opening import open_regular
+from src.marketing_messaging_service.staging.packing import PACKINGS
 from src.marketing_messaging_service.staging.walking import Sighting, Walk, os_explanation
 
-RAW_FILE_ENDINGS = tuple(f"{ending}{gz}" for ending in (".jsonl", ".ndjson", ".json") for gz in ("", ".gz"))
+RAW_FILE_ENDINGS = tuple(
+    f"{ending}{packed}"
+    for ending in (".jsonl", ".ndjson", ".json")
+    for packed in ("", *(packing.ending for packing in PACKINGS))
+)
 
 MOST_NAMED = 3
 """Files that have a problem in common are named one by one up to so many; of more, the first so many and a count."""

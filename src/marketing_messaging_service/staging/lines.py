@@ -1,12 +1,22 @@
 """From a file's bytes to numbered lines, whatever is wrong with the bytes."""
 
-import contextlib
 import hashlib
-import zlib
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Protocol
 
+from src.marketing_messaging_service.staging.content import (
+    BEGINNING_BYTES,
+    BYTE_ORDER_MARK,
+    BYTE_ORDER_MARKS,
+    form_of,
+    refusal_of,
+)
+from src.marketing_messaging_service.staging.documents import Document, DocumentScanner
+from src.marketing_messaging_service.staging.lookahead import Lookahead
+from src.marketing_messaging_service.staging.packing import unpacked
+from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 READ_BYTES = 1 << 20
@@ -23,17 +33,8 @@ MAX_LINE_BYTES = 16 << 20
 
 KEPT_BYTES_OF_LONG_LINE = 64 << 10
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-GZIP_MAGIC = b"\x1f\x8b"
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """Why a line cannot become an event."""
-
-    reason_code: ReasonCode
-    field_name: str | None
-    explanation: str
+KEPT_BYTES_OF_REFUSED_FILE = 1 << 10
+"""How much of a file that is refused as a whole is kept; it lies in landing, and its beginning shows what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +49,8 @@ class Chunk:
     lines: list[bytes]
     fault: Rejection | None = None
     fault_bytes: bytes = b""
-
-
-class CorruptGzipError(Exception):
-    """The compressed stream breaks off or is damaged; everything before the break has been given."""
+    replaces_all: bool = False
+    """Whether nothing of the file can be taken after all; then this, the last chunk, takes the place of all others."""
 
 
 class HashedReader:
@@ -76,79 +75,166 @@ class HashedReader:
         return self._digest.hexdigest()
 
 
-def read_chunks(reader: HashedReader, *, named_gzip: bool, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """Yield all lines of a plain or compressed file in chunks of about `chunk_bytes`.
+def read_chunks(reader: HashedReader, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
+    """Yield all lines of a file in chunks of about `chunk_bytes`, whatever its name.
 
-    Whether a file is compressed is read off its first bytes; one that is named `.gz` and is not compressed is
-    damaged. A line ends at LF; a CR before it belongs to the line end. A last line without LF is a line.
+    A packed file is unpacked. A line ends at LF; a CR before it belongs to the line end, and a last line without LF is
+    a line. Where the file holds an array, or objects that are not one a line, each element or object is a line,
+    and lines are counted as they are. A file that cannot hold events is one fault. Where that
+    comes to light only after chunks have been given, the last one takes the place of them all.
     """
-    splitter = _LineSplitter(chunk_bytes)
+    text, _ = unpacked(Lookahead(iter(reader.read, b"")))
+    beginning = text.beginning(BEGINNING_BYTES)
+    if beginning in BYTE_ORDER_MARKS:
+        return
+    refusal = refusal_of(beginning)
+    if refusal is not None:
+        yield Chunk(1, [], refusal, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
+        return
+    splitter: _Splitter = (_DocumentSplitter if form_of(beginning).is_documents else _LineSplitter)(chunk_bytes)
     try:
-        for piece in _text_pieces(reader, named_gzip):
-            yield from splitter.feed(piece)
-    except CorruptGzipError as error:
-        yield splitter.damaged(Rejection(ReasonCode.CORRUPT_GZIP, None, str(error)))
+        for piece in text:
+            for chunk in splitter.feed(piece):
+                yield chunk
+                if chunk.replaces_all:
+                    return
+    except DamagedFileError as error:
+        yield splitter.damaged(error.rejection)
     else:
         yield from splitter.finish()
 
 
-def _text_pieces(reader: HashedReader, named_gzip: bool) -> Iterator[bytes]:
-    first = reader.read()
-    if first.startswith(GZIP_MAGIC):
-        yield from _decompress(first, reader)
-    elif named_gzip and first:
-        raise CorruptGzipError("The file is named .gz but does not begin like a gzip file; deliver it again.")
-    else:
-        yield first
-        while piece := reader.read():
-            yield piece
-
-
-def _decompress(first: bytes, reader: HashedReader) -> Iterator[bytes]:
-    """Yield the text of a gzip file of one or more members, at most READ_BYTES at a time however well it packs."""
-    compressed = first
-    while compressed:
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            before = member.copy()
-            try:
-                text = member.decompress(compressed, READ_BYTES)
-            except zlib.error as error:
-                yield _text_before_damage(before, compressed)
-                raise CorruptGzipError(f"The gzip file is damaged from here on ({error}); deliver it again.") from None
-            yield text
-            compressed = member.unconsumed_tail or (b"" if member.eof else reader.read())
-            if not compressed and not member.eof and not text:
-                raise CorruptGzipError("The gzip file breaks off here; deliver it again whole.")
-        compressed = _after_padding(member.unused_data, reader)
-
-
-def _text_before_damage(member: "zlib._Decompress", compressed: bytes) -> bytes:
-    """Return the text that a call of `decompress` had worked out when it met the damage, and kept to itself."""
-    pieces = []
-    with contextlib.suppress(zlib.error):
-        for position in range(len(compressed)):
-            pieces.append(member.decompress(compressed[position : position + 1]))
-    return b"".join(pieces)
-
-
-def _after_padding(data: bytes, reader: HashedReader) -> bytes:
-    """Return what follows the zero bytes that some writers put after a gzip member, empty at the end."""
-    while not (data := data.lstrip(b"\0")):
-        data = reader.read()
-        if not data:
-            break
-    return data
-
-
-class _LineSplitter:
+class _Splitter(Protocol):
     """Cuts text that comes in pieces into chunks of numbered lines."""
+
+    def feed(self, piece: bytes) -> Iterator[Chunk]:
+        """Take the next piece of text, and yield the chunks that it completes."""
+
+    def finish(self) -> Iterator[Chunk]:
+        """Yield what is left when the text has ended in good order."""
+
+    def damaged(self, rejection: Rejection) -> Chunk:
+        """Return what is left when the text breaks off, with what is unfinished as its fault."""
+
+
+class _Lines:
+    """Lines on their way into chunks, numbered in order."""
 
     def __init__(self, chunk_bytes: int) -> None:
         self._chunk_bytes = chunk_bytes
         self._next_line_number = 1
         self._lines: list[bytes] = []
         self._size = 0
+
+    def add(self, lines: list[bytes]) -> Iterator[Chunk]:
+        """Take further lines, and yield the chunks that they fill."""
+        while lines:
+            taken = CHUNK_LINES - len(self._lines)
+            added, lines = lines[:taken], lines[taken:]
+            self._lines.extend(added)
+            self._size += sum(map(len, added))
+            if self._size >= self._chunk_bytes or len(self._lines) >= CHUNK_LINES:
+                yield self.chunk()
+
+    def chunk(self, fault: Rejection | None = None, fault_bytes: bytes = b"") -> Chunk:
+        """Return the lines that have not been given yet, with a fault in the place of the line after them."""
+        chunk = Chunk(self._next_line_number, self._lines, fault, fault_bytes)
+        self._next_line_number += len(self._lines) + (fault is not None)
+        self._lines, self._size = [], 0
+        return chunk
+
+    @property
+    def count(self) -> int:
+        """How many lines were taken so far."""
+        return self._next_line_number - 1 + len(self._lines)
+
+    def rest(self) -> Iterator[Chunk]:
+        """Yield the lines that have not been given yet."""
+        if self._lines:
+            yield self.chunk()
+
+
+BROKEN_OFF = Rejection(
+    ReasonCode.BROKEN_OFF,
+    None,
+    "The file breaks off here, with a bracket open that is not closed; deliver it again whole.",
+)
+
+
+class _DocumentSplitter:
+    """Makes a line of each document of a text."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self._lines = _Lines(chunk_bytes)
+        self._scanner = DocumentScanner(MAX_LINE_BYTES, KEPT_BYTES_OF_LONG_LINE)
+
+    def feed(self, piece: bytes) -> Iterator[Chunk]:
+        """Take the next piece of text, and yield the chunks that it completes."""
+        found = self._scanner.feed(piece)
+        while found:
+            whole = list(itertools.takewhile(_fits, found))
+            yield from self._lines.add([document.text for document in whole])
+            found = found[len(whole) :]
+            if found:
+                yield self._overlong(found.pop(0))
+        if self._scanner.is_astray:
+            yield self._refusal()
+
+    def finish(self) -> Iterator[Chunk]:
+        """Yield what is left; that a bracket is missing is the fault of the last line."""
+        if self._scanner.is_broken_off:
+            yield self._lines.chunk(BROKEN_OFF, self._unfinished())
+        elif self._scanner.rest():
+            yield self._refusal()
+        else:
+            yield from self._lines.rest()
+
+    def damaged(self, rejection: Rejection) -> Chunk:
+        """Return what is left, with the unfinished document as its fault."""
+        return self._lines.chunk(rejection, self._unfinished())
+
+    def _unfinished(self) -> bytes:
+        rest = self._scanner.rest()
+        return rest.text[:KEPT_BYTES_OF_LONG_LINE] if rest else b""
+
+    def _refusal(self) -> Chunk:
+        place = f"object {self._lines.count}" if self._lines.count else "the beginning"
+        explanation = (
+            f"After {place} of the file stands something else than the next one, so that nothing of it was taken; "
+            "mend the file, and deliver it again."
+        )
+        fault = Rejection(ReasonCode.ASTRAY, None, explanation)
+        return Chunk(1, [], fault, self._unfinished(), replaces_all=True)
+
+    def _overlong(self, document: Document) -> Chunk:
+        return self._lines.chunk(_too_long(document.length), document.text)
+
+
+def _fits(document: Document) -> bool:
+    return document.length <= MAX_LINE_BYTES
+
+
+def _too_long(length: int) -> Rejection:
+    return Rejection(
+        ReasonCode.LINE_TOO_LONG,
+        None,
+        f"The line has {length} bytes; at most {MAX_LINE_BYTES} are taken, and the first "
+        f"{KEPT_BYTES_OF_LONG_LINE} are kept here.",
+    )
+
+
+def _with_little_padding(line: bytes) -> bytes:
+    """Return a line, or the beginning of one, without the zero bytes before its text and with one of those after it."""
+    text = line.lstrip(b"\0")
+    without = text.rstrip(b"\0")
+    return without if without and len(without) == len(text) else without + b"\0"
+
+
+class _LineSplitter:
+    """Cuts text into lines at LF."""
+
+    def __init__(self, chunk_bytes: int) -> None:
+        self._lines = _Lines(chunk_bytes)
         self._rest = b""
         """The beginning of a line whose end has not come yet."""
         self._long_line = b""
@@ -166,55 +252,41 @@ class _LineSplitter:
             yield self._overlong()
         *complete, self._rest = (self._rest + piece).split(b"\n")
         if complete and len(complete[0]) > MAX_LINE_BYTES:
-            self._let_go(complete.pop(0))
-            yield self._overlong()
-        while complete:
-            taken = CHUNK_LINES - len(self._lines)
-            self._add(complete[:taken])
-            complete = complete[taken:]
-            if self._size >= self._chunk_bytes or len(self._lines) >= CHUNK_LINES:
-                yield self._chunk()
+            complete[0] = _with_little_padding(complete[0])
+            if len(complete[0]) > MAX_LINE_BYTES:
+                self._let_go(complete.pop(0))
+                yield self._overlong()
+        if complete:
+            yield from self._add(complete)
         if len(self._rest) > MAX_LINE_BYTES:
-            self._let_go(self._rest)
-            self._rest = b""
+            self._rest = _with_little_padding(self._rest)
+            if len(self._rest) > MAX_LINE_BYTES:
+                self._let_go(self._rest)
+                self._rest = b""
 
     def finish(self) -> Iterator[Chunk]:
         """Yield what is left when the text has ended in good order."""
         if self._long_length:
             yield self._overlong()
-        elif self._rest and not (self._at_start and self._rest == BYTE_ORDER_MARK):
-            self._add([self._rest])
-        if self._lines:
-            yield self._chunk()
+        elif self._rest:
+            yield from self._add([self._rest])
+        yield from self._lines.rest()
 
     def damaged(self, rejection: Rejection) -> Chunk:
         """Return what is left when the text breaks off, with the unfinished line as its fault."""
-        return self._chunk(rejection, self._rest or self._long_line)
+        return self._lines.chunk(rejection, self._rest or self._long_line)
 
     def _let_go(self, line: bytes) -> None:
         self._long_line, self._long_length = line[:KEPT_BYTES_OF_LONG_LINE], len(line)
 
-    def _add(self, lines: list[bytes]) -> None:
+    def _add(self, lines: list[bytes]) -> Iterator[Chunk]:
         if self._at_start:
             lines[0] = lines[0].removeprefix(BYTE_ORDER_MARK)
             self._at_start = False
-        self._lines.extend(line.removesuffix(b"\r") for line in lines)
-        self._size += sum(map(len, lines))
+        return self._lines.add([line.removesuffix(b"\r") for line in lines])
 
     def _overlong(self) -> Chunk:
-        rejection = Rejection(
-            ReasonCode.LINE_TOO_LONG,
-            None,
-            f"The line has {self._long_length} bytes; at most {MAX_LINE_BYTES} are taken, and the first "
-            f"{KEPT_BYTES_OF_LONG_LINE} are kept here.",
-        )
-        chunk = self._chunk(rejection, self._long_line)
+        chunk = self._lines.chunk(_too_long(self._long_length), self._long_line)
         self._long_line, self._long_length = b"", 0
-        return chunk
-
-    def _chunk(self, fault: Rejection | None = None, fault_bytes: bytes = b"") -> Chunk:
-        chunk = Chunk(self._next_line_number, self._lines, fault, fault_bytes)
-        self._next_line_number += len(self._lines) + (fault is not None)
-        self._lines, self._size = [], 0
         self._at_start = False
         return chunk

@@ -27,7 +27,7 @@ class SpoolWriter:
         self._schema = schema
         # It outlives this writer: whoever loads the staged file reads it, and closes it.
         self.file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115
-        self._writer = pa.ipc.new_stream(self.file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
+        self._writer = self._new_writer()
 
     def __enter__(self) -> "SpoolWriter":
         return self
@@ -40,6 +40,17 @@ class SpoolWriter:
                 self._writer.close()
         else:
             self._close_file()
+
+    def restart(self) -> None:
+        """Forget what was written, and begin again."""
+        with self._closed_on_error():
+            self._writer.close()
+            self.file.seek(0)
+            self.file.truncate()
+            self._writer = self._new_writer()
+
+    def _new_writer(self) -> pa.ipc.RecordBatchStreamWriter:
+        return pa.ipc.new_stream(self.file, self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
 
     def write(self, frame: pd.DataFrame) -> None:
         """Append a frame. Raises SpoolError when there is no room for it."""

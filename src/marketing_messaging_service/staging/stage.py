@@ -128,6 +128,8 @@ class _Group:
         self.lines = SortedLines()
         self.line_count = 0
         self.size_bytes = 0
+        self.replaces_all = False
+        """Whether it takes the place of every group before it."""
 
     def add(self, file: _FileLines, chunk: Chunk) -> None:
         """Add the next lines of a file."""
@@ -190,6 +192,8 @@ class _Reading:
         """Return the first chunks of a file, no more than one of them full, and whether they are all of it."""
         beginning: list[Chunk] = []
         for chunk in chunks:
+            if chunk.replaces_all:
+                beginning.clear()
             beginning.append(chunk)
             if sum(map(_size, beginning)) >= self._chunk_bytes or (
                 sum(len(each.lines) for each in beginning) >= lines.CHUNK_LINES
@@ -205,6 +209,9 @@ class _Reading:
     def _as_it_is_read(self, file: _FileLines, chunks: Iterable[Chunk]) -> Iterator[_Group]:
         for chunk in chunks:
             group = _Group()
+            if chunk.replaces_all:
+                file.read_count = 0
+                group.replaces_all = True
             group.add(file, chunk)
             yield group
 
@@ -214,7 +221,7 @@ def _chunks(file: LandingFile, chunk_bytes: int, on_progress: Callable[[int], No
     try:
         with open_regular(file.path) as stream:
             reader = HashedReader(stream, on_progress)
-            yield from read_chunks(reader, named_gzip=_named_gzip(file), chunk_bytes=chunk_bytes)
+            yield from read_chunks(reader, chunk_bytes=chunk_bytes)
             if reader.content_hash() != file.content_hash:
                 raise LandingError(
                     f"{file.display_path} changed while it was read; nothing of it was taken, the next run takes it."
@@ -253,6 +260,8 @@ class _Typing:
 
     def add(self, group: _Group) -> None:
         """Write the rows of a group, and count them by file."""
+        if group.replaces_all:
+            self._start_again(group.files[0])
         staged = STAGER.into_frames(group.lines)
         self._events.write(staged.events)
         self._rejected.write(staged.rejected)
@@ -271,16 +280,18 @@ class _Typing:
         for place, found_keys in by_file.items():
             _count(found_keys, group.files[place].unknown_keys)
 
+    def _start_again(self, file: _FileLines) -> None:
+        self._events.restart()
+        self._rejected.restart()
+        file.valid_count = file.rejected_count = 0
+        file.unknown_keys.clear()
+
 
 def _counts_by_file(frame: pd.DataFrame, befores: Sequence[int]) -> list[int]:
     """Return how many of the rows, which are in line order, belong to each file, by the lines before its own."""
     numbers = frame["line_number"].to_numpy(dtype=np.int64)
     counts: list[int] = np.diff([*np.searchsorted(numbers, befores, side="right"), len(numbers)]).tolist()
     return counts
-
-
-def _named_gzip(file: LandingFile) -> bool:
-    return file.path.name.lower().endswith(".gz")
 
 
 def _count(found_keys: Counter[str], unknown_keys: Counter[str]) -> None:

@@ -28,8 +28,51 @@ class ReasonCode(StrEnum):
         "the compressed file breaks off or is damaged at this line; the lines before it were taken",
         "deliver the file again whole: what was taken counts as duplicate",
     )
+    CORRUPT_ZSTD = (
+        "corrupt_zstd",
+        "the same of a zstd file; up to 128 KiB of text before the damage can be lost with it",
+        "deliver the file again whole: what was taken counts as duplicate",
+    )
+    BROKEN_OFF = (
+        "broken_off",
+        "an array, or an object over several lines, is not closed where the file ends; what was whole was taken",
+        "deliver the file again whole: what was taken counts as duplicate",
+    )
+    ASTRAY = (
+        "astray",
+        "in a file of arrays, or of objects that are not one a line, stands something else; nothing of it was taken",
+        "mend the file, and deliver it again",
+    )
+    PACKED_TOO_OFTEN = "packed_too_often", "the file is packed more than twice", "unpack it, and deliver what is in it"
+    UNKNOWN_PACKING = (
+        "unknown_packing",
+        "the file is an archive, or packed in another way than gzip or plain zstd",
+        "unpack it, and deliver what is in it",
+    )
+    UTF_16 = "utf_16", "the file is UTF-16, as Windows writes it", "save it as UTF-8, and deliver it again"
+    UTF_32 = "utf_32", "the file is UTF-32", "save it as UTF-8, and deliver it again"
+    NOT_TEXT = (
+        "not_text",
+        "the file is not text, but a database, a picture, encrypted or the like",
+        "deliver the events as JSON text",
+    )
+    NOT_JSON = (
+        "not_json",
+        "the file is XML or HTML, often the error page of a server",
+        "deliver the events as JSON text",
+    )
     LINE_TOO_LONG = "line_too_long", "over 16 MiB; the first 64 KiB are kept", "look for a missing line end"
     INVALID_UTF8 = "invalid_utf8", "bytes that are no UTF-8 text", "write the file as UTF-8"
+    NUL_BYTES = (
+        "nul_bytes",
+        "zero bytes within a line, as a power cut leaves them; before and after an event they do not matter",
+        "deliver the line again without them in another file",
+    )
+    SEVERAL_OBJECTS = (
+        "several_objects",
+        "several objects on one line of a file that has one on a line otherwise",
+        "put a line end between them, and deliver the file again",
+    )
     INVALID_JSON = "invalid_json", "not JSON, often a line cut short", "deliver the line again in another file"
     NESTED_TOO_DEEP = (
         "nested_too_deep",

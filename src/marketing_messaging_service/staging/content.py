@@ -1,0 +1,261 @@
+"""What a file is by its beginning: lines or documents that hold events, or something that holds none to be read."""
+
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from src.marketing_messaging_service.staging.packing import recognised
+from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.vocabulary import ReasonCode
+
+BEGINNING_BYTES = 64 << 10
+"""How much of a file's text tells what the file is."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+_AROUND = b" \t\r\n\0\x1e"
+_AROUND_TEXT = _AROUND.decode() + "\ufeff"
+"""What may stand around a JSON text and is none of it: white space, the zero bytes that a power cut leaves, the
+separators of JSON text sequences, and the byte order marks of files that were joined."""
+_GAP = re.compile(rb"(?:[%b]|%b)*+" % (_AROUND, BYTE_ORDER_MARK))
+
+WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
+"""The words of JSON, which the end of a text may cut off as it may an escape."""
+LONGEST_ESCAPE = len("\\u0000")
+
+
+class Form(Enum):
+    """In what form a text holds events; the value is what people call it."""
+
+    NOTHING = "nothing"
+    LINES = "JSON lines"
+    ARRAY = "a JSON array"
+    OBJECTS = "JSON objects that are not one a line"
+    OTHER = "text"
+
+    @property
+    def is_documents(self) -> bool:
+        """Whether events are to be told apart by their brackets, and not by line ends."""
+        return self in (Form.ARRAY, Form.OBJECTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A kind of file that holds no text with events, by what it begins with."""
+
+    name: str
+    reason_code: ReasonCode
+    advice: str
+    signs: tuple[bytes, ...]
+    position: int = 0
+    """Where the sign stands in the file."""
+
+
+_UNPACK = "unpack it, and deliver what is in it plain or as gzip or zstd"
+_AS_JSON = "deliver the events as JSON text in UTF-8, one object a line"
+
+FOREIGN = (
+    Foreign("a ZIP archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"PK\3\4", b"PK\5\6")),
+    Foreign(
+        "packed with bzip2", ReasonCode.UNKNOWN_PACKING, _UNPACK, tuple(b"BZh%d1AY&SY" % size for size in range(1, 10))
+    ),
+    Foreign("packed with xz", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"\xfd7zXZ\0",)),
+    Foreign("a 7-Zip archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"7z\xbc\xaf\x27\x1c",)),
+    Foreign("packed with LZ4", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"\x04\x22\x4d\x18",)),
+    Foreign("packed with Snappy", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"\xff\6\0\0sNaPpY",)),
+    Foreign("packed with compress", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"\x1f\x9d", b"\x1f\xa0")),
+    Foreign("a RAR archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"Rar!\x1a\7",)),
+    Foreign("a tar archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"ustar\0", b"ustar "), 257),
+    Foreign("Parquet", ReasonCode.NOT_TEXT, _AS_JSON, (b"PAR1", b"PARE")),
+    Foreign("Avro", ReasonCode.NOT_TEXT, _AS_JSON, (b"Obj\1",)),
+    Foreign("ORC", ReasonCode.NOT_TEXT, _AS_JSON, (b"ORC",)),
+    Foreign("Arrow", ReasonCode.NOT_TEXT, _AS_JSON, (b"ARROW1\0\0",)),
+    Foreign("a SQLite database", ReasonCode.NOT_TEXT, _AS_JSON, (b"SQLite format 3\0",)),
+    Foreign("an old Office document", ReasonCode.NOT_TEXT, _AS_JSON, (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",)),
+    Foreign("a PDF", ReasonCode.NOT_TEXT, _AS_JSON, (b"%PDF-",)),
+    Foreign("a PNG picture", ReasonCode.NOT_TEXT, _AS_JSON, (b"\x89PNG\r\n",)),
+    Foreign("a JPEG picture", ReasonCode.NOT_TEXT, _AS_JSON, (b"\xff\xd8\xff",)),
+    Foreign("a program", ReasonCode.NOT_TEXT, _AS_JSON, (b"\x7fELF", b"MZ\x90\0")),
+)
+"""Kinds of files that arrive where raw events should, by the bytes that they begin with."""
+
+_WIDE_MARKS = (
+    # The longer ones first: the mark of UTF-32 begins with that of UTF-16.
+    (b"\xff\xfe\0\0", ReasonCode.UTF_32, "UTF-32"),
+    (b"\0\0\xfe\xff", ReasonCode.UTF_32, "UTF-32"),
+    (b"\xff\xfe", ReasonCode.UTF_16, "UTF-16"),
+    (b"\xfe\xff", ReasonCode.UTF_16, "UTF-16"),
+)
+BYTE_ORDER_MARKS = frozenset({BYTE_ORDER_MARK, *(mark for mark, _, _ in _WIDE_MARKS)})
+"""What stands alone in a file that a program wrote nothing into but its encoding."""
+_ASCII = rb"[\t\n\r -~]"
+_WIDE_TEXT = (
+    # Without a mark: several characters of ASCII in a row, each with the zeros of its encoding.
+    (re.compile(rb"(?:%b\0\0\0){4}" % _ASCII), ReasonCode.UTF_32, "UTF-32"),
+    (re.compile(rb"(?:\0\0\0%b){4}" % _ASCII), ReasonCode.UTF_32, "UTF-32"),
+    (re.compile(rb"(?:%b\0){4}" % _ASCII), ReasonCode.UTF_16, "UTF-16"),
+    (re.compile(rb"(?:\0%b){4}" % _ASCII), ReasonCode.UTF_16, "UTF-16"),
+)
+
+_MARKUP = re.compile(rb"<(?:\?xml|!doctype|html|error)\b", re.IGNORECASE)
+
+_PADDING = re.compile(rb"\0{8,}")
+_CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b\x1e")
+_LEAST_CONTROLS = 8
+_ONE_CONTROL_IN = 32
+"""Text has next to no control characters; of a packed or encrypted file every tenth byte is one."""
+
+_JSON = json.JSONDecoder()
+
+
+def after_gap(text: bytes, position: int = 0) -> int:
+    """Return where the next JSON text begins, or the length where there is none."""
+    gap = _GAP.match(text, position)
+    assert gap is not None  # noqa: S101  it also matches nothing
+    return gap.end()
+
+
+def refusal_of(beginning: bytes) -> Rejection | None:
+    """Return why a file is refused as a whole by the beginning of its text, or None when it is not."""
+    if beginning in BYTE_ORDER_MARKS:
+        return None
+    known = _too_many_layers(beginning) or _foreign(beginning) or _wide_text(beginning)
+    if known is not None:
+        return known
+    if _MARKUP.match(beginning, after_gap(beginning)):
+        return Rejection(
+            ReasonCode.NOT_JSON, None, f"The file is XML or HTML, such as the error page of a server; {_AS_JSON}."
+        )
+    return Rejection(ReasonCode.NOT_TEXT, None, f"The file is not text; {_AS_JSON}.") if _is_binary(beginning) else None
+
+
+def _too_many_layers(beginning: bytes) -> Rejection | None:
+    if not recognised(beginning):
+        return None
+    return Rejection(ReasonCode.PACKED_TOO_OFTEN, None, f"The file is packed more than twice; {_UNPACK}.")
+
+
+def _foreign(beginning: bytes) -> Rejection | None:
+    for foreign in FOREIGN:
+        if beginning.startswith(foreign.signs, foreign.position):
+            return Rejection(foreign.reason_code, None, f"The file is {foreign.name}; {foreign.advice}.")
+    return None
+
+
+def _wide_text(beginning: bytes) -> Rejection | None:
+    marked = ((code, name) for mark, code, name in _WIDE_MARKS if beginning.startswith(mark))
+    unmarked = ((code, name) for pattern, code, name in _WIDE_TEXT if pattern.match(beginning))
+    found = next(itertools.chain(marked, unmarked), None)
+    if found is None:
+        return None
+    reason_code, name = found
+    return Rejection(reason_code, None, f"The file is {name}; save it as UTF-8, and deliver it again.")
+
+
+def _is_binary(beginning: bytes) -> bool:
+    text = _PADDING.sub(b"", beginning)
+    controls = len(text) - len(text.translate(None, _CONTROLS))
+    if controls < _LEAST_CONTROLS or controls * _ONE_CONTROL_IN < len(text):
+        return False
+    return not any(isinstance(_decoded(bare(line)), dict) for line in beginning.split(b"\n"))
+
+
+def bare(line: bytes) -> bytes:
+    """Return a line without what may stand around a JSON text, and without a comma that sets it apart from others."""
+    text = line
+    while True:
+        inner = text.strip(_AROUND).removeprefix(BYTE_ORDER_MARK).removesuffix(BYTE_ORDER_MARK)
+        if len(inner) == len(text):
+            break
+        text = inner
+    if text.startswith(b"{") and text.endswith(b","):
+        return text[:-1].rstrip(_AROUND)
+    if text.startswith(b",") and text.endswith(b"}"):
+        return text[1:].lstrip(_AROUND)
+    return text
+
+
+def form_of(beginning: bytes) -> Form:
+    """Return in what form a text holds events, by its beginning; anything but lines is said only where it is certain.
+
+    Certain is an array whose first element is followed by a comma or the end, an object that goes on over line
+    ends, and a second object on the line of the first.
+    """
+    start = after_gap(beginning)
+    opening = beginning[start : start + 1]
+    if not opening or beginning in BYTE_ORDER_MARKS:
+        return Form.NOTHING
+    if opening not in b"{[":
+        return Form.OTHER
+    line, _, _ = beginning[start:].partition(b"\n")
+    if isinstance(_decoded(bare(line)), dict):
+        return Form.LINES
+    text = beginning[start:].decode("utf-8", errors="replace")
+    return _form_of_objects(text) if opening == b"{" else _form_of_array(text)
+
+
+def _form_of_objects(text: str) -> Form:
+    end = _end_of_value(text, 0)
+    if end is None:
+        goes_on = "\n" in text.rstrip() and _goes_on(text, 0)
+        return Form.OBJECTS if goes_on else Form.LINES
+    following = _start_after_gap(text, end)
+    is_glued = text[following : following + 1] == "{" and "\n" not in text[end:following]
+    return Form.OBJECTS if is_glued or "\n" in text[:end] else Form.LINES
+
+
+def _form_of_array(text: str) -> Form:
+    first = _start_after_gap(text, 1)
+    if text[first : first + 1] not in ("{", "[", "]", ""):
+        return Form.OTHER
+    whole_end = _end_of_value(text, 0)
+    if whole_end is not None and "\n" not in text[:whole_end]:
+        # One line with an array on it is a line that holds no event, unless all of the file is like it.
+        following = text[_start_after_gap(text, whole_end) :][:1]
+        return Form.ARRAY if text[first] != "[" and following in ("", "[") else Form.OTHER
+    end = _end_of_value(text, first)
+    if end is None:
+        return Form.ARRAY if text[first : first + 1] == "]" or _goes_on(text, first) else Form.OTHER
+    return Form.ARRAY if text[_start_after_gap(text, end) :][:1] in (",", "]", "") else Form.OTHER
+
+
+def _end_of_value(text: str, start: int) -> int | None:
+    """Return where the JSON value ends that begins somewhere in a text, None when no whole one does."""
+    try:
+        return _JSON.raw_decode(text, start)[1]
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def _goes_on(text: str, start: int) -> bool:
+    """Return whether a JSON value that begins somewhere in a text is faultless up to where the text ends."""
+    try:
+        _JSON.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :].strip(_AROUND_TEXT)
+        is_cut_escape = error.msg.startswith("Invalid \\") and len(rest) < LONGEST_ESCAPE
+        return (
+            error.msg.startswith("Unterminated string") or is_cut_escape or any(word.startswith(rest) for word in WORDS)
+        )
+    except RecursionError:
+        pass
+    return False
+
+
+def _start_after_gap(text: str, position: int) -> int:
+    while position < len(text) and text[position] in _AROUND_TEXT:
+        position += 1
+    return position
+
+
+def _decoded(text: bytes) -> Any:
+    """Return the JSON value that a text is, None where it is none."""
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
