@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, text
 
-from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, RunInProgressError
+from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, LostRowsError, RunInProgressError
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     read_transaction,
@@ -164,6 +164,13 @@ def test_a_disk_in_trouble_is_told_and_not_taken_for_another_run(engine):
         connection.execute("PRAGMA query_only=ON")
 
     with pytest.raises(DatabaseError, match="attempt to write a readonly database"), lease(other):
+        pass
+
+
+def test_one_that_a_trigger_keeps_out_is_a_sentence_and_no_other_run(engine):
+    with write_transaction(engine) as connection:
+        connection.execute(text("CREATE TRIGGER quiet BEFORE INSERT ON run_leases BEGIN SELECT RAISE(IGNORE); END"))
+    with pytest.raises(LostRowsError, match=r"the table run_leases, and 0 .* The trigger quiet"), lease(engine):
         pass
 
 

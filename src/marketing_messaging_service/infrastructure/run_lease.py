@@ -46,6 +46,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     write_transaction,
 )
 from src.marketing_messaging_service.infrastructure.replacement import file_identity, refuse_another_file
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 
 RENEWALS_A_LEASE = 4
 """How often a lease is renewed within the time that it lasts."""
@@ -172,7 +173,7 @@ class _Lease:
 
     def _take(self, connection: Connection, now: datetime) -> None:
         connection.execute(delete(_LEASE))
-        connection.execute(
+        entered = connection.execute(
             insert(_LEASE).values(
                 lease_position=1,
                 holder_id=self._holder_id,
@@ -185,6 +186,7 @@ class _Lease:
                 expires_at=now + self._duration,
             )
         )
+        refuse_lost_rows(connection, {_LEASE.name: (1, entered.rowcount)})
 
     def _may_take(self, holder: Holder, now: datetime) -> bool:
         return holder.host_name == socket.gethostname() or holder.expires_at <= now
