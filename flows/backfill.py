@@ -13,7 +13,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
 from flows.command_line import read_instant, run_once
-from flows.parameters import AgeHours, Percent, end_of_window
+from flows.parameters import DEFAULT_MAX_EVENT_AHEAD_HOURS, AgeHours, AheadHours, Percent, end_of_window
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
 from src.marketing_messaging_service.errors import ParameterError
@@ -48,6 +48,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
     source: str = "",
     mode: Mode = "preview",
     max_event_age_hours: AgeHours = DEFAULT_MAX_EVENT_AGE_HOURS,
+    max_event_ahead_hours: AheadHours = DEFAULT_MAX_EVENT_AHEAD_HOURS,
     max_rejected_percent: Percent = 5,
 ) -> State[RunReport]:
     """Take the events of a window out of raw files, and decide which messages they earn.
@@ -65,6 +66,9 @@ def backfill(  # noqa: PLR0917  the fields of a form
         max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
             message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
             old events earn messages too.
+        max_event_ahead_hours: Events further ahead of the run's start than this many hours are loaded and wait, because
+            a clock must be wrong; the first run that reaches their time, less these hours, decides them, hourly ones
+            too. 0 lets everything wait that is later than the start.
         max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
             loaded and decided all the same.
     """
@@ -79,6 +83,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
             window=_window(start, end),
             max_event_age_hours=max_event_age_hours,
             max_rejected_percent=max_rejected_percent,
+            max_event_ahead_hours=max_event_ahead_hours,
             flow_run_id=runtime.flow_run.id,
             flow_run_name=runtime.flow_run.name,
         )
@@ -134,6 +139,12 @@ def main() -> int:
         "--max-event-age-hours",
         type=int,
         help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
+    )
+    parser.add_argument(
+        "--max-event-ahead-hours",
+        type=int,
+        help="events further ahead of the run's start than that wait for their time; "
+        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
     )
     parser.add_argument(
         "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"

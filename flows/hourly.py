@@ -11,7 +11,14 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
 from flows.command_line import read_instant, run_once
-from flows.parameters import AgeHours, InstantOrEmpty, Percent, single_instant
+from flows.parameters import (
+    DEFAULT_MAX_EVENT_AHEAD_HOURS,
+    AgeHours,
+    AheadHours,
+    InstantOrEmpty,
+    Percent,
+    single_instant,
+)
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
 from src.marketing_messaging_service.models import RunMode
@@ -30,6 +37,7 @@ def hourly(
     as_of: InstantOrEmpty = None,
     landing_path: str = "",
     max_event_age_hours: AgeHours = 0,
+    max_event_ahead_hours: AheadHours = DEFAULT_MAX_EVENT_AHEAD_HOURS,
     max_rejected_percent: Percent = 5,
 ) -> State[RunReport]:
     """Take every raw file that has landed, and decide which messages its events earn.
@@ -42,6 +50,9 @@ def hourly(
         landing_path: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
         max_event_age_hours: Events older than this many hours at as_of are kept as history but earn no message; a rule
             that matches one writes a suppression with the reason expired. 0 means no limit.
+        max_event_ahead_hours: Events further ahead of as_of than this many hours are loaded and wait, because a clock
+            must be wrong; the first run that reaches their time, less these hours, decides them. 0 lets everything wait
+            that is later than as_of.
         max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
             loaded and decided all the same.
     """
@@ -55,6 +66,7 @@ def hourly(
             source_name="landing_path" if landing_path else "LANDING_PATH",
             max_event_age_hours=max_event_age_hours,
             max_rejected_percent=max_rejected_percent,
+            max_event_ahead_hours=max_event_ahead_hours,
             flow_run_id=runtime.flow_run.id,
             flow_run_name=runtime.flow_run.name,
         )
@@ -71,6 +83,12 @@ def main() -> int:
         "--max-event-age-hours",
         type=int,
         help="events older than that at as_of earn no message; 0, no limit, unless given",
+    )
+    parser.add_argument(
+        "--max-event-ahead-hours",
+        type=int,
+        help="events further ahead of as_of than that wait for their time; "
+        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
     )
     parser.add_argument(
         "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"

@@ -15,6 +15,12 @@ LONGEST_AGE_HOURS = 876_000
 AgeHours = Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
 """An age in whole hours, 0 for none."""
 
+AheadHours = Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
+"""How far something may lie ahead in whole hours; 0 is not at all."""
+
+DEFAULT_MAX_EVENT_AHEAD_HOURS = 1
+"""How far ahead of a run an event may lie and be decided: clocks differ by minutes, and offsets by whole hours."""
+
 Percent = Annotated[float, Field(ge=0, le=100)]
 """A share, 0 to 100."""
 

@@ -43,6 +43,7 @@ from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.reporting import (
     RunReport,
+    ahead_sentence,
     decision_line,
     discovery_line,
     headline,
@@ -269,9 +270,14 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
 def _decide(engine: Engine, order: RunOrder, run_id: int, rules_path: Path) -> list[FileProblem]:
     """Decide what the run is to decide; return why it could not, and what waits."""
     try:
-        get_run_logger().info(decision_line(outcome(decide(rules_path, engine, order, run_id))))
+        decision: DecisionResult = outcome(decide(rules_path, engine, order, run_id))
     except PipelineError as error:
         return [FileProblem("Deciding", f"{error}{_what_waits(engine, order)}")]
+    log = get_run_logger()
+    log.info(decision_line(decision))
+    is_preview = order.mode is RunMode.PREVIEW
+    if ahead := ahead_sentence(decision.ahead_count, order.max_event_ahead_hours, is_preview=is_preview):
+        log.warning(ahead)
     return []
 
 

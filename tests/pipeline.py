@@ -21,6 +21,7 @@ from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Window
 from src.marketing_messaging_service.staging import discover, stage_file
 from tests.reference import Row, sort_rows
+from tests.strategies import Told
 
 AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -84,11 +85,34 @@ class Pipeline:
         return results
 
     def order(
-        self, window: Window | None = None, mode: RunMode = RunMode.LOAD_AND_DECIDE, max_event_age_hours: int = 0
+        self,
+        window: Window | None = None,
+        mode: RunMode = RunMode.LOAD_AND_DECIDE,
+        max_event_age_hours: int = 0,
+        *,
+        as_of: datetime = AS_OF,
+        max_event_ahead_hours: int | None = None,
     ) -> RunOrder:
         """Return an order to take landing: as the hourly job without a window, as a backfill with one."""
-        flow_name = "hourly" if window is None else "backfill"
-        return RunOrder(flow_name, mode, AS_OF, self.landing, window, max_event_age_hours)
+        return RunOrder(
+            "hourly" if window is None else "backfill",
+            mode,
+            as_of,
+            self.landing,
+            window,
+            max_event_age_hours,
+            max_event_ahead_hours=max_event_ahead_hours,
+        )
+
+    def told(self, run: Told) -> RunOrder:
+        """Return the order for a run of some strategy."""
+        return self.order(
+            run.window and Window(*run.window),
+            RunMode(run.mode),
+            run.max_event_age_hours,
+            as_of=run.as_of,
+            max_event_ahead_hours=run.max_event_ahead_hours,
+        )
 
     def decide(self, rules: Mapping[str, Any]) -> DecisionResult:
         """Decide by a rules document everything that was not decided yet."""
@@ -151,6 +175,14 @@ class Pipeline:
                 "LEFT JOIN keyed blocker ON blocker.id = r.event_id"
             )
         )
+
+    def latest_traits(self) -> list[Row]:
+        """Rows of (user_id, email, country, marketing_opt_in, risk_segment)."""
+        return self.rows("SELECT user_id, email, country, marketing_opt_in, risk_segment FROM latest_user_traits")
+
+    def waiting(self) -> list[Row]:
+        """Rows of (event key, what it waits for)."""
+        return self.rows(_KEYED + "SELECT event_key, waits_for FROM waiting_events JOIN keyed ON keyed.id = event_id")
 
     def everything(self) -> dict[str, list[Row]]:
         """All rows that a run leaves, by table, without ids and clock columns."""

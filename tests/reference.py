@@ -6,7 +6,7 @@ shares no code with what it judges: it imports the standard library only.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -67,7 +67,7 @@ class Event:
     """An event that was inserted; its key is its position among all that were.
 
     `oldest` is the limit of age that the run which loaded it was given, if any. A held event has none, and waits for
-    a run that asks for its time.
+    a run that asks for its time; neither has one that waited for its time to come.
     """
 
     key: int
@@ -106,6 +106,7 @@ class Reference:
         self._events: list[Event] = []
         self._by_identity: dict[tuple[Any, ...], Event] = {}
         self._decided: set[int] = set()
+        self._ahead: set[int] = set()
         self._requests: list[Request] = []
         self._suppressed: list[Suppressed] = []
 
@@ -137,30 +138,64 @@ class Reference:
         return LoadCounts(inserted, duplicate, conflict)
 
     def decide(
-        self, rules_document: Mapping[str, Any], window: Span | None = None, oldest: datetime | None = None
+        self,
+        rules_document: Mapping[str, Any],
+        window: Span | None = None,
+        oldest: datetime | None = None,
+        latest: datetime | None = None,
     ) -> None:
         """Decide every event not decided yet by the enabled rules that match it, once and for all.
 
-        A held event is decided only if a window is given and it lies in it, and then `oldest` is its limit.
+        An event after `latest` waits for its time from now on. One that waits for it, and a held one, which waits for
+        a window that it lies in, is held to the limit `oldest` when it is decided.
         """
-        waiting = [
-            replace(event, oldest=oldest) if event.is_held else event
+        waiting = [event for event in self._events if event.key not in self._decided and self._is_asked(event, window)]
+        for event in sorted(waiting, key=lambda event: (event.content.timestamp, event.key)):
+            if latest is not None and event.content.timestamp > latest:
+                self._ahead.add(event.key)
+                continue
+            has_waited = event.is_held or event.key in self._ahead
+            self._decide_one(rules_document, replace(event, oldest=oldest) if has_waited else event)
+
+    def _is_asked(self, event: Event, window: Span | None) -> bool:
+        """Whether a run of this window, or of none, is to decide the event if its time has come."""
+        if event.key in self._ahead:
+            return _lies_in(event.content.timestamp, window)
+        return not event.is_held or (window is not None and _lies_in(event.content.timestamp, window))
+
+    def _decide_one(self, rules_document: Mapping[str, Any], event: Event) -> None:
+        """Decide one event."""
+        groups_spoken_for: set[str] = set()
+        for rule in rules_document.get("rules") or []:
+            if not rule.get("enabled", True) or not self._matches(rule, event):
+                continue
+            group = rule.get("exclusive_group")
+            if group is not None and group in groups_spoken_for:
+                continue
+            if group is not None:
+                groups_spoken_for.add(group)
+            self._apply(rule, event)
+        self._decided.add(event.key)
+
+    def latest_traits(self, reached: datetime | None) -> list[Row]:
+        """Rows of (user_id, email, country, marketing_opt_in, risk_segment): the latest value of each by then."""
+        latest: dict[str, dict[str, Any]] = {}
+        for event in sorted(self._events, key=lambda event: (event.content.timestamp, event.key)):
+            traits = asdict(event.content.user_traits)
+            if any(value is not None for value in traits.values()) and (
+                reached is None or event.content.timestamp <= reached
+            ):
+                known = latest.setdefault(event.content.user_id, dict.fromkeys(traits))
+                known.update({name: value for name, value in traits.items() if value is not None})
+        return sort_rows((user_id, *known.values()) for user_id, known in latest.items())
+
+    def waiting(self) -> list[Row]:
+        """Rows of (event key, what it waits for), of the events that are not decided."""
+        return sort_rows(
+            (event.key, "its time" if event.key in self._ahead else "a backfill" if event.is_held else "the next run")
             for event in self._events
             if event.key not in self._decided
-            and (not event.is_held or (window is not None and _lies_in(event.content.timestamp, window)))
-        ]
-        for event in sorted(waiting, key=lambda event: (event.content.timestamp, event.key)):
-            groups_spoken_for: set[str] = set()
-            for rule in rules_document.get("rules") or []:
-                if not rule.get("enabled", True) or not self._matches(rule, event):
-                    continue
-                group = rule.get("exclusive_group")
-                if group is not None and group in groups_spoken_for:
-                    continue
-                if group is not None:
-                    groups_spoken_for.add(group)
-                self._apply(rule, event)
-            self._decided.add(event.key)
+        )
 
     def events(self) -> list[Row]:
         """Rows of (message_id, user_id, event_type, event_timestamp)."""

@@ -19,8 +19,20 @@ from ruamel.yaml import YAML
 RawEvent = dict[str, Any]
 RawFile = list[RawEvent]
 RulesDocument = dict[str, Any]
-Told = tuple[tuple[datetime, datetime] | None, str, int]
-"""A window, a mode and a limit of age in hours, 0 for none: what makes one run differ from another."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What makes one run differ from another."""
+
+    window: tuple[datetime, datetime] | None
+    mode: str
+    max_event_age_hours: int
+    """0 for no limit."""
+    as_of: datetime
+    max_event_ahead_hours: int | None
+    """None for no limit."""
+
 
 SHIPPED_RULES: RulesDocument = YAML(typ="safe", pure=True).load(Path(__file__).parent.parent / "data" / "rules.yaml")
 
@@ -116,14 +128,15 @@ def event_batches(draw: st.DrawFn, max_files: int = 4, max_events: int = 10) -> 
 
 @st.composite
 def run_orders(draw: st.DrawFn) -> Told:
-    """What a run is told: no window, or one with borders on the instants of events; a mode; and a limit of age."""
-    limits = [int((NOW - anchor).total_seconds() // 3600) for anchor in ANCHORS]
-    hours = draw(st.sampled_from((0, 0, *limits)))
-    if draw(st.booleans()):
-        return None, "load and decide", hours
+    """What a run is told: no window, or one with borders on the instants of events; a mode; and limits on them too."""
     borders = [anchor + step for anchor in ANCHORS for step in (*STEPS, timedelta(0))]
+    as_of = draw(st.sampled_from((NOW, NOW, *borders)))
+    ages = [hours for anchor in ANCHORS if (hours := int((as_of - anchor).total_seconds() // 3600)) > 0]
+    limits = (draw(st.sampled_from((0, 0, *ages))), as_of, draw(st.sampled_from((None, 0, 1, 1, 12))))
+    if draw(st.booleans()):
+        return Told(None, "load and decide", *limits)
     start, end = sorted(draw(st.lists(st.sampled_from(borders), min_size=2, max_size=2, unique=True)))
-    return (start, end), draw(st.sampled_from(("load and decide", "load only"))), hours
+    return Told((start, end), draw(st.sampled_from(("load and decide", "load only"))), *limits)
 
 
 @st.composite
@@ -136,6 +149,17 @@ def on_time_day(draw: st.DrawFn, days: int = 1, max_events: int = 20) -> list[Ra
         draw(written(draw(_facts(st.just(f"m{position}"), users, [instant]))))
         for position, instant in enumerate(instants)
     ]
+
+
+@st.composite
+def early_deliveries(draw: st.DrawFn, files: Sequence[RawFile]) -> list[RawFile]:
+    """The same files, some events of which are delivered in an earlier one than their own."""
+    delivered: list[RawFile] = [[] for _ in files]
+    for number, file in enumerate(files):
+        for event in file:
+            is_early = draw(st.sampled_from((False, False, True)))
+            delivered[draw(st.integers(0, number)) if is_early else number].append(event)
+    return delivered
 
 
 def cut_points(events: Sequence[RawEvent]) -> list[int]:

@@ -3,14 +3,14 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.results import RunOrder, Window
 from tests import strategies
 from tests.effort import examples
 from tests.pipeline import Pipeline
@@ -84,18 +84,48 @@ def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gi
 ) -> None:
     reference = Reference()
     with fresh_pipeline(migrated_template) as pipeline:
-        for number, (span, mode, hours) in enumerate(told):
+        orders = []
+        for number, run in enumerate(told):
             for file in files[number :: len(told)]:
                 pipeline.land(file)
             landed = [file for earlier in range(number + 1) for file in files[earlier :: len(told)]]
-            order = pipeline.order(span and Window(*span), RunMode(mode), hours)
+            order = pipeline.told(run)
+            orders.append(order)
             is_held = order.mode is RunMode.LOAD_ONLY
             for file in landed:
-                reference.load(file, span, None if is_held else order.oldest_event_at, is_held=is_held)
+                reference.load(file, run.window, None if is_held else order.oldest_event_at, is_held=is_held)
             if not is_held:
-                reference.decide(rules, span, order.oldest_event_at)
+                reference.decide(rules, run.window, order.oldest_event_at, order.latest_event_at)
             pipeline.do(order, rules)
             assert pipeline.everything() == expected(reference)
+            assert pipeline.waiting() == reference.waiting()
+            assert pipeline.latest_traits() == reference.latest_traits(reached_by(orders))
+
+
+def reached_by(orders: list[RunOrder]) -> datetime | None:
+    """The latest instant that any of the runs allowed; None when none of them had a limit."""
+    if all(order.latest_event_at is None for order in orders):
+        return None
+    return max(order.latest_event_at or order.as_of for order in orders)
+
+
+@examples(60)
+@given(data=st.data(), events=strategies.on_time_day(), rules=strategies.rules_documents())
+def test_events_that_come_before_their_time_end_in_the_decisions_of_one_run_after_it(
+    migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
+) -> None:
+    on_time = data.draw(strategies.partitions(events))
+    files = data.draw(strategies.early_deliveries(on_time))
+    ends = [datetime.fromisoformat(file[-1]["event_timestamp"]) for file in on_time]
+    with fresh_pipeline(migrated_template) as at_once, fresh_pipeline(migrated_template) as hour_by_hour:
+        for file, end in zip(files, ends, strict=True):
+            hour_by_hour.land(file)
+            hour_by_hour.do(hour_by_hour.order(as_of=end, max_event_ahead_hours=0), rules)
+            at_once.land(file)
+        at_once.do(at_once.order(as_of=ends[-1], max_event_ahead_hours=0), rules)
+        assert hour_by_hour.everything() == at_once.everything()
+        assert hour_by_hour.waiting() == at_once.waiting() == []
+        assert hour_by_hour.latest_traits() == at_once.latest_traits()
 
 
 @examples(40)

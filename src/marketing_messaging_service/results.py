@@ -12,7 +12,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select
 
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.infrastructure.instants import hours_before
+from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 
@@ -74,11 +74,18 @@ class RunOrder:
     flow_run_name: str | None = None
     source_name: str = "LANDING_PATH"
     """The setting or parameter that named the folder."""
+    max_event_ahead_hours: int | None = None
+    """Events further ahead of `as_of` wait for their time; None for no limit."""
 
     @property
     def oldest_event_at(self) -> datetime | None:
         """The instant before which an event is too old to earn a message, None for no limit."""
         return hours_before(self.as_of, self.max_event_age_hours) if self.max_event_age_hours else None
+
+    @property
+    def latest_event_at(self) -> datetime | None:
+        """The instant after which an event is not decided yet, None for no limit."""
+        return None if self.max_event_ahead_hours is None else hours_after(self.as_of, self.max_event_ahead_hours)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +299,8 @@ class DecisionResult:
     seconds: float
     """How long the transaction took."""
     outcomes: tuple[RuleOutcome, ...]
+    ahead_count: int = 0
+    """Events left undecided because they lie too far in the future."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ def build(folder: Path, migrated_template: Path) -> Path:
     """Return the path of a database after runs of every kind, while the next one has the lease.
 
     Two runs by two rulesets and a load that waits for the next, then a backfill that loads only, and one that comes
-    too late for the first of its events and leaves the second.
+    too late for the first of its events and leaves the second, for which another comes too early.
     """
     pipeline = Pipeline(folder, migrated_template)
     pipeline.run([FIRST_FILE, SECOND_FILE], RULES)
@@ -107,6 +107,8 @@ def build(folder: Path, migrated_template: Path) -> Path:
     ten, half_past, midnight = (datetime(2026, 3, 1, 22, tzinfo=UTC) + timedelta(hours=h) for h in (0, 0.5, 2))
     pipeline.do(pipeline.order(Window(ten, midnight), RunMode.LOAD_ONLY), RULES)
     pipeline.do(pipeline.order(Window(ten, half_past), max_event_age_hours=72), RULES)
+    nine = ten - timedelta(hours=1)
+    pipeline.do(pipeline.order(Window(half_past, midnight), as_of=nine, max_event_ahead_hours=1), RULES)
     pipeline.engine.dispose()
     execute(pipeline.database_path, LEASE)
     return pipeline.database_path

@@ -354,8 +354,47 @@ BREACHES = [
     Breach(
         "batch_counts",
         "an event too many",
-        "batches.id 1: event_count 16, held_count 0; of loads 14, held 0",
+        "batches.id 1: event_count 16, held_count 0, ahead_count 0; of loads 14, held 0, ahead 0",
         ("UPDATE batches SET event_count = 16 WHERE id = 1",),
+    ),
+    Breach(
+        "batch_counts",
+        "an event that waits for its time and is counted as decided",
+        "batches.id 2: event_count 1, held_count 0, ahead_count 1; of loads 1, held 0, ahead 1",
+        (
+            "INSERT INTO held_events (event_id, due_at) SELECT id, event_timestamp FROM events WHERE id = 16",
+            "DELETE FROM send_requests WHERE id = 13",
+            "UPDATE batches SET ahead_count = 1 WHERE id = 2",
+        ),
+    ),
+    Breach(
+        "held_events",
+        "an event that waits for another time than its own",
+        "events.id 20 of loads.id 5, held",
+        ("UPDATE held_events SET due_at = '2026-03-02 00:00:00.000000' WHERE event_id = 20",),
+    ),
+    Breach(
+        "future_waits",
+        "decided although its run had not reached it",
+        "events.id 16 at 2026-03-01 20:00:00.000000: decided although too far in the future",
+        ("UPDATE batches SET latest_event_at = '2026-03-01 19:00:00.000000' WHERE id = 2",),
+    ),
+    Breach(
+        "future_comes",
+        "an event that waits although an hourly run has reached it",
+        "held_events.event_id 16: due at 2026-03-01 20:00:00.000000 and not decided",
+        (
+            "INSERT INTO held_events (event_id, due_at) SELECT id, event_timestamp FROM events WHERE id = 16",
+            "DELETE FROM send_requests WHERE id = 13",
+            "UPDATE batches SET event_count = 0, ahead_count = 1 WHERE id = 2",
+            "INSERT INTO runs (id, flow_name, mode, as_of, max_event_ahead_hours, latest_event_at, source, started_at, "
+            "max_rejected_percent, ended_at, state, ruleset_id, decided_count, decide_seconds) "
+            "VALUES (9, 'hourly', 'load and decide', '2026-03-02 00:00:00.000000', 1, '2026-03-02 01:00:00.000000', "
+            "'', '2026-03-02 00:00:00.000000', 5, '2026-03-02 00:00:00.000000', 'completed', 1, 0, 0.5)",
+            "INSERT INTO batches (id, run_id, as_of, latest_event_at, ruleset_id, event_count, held_count, "
+            "decide_seconds) "
+            "VALUES (9, 9, '2026-03-02 00:00:00.000000', '2026-03-02 01:00:00.000000', 1, 0, 0, 0.5)",
+        ),
     ),
     Breach(
         "expired_is_old",
@@ -677,7 +716,7 @@ BREACHES = [
             ("of a flow that there is not", "weekly", "flow_name = 'weekly'"),
             (
                 "hours that make another limit",
-                "oldest_event_at 2026-11-20 10:00:00.000000, 71 h before",
+                "oldest_event_at 2026-11-20 10:00:00.000000, 71 h from",
                 "max_event_age_hours = 71",
             ),
             (

@@ -8,8 +8,6 @@ from hypothesis import strategies as st
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
-from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
 from tests import strategies
 from tests.effort import examples
 from tests.pipeline import Pipeline
@@ -45,9 +43,9 @@ def test_hourly_runs_and_backfills_in_any_order_leave_a_database_in_which_everyt
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pipeline = Pipeline(Path(folder), migrated_template)
-        for number, (span, mode, hours) in enumerate(told):
+        for number, run in enumerate(told):
             for file in files[number :: len(told)]:
                 pipeline.land(file)
-            pipeline.do(pipeline.order(span and Window(*span), RunMode(mode), hours), rules)
+            pipeline.do(pipeline.told(run), rules)
         pipeline.engine.dispose()
         assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()

@@ -14,8 +14,16 @@ from tests.end_to_end.system import System, started
 pytestmark = pytest.mark.ui
 
 FORMS = {
-    "hourly": ["as_of", "landing_path", "max_event_age_hours", "max_rejected_percent"],
-    "backfill": ["start", "end", "source", "mode", "max_event_age_hours", "max_rejected_percent"],
+    "hourly": ["as_of", "landing_path", "max_event_age_hours", "max_event_ahead_hours", "max_rejected_percent"],
+    "backfill": [
+        "start",
+        "end",
+        "source",
+        "mode",
+        "max_event_age_hours",
+        "max_event_ahead_hours",
+        "max_rejected_percent",
+    ],
     "check": ["max_load_age_hours"],
     "publish": ["publish_path"],
 }

@@ -215,7 +215,15 @@ def test_a_wrong_option_is_told_in_a_sentence_before_prefect_starts(
 
 def test_the_form_is_made_of_plain_fields_that_tell_what_they_mean() -> None:
     schema = backfill.parameters
-    assert list(schema.properties) == ["start", "end", "source", "mode", "max_event_age_hours", "max_rejected_percent"]
+    assert list(schema.properties) == [
+        "start",
+        "end",
+        "source",
+        "mode",
+        "max_event_age_hours",
+        "max_event_ahead_hours",
+        "max_rejected_percent",
+    ]
     assert schema.required == ["start", "end"]
     assert all(entry["description"] for entry in schema.properties.values())
     assert not any("anyOf" in entry for entry in schema.properties.values())

@@ -345,7 +345,13 @@ def test_the_summary_is_left_on_the_run_s_page(landing: Path) -> None:
 
 def test_the_form_in_the_ui_tells_what_each_parameter_means() -> None:
     properties = hourly.parameters.properties
-    assert set(properties) == {"as_of", "landing_path", "max_event_age_hours", "max_rejected_percent"}
+    assert set(properties) == {
+        "as_of",
+        "landing_path",
+        "max_event_age_hours",
+        "max_event_ahead_hours",
+        "max_rejected_percent",
+    }
     assert all(entry["description"] for entry in properties.values())
     assert hourly.parameters.required == []
 

@@ -51,6 +51,20 @@ def test_events_that_earn_nothing() -> None:
     assert manager_sentence(report).endswith("5 events came in; none of them earns a message.")
 
 
+def test_events_from_the_future_wait() -> None:
+    nothing_sent = {"rules": (replace(WELCOME, sent_count=0, suppressed=()),)}
+    report = run_report(**loads(read=5, inserted=5), **nothing_sent, decided_count=3, ahead_count=2)
+    assert manager_sentence(report).endswith(
+        "5 events came in; none of those that were decided earns a message, 2 events from the future wait for their "
+        "time."
+    )
+    assert manager_sentence(replace(report, ahead_count=1, mode=RunMode.PREVIEW)).endswith(
+        "1 event from the future would wait for its time."
+    )
+    only_these = run_report(**loads(read=1, inserted=1), decided_count=0, rules=(), ahead_count=1)
+    assert manager_sentence(only_these).endswith("1 event came in; 1 event from the future waits for its time.")
+
+
 def test_everything_rejected() -> None:
     nothing = {"decided_count": 0, "rules": ()}
     assert manager_sentence(run_report(**loads(read=121, rejected=120, blank=1), **nothing)) == (

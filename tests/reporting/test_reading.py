@@ -1,7 +1,7 @@
 """A report is read from the tables, of one run and of no other."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.infrastructure.database import read_transaction, write_transaction
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import read_rejection_problems, read_run_report
+from src.marketing_messaging_service.reporting.check_queries import check_queries
 from src.marketing_messaging_service.reporting.masking import MASK
 from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Problem
+from src.marketing_messaging_service.reporting.run_tables import ahead_table
 from tests.pipeline import Pipeline
 from tests.reporting.runs import AS_OF, add_remarks, add_run, hold, read, run_pipeline
+
+LATE = datetime(2099, 1, 1, tzinfo=UTC)
 
 RULES: dict[str, Any] = {
     "rules": [
@@ -125,6 +129,34 @@ def test_events_held_stay_in_the_report_of_the_run_that_held_them_when_they_are_
         connection.execute(text("UPDATE held_events SET run_id = :run_id"), {"run_id": add_run(connection)})
         report = read_run_report(connection, run_id)
     assert (report.held_count, report.decided_count) == (2, None)
+
+
+def test_events_of_the_future_are_told_by_file_in_the_report_of_the_run_that_let_them_wait(pipeline: Pipeline) -> None:
+    pipeline.land(
+        [
+            signup("now"),
+            signup("tomorrow", event_timestamp=str(AS_OF + timedelta(days=1))),
+            signup("2099", event_timestamp=str(LATE)),
+        ]
+    )
+    pipeline.land([signup("evening", event_timestamp=str(AS_OF + timedelta(hours=9)))])
+    pipeline.do(pipeline.order(max_event_ahead_hours=1), RULES)
+    later = AS_OF + timedelta(hours=9)
+    pipeline.do(pipeline.order(as_of=later, max_event_ahead_hours=1), RULES)
+    report = read(pipeline, 1)
+    assert (report.decided_count, report.ahead_count, report.earlier_count) == (1, 3, 0)
+    assert [(each.path, each.event_count, each.first_event_at, each.last_event_at) for each in report.ahead] == [
+        ("0000.jsonl", 2, AS_OF + timedelta(days=1), LATE),
+        ("0001.jsonl", 1, later, later),
+    ]
+    assert ahead_table(report).rows == (
+        ("0000.jsonl", 2, "2026-11-24 10:00:00 UTC", "2099-01-01 00:00:00 UTC"),
+        ("0001.jsonl", 1, "2026-11-23 19:00:00 UTC", "2026-11-23 19:00:00 UTC"),
+    )
+    after = read(pipeline, 2)
+    assert (after.decided_count, after.ahead_count, after.earlier_count, after.ahead) == (1, 0, 1, ())
+    (query,) = (query for query in check_queries(report) if "ahead_count" in query.sql)
+    assert pipeline.rows(query.sql) == list(query.rows)
 
 
 def test_a_preview_is_read_inside_the_transaction_that_forgets_it(engine: Engine) -> None:

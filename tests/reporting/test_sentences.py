@@ -164,3 +164,15 @@ def test_a_load_is_told_in_one_line() -> None:
     assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 2, 1, 0, 0.1, {}, {})).startswith(
         "Loaded a.jsonl in 0.1 s: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank"
     )
+
+
+def test_events_that_lie_in_the_future_are_told_with_what_becomes_of_them() -> None:
+    report = run_report(decided_count=3, ahead_count=2, max_event_ahead_hours=1)
+    assert headline(report).endswith(
+        "2 events lie more than 1 h ahead of as_of and wait until their times have come, because a clock must be wrong."
+    )
+    one = replace(report, ahead_count=1, decided_count=0, loads=(), mode=RunMode.PREVIEW)
+    assert headline(one) == (
+        "Preview, nothing was kept. Nothing new. 0 events would be decided: 3 sends, 1 suppression, 1 alert. 1 event "
+        "lies more than 1 h ahead of as_of and would wait until its time has come, because a clock must be wrong."
+    )

@@ -112,9 +112,11 @@ TABLES: Mapping[str, TableShape] = {
     "conflicts": TableShape(
         compared=("line_number", "differing_fields"), references={"load_id": "loads", "event_id": "events"}
     ),
-    "held_events": TableShape(references={"event_id": "events", "batch_id": "batches"}, given=("run_id",)),
+    "held_events": TableShape(
+        compared=("due_at",), references={"event_id": "events", "batch_id": "batches"}, given=("run_id",)
+    ),
     "batches": TableShape(
-        compared=("as_of", "oldest_event_at", "event_count", "held_count"),
+        compared=("as_of", "oldest_event_at", "latest_event_at", "event_count", "held_count", "ahead_count"),
         references={"ruleset_id": "rulesets"},
         given=("run_id",),
         left_out=("id", "decided_at", "decide_seconds"),

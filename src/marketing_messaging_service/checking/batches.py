@@ -3,10 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, SQLColumnExpression, and_, func, or_, select
+from sqlalchemy import Connection, Select, SQLColumnExpression, and_, case, exists, func, or_, select
+from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import Batch, HeldEvent, Load, LoadState, Run, SendRequest, Suppression
+from src.marketing_messaging_service.models import (
+    Batch,
+    Event,
+    HeldEvent,
+    Load,
+    LoadState,
+    Run,
+    SendRequest,
+    Suppression,
+)
 from src.marketing_messaging_service.results import Invariant
 
 
@@ -18,6 +28,7 @@ def _unlike_their_run(_connection: Connection) -> Iterator[Select[Any]]:
     same = (
         (Batch.as_of, Run.as_of),
         (Batch.oldest_event_at, Run.oldest_event_at),
+        (Batch.latest_event_at, Run.latest_event_at),
         (Batch.ruleset_id, Run.ruleset_id),
         (Batch.event_count, Run.decided_count),
         (Batch.decide_seconds, Run.decide_seconds),
@@ -74,21 +85,72 @@ def _miscounted(_connection: Connection) -> Iterator[Select[Any]]:
         .subquery("loaded")
     )
     held = select(HeldEvent.batch_id, func.count().label("event_count")).group_by(HeldEvent.batch_id).subquery("held")
-    loaded_count = func.coalesce(loaded.c.event_count, 0)
-    held_count = func.coalesce(held.c.event_count, 0)
-    counts = (Batch.event_count, ", held_count ", Batch.held_count, "; of loads ", loaded_count, ", held ", held_count)
+    ahead = (
+        select(Load.batch_id, func.count().label("event_count"))
+        .select_from(HeldEvent)
+        .join(Event, Event.id == HeldEvent.event_id)
+        .join(Load, Load.id == Event.load_id)
+        .where(HeldEvent.due_at.is_not(None))
+        .group_by(Load.batch_id)
+        .subquery("ahead")
+    )
+    counted = (loaded, held, ahead)
+    loaded_count, held_count, ahead_count = (func.coalesce(each.c.event_count, 0) for each in counted)
+    counts = select(
+        told(
+            *("batches.id ", Batch.id, ": event_count ", Batch.event_count, ", held_count ", Batch.held_count),
+            *(", ahead_count ", Batch.ahead_count, "; of loads ", loaded_count, ", held ", held_count),
+            *(", ahead ", ahead_count),
+        )
+    )
+    for each in counted:
+        counts = counts.outerjoin(each, each.c.batch_id == Batch.id)
+    yield counts.where(
+        or_(
+            Batch.held_count != held_count,
+            Batch.event_count != loaded_count - ahead_count + held_count,
+            # Of what had been loaded only, a backfill may have let more wait for its time.
+            Batch.ahead_count < ahead_count,
+        )
+    )
+
+
+def _decided_too_early(_connection: Connection) -> Iterator[Select[Any]]:
+    of_load, of_held = aliased(Batch, name="of_load"), aliased(Batch, name="of_held")
+    latest_event_at = case((HeldEvent.event_id.is_(None), of_load.latest_event_at), else_=of_held.latest_event_at)
     yield (
-        select(told("batches.id ", Batch.id, ": event_count ", *counts))
-        .outerjoin(loaded, loaded.c.batch_id == Batch.id)
-        .outerjoin(held, held.c.batch_id == Batch.id)
-        .where(or_(Batch.held_count != held_count, Batch.event_count != loaded_count + held_count))
+        select(told("events.id ", Event.id, " at ", Event.event_timestamp, ": decided although too far in the future"))
+        .outerjoin(Load, Load.id == Event.load_id)
+        .outerjoin(of_load, of_load.id == Load.batch_id)
+        .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
+        .outerjoin(of_held, of_held.id == HeldEvent.batch_id)
+        .where(Event.event_timestamp > latest_event_at)
+    )
+
+
+def _waiting_too_long(_connection: Connection) -> Iterator[Select[Any]]:
+    """What an hourly run should have decided, which leaves nothing waiting whose time it has reached."""
+    reached = (
+        select(Batch.id, Batch.latest_event_at)
+        .join(Run, Run.id == Batch.run_id)
+        .where(Run.window_start_at.is_(None))
+        .subquery("reached")
+    )
+    yield (
+        select(told("held_events.event_id ", HeldEvent.event_id, ": due at ", HeldEvent.due_at, " and not decided"))
+        .join(Event, Event.id == HeldEvent.event_id)
+        .join(Load, Load.id == Event.load_id)
+        .where(
+            HeldEvent.run_id.is_(None),
+            exists().where(reached.c.id > Load.batch_id, reached.c.latest_event_at >= HeldEvent.due_at),
+        )
     )
 
 
 BATCH_INVARIANTS = (
     Invariant(
         "batch_of_the_run",
-        "Every batch has its run's logical time, limit and ruleset, and every run that decided has a batch",
+        "Every batch has its run's logical time, limits and ruleset, and every run that decided has a batch",
         _unlike_their_run,
     ),
     Invariant(
@@ -98,7 +160,17 @@ BATCH_INVARIANTS = (
     ),
     Invariant(
         "batch_counts",
-        "Every batch has as many events as its loads brought and as held ones name it",
+        "Every batch has as many events as its loads brought, less those of the future, and as held ones name it",
         _miscounted,
+    ),
+    Invariant(
+        "future_waits",
+        "No event was decided that lay further in the future than its batch allowed",
+        _decided_too_early,
+    ),
+    Invariant(
+        "future_comes",
+        "No event waits for its time that an hourly run has reached since",
+        _waiting_too_long,
     ),
 )

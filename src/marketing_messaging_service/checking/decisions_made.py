@@ -66,7 +66,7 @@ def _decisions_of_waiting_events(_connection: Connection) -> Iterator[Select[Any
 def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any]]:
     for table in DECISION_TABLES:
         # Decisions from before the ledger may name no rule, and their events have no load.
-        decided_by = func.coalesce(Load.ruleset_id, Run.ruleset_id)
+        decided_by = case((HeldEvent.event_id.is_(None), Load.ruleset_id), else_=Run.ruleset_id)
         is_of_load = and_(table.ruleset_id.is_not_distinct_from(decided_by), table.rule_name.is_not(None))
         yield (
             select(told(_place(table), ": rule ", table.rule_name, ", ruleset_id ", table.ruleset_id))

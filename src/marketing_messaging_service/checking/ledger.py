@@ -112,7 +112,8 @@ def _wrongly_held_events() -> list[Select[Any]]:
     load = select(told("loads.id ", Load.id, ": ", Load.state))
     return [
         held.where(was_held, HeldEvent.event_id.is_(None)),
-        events.join(HeldEvent, HeldEvent.event_id == Event.id).where(not_(was_held)),
+        events.join(HeldEvent, HeldEvent.event_id == Event.id).where(not_(was_held), HeldEvent.due_at.is_(None)),
+        events.join(HeldEvent, HeldEvent.event_id == Event.id).where(HeldEvent.due_at != Event.event_timestamp),
         load.where(Load.state == LoadState.HELD, not_(waits)),
         load.where(was_held, Load.state != LoadState.HELD, waits),
     ]
@@ -166,7 +167,8 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "held_events",
-        "The events that wait for a backfill are those of the loads that were loaded only, each with its row",
+        "The events that wait for a backfill are those of the loads that were loaded only, each with its row, and what "
+        "waits for its time waits for that of its event",
         lambda _: _wrongly_held_events(),
     ),
 )

@@ -1,6 +1,7 @@
 """What must hold of the record of runs: how each ended, what it says of that, and what its loads copy of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +20,10 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from src.marketing_messaging_service.infrastructure.database import timestamp_text
-from src.marketing_messaging_service.infrastructure.instants import hours_before
+from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import Load, RemarkKind, Run, RunMode, RunRemark, RunState
 from src.marketing_messaging_service.results import Invariant
@@ -70,23 +71,38 @@ def _ordered_wrongly(connection: Connection) -> Iterator[Select[Any]]:
     yield from _limits_that_are_not_of_their_hours(connection)
 
 
+@dataclass(frozen=True, slots=True)
+class _Limit:
+    """A limit on the time of events that a run has as hours and as the instant that they make with its as_of."""
+
+    hours: InstrumentedAttribute[int | None]
+    instant: InstrumentedAttribute[datetime | None]
+    reckoned: Callable[[datetime, int], datetime]
+
+
+LIMITS = (
+    _Limit(Run.max_event_age_hours, Run.oldest_event_at, hours_before),
+    _Limit(Run.max_event_ahead_hours, Run.latest_event_at, hours_after),
+)
+
+
 def _limits_that_are_not_of_their_hours(connection: Connection) -> Iterator[Select[Any]]:
-    # In Python, because the ends of the calendar are its own.
-    times = (type_coerce(column, String) for column in (Run.as_of, Run.oldest_event_at))
-    limited: Select[*tuple[Any, ...]] = select(Run.id, Run.max_event_age_hours, *times).where(
-        Run.max_event_age_hours.is_not(None)
-    )
-    for run_id, hours, as_of, limit in connection.execute(limited):
-        try:
-            instant = datetime.fromisoformat(as_of).replace(tzinfo=UTC)
-        except (TypeError, ValueError):
-            # What has not the one format is reported elsewhere.
-            continue
-        if limit != timestamp_text(hours_before(instant, hours)):
-            yield select(literal(f"runs.id {run_id}: oldest_event_at {limit}, {hours} h before {as_of}"))
-    yield select(told("runs.id ", Run.id, ": oldest_event_at ", Run.oldest_event_at, " without hours")).where(
-        Run.max_event_age_hours.is_(None), Run.oldest_event_at.is_not(None)
-    )
+    for limit in LIMITS:
+        name = limit.instant.key
+        # In Python, because the ends of the calendar are its own.
+        times = (type_coerce(column, String) for column in (Run.as_of, limit.instant))
+        limited: Select[*tuple[Any, ...]] = select(Run.id, limit.hours, *times).where(limit.hours.is_not(None))
+        for run_id, hours, as_of, found in connection.execute(limited):
+            try:
+                instant = datetime.fromisoformat(as_of).replace(tzinfo=UTC)
+            except (TypeError, ValueError):
+                # What has not the one format is reported elsewhere.
+                continue
+            if found != timestamp_text(limit.reckoned(instant, hours)):
+                yield select(literal(f"runs.id {run_id}: {name} {found}, {hours} h from {as_of}"))
+        yield select(told("runs.id ", Run.id, f": {name} ", limit.instant, " without hours")).where(
+            limit.hours.is_(None), limit.instant.is_not(None)
+        )
 
 
 def _decided_wrongly(_connection: Connection) -> Iterator[Select[Any]]:
@@ -130,7 +146,7 @@ RUN_INVARIANTS = (
     ),
     Invariant(
         "run_order",
-        "Every run has the window that its flow asks for, and the limit of age that its hours and as_of make",
+        "Every run has the window that its flow asks for, and the limits on events that its hours and as_of make",
         _ordered_wrongly,
     ),
     Invariant(

@@ -20,12 +20,13 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    or_,
     select,
     update,
 )
 
 from src.marketing_messaging_service.decisions import outcomes
-from src.marketing_messaging_service.decisions.matching import matches
+from src.marketing_messaging_service.decisions.matching import NotByIndex, matches
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
@@ -54,13 +55,16 @@ class _Pending:
     """What waits to be decided by a run."""
 
     loads: ColumnElement[bool]
-    """The condition on loads whose events are all decided."""
+    """The condition on loads whose events are all decided, but for those that lie in the future."""
     load_count: int
     loaded_count: int
-    """Events of these loads."""
+    """Events of these loads that are decided."""
     first_event_id: int | None
     held_count: int
     """Held events, which stand in `batch_held_events`."""
+    ahead_count: int
+    """Events that the run would decide if they did not lie after `latest_event_at`."""
+    latest_event_at: datetime | None
     may_expire: bool
     """Whether any of the events can be too old."""
 
@@ -82,8 +86,12 @@ def decide_pending(
 
     Who decides what:
 
-    - A run without a window: every load that waits, and no held event.
-    - A run with a window: its own loads, those of a backfill that was cut off, and the held events of the window.
+    - A run without a window: every load that waits, and the held events whose time has come.
+    - A run with a window: its own loads, those of a backfill that was cut off, and the held events of the window, but
+      for those whose time has not come.
+
+    Events after the order's `latest_event_at` are left to wait for their time. They are later than whatever is decided
+    meanwhile, so that no prior_event has to ask which events wait.
 
     The work is done inside the database and follows the number of new events, not the history, except for the earlier
     daily sends of a template that also goes out once ever (`outcomes.daily_send`). `decided_at` is written beside the
@@ -98,10 +106,10 @@ def decide_pending(
     counts: dict[int, tuple[int, int]] = {}
     began = time.monotonic()
     with write_transaction(engine) as connection:
-        pending = _pending(connection, window, oldest_event_at)
+        pending = _pending(connection, order, run_id)
         event_count = pending.event_count
         ruleset_id = batch_id = None
-        if pending.load_count or pending.held_count:
+        if pending.load_count or pending.held_count or pending.ahead_count:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
             if event_count and rules:
                 written = outcomes.Batch(ruleset_id, decided_at, run_id)
@@ -110,8 +118,7 @@ def decide_pending(
             _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
             if pending.held_count:
                 _mark_held_events(connection, pending, run_id, batch_id, decided_at)
-        if window is not None:
-            _held.drop(connection, checkfirst=False)
+        _held.drop(connection, checkfirst=False)
         seconds = round(time.monotonic() - began, 3)
         connection.execute(update(Batch).where(Batch.id == batch_id).values(decide_seconds=seconds))
         _note_decision(connection, run_id, ruleset_id, event_count, seconds)
@@ -120,16 +127,22 @@ def decide_pending(
         event_count=event_count,
         seconds=seconds,
         outcomes=tuple(_outcome(rule, *counts.get(position, (0, 0))) for position, rule in enumerate(rules)),
+        ahead_count=pending.ahead_count,
     )
 
 
-def _pending(connection: Connection, window: Window | None, oldest_event_at: datetime | None) -> _Pending:
+def _pending(connection: Connection, order: RunOrder | None, run_id: int | None) -> _Pending:
+    window = order.window if order else None
+    latest_event_at = order.latest_event_at if order else None
+    _held.create(connection, checkfirst=False)
+    asked_too_early = held_count = 0
+    if order is not None and run_id is not None:
+        asked_too_early = _let_wait_for_their_time(connection, window, latest_event_at)
+        asked_for = _held_events_to_decide(window, latest_event_at)
+        held_count = connection.execute(insert(_held).from_select(["event_id"], asked_for)).rowcount
     loads: ColumnElement[bool] = Load.state == LoadState.LOADED
-    held_count = 0
     if window is not None:
         loads = and_(loads, Load.run_id.in_(select(Run.id).where(Run.window_start_at.is_not(None))))
-        _held.create(connection, checkfirst=False)
-        held_count = connection.execute(insert(_held).from_select(["event_id"], _held_events_in(window))).rowcount
     limited = select(Run.id).where(Run.oldest_event_at.is_not(None))
     load_count, loaded_count, first_event_id, limited_count = connection.execute(
         select(
@@ -139,17 +152,67 @@ def _pending(connection: Connection, window: Window | None, oldest_event_at: dat
             func.coalesce(func.sum(case((Load.run_id.in_(limited), 1), else_=0)), 0),
         ).where(loads)
     ).one()
-    may_expire = bool(limited_count or (held_count and oldest_event_at is not None))
-    return _Pending(loads, load_count, loaded_count, first_event_id, held_count, may_expire)
+    loaded_too_early = 0
+    if latest_event_at is not None and first_event_id is not None:
+        loaded_too_early = _hold_back(connection, loads, first_event_id, latest_event_at)
+    return _Pending(
+        loads=loads,
+        load_count=load_count,
+        loaded_count=loaded_count - loaded_too_early,
+        first_event_id=first_event_id,
+        held_count=held_count,
+        ahead_count=loaded_too_early + asked_too_early,
+        latest_event_at=latest_event_at if loaded_too_early else None,
+        may_expire=bool(limited_count or (held_count and order and order.oldest_event_at is not None)),
+    )
+
+
+def _held_events_to_decide(window: Window | None, latest_event_at: datetime | None) -> Select[int]:
+    """The held events whose time has come; of those that wait for a backfill, the ones in its window."""
+    is_due: ColumnElement[bool] = HeldEvent.due_at.is_not(None)
+    if latest_event_at is not None:
+        is_due = and_(is_due, HeldEvent.due_at <= latest_event_at)
+    if window is None:
+        return select(HeldEvent.event_id).where(HeldEvent.run_id.is_(None), is_due)
+    return _held_events_in(window).where(or_(HeldEvent.due_at.is_(None), is_due))
 
 
 def _held_events_in(window: Window) -> Select[int]:
-    """The events of a window that wait although they are loaded."""
+    """The events of a window that wait although their load is done."""
     return (
         select(HeldEvent.event_id)
         .join(Event, Event.id == HeldEvent.event_id)
         .where(HeldEvent.run_id.is_(None), Event.event_timestamp >= window.start, Event.event_timestamp < window.end)
     )
+
+
+def _let_wait_for_their_time(connection: Connection, window: Window | None, latest_event_at: datetime | None) -> int:
+    """Let what a backfill asks for too early wait for its time alone; return how many events that are."""
+    if window is None or latest_event_at is None or window.end <= latest_event_at:
+        return 0
+    too_early = _held_events_in(window).where(HeldEvent.due_at.is_(None), Event.event_timestamp > latest_event_at)
+    own_time = select(Event.event_timestamp).where(Event.id == HeldEvent.event_id).scalar_subquery()
+    return connection.execute(
+        update(HeldEvent).where(HeldEvent.event_id.in_(too_early)).values(due_at=own_time)
+    ).rowcount
+
+
+def _hold_back(
+    connection: Connection, loads: ColumnElement[bool], first_event_id: int, latest_event_at: datetime
+) -> int:
+    """Let the events of loads that lie after an instant wait for their time; return how many they are."""
+    # By the index on time there is hardly anything to look at, by the range of ids there are all the new events.
+    too_early = and_(
+        Event.event_timestamp > latest_event_at,
+        NotByIndex(Event.id) >= first_event_id,
+        Event.load_id.in_(select(Load.id).where(loads)),
+    )
+    count = connection.execute(select(func.count()).select_from(Event).where(too_early)).scalar_one()
+    if count:
+        events = select(Event.id, Event.event_timestamp).where(too_early)
+        held = connection.execute(insert(HeldEvent).from_select(["event_id", "due_at"], events)).rowcount
+        refuse_lost_rows(connection, {HeldEvent.__tablename__: (count, held)})
+    return count
 
 
 def _record_batch(
@@ -166,9 +229,11 @@ def _record_batch(
         "run_id": run_id,
         "as_of": order.as_of if order else None,
         "oldest_event_at": order.oldest_event_at if order else None,
+        "latest_event_at": order.latest_event_at if order else None,
         "ruleset_id": ruleset_id,
         "event_count": pending.event_count,
         "held_count": pending.held_count,
+        "ahead_count": pending.ahead_count,
         "decided_at": decided_at,
     }
     return insert_one(connection, insert(Batch).values(values))
@@ -262,6 +327,8 @@ def _pending_events(pending: _Pending) -> ColumnElement[bool]:
         return Event.id.in_(held)
     # The range of ids leads the planner to the new rows; the load's state says which of them count.
     loaded = and_(Event.id >= pending.first_event_id, Event.load_id.in_(select(Load.id).where(pending.loads)))
+    if pending.latest_event_at is not None:
+        loaded = and_(loaded, NotByIndex(Event.event_timestamp) <= pending.latest_event_at)
     if not pending.held_count:
         return loaded
     # As one list of ids, because a condition joined by OR would have every event read.

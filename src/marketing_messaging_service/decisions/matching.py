@@ -17,7 +17,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -31,8 +31,8 @@ from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
 
 
-class _NotByIndex(FunctionElement[str]):
-    """A text column whose comparisons choose among rows already found, and are no way to find rows.
+class NotByIndex(FunctionElement[Any]):
+    """A column whose comparisons choose among rows already found, and are no way to find rows.
 
     The new events are found by the range of their ids. With the statistics of ANALYZE, where there are few users
     and many types of event, SQLite's planner would rather read every event of the type in all of history, user by
@@ -40,16 +40,19 @@ class _NotByIndex(FunctionElement[str]):
     """
 
     inherit_cache = True
-    type = String()
+
+    def __init__(self, column: InstrumentedAttribute[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
 
 
-@compiles(_NotByIndex)
-def _not_by_index(element: _NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(NotByIndex)
+def _not_by_index(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
     return compiler.process(element.clauses, **options)
 
 
-@compiles(_NotByIndex, "sqlite")
-def _not_by_index_sqlite(element: _NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(NotByIndex, "sqlite")
+def _not_by_index_sqlite(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
     return f"+{compiler.process(element.clauses, **options)}"
 
 
@@ -92,7 +95,7 @@ def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) ->
 
 def has_trigger(rule: Rule) -> ColumnElement[bool]:
     """Return the condition that an event is of the type that a rule looks at; it is no way to find such events."""
-    return _NotByIndex(Event.event_type) == rule.trigger.event_type
+    return NotByIndex(Event.event_type) == rule.trigger.event_type
 
 
 def holds(condition: Condition) -> ColumnElement[bool]:

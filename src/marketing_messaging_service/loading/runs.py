@@ -77,6 +77,8 @@ def _columns(order: RunOrder) -> dict[str, Any]:
         "source": str(order.source),
         "max_event_age_hours": order.max_event_age_hours or None,
         "oldest_event_at": order.oldest_event_at,
+        "max_event_ahead_hours": order.max_event_ahead_hours,
+        "latest_event_at": order.latest_event_at,
         "max_rejected_percent": order.max_rejected_percent,
         "flow_run_id": order.flow_run_id,
         "flow_run_name": order.flow_run_name,

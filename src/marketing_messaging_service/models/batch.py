@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Float, ForeignKey, UniqueConstraint
+from sqlalchemy import Float, ForeignKey, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
@@ -41,12 +41,23 @@ class Batch(Base):
         comment="The run's limit of age, in UTC: events before it earned no message, unless another run had loaded "
         "them, whose own limit holds; null without a limit.",
     )
+    latest_event_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="The run's limit on the future, in UTC: events after it were not decided and wait for their time, in "
+        "held_events; null on batches from before there was such a limit.",
+    )
     ruleset_id: Mapped[int] = mapped_column(
         ForeignKey("rulesets.id"),
         comment="The version of rules.yaml that decided, in rulesets; its enabled rules stand in ruleset_rules.",
     )
     event_count: Mapped[int] = mapped_column(comment="Events decided, whether or not a rule matched them.")
     held_count: Mapped[int] = mapped_column(comment="The part of the events decided that had waited in held_events.")
+    ahead_count: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        default=0,
+        comment="Events that the batch left undecided because they lay after its latest_event_at; none of them is "
+        "among the events decided.",
+    )
     decided_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
         comment="When the batch was decided, in UTC by the clock of the machine, as on its decisions; null on batches "

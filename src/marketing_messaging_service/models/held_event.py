@@ -1,28 +1,43 @@
-"""An event that a `load only` run left undecided."""
+"""An event that is not decided with its load."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
 
 
 class HeldEvent(Base):
-    """One event that no hourly run decides, only a backfill whose window it lies in; the row stays when it is decided.
+    """One event that waits, or has waited, although its load is done; the row stays when the event is decided.
 
-    An event without a row here is decided with its load.
+    What a run loaded only waits for a backfill whose window it lies in. What lay too far ahead of the run that would
+    have decided it waits for its time, `due_at`, and is decided by the first run that reaches it, or by a backfill
+    whose window it lies in and that reaches it. An event that was loaded only and is asked for by a backfill too early
+    waits for its time from then on. An event without a row here is decided with its load.
     """
 
     __tablename__ = "held_events"
     __table_args__ = (
         # Finding what waits must not read what was decided long ago.
         Index("ix_held_events_waiting", "event_id", sqlite_where=text("run_id IS NULL")),
-        {"comment": "One row an event that was loaded only; it is decided by the backfill that asks for its time."},
+        # Nor may a run read what waits for a time that is years away.
+        Index("ix_held_events_due", "due_at", sqlite_where=text("run_id IS NULL AND due_at IS NOT NULL")),
+        {
+            "comment": "One row an event that is not decided with its load: it was loaded only and waits for a "
+            "backfill, or it lay in the future and waits for its time."
+        },
     )
 
     event_id: Mapped[int] = mapped_column(
         ForeignKey("events.id", ondelete="CASCADE"), primary_key=True, comment="The event, in events."
+    )
+    due_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="The event's own time, in UTC, where it waits for that: it lay further ahead of a run than "
+        "max_event_ahead_hours allows; null where it was loaded only and waits for a backfill.",
     )
     run_id: Mapped[int | None] = mapped_column(
         ForeignKey("runs.id"), comment="The run that decided it, in runs; null while it waits."

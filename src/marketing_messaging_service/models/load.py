@@ -45,6 +45,8 @@ class Load(Base):
         # A file is taken to the end once, by whichever run.
         Index("uq_loads_whole_file", "source_file_id", unique=True, sqlite_where=text("outside_count = 0")),
         Index(None, "run_id"),
+        # Answers "what did that batch decide".
+        Index(None, "batch_id"),
         # Finding what is still to be decided must not read the years that are done.
         Index("ix_loads_undecided", "id", sqlite_where=text("state = 'loaded'")),
         {"comment": "One row a raw file taken: its counts of lines, which add up, and how far it has come."},
@@ -70,7 +72,7 @@ class Load(Base):
     state: Mapped[str] = mapped_column(
         String(16),
         comment="How far the load has come: loaded (its events wait for the next run), held (they wait for a backfill, "
-        "see held_events) or decided.",
+        "see held_events) or decided (but for those that lay in the future, see held_events).",
     )
     read_count: Mapped[int] = mapped_column(
         comment="Lines read from the file, which is inserted + duplicate + rejected + blank + outside."

@@ -75,6 +75,15 @@ class Run(Base):
     oldest_event_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="The same limit as an instant in UTC, which is as_of less the hours; null without a limit."
     )
+    max_event_ahead_hours: Mapped[int | None] = mapped_column(
+        comment="Events further ahead of as_of than so many hours waited for their time; null on runs from before "
+        "there was such a limit."
+    )
+    latest_event_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="The same limit as an instant in UTC, which is as_of and the hours; null on runs from before there was "
+        "such a limit.",
+    )
     max_rejected_percent: Mapped[float] = mapped_column(
         Float, comment="The share of rejected lines above which the run fails, in percent."
     )

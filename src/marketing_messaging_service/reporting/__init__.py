@@ -28,11 +28,12 @@ from src.marketing_messaging_service.reporting.self_check import (
     check_text,
     repair_text,
 )
-from src.marketing_messaging_service.reporting.sentences import headline, problem_sentence
+from src.marketing_messaging_service.reporting.sentences import ahead_sentence, headline, problem_sentence
 from src.marketing_messaging_service.reporting.summary import summary_text
 
 __all__ = [
     "RunReport",
+    "ahead_sentence",
     "check_headline",
     "check_markdown",
     "check_text",

@@ -37,6 +37,8 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries += [_lines(report), _lines_by_file(report), _events(report)]
     if report.held_count:
         queries.append(_held_events(report))
+    if report.ahead_count:
+        queries.append(_ahead(report))
     if report.reasons:
         queries += [_rejected_by_reason(report), _rejected_lines(report)]
     if report.unknown_keys:
@@ -124,6 +126,16 @@ SELECT count(*) AS held
 FROM loads AS l JOIN held_events AS h ON h.event_id BETWEEN l.first_event_id AND l.last_event_id
 WHERE l.run_id = :run_id;""",
         ((report.held_count,),),
+    )
+
+
+def _ahead(report: RunReport) -> CheckQuery:
+    return _query(
+        report,
+        "Events too far in the future to be decided; those that still wait stand in waiting_events",
+        """\
+SELECT ahead_count FROM batches WHERE run_id = :run_id;""",
+        ((report.ahead_count,),),
     )
 
 

@@ -12,6 +12,7 @@ from src.marketing_messaging_service.reporting.funnel import funnel_image, funne
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules, grouped, rule_counts
 from src.marketing_messaging_service.reporting.run_tables import (
+    ahead_table,
     examples_table,
     facts,
     files_table,
@@ -65,6 +66,7 @@ def report_html(report: RunReport) -> str:
         rule_groups=grouped(drawn),
         rules_left_out=counted(left_out, "more rule") if left_out else "",
         files_table=files_table(report),
+        ahead_table=ahead_table(report),
         waiting_table=waiting_table(report),
         reasons_table=reasons_table(report),
         examples_table=examples_table(report),

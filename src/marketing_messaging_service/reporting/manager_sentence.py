@@ -10,7 +10,7 @@ from src.marketing_messaging_service.reporting.tables import counted
 
 def manager_sentence(report: RunReport) -> str:
     """Return what a run means in one sentence, with another one before or after it when something is unusual."""
-    clauses = [*_waited(report), *_outcome(report), *_unread(report)]
+    clauses = [*_waited(report), *_outcome(report), *_ahead(report), *_unread(report)]
     sentence = f"{_when(report)}, {'; '.join([_came_in(report), *filter(None, [', '.join(clauses)])])}."
     return " ".join([*_before(report), sentence, *_after(report)])
 
@@ -96,7 +96,8 @@ def _outcome(report: RunReport) -> list[str]:
     if not report.decided_count:
         return []
     if not report.matched_count:
-        return ["none of them earns a message"]
+        whom = "those that were decided" if report.ahead_count else "them"
+        return [f"none of {whom} earns a message"]
     had, expired = report.suppressed_count - report.expired_count, report.expired_count
     return [
         *_messages(report),
@@ -104,6 +105,14 @@ def _outcome(report: RunReport) -> list[str]:
         *_not_sent(report, had, "again because the user already got it", "again because the users already got them"),
         *_not_sent(report, expired, "because its event is too old", "because their events are too old"),
     ]
+
+
+def _ahead(report: RunReport) -> list[str]:
+    if not report.ahead_count:
+        return []
+    wait = _verb(report, report.ahead_count, "waits", "wait", "would wait")
+    its = "its" if report.ahead_count == 1 else "their"
+    return [f"{counted(report.ahead_count, 'event')} from the future {wait} for {its} time"]
 
 
 def _messages(report: RunReport) -> list[str]:

@@ -10,6 +10,7 @@ from src.marketing_messaging_service.reporting.manager_sentence import manager_s
 from src.marketing_messaging_service.reporting.rules_image import rules_image
 from src.marketing_messaging_service.reporting.rules_picture import rules_picture
 from src.marketing_messaging_service.reporting.run_tables import (
+    ahead_table,
     examples_table,
     facts,
     files_table,
@@ -37,6 +38,7 @@ def report_markdown(report: RunReport) -> str:
         _table(rules_table(report)),
         _rules(report),
         _table(files_table(report)),
+        _table(ahead_table(report)),
         _table(waiting_table(report)),
         _table(reasons_table(report)),
         _examples(report),

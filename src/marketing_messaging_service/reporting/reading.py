@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
+    Batch,
+    Event,
     HeldEvent,
     Load,
     RejectedRow,
@@ -32,6 +34,7 @@ from src.marketing_messaging_service.reporting.health import (
 )
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.run_report import (
+    AheadReport,
     KeyReport,
     LineCounts,
     LoadReport,
@@ -83,6 +86,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         window_end_at=row.window_end_at,
         max_event_age_hours=row.max_event_age_hours,
         max_rejected_percent=row.max_rejected_percent,
+        max_event_ahead_hours=row.max_event_ahead_hours,
         flow_run_name=row.flow_run_name,
         message=row.message,
         known_file_count=row.known_file_count,
@@ -91,6 +95,8 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         reasons=_reasons(connection, run_id, loads, row.max_rejected_percent),
         unknown_keys=_unknown_keys(connection, run_id),
         held_count=_held_count(connection, run_id),
+        ahead_count=_ahead_count(connection, run_id),
+        ahead=_ahead(connection, run_id),
         decided_count=row.decided_count,
         decide_seconds=row.decide_seconds,
         ruleset_hash=row.content_hash,
@@ -255,8 +261,29 @@ def _held_count(connection: Connection, run_id: int) -> int:
         select(func.count())
         .select_from(Load)
         .join(HeldEvent, HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id))
-        .where(Load.run_id == run_id)
+        .join(Run, Run.id == Load.run_id)
+        .where(Load.run_id == run_id, Run.mode == RunMode.LOAD_ONLY)
     ).scalar_one()
+
+
+def _ahead_count(connection: Connection, run_id: int) -> int:
+    return connection.execute(select(Batch.ahead_count).where(Batch.run_id == run_id)).scalar() or 0
+
+
+def _ahead(connection: Connection, run_id: int) -> tuple[AheadReport, ...]:
+    event_count = func.count()
+    rows = connection.execute(
+        select(SourceFile.path, event_count, func.min(HeldEvent.due_at), func.max(HeldEvent.due_at))
+        .select_from(Batch)
+        .join(Load, Load.batch_id == Batch.id)
+        .join(HeldEvent, HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id))
+        .join(Event, and_(Event.id == HeldEvent.event_id, Event.load_id == Load.id))
+        .join(SourceFile, SourceFile.id == Load.source_file_id)
+        .where(Batch.run_id == run_id, Batch.ahead_count > 0, HeldEvent.due_at.is_not(None))
+        .group_by(SourceFile.id)
+        .order_by(event_count.desc(), SourceFile.path)
+    )
+    return tuple(AheadReport(path, count, first, last) for path, count, first, last in rows if first and last)
 
 
 def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleReport, ...]:

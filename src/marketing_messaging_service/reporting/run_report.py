@@ -67,6 +67,16 @@ class KeyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class AheadReport:
+    """How many events of one file lay too far in the future to be decided, and between which times."""
+
+    path: str
+    event_count: int
+    first_event_at: datetime
+    last_event_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class RuleReport:
     """One enabled rule as it was applied, and what came of it."""
 
@@ -132,6 +142,7 @@ class RunReport:
     window_end_at: datetime | None = None
     max_event_age_hours: int | None = None
     max_rejected_percent: float = 100
+    max_event_ahead_hours: int | None = None
     flow_run_name: str | None = None
     message: str | None = None
     known_file_count: int | None = None
@@ -144,6 +155,10 @@ class RunReport:
     """Events of its loads that it held for a backfill, whether or not one has decided them since."""
     decided_count: int | None = None
     """Events decided, also those that an earlier run had loaded; None when it did not come to deciding."""
+    ahead_count: int = 0
+    """Events that it left undecided because they lay too far in the future, whether or not they are decided since."""
+    ahead: tuple[AheadReport, ...] = ()
+    """The same by file, but for those that an earlier run had loaded only; most events first."""
     decide_seconds: float | None = None
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()
@@ -164,7 +179,7 @@ class RunReport:
     @property
     def earlier_count(self) -> int:
         """Events decided that earlier runs had loaded."""
-        return max((self.decided_count or 0) - self.lines.inserted, 0)
+        return max((self.decided_count or 0) + self.ahead_count - self.lines.inserted, 0)
 
     @property
     def matched_count(self) -> int:

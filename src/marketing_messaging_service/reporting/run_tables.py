@@ -69,6 +69,16 @@ def files_table(report: RunReport) -> Table:
     )
 
 
+def ahead_table(report: RunReport) -> Table:
+    """Return which files brought events that lie too far in the future."""
+    rows: list[tuple[Cell, ...]] = [
+        (each.path, each.event_count, _instant(each.first_event_at), _instant(each.last_event_at))
+        for each in report.ahead
+    ]
+    title = f"Events more than {report.max_event_ahead_hours} h ahead, which wait for their time"
+    return table_of(title, ("file", "events", "from", "to"), rows, total=_total(rows))
+
+
 def reasons_table(report: RunReport) -> Table:
     """Return how many lines were rejected for which reason."""
     rows: list[tuple[Cell, ...]] = [(reason.reason_code, reason.line_count) for reason in report.reasons]
@@ -152,6 +162,7 @@ class Fact:
 
 def facts(report: RunReport) -> tuple[Fact, ...]:
     """Return what else there is to know of a run."""
+    hours_ahead = report.max_event_ahead_hours
     window = report.window_start_at is not None and report.window_end_at is not None
     every = (
         ("run", "none, a preview" if report.is_preview else f"{report.run_id}"),
@@ -161,6 +172,7 @@ def facts(report: RunReport) -> tuple[Fact, ...]:
         ("as of", _instant(report.as_of)),
         ("window", f"{_instant(report.window_start_at)} to {_instant(report.window_end_at)}" if window else ""),
         ("oldest event", f"{report.max_event_age_hours:,} h before" if report.max_event_age_hours else ""),
+        ("latest event", "" if hours_ahead is None else f"{hours_ahead:,} h after"),
         ("started", _instant(report.started_at)),
         ("took", _duration(report)),
         ("files from", report.source),

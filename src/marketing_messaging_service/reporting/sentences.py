@@ -23,7 +23,7 @@ def headline(report: RunReport) -> str:
     parts = ["Preview, nothing was kept."] if report.is_preview else []
     if report.state in (RunState.STOPPED, RunState.KILLED):
         parts.append(f"{_ENDINGS[report.state]} before its end.")
-    if report.loads or report.decided_count or report.held_count:
+    if report.loads or report.decided_count or report.held_count or report.ahead_count:
         parts.extend(_work(report))
     elif report.problems or report.known_file_count is None:
         parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
@@ -51,6 +51,8 @@ def _work(report: RunReport) -> list[str]:
         )
         parts.append(f"{many(report.decided_count, 'event')} {would}decided: {outcome}.")
         parts += filter(None, [expired_sentence(report)])
+        ahead = ahead_sentence(report.ahead_count, report.max_event_ahead_hours, is_preview=report.is_preview)
+        parts.extend(filter(None, [ahead]))
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
@@ -72,6 +74,19 @@ def expired_sentence(report: RunReport) -> str:
         )
     )
     return f"{many(count, 'message')} {were_not} sent, because {their_events} older than {limit}.{again}"
+
+
+def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -> str:
+    """Return what becomes of events that lie too far in the future, nothing when there are none."""
+    if not count:
+        return ""
+    lie, wait = ("lies", "waits") if count == 1 else ("lie", "wait")
+    wait = "would wait" if is_preview else wait
+    its = "its time has" if count == 1 else "their times have"
+    return (
+        f"{many(count, 'event')} {lie} more than {hours} h ahead of as_of and {wait} until {its} come, because a clock "
+        "must be wrong."
+    )
 
 
 def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:

@@ -3,6 +3,7 @@
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import (
+    ahead_table,
     files_table,
     ignored_table,
     keys_table,
@@ -37,6 +38,7 @@ def _tables(report: RunReport) -> list[Table]:
     return [
         _decisions(report),
         files_table(report),
+        ahead_table(report),
         waiting_table(report),
         reasons_table(report),
         keys_table(report),

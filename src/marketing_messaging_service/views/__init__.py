@@ -11,6 +11,7 @@ from src.marketing_messaging_service.views.rule_funnel import RULE_FUNNEL
 from src.marketing_messaging_service.views.suppressions_by_reason import SUPPRESSIONS_BY_REASON
 from src.marketing_messaging_service.views.user_timeline import USER_TIMELINE
 from src.marketing_messaging_service.views.view import View, ViewColumn
+from src.marketing_messaging_service.views.waiting_events import WAITING_EVENTS
 
 VIEWS = (
     USER_TIMELINE,
@@ -21,6 +22,7 @@ VIEWS = (
     EVENT_VOLUMES,
     EVENT_DATES,
     LOAD_HISTORY,
+    WAITING_EVENTS,
     REJECTED_LINES,
     REJECTED_LINES_BY_REASON,
 )

@@ -22,6 +22,8 @@ def _latest(trait: Field) -> str:
 
 _EACH_LATEST = "\n".join(f"    {_latest(trait)} AS {trait.name}," for trait in TRAITS.fields)
 
+# Runs from before there was a limit on the future decided whatever came; once a run has one, they are taken to have
+# reached their own time and no further.
 _IN_ONE_PASS = f"""\
 SELECT
     event.user_id,
@@ -29,6 +31,12 @@ SELECT
     max(event.event_timestamp) AS last_event_timestamp
 FROM events AS event
 CROSS JOIN user_traits AS trait ON trait.event_id = event.id
+WHERE event.event_timestamp <= (
+    SELECT
+        CASE WHEN max(run.latest_event_at) IS NULL THEN '9999-12-31 23:59:59.999999'
+        ELSE max(coalesce(run.latest_event_at, run.as_of)) END
+    FROM runs AS run
+)
 GROUP BY event.user_id
 """
 
@@ -51,7 +59,8 @@ def _select() -> str:
 LATEST_USER_TRAITS = View(
     name="latest_user_traits",
     sentence="One row a user with any trait: the latest known value of each, by event_timestamp and then event id; a "
-    "later event that does not say a value leaves it as it was.",
+    "later event that does not say a value leaves it as it was. Events further in the future than any run has reached "
+    "are not looked at.",
     columns=(
         passed_on(Event.user_id),
         *map(field_passed_on, TRAITS.fields),
@@ -59,6 +68,6 @@ LATEST_USER_TRAITS = View(
             "last_event_timestamp", DataType.TIMESTAMP, "When the latest event happened that said any of them, in UTC."
         ),
     ),
-    reads=("events", "user_traits"),
+    reads=("events", "user_traits", "runs"),
     select=_select(),
 )

@@ -49,7 +49,7 @@ LEFT JOIN loads AS load ON load.id = event.load_id
 LEFT JOIN held_events AS held ON held.event_id = event.id
 LEFT JOIN runs AS run ON run.id = held.run_id
 LEFT JOIN ruleset_rules AS rule
-    ON rule.ruleset_id = coalesce(load.ruleset_id, run.ruleset_id)
+    ON rule.ruleset_id = CASE WHEN held.event_id IS NULL THEN load.ruleset_id ELSE run.ruleset_id END
     AND rule.trigger_event_type = event.event_type AND rule.is_enabled
 LEFT JOIN send_requests AS send
     ON send.event_timestamp >= CASE source.name WHEN 'sends' THEN day.event_date || ' 00:00:00.000000' END
