@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, select, text
 
@@ -12,6 +12,7 @@ from src.marketing_messaging_service.decisions.prior_there import candidate_colu
 from src.marketing_messaging_service.decisions.rules import PriorEvent
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import Event, Load, SourceFile
+from tests.effort import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = PriorEvent(event_type="signup", hours=1)
@@ -110,7 +111,7 @@ TOLD = st.tuples(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(events=st.lists(TOLD, max_size=12), trigger=st.sampled_from(["signup", "link"]))
 def test_of_any_events_it_is_what_each_by_itself_comes_to(connection, events, trigger):
     store(connection, events)

@@ -69,6 +69,17 @@ def test_an_instant_is_stored_as_utc_text_of_one_format_and_comes_back_the_same(
     assert read_back.tzinfo is UTC
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"), [("yesterday", "'yesterday'"), ("x" * 99, f"'{'x' * 40}'"), (b"1", "\"b'1'\"")]
+)
+def test_something_else_in_place_of_an_instant_is_reported_with_what_to_do(scratch, value, shown):
+    with write_transaction(scratch) as connection:
+        connection.exec_driver_sql("INSERT INTO moments (instant) VALUES (?)", (value,))
+    with pytest.raises(DatabaseError) as caught, read_transaction(scratch) as connection:
+        connection.execute(select(moments.c.instant)).scalar_one()
+    assert str(caught.value).startswith(f"The database holds {shown} where a time belongs, as no run writes it. The ")
+
+
 def test_a_missing_instant_stays_missing(scratch):
     assert stored(scratch, None) == (None, None)
 

@@ -30,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.culprits import culprit_told
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.culprits import culprit_told, may_be_of_others
 
 BUSY_TIMEOUT_SECONDS = 60
 """How long a connection waits for another program's write lock, such as an analyst's, before it gives up."""
@@ -60,6 +60,9 @@ _OTHER_SCHEMA = (
 
 STEPS_BETWEEN_LOOKS = 1_000_000
 """How many steps of SQLite's machine lie between two looks whether a statement is still wanted: 20 ms or so."""
+
+LONGEST_SHOWN = 40
+"""Characters that are shown of a value that is not what it should be."""
 
 _BEGIN_OPTION = "sqlite_begin"
 
@@ -132,8 +135,18 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Turn what the database holds into an aware instant."""
         if value is None:
             return None
-        instant = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        instant = value if isinstance(value, datetime) else _read_timestamp(value)
         return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def _read_timestamp(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise DatabaseError(
+            f"The database holds {str(value)[:LONGEST_SHOWN]!r} where a time belongs, as no run writes it. The "
+            "self-check (`python -m flows.check`) names the row; correct it, then run again."
+        ) from None
 
 
 def utc_now() -> datetime:
@@ -433,6 +446,8 @@ def _strangers_faults(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (IntegrityError, OperationalError) as error:
+        if not may_be_of_others(error.orig):
+            raise
         told = None
         with suppress(DBAPIError, DatabaseError), read_transaction(engine) as connection:
             told = culprit_told(connection, error.orig, Base.metadata)

@@ -20,9 +20,18 @@ _UNIQUE_INDEX = re.compile(r"UNIQUE constraint failed: index '(.+)'")
 _UNIQUE_COLUMNS = re.compile(r"UNIQUE constraint failed: (.+)")
 
 
+def may_be_of_others(error: BaseException | None) -> bool:
+    """Whether an error of the driver is one that an object of somebody else can bring about."""
+    if not isinstance(error, sqlite3.Error):
+        return False
+    told = (_FUNCTION, _MISSING, _UNIQUE_COLUMNS)
+    is_of_trigger = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_TRIGGER
+    return is_of_trigger or any(each.search(str(error)) for each in told)
+
+
 def culprit_told(connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
     """Return a sentence about the object of somebody else that an error of the driver came from, None without one."""
-    if not isinstance(error, sqlite3.Error):
+    if not isinstance(error, sqlite3.Error) or not may_be_of_others(error):
         return None
     found = next(_culprits(connection, error, own), None)
     if found is None:
