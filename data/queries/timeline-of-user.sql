@@ -10,6 +10,7 @@ SELECT
     timeline.reason,
     CASE
         WHEN timeline.entry_kind <> 'event' THEN NULL
+        WHEN held.event_id IS NOT NULL AND held.run_id IS NULL AND held.due_at IS NOT NULL THEN 'Waits for its time.'
         WHEN held.event_id IS NOT NULL AND held.run_id IS NULL THEN 'Held: waits for a backfill.'
         WHEN held.event_id IS NULL AND load.state = 'loaded' THEN 'Waits for the next run.'
     END AS remark,

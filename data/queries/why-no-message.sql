@@ -18,6 +18,7 @@ own_event AS (
         load.loaded_at,
         CASE
             WHEN load.id IS NULL THEN 'not recorded'
+            WHEN held.event_id IS NOT NULL AND held.run_id IS NULL AND held.due_at IS NOT NULL THEN 'waits for its time'
             WHEN held.event_id IS NOT NULL AND held.run_id IS NULL THEN 'held'
             WHEN held.event_id IS NULL AND load.state = 'loaded' THEN 'waits'
             ELSE 'decided'
@@ -136,6 +137,7 @@ SELECT
         WHEN 'suppressed: once_ever' THEN 'The user had been sent this template before, which is sent once ever.'
         WHEN 'suppressed: once_per_calendar_day' THEN 'The user had been sent this template on that UTC day.'
         WHEN 'waits' THEN 'It was loaded, and the next run decides it.'
+        WHEN 'waits for its time' THEN 'It lies in the future, and the first run that reaches its time decides it.'
         WHEN 'held' THEN 'It was loaded only, and waits for a backfill whose window it lies in.'
         WHEN 'not recorded' THEN 'The event is from before loads were recorded; what was decided then is not known.'
         WHEN 'no such rule then' THEN 'The version of rules.yaml that decided the event had no rule of this name.'

@@ -84,14 +84,15 @@ def pipeline(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
         ]
     )
     (pipeline.landing / "0001.jsonl").write_text('{"user_id": "gil", "event_type": "signup"\n[1]\n"gil"\n')
-    pipeline.do(pipeline.order(), FIRST_RULES)
+    pipeline.do(pipeline.order(max_event_ahead_hours=1), FIRST_RULES)
     # What comes later: the signup that dan's link looked back at, and other rules.
     pipeline.land([event("dan", "signup", 11, **YES), event("ian", "signup", 11, **YES), event("moved", "before", 13)])
-    pipeline.do(pipeline.order(), LATER_RULES)
+    pipeline.do(pipeline.order(max_event_ahead_hours=1), LATER_RULES)
     window = Window(MARCH + timedelta(days=2), MARCH + timedelta(days=3))
     pipeline.land([event("kim", "signup", 49, **YES), event("lou", "signup", 70, **YES)])
     pipeline.do(pipeline.order(window, RunMode.LOAD_ONLY), FIRST_RULES)
-    pipeline.do(pipeline.order(Window(window.start, MARCH + timedelta(hours=60)), max_event_age_hours=72), FIRST_RULES)
+    expiring = pipeline.order(Window(window.start, MARCH + timedelta(hours=60)), max_event_age_hours=72)
+    pipeline.do(expiring, FIRST_RULES)
     pipeline.land([event("max", "signup", 12, **YES)])
     pipeline.take()
     return pipeline
@@ -160,6 +161,7 @@ class TestWhyAUserGotNothing:
         [
             ("max", "welcome", "waits"),
             ("lou", "welcome", "held"),
+            ("future", "funds", "waits for its time"),
             ("kim", "welcome", "suppressed: expired"),
             ("bob", "off", "rule switched off"),
             ("ian", "off", "no such rule then"),
@@ -249,12 +251,22 @@ def test_what_waits_is_counted_beside_the_funnel_of_its_day(connection):
     assert answer(connection, "funnel-of-day", event_date="2026-03-03")[-1]["remark"].startswith("1 events")
 
 
+def test_what_waits_is_told_by_what_it_waits_for(connection):
+    rows = answer(connection, "what-waits")
+    assert sorted((row["waits_for"], row["event_type"], row["event_count"]) for row in rows) == [
+        ("a backfill", "signup", 1),
+        ("its time", "failed", 1),
+        ("the next run", "signup", 1),
+    ]
+
+
 def test_in_a_timeline_what_waits_says_so(connection):
     remarks = {
         user_id: [row["remark"] for row in answer(connection, "timeline-of-user", user_id=user_id)]
-        for user_id in ("max", "lou", "ada")
+        for user_id in ("max", "lou", "future", "ada")
     }
     assert remarks["max"] == ["Waits for the next run."]
+    assert remarks["future"] == ["Waits for its time."]
     assert remarks["lou"] == ["Held: waits for a backfill."]
     assert set(remarks["ada"]) == {None}
 
