@@ -46,7 +46,7 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     """
     page, stop = RunPage("self-check"), StopRequest()
     try:
-        with stop.listening(), page.cut_off(f"Stopped by {CANCEL}. Nothing was changed; start it again."):
+        with page.cut_off(f"Stopped by {CANCEL}. Nothing was changed; start it again."), stop.listening():
             check_report: CheckReport = outcome(
                 check_invariants(load_settings().database_path, max_load_age_hours, stop)
             )

@@ -25,6 +25,7 @@ FORMS = {
         "max_rejected_percent",
     ],
     "check": ["max_load_age_hours"],
+    "watch": ["max_load_age_hours"],
     "publish": ["publish_path"],
 }
 """The fields of the form of each deployment, from top to bottom."""

@@ -1,19 +1,52 @@
-"""Whether events still come in."""
+"""Whether events still come in, and look as they usually do."""
 
+from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, literal, or_, select
+from sqlalchemy import Connection, Select, String, case, cast, func, literal, or_, select
 
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.infrastructure.instants import hours_before
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import Load
+from src.marketing_messaging_service.models import Load, Run
 from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.usual_hours import latest_run, unusual_hour
 
 
 def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:
-    """Return the invariant that the newest load is no older than so many hours."""
-    newest = func.max(Load.loaded_at)
+    """Return the invariant that the newest file that no backfill took was loaded at most so many hours ago."""
+    # A backfill takes files of another time, after which nothing new has come in.
+    backfills = select(Run.id).where(Run.window_start_at.is_not(None))
+    newest = (
+        select(func.max(Load.loaded_at))
+        .where(or_(Load.run_id.is_(None), Load.run_id.not_in(backfills)))
+        .scalar_subquery()
+    )
+    minute = func.substr(cast(newest, String), 1, len("2026-11-26 10:05"))
+    loaded = told("the newest file was loaded at ", minute, " UTC")
     limit = literal(hours_before(now, max_load_age_hours), UtcDateTime)
-    too_old = select(told("the newest load is of ", newest)).having(or_(newest.is_(None), newest < limit))
-    return Invariant("fresh_loads", f"The newest load is not older than {max_load_age_hours} h", lambda _: [too_old])
+    too_old = select(case((newest.is_(None), "no file was ever loaded"), else_=loaded)).where(
+        or_(newest.is_(None), newest < limit)
+    )
+    return Invariant(
+        "fresh_loads",
+        f"No more than {max_load_age_hours} h have passed since a file was loaded",
+        lambda _: [too_old],
+        "See whether the producers still write into LANDING_PATH, and whether the hourly run takes what lies there.",
+    )
+
+
+def _unusual(connection: Connection) -> Iterator[Select[Any]]:
+    run_id = latest_run(connection)
+    for sentence in unusual_hour(connection, run_id) if run_id else ():
+        yield select(literal(sentence))
+
+
+USUAL_HOUR = Invariant(
+    "usual_hour",
+    "The newest hour has its usual shares of rejected lines and of messages",
+    _unusual,
+    "Look at the report of the newest hourly run: at the lines that it rejected, and at its rules.",
+)
+"""The invariant that the last hour looks like the same hours of the last four weeks; it holds with less history."""

@@ -27,6 +27,7 @@ from src.marketing_messaging_service.reporting.self_check import (
     check_markdown,
     check_text,
     repair_text,
+    watch_sentence,
 )
 from src.marketing_messaging_service.reporting.sentences import ahead_sentence, headline, problem_sentence
 from src.marketing_messaging_service.reporting.summary import summary_text
@@ -58,5 +59,6 @@ __all__ = [
     "runs_text",
     "staging_line",
     "summary_text",
+    "watch_sentence",
     "write_report",
 ]

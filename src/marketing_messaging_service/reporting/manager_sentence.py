@@ -24,7 +24,7 @@ def _before(report: RunReport) -> list[str]:
 
 
 def _after(report: RunReport) -> list[str]:
-    return [*_problems(report), *_expired(report)]
+    return [*_problems(report), *report.unusual, *_expired(report)]
 
 
 def _expired(report: RunReport) -> list[str]:

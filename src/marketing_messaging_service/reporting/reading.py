@@ -44,6 +44,7 @@ from src.marketing_messaging_service.reporting.run_report import (
     RuleReport,
     RunReport,
 )
+from src.marketing_messaging_service.usual_hours import unusual_hour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,6 +103,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         ruleset_hash=row.content_hash,
         rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
         problems=tuple(Problem(subject, text) for kind, subject, text in remarks if kind == RemarkKind.PROBLEM),
+        unusual=unusual_hour(connection, run_id),
         waiting_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.WAITING),
         ignored_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.IGNORED),
     )

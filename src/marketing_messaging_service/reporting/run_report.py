@@ -163,6 +163,8 @@ class RunReport:
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+    unusual: tuple[str, ...] = ()
+    """What is unlike the same hour of the last four weeks, in sentences."""
     waiting_names: tuple[str, ...] = ()
     ignored_names: tuple[str, ...] = ()
 

@@ -37,6 +37,18 @@ def check_headline(report: CheckReport) -> str:
     return f"BROKEN: {len(report.broken)} of {invariants}: {names}."
 
 
+def watch_sentence(report: CheckReport) -> str:
+    """Return what the watch found in one sentence or two, with what to do."""
+    if not report.broken:
+        came_in = any(finding.invariant == "fresh_loads" for finding in report.findings)
+        return "Files come in, and nothing unusual was found." if came_in else "Nothing unusual was found."
+    parts = []
+    for finding in report.broken:
+        found = "; ".join(finding.examples) or finding.problem
+        parts.append(f"{found[:1].upper()}{printable(found[1:], 10 * LONGEST_EXAMPLE).rstrip('.')}. {finding.advice}")
+    return " ".join(parts).strip()
+
+
 def check_text(report: CheckReport) -> str:
     """Return what was checked and found as plain text for a terminal."""
     parts = [f"Self-check of {report.database}: {_extent(report)}", check_headline(report), text_table(_table(report))]

@@ -34,6 +34,7 @@ def headline(report: RunReport) -> str:
         # A backfill is often told another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
         parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
+    parts.extend(report.unusual)
     if report.waiting_names:
         parts.append(f"{many(len(report.waiting_names), 'file')} still being written, left for the next run.")
     return " ".join(parts)

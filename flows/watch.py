@@ -1,0 +1,78 @@
+"""The watch: whether files still come in, and whether the newest hour looks as it usually does.
+
+`python -m flows.watch` runs it once, with no Prefect server needed.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.command_line import final_state, refused
+from flows.endings import RunPage, exit_code
+from flows.parameters import AgeHours
+from flows.steps import named_by_start, outcome, step
+from flows.stopping import CANCEL, StopRequest
+from src.marketing_messaging_service import checking
+from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.infrastructure.database import utc_now
+from src.marketing_messaging_service.reporting import check_markdown, watch_sentence
+from src.marketing_messaging_service.results import CheckReport
+from src.marketing_messaging_service.settings import load_settings
+
+DEFAULT_MAX_LOAD_AGE_HOURS = 2
+
+
+@step("look")
+def look(database_path: Path, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
+    """Look at the newest load and at the newest hour, in one snapshot of the database."""
+    fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
+    return checking.check_database(database_path, (*fresh, checking.USUAL_HOUR), on_progress=stop.check)
+
+
+@flow(name="watch", flow_run_name=named_by_start("watch"))
+def watch(max_load_age_hours: AgeHours = DEFAULT_MAX_LOAD_AGE_HOURS) -> State[CheckReport]:
+    """Say when files have stopped coming in, and when an hour is unlike the same hour of the last four weeks.
+
+    It only reads, takes a moment, and fails when there is something to look at, so that whoever is told of failed runs
+    is told of that.
+
+    Args:
+        max_load_age_hours: Fail when the hourly run loaded no file for this many hours. 0 means not to look.
+    """
+    page, stop = RunPage("watch"), StopRequest()
+    try:
+        with page.cut_off(f"Stopped by {CANCEL}. Nothing was changed; start it again."), stop.listening():
+            report: CheckReport = outcome(look(load_settings().database_path, max_load_age_hours, stop))
+    except PipelineError as error:
+        return page.failed(error)
+    sentence = watch_sentence(report)
+    page.keep(lambda: page.show(check_markdown(report), sentence))
+    end = page.failed if report.broken else page.completed
+    return end(sentence, report)
+
+
+def main() -> int:
+    """Look once and print what was found; return the exit code, which is 0 only if there is nothing to look at."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.watch", description="Look whether files still come in, and look as they usually do."
+    )
+    parser.add_argument(
+        "--max-load-age-hours",
+        type=int,
+        default=DEFAULT_MAX_LOAD_AGE_HOURS,
+        help="fail when no file was loaded for so many hours, 0 for not to look; %(default)s unless given",
+    )
+    options = parser.parse_args()
+    try:
+        state = final_state(watch, {"max_load_age_hours": options.max_load_age_hours})
+    except PipelineError as error:
+        return refused(error)
+    print(state.message, flush=True)
+    return exit_code(state)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
