@@ -104,6 +104,7 @@ def pipeline(tmp_path: Path, migrated_template: Path) -> Pipeline:
 
 
 RULES: dict[str, Any] = {"rules": []}
+LACKING = b'{"user_id": "ada"}\n'
 GOOD = b'{"user_id": "ada", "event_type": "x", "event_timestamp": "2026-11-23T09:00:00Z", "n": %d}\n'
 
 
@@ -114,14 +115,14 @@ def problems_of(pipeline: Pipeline, run_id: int) -> list[tuple[str, str]]:
 
 def test_every_file_with_rejected_lines_has_an_example_and_the_failing_one_comes_first(pipeline: Pipeline) -> None:
     for number in range(5):
-        pipeline.land_bytes(b"{\n" + b"".join(GOOD % (100 * number + line) for line in range(30)))
-    pipeline.land_bytes(b"[]\n[]\n{\n")
+        pipeline.land_bytes(LACKING + b"".join(GOOD % (100 * number + line) for line in range(30)))
+    pipeline.land_bytes(b"3\n3\n" + LACKING)
     run_id = run_pipeline(pipeline, RULES, max_rejected_percent=20.0)
     with read_transaction(pipeline.engine) as connection:
         report = read_run_report(connection, run_id)
     shown = [(row[1], row[0], row[2]) for row in examples_table(report).rows]
     assert shown[:3] == [
-        ("0005.jsonl", "invalid_json", 3),
+        ("0005.jsonl", "missing_field", 3),
         ("0005.jsonl", "not_an_object", 1),
         ("0005.jsonl", "not_an_object", 2),
     ]
@@ -132,7 +133,7 @@ def test_every_file_with_rejected_lines_has_an_example_and_the_failing_one_comes
 
 
 def test_a_retry_stays_red_for_the_lines_that_its_first_attempt_rejected(pipeline: Pipeline) -> None:
-    pipeline.land_bytes(b"[]\n")
+    pipeline.land_bytes(LACKING)
     first = run_pipeline(pipeline, RULES, flow_run_id="f", max_rejected_percent=5.0)
     with write_transaction(pipeline.engine) as connection:
         retry = add_run(connection, flow_run_id="f", max_rejected_percent=5.0)
@@ -148,7 +149,7 @@ def test_a_retry_stays_red_for_the_lines_that_its_first_attempt_rejected(pipelin
 
 
 def test_an_address_in_what_is_wrong_is_masked(pipeline: Pipeline) -> None:
-    pipeline.land_bytes(b'{"user_id": "ada"}\n')
+    pipeline.land_bytes(LACKING)
     run_id = run_pipeline(pipeline, RULES, max_rejected_percent=5.0, mode=RunMode.LOAD_AND_DECIDE)
     with write_transaction(pipeline.engine) as connection:
         connection.execute(text("UPDATE rejected_rows SET explanation = 'it says ada@example.com here.'"))
