@@ -6,6 +6,7 @@
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from prefect import flow
@@ -63,11 +64,22 @@ def repair_schema() -> list[RepairedObject]:
     path = settings.database_path
     if not path.is_file():
         raise DatabaseError(f"There is no database at {path} to repair; correct DATABASE_URL.")
-    with run_lock(path, settings.run_lock_timeout_seconds, lambda: None):
+    with run_lock(path, settings.run_lock_timeout_seconds, _telling_once("Waiting for a run to end.")):
         engine = create_database_engine(settings.database_url)
         repaired = schema.repair(engine)
         refresh_dictionary(engine)
     return repaired
+
+
+def _telling_once(text: str) -> Callable[[], None]:
+    """Return a function that shows a text on the terminal when it is first called."""
+    texts = [text]
+
+    def tell() -> None:
+        while texts:
+            print(texts.pop(), file=sys.stderr, flush=True)
+
+    return tell
 
 
 def main() -> int:

@@ -15,9 +15,11 @@ from prefect.client.schemas.objects import State
 from ruamel.yaml import YAML
 from sqlalchemy import Connection, Select
 
-from flows.check import check, main
+from flows.check import check, main, repair_schema
 from src.marketing_messaging_service import checking
 from src.marketing_messaging_service.checking import INVARIANTS
+from src.marketing_messaging_service.errors import RunInProgressError
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.infrastructure.schema import newest_revision
 from tests.checking.databases import EVERYTHING, build, execute
 
@@ -86,6 +88,15 @@ def test_a_repair_makes_views_and_indexes_anew_and_then_checks(
     assert "Made anew: the index uq_events_message_id.\n" in printed
     assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: schema_as_made." in printed
     assert "the trigger strange on events is not of this project" in printed
+
+
+def test_a_repair_waits_for_a_run_says_so_once_and_gives_up(
+    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "1")
+    with run_lock(database, 0, lambda: None), pytest.raises(RunInProgressError, match="Another run is at work on"):
+        repair_schema()
+    assert capsys.readouterr().err == "Waiting for a run to end.\n"
 
 
 @pytest.mark.usefixtures("_as_a_program")

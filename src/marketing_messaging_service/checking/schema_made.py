@@ -28,7 +28,7 @@ SCHEMA_INVARIANTS = (
         "Tables, indexes and views are what the migrations make, and no trigger stands on a table",
         _differences,
         f"{REPAIR_COMMAND} makes views and indexes anew. What a table lacks comes back with a copy of the file from "
-        "before. Drop a trigger or unique index that is not of this project, or put it on a table of your own.",
+        "before. Drop a column, trigger or unique index that is not of this project, or move it to your own table.",
     ),
     Invariant(
         "dictionary_as_made",
