@@ -16,6 +16,8 @@ from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import Base
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import before_migrating, strangers
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, quoted, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.retyping import SCRATCH_PREFIX
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_columns import definitions
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.strangers import NOT_ANYBODYS, Schema, Strangers
 
 SECONDS_A_MILLION = "SECONDS_A_MILLION"
@@ -25,6 +27,9 @@ which other tables it changes in every row, because somebody has measured it."""
 USUAL_SECONDS = 20.0
 """Seconds that a million rows take to be built anew where nobody has measured it, as those of `events` do."""
 
+
+SCRATCH_PREFIXES = ("_alembic_tmp_", SCRATCH_PREFIX)
+"""How the names of tables begin that are there while another one is built anew."""
 
 LEAST_SHARE = 50
 """A table with less than this part of the largest one's rows is not named in what is said of the time."""
@@ -83,11 +88,27 @@ class MigrationGuard:
             self._make_ready(counts, seconds)
         own = self._own(heads)
         needed = {each.name.lower() for made in self._made.values() for each in made.schema.values()}
+        needed |= {f"{prefix}{each.name}" for each in own.values() for prefix in SCRATCH_PREFIXES}
         needed -= {each.name.lower() for each in own.values()}
         last, _ = steps[-1]
         self._strangers = strangers.set_aside(
-            self._connection, own, needed, f"_before_{last.revision}", rebuilt=rebuilt, changed=seconds
+            self._connection,
+            own,
+            needed,
+            f"_before_{last.revision}",
+            rebuilt=rebuilt,
+            changed=seconds,
+            needed_columns=self._columns(),
         )
+
+    def _columns(self) -> Mapping[str, set[str]]:
+        """Return the names, in capitals, of all columns that each table ever has, by the table's key."""
+        columns: dict[str, set[str]] = {}
+        for made in (self._made or {}).values():
+            for each in made.schema.values():
+                if each.kind is Kind.TABLE:
+                    columns.setdefault(each.key, set()).update(definitions(each.sql))
+        return columns
 
     def _rebuilt(self, module: ModuleType, *, is_upgrade: bool) -> frozenset[str]:
         """Return the tables that a revision builds anew."""
@@ -132,6 +153,8 @@ class MigrationGuard:
             (table, orphan)
             for table in tables
             for orphan in self._connection.exec_driver_sql(f"PRAGMA foreign_key_check({quoted(table)})").fetchall()
+            # Where somebody's own column points is their affair.
+            if orphan.parent in tables
         ]
         if orphans:
             named = ", ".join(sorted({table for table, _ in orphans}))

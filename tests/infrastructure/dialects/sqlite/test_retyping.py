@@ -54,7 +54,7 @@ def refuse_changing_the_schema(monkeypatch: pytest.MonkeyPatch, connection: Conn
         return sqlite3.SQLITE_DENY if is_refused else sqlite3.SQLITE_OK
 
     is_changing = False
-    change_statements = retyping._change_statements
+    change_statements = retyping.change_statements
 
     def change(*arguments: object) -> bool:
         nonlocal is_changing
@@ -66,7 +66,7 @@ def refuse_changing_the_schema(monkeypatch: pytest.MonkeyPatch, connection: Conn
     driver_connection = connection.connection.driver_connection
     assert isinstance(driver_connection, sqlite3.Connection)
     driver_connection.set_authorizer(deny)
-    monkeypatch.setattr(retyping, "_change_statements", change)
+    monkeypatch.setattr(retyping, "change_statements", change)
 
 
 @pytest.mark.parametrize("is_refused", [False, True], ids=["by the schema", "by building the table anew"])

@@ -8,7 +8,9 @@ import pytest
 from alembic import command
 from sqlalchemy import create_engine
 
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import SchemaObject, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_columns import definitions
 from src.marketing_messaging_service.infrastructure.migration_guard import Audience
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from tests.infrastructure.test_migrations import REVISIONS, assert_sound, downgrade, populate, url_of
@@ -231,3 +233,93 @@ def test_a_view_that_reads_what_a_migration_takes_away_is_named(path):
         "The view mine is not of this project and cannot be read any more (no such table: main.runs), because the "
         "schema is another one now. Change it, or drop it."
     ]
+
+
+COLUMNS = {
+    "plain": ("segment", "segment TEXT DEFAULT 'none'"),
+    "one with a collation": ("nick", "nick TEXT COLLATE NOCASE"),
+    "one that checks and points": ("note_id", "note_id INTEGER CHECK (note_id > 0) REFERENCES notes (id)"),
+    "a generated one": ("day", "day TEXT GENERATED ALWAYS AS (substr(event_timestamp, 1, 10)) VIRTUAL"),
+    "one with a quote in its name": ('it"s', '"it""s" TEXT'),
+}
+
+
+def column_of(path: Path, table: str, name: str) -> tuple[str, list[object]]:
+    """How a column is defined, and its values."""
+    quoted = name.replace('"', '""')
+    with closing(sqlite3.connect(path)) as connection:
+        values = [value for (value,) in connection.execute(f'SELECT "{quoted}" FROM {table} ORDER BY id')]
+    sql = objects_of(path)[table].sql
+    start, end = definitions(sql)[name.upper()]
+    return " ".join(sql[start:end].split()), values
+
+
+@pytest.mark.parametrize("revision", ["0001", "0005", "0009"])
+def test_columns_that_others_have_added_are_what_they_were(path, revision):
+    populate(path, revision)
+    make(path, "CREATE TABLE notes (id INTEGER PRIMARY KEY)")
+    for name, definition in COLUMNS.values():
+        quoted = name.replace('"', '""')
+        make(path, f"ALTER TABLE events ADD COLUMN {definition}", f'CREATE INDEX "by_{quoted}" ON events ("{quoted}")')
+    make(path, "UPDATE events SET segment = NULL WHERE id = 1")
+    names = [name for name, _ in COLUMNS.values()]
+    before = [(column_of(path, "events", name), objects_of(path)[f"by_{name}"]) for name in names]
+    assert upgraded(path) == []
+    assert [(column_of(path, "events", name), objects_of(path)[f"by_{name}"]) for name in names] == before
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def test_a_column_whose_name_a_migration_needs_gets_another_one_and_keeps_its_values(path):
+    populate(path, "0005")
+    theirs = made(
+        path,
+        "CREATE VIEW broken AS SELECT * FROM gone",
+        "CREATE VIEW one AS SELECT 1",
+        "CREATE TRIGGER no_write INSTEAD OF DELETE ON one BEGIN SELECT RAISE(ABORT, 'no'); END",
+    )
+    make(path, "ALTER TABLE event_properties ADD COLUMN Currency TEXT", "UPDATE event_properties SET currency = 'EUR'")
+    last = REVISIONS[-1]
+    assert upgraded(path) == [
+        "The column Currency of event_properties is not of this project, and its name was needed: it is called "
+        f"Currency_before_{last} now, with every value. Change what reads it."
+    ]
+    assert set(column_of(path, "event_properties", f"Currency_before_{last}")[1]) == {"EUR"}
+    assert set(column_of(path, "event_properties", "currency")[1]) == {None}
+    after = objects_of(path)
+    assert {name: after.get(name) for name in theirs} == theirs
+
+
+def test_a_column_that_cannot_come_through_is_named_with_what_to_do(path):
+    populate(path, "0005")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = replace(sql, 'user_id VARCHAR(64) NOT NULL,', "
+            "'user_id VARCHAR(64) NOT NULL, day TEXT AS (1) STORED,') WHERE name = 'send_requests'"
+        )
+    with pytest.raises(DatabaseError) as caught:
+        upgraded(path)
+    assert str(caught.value) == (
+        "The database was not migrated: the column day of send_requests is not of this project, and is generated and "
+        'stored, so that it cannot come through. Take it away (ALTER TABLE "send_requests" DROP COLUMN "day"), then '
+        "run again."
+    )
+
+
+def test_a_column_of_others_that_points_at_what_is_gone_is_their_affair(path):
+    populate(path, "0005")
+    make(
+        path,
+        "CREATE TABLE notes (id INTEGER PRIMARY KEY)",
+        "ALTER TABLE events ADD COLUMN note_id INTEGER REFERENCES notes (id)",
+        "UPDATE events SET note_id = 99",
+    )
+    assert upgraded(path) == []
+
+
+def test_a_table_with_a_name_that_alembic_needs_for_a_moment_is_not_in_the_way(path):
+    populate(path, "0005")
+    make(path, "CREATE TABLE _alembic_tmp_events (mine TEXT)")
+    (told,) = upgraded(path)
+    assert told.startswith("The table _alembic_tmp_events is not of this project, and its name was needed: ")

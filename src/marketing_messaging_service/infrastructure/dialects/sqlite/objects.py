@@ -75,7 +75,7 @@ def _plain(token: str) -> str:
     if token[0] == "'":
         return token
     if token[0] in '"`[' and len(token) > 1:
-        token = token[1:-1]
+        token = token[1:-1].replace(2 * token[0], token[0])
     return token.upper()
 
 

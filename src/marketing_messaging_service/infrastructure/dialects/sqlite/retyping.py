@@ -19,6 +19,8 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects impo
     token_spans,
 )
 
+SCRATCH_PREFIX = "_retyped_"
+
 
 def retype(connection: Connection, columns: Mapping[str, Collection[str]], *, old: str, new: str) -> None:
     """Give columns of tables another declared type, within the migration's transaction.
@@ -37,7 +39,7 @@ def retype(connection: Connection, columns: Mapping[str, Collection[str]], *, ol
     odd = {table for table in changed if new == "TEXT" and _holds_number(connection, table, columns[table])}
     _build_anew(connection, {table: sql for table, sql in changed.items() if table in odd})
     as_they_are = {table: sql for table, sql in changed.items() if table not in odd}
-    if as_they_are and not _change_statements(connection, as_they_are):
+    if as_they_are and not change_statements(connection, as_they_are):
         _build_anew(connection, as_they_are)
     for table, shape in before.items():
         expected = [(name, new if name in columns[table] else kind, *rest) for name, kind, *rest in shape]
@@ -78,7 +80,7 @@ def _shape(connection: Connection, table: str) -> list[tuple[Any, ...]]:
     return [(row.name, row.type, row.notnull, row.dflt_value, row.pk, row.hidden) for row in rows]
 
 
-def _change_statements(connection: Connection, statements: Mapping[str, str]) -> bool:
+def change_statements(connection: Connection, statements: Mapping[str, str]) -> bool:
     """Change the statements that SQLite keeps of tables; return False where it was built not to let that be done."""
     version: int = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
     connection.exec_driver_sql("PRAGMA writable_schema=ON")
@@ -105,7 +107,7 @@ def _build_anew(connection: Connection, statements: Mapping[str, str]) -> None:
             for each in standing_objects(connection)
             if each.table_name.lower() == table.lower() and each.kind in {Kind.INDEX, Kind.TRIGGER}
         ]
-        scratch = f"_retyped_{table}"
+        scratch = f"{SCRATCH_PREFIX}{table}"
         connection.exec_driver_sql(_named(sql, scratch))
         connection.exec_driver_sql(f"INSERT INTO {quoted(scratch)} SELECT * FROM {quoted(table)}")  # noqa: S608  quoted
         connection.exec_driver_sql(f"DROP TABLE {quoted(table)}")

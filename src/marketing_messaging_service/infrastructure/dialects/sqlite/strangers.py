@@ -1,8 +1,8 @@
 """What other people keep in the file: neither harmed by a migration nor in its way.
 
-Their triggers stand aside while tables are changed, and so do their indexes on tables that are built anew; what has a
-name that a migration needs is given another one. At the end everything of theirs is as it was, or is named with what to
-do.
+Their views and triggers stand aside while it is at work, and so do their indexes on tables that are built anew; what
+has a name that a migration needs is given another one. At the end everything of theirs is as it was, or is named with
+what to do.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +18,13 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects impo
     standing_objects,
     token_spans,
     tokens,
+)
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_columns import (
+    StrangeColumn,
+    columns_to_rename,
+    put_columns_back,
+    rename_columns,
+    set_columns_aside,
 )
 
 Schema = Mapping[str, SchemaObject]
@@ -39,6 +46,10 @@ class Strangers:
     """The keys of their views that could be read."""
     renamed_tables: Mapping[str, str]
     """Their tables that had to be given another name: old name to new one."""
+    columns: tuple[StrangeColumn, ...]
+    """Their columns in tables that are built anew."""
+    told: tuple[str, ...]
+    """What there is to be said of columns that had to be given another name."""
     suffix: str
     """What is added to a name that a migration needs for itself."""
 
@@ -51,29 +62,38 @@ def set_aside(
     *,
     rebuilt: Collection[str],
     changed: Collection[str],
+    needed_columns: Mapping[str, Collection[str]],
 ) -> Strangers:
     """Find what others keep in the file, and take out of the way of a migration what would stand in it.
 
     `own` is what the migrations have made so far, `needed_names` (in lower case) what those to come make besides,
     `rebuilt` the tables that they build anew, and `changed` those that they change as a whole where they stand.
+    `needed_columns` are all that a table ever has, in capitals, by the key of the table.
     """
     renamed = _renamed_tables(connection, own, needed_names, suffix)
-    strangers = [each for each in standing_objects(connection) if _is_strange(each, own)]
+    found = _strangers(connection, own)
     readable = frozenset(
-        each.key for each in strangers if each.kind is Kind.VIEW and problem_of_view(connection, each.name) is None
+        each.key for each in found if each.kind is Kind.VIEW and problem_of_view(connection, each.name) is None
     )
-    for each in strangers:
+    # SQLite looks through every view and trigger when a column is renamed or dropped, and gives up at a broken one. A
+    # view takes the triggers on it with it, and so comes after them.
+    looked_through = [each for each in found if each.kind in {Kind.VIEW, Kind.TRIGGER}]
+    for each in sorted(looked_through, key=lambda each: each.kind is Kind.VIEW):
+        connection.exec_driver_sql(f"DROP {each.kind.upper()} {quoted(each.name)}")
+    told = rename_columns(connection, columns_to_rename(connection, own, needed_columns), suffix)
+    # Of a column that was renamed they say so by now.
+    others = [each for each in _strangers(connection, own) if each.kind not in {Kind.VIEW, Kind.TRIGGER}]
+    for each in others:
         is_on_rebuilt, is_on_changed = (each.table_name.lower() in tables for tables in (rebuilt, changed))
-        is_index_in_the_way = each.kind is Kind.INDEX and (is_on_rebuilt or (is_on_changed and each.has_condition))
-        if is_index_in_the_way or _is_in_the_way(each, own, needed_names):
-            connection.exec_driver_sql(f"DROP {each.kind.upper()} {quoted(each.name)}")
-    return Strangers(tuple(strangers), readable, renamed, suffix)
+        is_in_the_way = is_on_rebuilt or (is_on_changed and each.has_condition) or each.name.lower() in needed_names
+        if each.kind is Kind.INDEX and is_in_the_way:
+            connection.exec_driver_sql(f"DROP INDEX {quoted(each.name)}")
+    columns = set_columns_aside(connection, own, rebuilt)
+    return Strangers((*others, *looked_through), readable, renamed, tuple(columns), tuple(told), suffix)
 
 
-def _is_in_the_way(stranger: SchemaObject, own: Schema, needed_names: Collection[str]) -> bool:
-    if stranger.kind is Kind.TRIGGER:
-        return stranger.table_name.lower() in own
-    return stranger.kind is not Kind.TABLE and stranger.key not in own and stranger.name.lower() in needed_names
+def _strangers(connection: Connection, own: Schema) -> list[SchemaObject]:
+    return [each for each in standing_objects(connection) if _is_strange(each, own)]
 
 
 def _renamed_tables(
@@ -98,7 +118,10 @@ def put_back(connection: Connection, strangers: Strangers) -> list[str]:
         "Change what reads it."
         for old, new in strangers.renamed_tables.items()
     ]
-    for each in strangers.objects:
+    told += strangers.told
+    # Before the indexes and triggers that may be about them.
+    told += put_columns_back(connection, strangers.columns)
+    for each in sorted(strangers.objects, key=lambda each: each.kind is Kind.TRIGGER):
         told += _make_again(connection, each, strangers.suffix)
     for each in strangers.objects:
         if each.key in strangers.readable_views and (problem := problem_of_view(connection, each.name)):
