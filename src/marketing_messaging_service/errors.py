@@ -1,6 +1,7 @@
 """Foreseeable failures, each told as one sentence that a person can act on."""
 
 import errno
+from typing import ClassVar
 
 MAY_PASS = frozenset(
     {
@@ -28,6 +29,9 @@ class PipelineError(Exception):
     `may_pass` says that the same may well succeed a little later, without anybody doing anything.
     """
 
+    remedy: ClassVar[str] = "Do what the sentence says."
+    """What to do about any of its kind, as docs/operations.md lists it."""
+
     def __init__(self, message: str, *, may_pass: bool = False) -> None:
         super().__init__(message)
         self.may_pass = may_pass
@@ -36,46 +40,70 @@ class PipelineError(Exception):
 class SettingsError(PipelineError):
     """A setting is unknown or malformed; the message names the variable and never repeats a secret."""
 
+    remedy = "Correct the setting in the environment or in `.env`, then start the run again."
+
 
 class ParameterError(PipelineError):
     """A run was asked for something that cannot be; the message says which parameter to change, and how."""
+
+    remedy = "Start the run again with the parameter corrected; nothing was begun."
 
 
 class DatabaseError(PipelineError):
     """The database file cannot be opened, migrated or written."""
 
+    remedy = "Do what the sentence says. *hourly* then goes on by itself; start any other run again."
+
 
 class RefusedRowError(PipelineError):
     """The database refused a row because existing rows break one of its constraints."""
+
+    remedy = "Run the self-check, and do what it says."
 
 
 class LostRowsError(PipelineError):
     """What was written does not stand, though the database reported no error: a trigger took it away."""
 
+    remedy = "Remove the trigger that the sentence names, or have its owner change it; then start the run again."
+
 
 class LandingError(PipelineError):
     """A raw file, or the landing folder itself, cannot be read as it should be."""
+
+    remedy = "Do what the sentence says; the next run takes the file."
 
 
 class SpoolError(PipelineError):
     """There is no room for staged rows to wait in until they are loaded."""
 
+    remedy = "Free space for temporary files, or let TMPDIR name another folder; the next run takes the file."
+
 
 class LoadError(PipelineError):
     """A staged file did not load as it was counted; nothing of it was kept."""
+
+    remedy = "Start the run again; if it fails in the same way, report it."
 
 
 class RulesError(PipelineError):
     """rules.yaml cannot be used; the message names the rule, the key, what stood there and what was expected."""
 
+    remedy = "Correct the rules where the sentence says; the events wait, and the next run decides them."
+
 
 class RunInProgressError(PipelineError):
     """Another run holds the database and did not end within the time this one was willing to wait."""
+
+    remedy = "Look at the run that the sentence names; *hourly* goes on by itself, start any other run again."
 
 
 class LeaseLostError(PipelineError):
     """Another run took the lease of this one, which stood still for too long; nothing of it is half done."""
 
+    remedy = "Nothing for *hourly*; start any other run again."
+
 
 class ReportError(PipelineError):
     """The report of a run cannot be found, read or written."""
+
+    remedy = "Do what the sentence says; the run itself is done."

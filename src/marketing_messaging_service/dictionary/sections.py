@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Kind, Operator, ReasonCode
+from src.marketing_messaging_service.dictionary.messages import error_messages, kind_of
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Kind, Operator, ReasonCode, RunEnding
 
 _BEGIN = "<!-- {} (written by `make docs`; a change here is lost) -->"
 _END = "<!-- end of {} -->"
@@ -40,8 +41,24 @@ def operators() -> str:
     )
 
 
+def messages() -> str:
+    """Return the ways in which a run can end, why lines are rejected, and every error sentence, with what to do."""
+    endings = [(ending, f"{ending.state}: {ending.meaning}", ending.remedy) for ending in RunEnding]
+    codes = [(f"`{code}`", f"a rejected line, or file: {code.meaning}", code.remedy) for code in ReasonCode]
+    errors = [
+        (_in_a_cell(message.sentence), f"`{message.kind}`", kind_of(message).remedy) for message in error_messages()
+    ]
+    return _table(("what you see", "what it is", "what to do"), [*endings, *codes, *errors])
+
+
+def _in_a_cell(sentence: str) -> str:
+    """Return a sentence with nothing in it that Markdown would take for its own, but for code."""
+    return re.sub(r"[|<*\[\]]", lambda sign: f"\\{sign[0]}", sentence)
+
+
 SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "raw-events.md": {"fields": raw_fields, "reason codes": reason_codes},
+    "operations.md": {"messages": messages},
     "rules.md": {"fields": rule_fields, "operators": operators},
 }
 """The pages, and by its name what stands in each section."""

@@ -1,4 +1,4 @@
-"""The records that the other rooms iterate over: fields and their kinds, operators, reason codes.
+"""The records that the other rooms iterate over: fields and their kinds, operators, reason codes, run endings.
 
 Each kind of thing that the product grows by is a list here, of records that have all that any room needs to know; none
 of them is listed a second time anywhere.
@@ -17,6 +17,7 @@ from src.marketing_messaging_service.vocabulary.fields import (
 from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, UnfitValueError, data_type_of
 from src.marketing_messaging_service.vocabulary.operators import Operand, Operator
 from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
+from src.marketing_messaging_service.vocabulary.run_endings import RunEnding
 
 __all__ = [
     "KINDS",
@@ -31,6 +32,7 @@ __all__ = [
     "Part",
     "Payload",
     "ReasonCode",
+    "RunEnding",
     "UnfitValueError",
     "data_type_of",
     "payload_of",
