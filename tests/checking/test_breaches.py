@@ -622,6 +622,15 @@ BREACHES = [
             "UPDATE loads SET read_count = 7, rejected_count = 1 WHERE id = 2",
         ),
     ),
+    *(
+        Breach(
+            "lines_of_the_load",
+            how,
+            f"conflicts of loads.id 2: line 2: {value}",
+            (f"UPDATE conflicts SET differing_fields = '{value}'",),
+        )
+        for how, value in (("a conflict in nothing", ""), ("a conflict in what is no column", "country, colour"))
+    ),
     Breach(
         "lines_of_the_load",
         "a reason that there is not",

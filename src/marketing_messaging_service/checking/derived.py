@@ -10,6 +10,7 @@ from sqlalchemy import (
     Connection,
     Integer,
     Select,
+    SQLColumnExpression,
     and_,
     cast,
     exists,
@@ -40,7 +41,7 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
 )
 from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import ReasonCode
+from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 
 KEY_PATH_LENGTH = 255
 """The length at which the path of an unknown key is cut."""
@@ -133,10 +134,26 @@ def _wrong_lines(_connection: Connection) -> Iterator[Select[Any]]:
             told("rejected_rows of loads.id ", RejectedRow.load_id, ": line ", RejectedRow.line_number, " conflicts")
         ).join(Conflict, and_(Conflict.load_id == RejectedRow.load_id, Conflict.line_number == RejectedRow.line_number))
     )
+    yield _unknown_differences()
     codes = [code.value for code in ReasonCode]
     yield select(told("rejected_rows.id ", RejectedRow.id, ": reason_code ", RejectedRow.reason_code)).where(
         RejectedRow.reason_code.not_in(codes)
     )
+
+
+def _unknown_differences() -> Select[Any]:
+    """The conflicts that differ in what is no column of an event, or in nothing."""
+    event = (Event.user_id, Event.event_type, Event.event_timestamp)
+    names = [*(column.key for column in event), *(field.staged_name for field in PAYLOAD.fields)]
+    # The longest first, because one name may be a part of another.
+    rest: SQLColumnExpression[str] = Conflict.differing_fields
+    for name in sorted(names, key=len, reverse=True):
+        rest = func.replace(rest, name, "")
+    return select(
+        told(
+            "conflicts of loads.id ", Conflict.load_id, ": line ", Conflict.line_number, ": ", Conflict.differing_fields
+        )
+    ).where(or_(Conflict.differing_fields == "", func.trim(rest, ", ") != ""))
 
 
 def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
@@ -213,7 +230,7 @@ DERIVED_INVARIANTS = (
     ),
     Invariant(
         "lines_of_the_load",
-        "Every rejected or conflicting line is one of its load, and not both, with a reason that there is",
+        "Every rejected or conflicting line is one of its load, not both, with a reason or difference that there is",
         _wrong_lines,
     ),
     Invariant(
