@@ -249,7 +249,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     discovery: Discovery = outcome(discover(order.source, engine, settings.landing_settle_seconds, stop))
     log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
     problems = list(discovery.problems)
-    taking = Taking(engine, order, run_id, stop)
+    taking = Taking(engine, order, run_id, stop, settings.more_delivery_keys)
     taking.take(discovery.new_files)
     taken = taking.results
     problems += taking.problems

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import Generic, TypeVar
 
@@ -63,11 +63,11 @@ def _name_of_some(files: Sequence[LandingFile | StagedFile]) -> str:
 
 
 @step("stage {files}", retries=RETRIES)
-def stage(files: FileGroup[LandingFile], stop: StopRequest) -> StagedFiles:
+def stage(files: FileGroup[LandingFile], delivery_keys: Collection[str], stop: StopRequest) -> StagedFiles:
     """Read raw files into typed rows and rejected rows: the first of those given, as many as go together."""
     size_bytes = sum(file.size_bytes for file in files.files)
     with progress("Staging", str(files), size_bytes, is_long=size_bytes >= LONG_FILE_BYTES) as advance:
-        staged = staging.stage_files(files.files, on_progress=stop.checking(advance))
+        staged = staging.stage_files(files.files, delivery_keys=delivery_keys, on_progress=stop.checking(advance))
     for failure in staged.failures:
         if failure.error.may_pass and has_another_try():
             staged.rows.close()
@@ -98,8 +98,11 @@ def load(
 class Taking:
     """Takes the files of a run, oldest first; one that fails holds up no other."""
 
-    def __init__(self, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> None:
+    def __init__(
+        self, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest, delivery_keys: Collection[str] = ()
+    ) -> None:
         self._engine = engine
+        self._delivery_keys = delivery_keys
         self._order = order
         self._run_id = run_id
         self._stop = stop
@@ -122,7 +125,7 @@ class Taking:
         group = FileGroup(files)
         began = time.monotonic()
         try:
-            staged: StagedFiles = outcome(stage(group, self._stop))
+            staged: StagedFiles = outcome(stage(group, self._delivery_keys, self._stop))
         except PipelineError as error:
             self._stop.check()
             self.problems.append(FileProblem(str(group), str(error)))

@@ -12,6 +12,7 @@ from typing import Any
 
 KNOWN_KEYS = ("message_id", "user_id", "event_type", "event_timestamp", "properties", "user_traits")
 KNOWN_PROPERTIES = ("amount", "attempt_number", "failure_reason", "order_id", "currency")
+DELIVERY_KEYS = ("sent_at", "received_at", "retry", "retries", "sentAt", "receivedAt")
 PLAIN_PROPERTIES = KNOWN_PROPERTIES[:3]
 """The properties that are told apart by what they say and not by how they are written, when there is no message_id."""
 KNOWN_TRAITS = ("email", "country", "marketing_opt_in", "risk_segment")
@@ -361,7 +362,7 @@ def _identity(raw: Mapping[str, Any], content: Content) -> tuple[Any, ...]:
     if message_id is not None:
         return ("message_id", message_id)
     unknown = [
-        {key: value for key, value in raw.items() if key not in KNOWN_KEYS},
+        {key: value for key, value in raw.items() if key not in KNOWN_KEYS and key not in DELIVERY_KEYS},
         {key: value for key, value in (raw.get("properties") or {}).items() if key not in PLAIN_PROPERTIES},
         {key: value for key, value in (raw.get("user_traits") or {}).items() if key not in KNOWN_TRAITS},
     ]

@@ -39,7 +39,7 @@ SHIPPED_RULES: RulesDocument = YAML(typ="safe", pure=True).load(Path(__file__).p
 USERS = ("001", "1", "O'Brien", "zoë 🙂")
 EVENT_TYPES = ("payment_failed", "signup_completed", "payment_failed", "link_bank_success", "app_opened")
 
-AMOUNTS = (0.0, 9.99, 100.0, 250.5, -5.25)
+AMOUNTS = (0.0, -0.0, 9.99, 100.0, 250.5, -5.25)
 ATTEMPT_NUMBERS = (1, 2, 3, 3, 4)
 FAILURE_REASONS = ("INSUFFICIENT_FUNDS", "INSUFFICIENT_FUNDS", "insufficient_funds", "CARD_EXPIRED", "051")
 ORDER_IDS = ("o-1", "O-1", "17")
@@ -267,7 +267,14 @@ def _rarely(values: Sequence[Mapping[str, Any]]) -> st.SearchStrategy[Mapping[st
     return st.sampled_from(({}, {}, {}, {}, *values))
 
 
-_UNKNOWN = _rarely(({"device": "ios"}, {"device": "android", "context": {"tags": ["a", "b"], "build": 7}}))
+_UNKNOWN = _rarely(
+    (
+        {"device": "ios"},
+        {"sent_at": 1},
+        {"sent_at": 2, "retries": 1},
+        {"device": "android", "context": {"tags": ["a", "b"], "build": 7}},
+    )
+)
 _UNKNOWN_PROPERTIES = _rarely(({"coupon": "A"}, {"coupon": "B"}))
 _UNKNOWN_TRAITS = _rarely(({"plan": "pro"}, {"plan": "free"}))
 

@@ -87,7 +87,7 @@ def test_a_misspelt_name_in_env_file_is_an_error_that_suggests_the_right_one():
 def test_a_name_in_env_file_that_is_like_no_setting_is_an_error_that_lists_them():
     write_env_file("COLOUR=red")
     message = error_of_load()
-    assert message.startswith("COLOUR in .env is not a setting; known settings are DATABASE_URL, LANDING_PATH, ")
+    assert message.startswith("COLOUR in .env is not a setting; known settings are DATABASE_URL, DELIVERY_KEYS, ")
 
 
 def test_variables_of_prefect_in_env_file_are_left_to_prefect():
@@ -183,3 +183,9 @@ def test_database_path_is_the_file_that_the_url_names(monkeypatch):
     assert load_settings().database_path == Path("/srv/data/messaging.db")
     monkeypatch.setenv("DATABASE_URL", "sqlite:///./messaging.db")
     assert load_settings().database_path == Path("messaging.db")
+
+
+def test_keys_of_deliveries_are_separated_by_commas(monkeypatch):
+    assert load_settings().more_delivery_keys == frozenset()
+    monkeypatch.setenv("DELIVERY_KEYS", " batch_id, ,attempt,")
+    assert load_settings().more_delivery_keys == {"batch_id", "attempt"}

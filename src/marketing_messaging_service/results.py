@@ -16,6 +16,10 @@ from src.marketing_messaging_service.infrastructure.instants import hours_after,
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 
+FORMER_IDS = "former_ids"
+"""The column of a frame of staged events with the ids, instead of message_id, under which an earlier version may have
+loaded the event; null nearly everywhere."""
+
 
 def event_schema(payload: Payload) -> pa.Schema:
     """Return the columns of a frame of staged events of that payload."""
@@ -26,6 +30,7 @@ def event_schema(payload: Payload) -> pa.Schema:
             ("user_id", pa.string()),
             ("event_type", pa.string()),
             ("event_timestamp", pa.timestamp("us", tz="UTC")),
+            (FORMER_IDS, pa.list_(pa.string())),
             *payload.staged_columns,
         ]
     )
@@ -155,6 +160,8 @@ class StagedRows:
 
     event_spool: IO[bytes] = field(repr=False)
     rejected_spool: IO[bytes] = field(repr=False)
+    has_former_ids: bool = False
+    """Whether any event may have been loaded under another id by an earlier version."""
 
     def event_chunks(self) -> Iterator[pd.DataFrame]:
         """Yield the staged events in line order, as frames of EVENT_SCHEMA."""

@@ -51,6 +51,7 @@ class Settings(BaseSettings):
     database_url: Annotated[str, AfterValidator(_sqlite_file_url)] = "sqlite:///./messaging.db"
     landing_path: Path = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
+    delivery_keys: str = ""
     rules_path: Path = Path("data/rules.yaml")
     publish_path: Path = Path("data/published")
     reports_path: Path = Path("data/reports")
@@ -62,6 +63,11 @@ class Settings(BaseSettings):
     def database_path(self) -> Path:
         """The SQLite file that `database_url` names."""
         return Path(make_url(self.database_url).database or "")
+
+    @property
+    def more_delivery_keys(self) -> frozenset[str]:
+        """The keys that `delivery_keys` names, separated by commas."""
+        return frozenset(filter(None, map(str.strip, self.delivery_keys.split(","))))
 
     @property
     def places(self) -> Places:

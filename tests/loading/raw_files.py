@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.infrastructure.database import Base, read_transaction
-from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, KnownFiles, StagedFile, StagedRows
+from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, KnownFiles, StagedFile
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.spool import SpoolWriter
 
@@ -43,7 +43,8 @@ def _in_small_chunks(staged: StagedFile, chunk_rows: int) -> StagedFile:
             for frame in frames:
                 for start in range(0, len(frame), chunk_rows):
                     writer.write(frame.iloc[start : start + chunk_rows])
-        return replace(staged, rows=StagedRows(events.file, rejected.file))
+        rows = replace(staged.rows, event_spool=events.file, rejected_spool=rejected.file)
+        return replace(staged, rows=rows)
 
 
 def _bytes_of(line: Line) -> bytes:

@@ -92,7 +92,7 @@ def landed(draw: st.DrawFn) -> list[bytes]:
 
 
 windows = st.lists(strategies.run_orders(), max_size=3).map(
-    lambda orders: [(span and Window(*span), mode == "load only") for span, mode, _ in orders]
+    lambda orders: [(each.window and Window(*each.window), each.mode == "load only") for each in orders]
 )
 
 

@@ -50,6 +50,7 @@ EXAMPLES = {
     ReasonCode.EMPTY_TEXT: Example(line(user_id='""'), "user_id"),
     ReasonCode.TEXT_TOO_LONG: Example(line_with("user_traits.country", '"Deutschland"'), "user_traits.country"),
     ReasonCode.INVALID_UNICODE: Example(line(user_id=r'"\ud800"'), "user_id"),
+    ReasonCode.NUL_CHARACTER: Example(line(user_id=r'"id\u0000x"'), "user_id"),
     ReasonCode.INVALID_TIMESTAMP: Example(line(event_timestamp='"2026-06-30T23:59:60Z"'), "event_timestamp"),
     ReasonCode.NAIVE_TIMESTAMP: Example(line(event_timestamp='"2026-11-03T10:00:00"'), "event_timestamp"),
     ReasonCode.TIMESTAMP_OUT_OF_RANGE: Example(line(event_timestamp='"0001-01-01T00:00:00+01:00"'), "event_timestamp"),

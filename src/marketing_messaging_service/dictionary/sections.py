@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from src.marketing_messaging_service.dictionary.messages import error_messages, kind_of
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Kind, Operator, ReasonCode, RunEnding
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Kind, Operator, ReasonCode, RunEnding
 
 _BEGIN = "<!-- {} (written by `make docs`; a change here is lost) -->"
 _END = "<!-- end of {} -->"
@@ -22,6 +22,11 @@ def reason_codes() -> str:
         ("reason_code", "what it means", "what to do"),
         [(f"`{code}`", code.meaning, code.remedy) for code in ReasonCode],
     )
+
+
+def delivery_keys() -> str:
+    """Return the keys that describe a delivery and not the event."""
+    return ", ".join(f"`{key}`" for key in DELIVERY_KEYS)
 
 
 def rule_fields() -> str:
@@ -57,7 +62,7 @@ def _in_a_cell(sentence: str) -> str:
 
 
 SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
-    "raw-events.md": {"fields": raw_fields, "reason codes": reason_codes},
+    "raw-events.md": {"fields": raw_fields, "delivery keys": delivery_keys, "reason codes": reason_codes},
     "operations.md": {"messages": messages},
     "rules.md": {"fields": rule_fields, "operators": operators},
 }

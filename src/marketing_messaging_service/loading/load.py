@@ -17,6 +17,7 @@ from src.marketing_messaging_service.infrastructure.written_rows import refuse_l
 from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.conflicts import DuplicateCheck
 from src.marketing_messaging_service.loading.first_deliveries import Mask, Numbers
+from src.marketing_messaging_service.loading.former_ids import StandingIds
 from src.marketing_messaging_service.loading.ledger import (
     COUNT_NAMES,
     NOTHING_TAKEN,
@@ -215,17 +216,22 @@ class _Loading:
     def load(self, on_progress: Callable[[int], None]) -> None:
         """Insert the rows of the files, and count what became of their lines."""
         duplicates = DuplicateCheck(self._connection)
+        standing = StandingIds(self._connection, self._rows.event_chunks() if self._rows.has_former_ids else ())
         with new_events(
             self._connection,
-            lambda: (events.loc[self._is_inside(events)] for events, _ in self._of_loads(self._rows.event_chunks())),
+            lambda: (
+                events.loc[self._is_inside(events)]
+                for events, _ in self._of_loads(standing.put_in(self._rows.event_chunks()))
+            ),
             coming_count=sum(each.staged.valid_count for each in self._loads),
             next_id=self._connection.execute(select(func.coalesce(func.max(Event.id), 0) + 1)).scalar_one(),
             load_count=len(self._loads),
             created_at=self._created_at,
         ) as insert_new:
-            for events, load_ids in self._of_loads(self._rows.event_chunks()):
+            for events, load_ids in self._of_loads(standing.put_in(self._rows.event_chunks())):
                 self._insert_events(events, load_ids, insert_new, duplicates)
                 on_progress(len(events))
+        standing.close()
         for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
             self._insert_rejected(rejected, load_ids)
         self._insert_unknown_keys()

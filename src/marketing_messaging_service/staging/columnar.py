@@ -1,62 +1,39 @@
 """A chunk of raw lines as a frame of typed events, fast: plain lines by compiled code, the others one by one."""
 
-import io
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from functools import partial
-from typing import Annotated, Any
+from functools import cache
 
-import msgspec
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.json as pj
 
-from src.marketing_messaging_service.results import REJECTED_SCHEMA, event_schema
+from src.marketing_messaging_service.results import FORMER_IDS, REJECTED_SCHEMA
+from src.marketing_messaging_service.staging.column_reader import ColumnReader, may_hold_nul
 from src.marketing_messaging_service.staging.content import bare
-from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, MOST_LEVELS, LineParser
+from src.marketing_messaging_service.staging.content_columns import ContentColumns
+from src.marketing_messaging_service.staging.content_id import ContentIds, Unknown
+from src.marketing_messaging_service.staging.line_parser import LineParser
 from src.marketing_messaging_service.staging.lines import Chunk
+from src.marketing_messaging_service.staging.nearly_plain import (
+    NOT_PLAIN,
+    InDoubtError,
+    NearlyPlain,
+    encode,
+    plain_decoder,
+    text_decoder,
+)
 from src.marketing_messaging_service.staging.rejection import Rejection
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, Payload
-from src.marketing_messaging_service.vocabulary.kinds import staged_instants
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
+
+LONG_STREAK = 16
+"""Lines in a row that no decoder of a group accepted after which the decoders are not tried before."""
 
 SMALLEST_HALF = 64
 """Lines below which a group that the columnar reader refuses is looked at line by line instead of halved."""
-
-
-def _decoder(payload: Payload, *, unknown_keys: bool) -> msgspec.json.Decoder[object]:
-    """Return a decoder that accepts plain events alone: each key of its own type, as the staged columns want it."""
-    struct = partial(msgspec.defstruct, forbid_unknown_fields=not unknown_keys, gc=False)
-
-    def part_type(part: Part) -> Any:
-        # A key in a raw event may be a word that is no name in Python.
-        keys = {f"field_{place}": each for place, each in enumerate(part.fields)}
-        types = [(name, each.kind.plain_type(each) | None, None) for name, each in keys.items()]
-        return struct(part.key, types, rename={name: each.name for name, each in keys.items()})
-
-    event = struct(
-        "Event",
-        [
-            *(
-                (name, Annotated[str, msgspec.Meta(min_length=1, max_length=most)])
-                for name, most in MAX_LENGTHS.items()
-            ),
-            ("event_timestamp", Annotated[datetime, msgspec.Meta(tz=True)]),
-            *((part.key, part_type(part) | None, None) for part in payload.parts),
-        ],
-    )
-    return msgspec.json.Decoder(event)
-
-
-_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
-_encode = msgspec.json.Encoder().encode
-
-# RecursionError: JSON nested too deeply. UnicodeDecodeError: bytes that are not UTF-8.
-_NOT_PLAIN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +48,51 @@ class StagedChunk:
 
 
 @dataclass(slots=True)
-class SortedLines:
-    """A chunk's lines on their way into frames."""
+class LineGroup:
+    """Lines that one reader of columns takes, by line number and in order."""
 
-    unknown_keys: dict[int, Sequence[str]] = field(default_factory=dict)
-    """Paths of the keys that are not known, by line number."""
     numbers: list[int] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
-    """The lines that hold an event, each in a form that the columnar reader takes."""
+
+    def add(self, number: int, line: bytes) -> None:
+        """Add a line."""
+        self.numbers.append(number)
+        self.lines.append(line)
+
+    def extend(self, others: "LineGroup") -> None:
+        """Add lines that come after those here."""
+        self.numbers += others.numbers
+        self.lines += others.lines
+
+
+@dataclass(slots=True)
+class SortedLines:
+    """A chunk's lines on their way into frames; each line that holds an event is in one of the groups."""
+
+    plain: LineGroup = field(default_factory=LineGroup)
+    text: LineGroup = field(default_factory=LineGroup)
+    """Lines whose numbers stand as text, each that may."""
+    brought: dict[int, bytes] = field(default_factory=dict)
+    """Lines as they came that stand in another form in a group, by line number."""
+    unknown_keys: dict[int, Sequence[str]] = field(default_factory=dict)
+    """Paths of the keys that are not known, by line number."""
+    unknown_values: dict[int, Unknown] = field(default_factory=dict)
+    """The values of these keys, by line number, where the producer gave no message_id."""
+    former_ids: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Ids under which an earlier version may have loaded an event, by line number."""
     rejected: list[tuple[int, bytes, Rejection]] = field(default_factory=list)
     blank_count: int = 0
+
+    def extend(self, others: "SortedLines") -> None:
+        """Add lines that come after those here."""
+        self.plain.extend(others.plain)
+        self.text.extend(others.text)
+        self.brought |= others.brought
+        self.unknown_keys |= others.unknown_keys
+        self.unknown_values |= others.unknown_values
+        self.former_ids |= others.former_ids
+        self.rejected += others.rejected
+        self.blank_count += others.blank_count
 
 
 class Stager:
@@ -90,22 +102,17 @@ class Stager:
     `sort_lines`, which is Python, and `into_frames`, which is nearly all compiled and can run beside it.
     """
 
-    def __init__(self, payload: Payload) -> None:
-        self.schema = event_schema(payload)
-        self._parts = payload.parts
-        self._decode_known = _decoder(payload, unknown_keys=False).decode
-        self._decode_any = _decoder(payload, unknown_keys=True).decode
-        self._parser = LineParser(payload)
-        read_schema = pa.schema(
-            [
-                *((name, pa.string()) for name in (*MAX_LENGTHS, "event_timestamp")),
-                *(
-                    (part.key, pa.struct([(each.name, each.kind.read_type(each)) for each in part.fields]))
-                    for part in payload.parts
-                ),
-            ]
-        )
-        self._parse_options = pj.ParseOptions(explicit_schema=read_schema, unexpected_field_behavior="ignore")
+    def __init__(self, payload: Payload, delivery_keys: Collection[str] = DELIVERY_KEYS) -> None:
+        """Take lines of that payload; the given keys at their top are no content."""
+        # A message_id that is missing is made of the content, once that is in columns.
+        self._decode_plain = plain_decoder(payload, strict=True)
+        self._decode_text = text_decoder(payload, strict=True)
+        self._parser = LineParser(payload, delivery_keys)
+        self._nearly_plain = NearlyPlain(payload, self._parser)
+        self._plain_reader = ColumnReader(payload, numbers_as_text=False)
+        self._text_reader = ColumnReader(payload, numbers_as_text=True)
+        self._content_columns = ContentColumns(payload, delivery_keys)
+        self.schema = self._plain_reader.schema
 
     def stage(self, chunk: Chunk) -> StagedChunk:
         """Return a chunk's events as a frame of the staged columns and its rejected lines as one of REJECTED_SCHEMA."""
@@ -114,30 +121,45 @@ class Stager:
     def sort_lines(self, chunk: Chunk) -> SortedLines:
         """Look at each line of a chunk, and tell those that hold an event from blank and rejected ones."""
         sorting = SortedLines()
+        decode, group = self._decode_plain, sorting.plain
+        odd_streak = 0
         for number, line in enumerate(chunk.lines, chunk.first_line_number):
             # Looked at first, because a small packed file can hold a thousand million of them.
             if not line or line.isspace():
                 sorting.blank_count += 1
                 continue
-            plain: bytes | None = line
-            try:
-                self._decode_known(line)
-            except _NOT_PLAIN:
-                plain = self._plain_form(number, line, sorting)
-            if plain is not None:
-                sorting.numbers.append(number)
-                sorting.lines.append(plain)
+            # The next line is most likely of the same producer, and then needs no look that it does not pass.
+            if odd_streak < LONG_STREAK:
+                try:
+                    decode(line)
+                except NOT_PLAIN:
+                    pass
+                else:
+                    group.numbers.append(number)
+                    group.lines.append(line)
+                    odd_streak = 0
+                    continue
+            accepting = self._sort_odd(number, line, sorting)
+            if accepting is None:
+                odd_streak += 1
+            else:
+                group, odd_streak = accepting, 0
+                decode = self._decode_text if group is sorting.text else self._decode_plain
         if chunk.fault is not None:
             sorting.rejected.append((chunk.first_line_number + len(chunk.lines), chunk.fault_bytes, chunk.fault))
         return sorting
 
     def into_frames(self, sorting: SortedLines) -> StagedChunk:
         """Return sorted lines as frames; a line that only the columnar reader finds no event in is rejected yet."""
-        tables = self._parse(sorting.numbers, sorting.lines, sorting)
+        tables = self._parse(sorting.plain, self._plain_reader, sorting)
+        texts = self._parse(sorting.text, self._text_reader, sorting)
         for number, _, _ in sorting.rejected:
             sorting.unknown_keys.pop(number, None)
         # In one piece, because each piece would be loaded by statements of its own.
-        events = pa.concat_tables([self.schema.empty_table(), *tables]).combine_chunks()
+        events = pa.concat_tables([self.schema.empty_table(), *tables, *texts]).combine_chunks()
+        if tables and texts:
+            events = events.take(pc.sort_indices(events["line_number"]))
+        events = _with_former_ids(events, sorting.former_ids)
         return StagedChunk(
             events=events.to_pandas(types_mapper=pd.ArrowDtype),
             rejected=_rejected_frame(sorting.rejected),
@@ -145,17 +167,29 @@ class Stager:
             unknown_keys=Counter(itertools.chain.from_iterable(sorting.unknown_keys.values())),
         )
 
-    def _plain_form(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
-        """Return a line that the columnar reader takes for the event that the line holds, or None if it holds none."""
+    def _sort_odd(self, number: int, line: bytes, sorting: SortedLines) -> LineGroup | None:
+        """Sort a line that the decoder of its group does not accept.
+
+        Returns the group whose decoder accepts it, None when there is none.
+        """
         try:
-            self._decode_any(line)
-            _refuse_unseen(line)
-            sorting.unknown_keys[number] = self._unknown_keys(line)
-            return line
-        except _NOT_PLAIN:
-            return self._closely(number, line, sorting)
+            plain = self._nearly_plain.bring(line)
+        except (*NOT_PLAIN, InDoubtError, RefusedValueError):
+            if (closely := self._closely(number, line, sorting)) is not None:
+                sorting.plain.add(number, closely)
+            return None
+        group = sorting.text if plain.has_numbers_as_text else sorting.plain
+        group.add(number, plain.text)
+        if plain.text is not line:
+            sorting.brought[number] = line
+        if plain.unknown_keys:
+            sorting.unknown_keys[number] = plain.unknown_keys
+        if plain.unknown_values:
+            sorting.unknown_values[number] = plain.unknown_values
+        return None if plain.unknown_keys or plain.text is not line else group
 
     def _closely(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
+        line = sorting.brought.get(number, line)
         try:
             parsed = self._parser.parse(line)
         except RefusedValueError as error:
@@ -165,71 +199,106 @@ class Stager:
             rejection = Rejection(error.reason_code, error.field_name, error.explanation)
             sorting.rejected.append((number, line, rejection))
             return None
-        # A line that is already in its plain form has lost the keys that were counted when it was brought into it.
-        sorting.unknown_keys.setdefault(number, parsed.unknown_keys)
-        return _encode(parsed.event)
+        if parsed.unknown_keys:
+            sorting.unknown_keys[number] = parsed.unknown_keys
+        if parsed.former_ids:
+            sorting.former_ids[number] = parsed.former_ids
+        return encode(parsed.event)
 
-    def _unknown_keys(self, line: bytes) -> list[str]:
-        """Return the paths of the keys that are not known in a line that the decoder has accepted."""
-        top = _decode_keys(line) or {}
-        paths = [key for key in top if key not in self._parser.top_keys]
-        for name, known in self._parser.keys.items():
-            level = (_decode_keys(top[name]) if name in top else None) or {}
-            paths.extend(f"{name}.{key}" for key in level if key not in known)
-        return paths
+    def _parse(self, group: LineGroup, reader: ColumnReader, sorting: SortedLines) -> list[pa.Table]:
+        """Return tables of the staged columns that hold the lines of a group in order.
 
-    def _parse(self, numbers: Sequence[int], lines: Sequence[bytes], sorting: SortedLines) -> list[pa.Table]:
-        """Return tables of the staged columns that hold the given lines in order.
-
-        The columnar reader refuses a group as a whole, above all for a key that stands twice, which the decoder
-        lets pass. A refused group is halved until it is small, then each of its lines is looked at closely.
+        The reader refuses a group as a whole, above all for a key that stands twice, which a decoder lets pass. A
+        refused group is written anew, line by line; only lines that are in doubt are looked at closely.
         """
-        if not lines:
+        if not group.lines:
             return []
         try:
-            return [self._read_columns(numbers, lines)]
+            events = reader.read(group.numbers, group.lines, may_hold_nul=True)
+        except pa.ArrowException:
+            tidied = LineGroup()
+            for number, line in zip(group.numbers, group.lines, strict=True):
+                if (tidy := self._tidied(number, line, sorting)) is not None:
+                    tidied.add(number, tidy)
+            return self._parse_tidied(tidied, sorting)
+        return [self._with_ids(events, group.lines, sorting)]
+
+    def _tidied(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
+        try:
+            if may_hold_nul(line):
+                raise InDoubtError
+            tidied = self._nearly_plain.tidy(line)
+        except (*NOT_PLAIN, InDoubtError, RefusedValueError):
+            return self._closely(number, line, sorting)
+        sorting.brought.setdefault(number, line)
+        return tidied
+
+    def _parse_tidied(self, group: LineGroup, sorting: SortedLines) -> list[pa.Table]:
+        """Return what `_parse` does; a group that is still refused is halved until each of its lines is looked at."""
+        try:
+            return self._read_plain(group, sorting)
         except pa.ArrowException:
             pass
-        if len(lines) > SMALLEST_HALF:
-            half = len(lines) // 2
-            return [
-                *self._parse(numbers[:half], lines[:half], sorting),
-                *self._parse(numbers[half:], lines[half:], sorting),
-            ]
-        plain = {number: self._closely(number, line, sorting) for number, line in zip(numbers, lines, strict=True)}
-        kept = {number: line for number, line in plain.items() if line is not None}
-        return [self._read_columns(list(kept), list(kept.values()))] if kept else []
+        if len(group.lines) > SMALLEST_HALF:
+            half = len(group.lines) // 2
+            halves = (slice(None, half), slice(half, None))
+            parts = (LineGroup(group.numbers[part], group.lines[part]) for part in halves)
+            return [table for part in parts for table in self._parse_tidied(part, sorting)]
+        found = LineGroup()
+        for number, line in zip(group.numbers, group.lines, strict=True):
+            if (closely := self._closely(number, line, sorting)) is not None:
+                found.add(number, closely)
+        return self._read_plain(found, sorting)
 
-    def _read_columns(self, numbers: Sequence[int], lines: Sequence[bytes]) -> pa.Table:
-        """Return lines as a table of the staged columns. Raises pa.ArrowException when any of them is not plain."""
-        text = b"\n".join(lines)
-        # One block holds all of it: a block border inside a line longer than a block would be refused.
-        table = pj.read_json(
-            io.BytesIO(text),
-            read_options=pj.ReadOptions(use_threads=False, block_size=len(text) + 1),
-            parse_options=self._parse_options,
-        )
-        if table.num_rows != len(lines):
-            raise pa.ArrowInvalid("a line is not one row")
-        columns = {name: table[name] for name in MAX_LENGTHS}
-        columns["event_timestamp"] = staged_instants(table["event_timestamp"], "event_timestamp")
-        columns["line_number"] = pa.array(numbers, pa.int64())
-        for part in self._parts:
-            for each in part.fields:
-                columns[each.staged_name] = each.kind.staged(pc.struct_field(table[part.key], each.name), each)
-        return pa.table({name: columns[name] for name in self.schema.names}, schema=self.schema)
+    def _read_plain(self, group: LineGroup, sorting: SortedLines) -> list[pa.Table]:
+        if not group.lines:
+            return []
+        events = self._plain_reader.read(group.numbers, group.lines, may_hold_nul=False)
+        return [self._with_ids(events, group.lines, sorting)]
+
+    def _with_ids(self, events: pa.Table, lines: Sequence[bytes], sorting: SortedLines) -> pa.Table:
+        """Return a table of the staged columns with an id for each event whose producer gave none."""
+        message_ids = events["message_id"]
+        if not message_ids.null_count:
+            return events
+        places = pc.indices_nonzero(pc.is_null(message_ids)).to_pylist()
+        without = events.take(places)
+        numbers = without["line_number"].to_pylist()
+        unknown_values = [sorting.unknown_values.get(number) for number in numbers]
+        ids = self._content_columns.ids(without, [lines[place] for place in places], unknown_values)
+        found = message_ids.to_pylist()
+        for place, number, content_ids in zip(places, numbers, ids, strict=True):
+            found[place], former_ids = content_ids or self._ids_of_line(sorting.brought.get(number, lines[place]))
+            if former_ids:
+                sorting.former_ids[number] = former_ids
+        column = events.schema.get_field_index("message_id")
+        return events.set_column(column, events.schema.field(column), pa.array(found, pa.string()))
+
+    def _ids_of_line(self, line: bytes) -> ContentIds:
+        parsed = self._parser.parse(line)
+        return ContentIds(parsed.event["message_id"], parsed.former_ids)
 
 
-STAGER = Stager(PAYLOAD)
-"""Makes frames of lines that hold events of the payload that the models declare."""
+def _with_former_ids(events: pa.Table, former_ids: Mapping[int, tuple[str, ...]]) -> pa.Table:
+    """Return a table of the staged columns with former ids put in, which are given by line number."""
+    if not former_ids:
+        return events
+    place = events.schema.get_field_index(FORMER_IDS)
+    found = [former_ids.get(number) for number in events["line_number"].to_pylist()]
+    return events.set_column(place, events.schema.field(place), pa.array(found, events.schema.field(place).type))
 
 
-def _refuse_unseen(line: bytes) -> None:
-    """Raise one of _NOT_PLAIN for what the decoder does not look at in the values of keys that it skips."""
-    if not line.isascii():
-        line.decode("utf-8")
-    if line.count(b"{") + line.count(b"[") > MOST_LEVELS:
-        raise RecursionError
+@cache
+def stager_for(more_delivery_keys: frozenset[str]) -> Stager:
+    """Return what makes frames of lines that hold events of the payload that the models declare.
+
+    The given keys at their top are no content, besides DELIVERY_KEYS.
+    """
+    return Stager(PAYLOAD, more_delivery_keys.union(DELIVERY_KEYS))
+
+
+STAGER = stager_for(frozenset())
+"""The one for producers whose deliveries have no keys of their own."""
 
 
 def _rejected_frame(rejected: list[tuple[int, bytes, Rejection]]) -> pd.DataFrame:

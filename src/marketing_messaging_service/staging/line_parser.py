@@ -7,7 +7,7 @@ never come here: `columnar` passes those that a compiled decoder finds to be pla
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
@@ -17,8 +17,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.staging.content import bare
-from src.marketing_messaging_service.staging.content_id import content_id
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, Payload, ReasonCode
+from src.marketing_messaging_service.staging.content_id import content_ids
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Part, Payload, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import (
     WrittenNumber,
     found,
@@ -66,13 +66,16 @@ class ParsedLine:
     """Its plain form, ready to be written as JSON: known keys with a value alone, each value of its own type, the
     instant as text in UTC."""
     unknown_keys: tuple[str, ...]
+    former_ids: tuple[str, ...] = ()
+    """Ids under which an earlier version may have loaded the event, where its producer gave it none."""
 
 
 class LineParser:
-    """Looks closely at lines that hold events of one payload."""
+    """Looks closely at lines that hold events of one payload; the given keys at their top are no content."""
 
-    def __init__(self, payload: Payload) -> None:
+    def __init__(self, payload: Payload, delivery_keys: Collection[str] = DELIVERY_KEYS) -> None:
         self._parts = payload.parts
+        self._delivery_keys = delivery_keys
         self.top_keys = OWN_KEYS | {part.key for part in payload.parts}
         self.keys = {part.key: frozenset(field.name for field in part.fields) for part in payload.parts}
         """The known keys of each object of the payload."""
@@ -97,11 +100,14 @@ class LineParser:
         event["event_timestamp"] = as_text(read_instant(timestamp, "event_timestamp"))
         parts = {part.key: _nested_object(document, part.key, self.keys[part.key]) for part in self._parts}
         event |= {part.key: _values(parts[part.key], part) for part in self._parts}
-        event["message_id"] = content_id(document) if message_id is None else message_id
+        former_ids: tuple[str, ...] = ()
+        if message_id is None:
+            message_id, former_ids = content_ids(document, self._delivery_keys)
+        event["message_id"] = message_id
         unknown = [key for key in document if key not in self.top_keys]
         for name, level in parts.items():
             unknown.extend(f"{name}.{key}" for key in level if key not in self.keys[name])
-        return ParsedLine(event, tuple(unknown))
+        return ParsedLine(event, tuple(unknown), former_ids)
 
 
 def _values(level: Mapping[str, Any], part: Part) -> dict[str, Any]:
@@ -195,6 +201,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _JSON = json.JSONDecoder(
     object_pairs_hook=_object, parse_float=WrittenNumber, parse_int=WrittenNumber, parse_constant=WrittenNumber
 )
+
+
+def json_value(text: str) -> Any:
+    """Return a JSON value as the close look reads it."""
+    return _JSON.decode(text)
 
 
 def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefix: str) -> None:

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ from src.marketing_messaging_service.results import (
     StagedRows,
 )
 from src.marketing_messaging_service.staging import lines
-from src.marketing_messaging_service.staging.columnar import STAGER, SortedLines
+from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, stager_for
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader, read_chunks
 from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.spool import SpoolWriter
@@ -58,6 +58,7 @@ def stage_file(
     file: LandingFile,
     *,
     chunk_bytes: int = CHUNK_BYTES,
+    delivery_keys: Collection[str] = (),
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> StagedFile:
     """Read a raw file once, chunk by chunk, and return its lines as typed rows and rejected rows.
@@ -65,7 +66,7 @@ def stage_file(
     Raises LandingError when the file cannot be read, or is no longer the one that was discovered; otherwise as
     `stage_files`.
     """
-    batch = stage_files([file], chunk_bytes=chunk_bytes, on_progress=on_progress)
+    batch = stage_files([file], chunk_bytes=chunk_bytes, delivery_keys=delivery_keys, on_progress=on_progress)
     for failure in batch.failures:
         batch.rows.close()
         raise failure.error
@@ -76,23 +77,27 @@ def stage_files(
     files: Sequence[LandingFile],
     *,
     chunk_bytes: int = CHUNK_BYTES,
+    delivery_keys: Collection[str] = (),
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> StagedFiles:
     """Read raw files once, and return what became of the first of them: as many as can be staged together.
 
     A file is staged by itself, and as it is read, when it holds more than one chunk: a small packed file may. Other
     files are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that
-    costs the others nothing. `on_progress` is told how many bytes were read since the last call. Raises SpoolError when
-    there is no room for the rows.
+    costs the others nothing. The given keys at the top of a line describe its delivery, besides DELIVERY_KEYS.
+    `on_progress` is told how many bytes were read since the last call. Raises SpoolError when there is no room for the
+    rows.
     """
+    stager = stager_for(frozenset(delivery_keys))
     try:
         with SpoolWriter(EVENT_SCHEMA) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
-            rows = StagedRows(events.file, rejected.file)
-            reading = _Reading(files, chunk_bytes, on_progress)
-            _stage_in_two_threads(reading.groups(), _Typing(events, rejected).add)
+            reading = _Reading(stager, files, chunk_bytes, on_progress)
+            typing = _Typing(stager, events, rejected)
+            _stage_in_two_threads(reading.groups(), typing.add)
     except LandingError as error:
         # Of the first file alone: any other is known to be whole before it is typed.
-        return StagedFiles((), (FileFailure(files[0], error),), rows)
+        return StagedFiles((), (FileFailure(files[0], error),), StagedRows(events.file, rejected.file))
+    rows = StagedRows(events.file, rejected.file, typing.has_former_ids)
     return StagedFiles(tuple(each.staged(rows) for each in reading.taken), tuple(reading.failures), rows)
 
 
@@ -123,7 +128,8 @@ class _FileLines:
 class _Group:
     """Lines of one file or of several that are typed at once, numbered through."""
 
-    def __init__(self) -> None:
+    def __init__(self, stager: Stager) -> None:
+        self._stager = stager
         self.files: list[_FileLines] = []
         self.lines = SortedLines()
         self.line_count = 0
@@ -139,12 +145,8 @@ class _Group:
         file.read_count += line_count
         self.line_count += line_count
         self.size_bytes += _size(chunk)
-        found = STAGER.sort_lines(replace(chunk, first_line_number=file.lines_before + chunk.first_line_number))
-        self.lines.numbers += found.numbers
-        self.lines.lines += found.lines
-        self.lines.rejected += found.rejected
-        self.lines.unknown_keys |= found.unknown_keys
-        self.lines.blank_count += found.blank_count
+        found = self._stager.sort_lines(replace(chunk, first_line_number=file.lines_before + chunk.first_line_number))
+        self.lines.extend(found)
 
     def is_full(self, chunk_bytes: int) -> bool:
         """Whether it is as large as a chunk."""
@@ -154,7 +156,10 @@ class _Group:
 class _Reading:
     """Reads files one after the other, until they are enough for one transaction."""
 
-    def __init__(self, files: Sequence[LandingFile], chunk_bytes: int, on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, stager: Stager, files: Sequence[LandingFile], chunk_bytes: int, on_progress: Callable[[int], None]
+    ) -> None:
+        self._stager = stager
         self._files = files
         self._chunk_bytes = chunk_bytes
         self._on_progress = on_progress
@@ -163,7 +168,7 @@ class _Reading:
 
     def groups(self) -> Iterator[_Group]:
         """Yield the lines of the files. Raises LandingError of a first file that is larger than a chunk."""
-        group = _Group()
+        group = _Group(self._stager)
         size_bytes = 0
         for file in self._files:
             with closing(_chunks(file, self._chunk_bytes, self._on_progress)) as chunks:
@@ -182,7 +187,7 @@ class _Reading:
                 size_bytes += _size(chunk)
             if group.is_full(self._chunk_bytes):
                 yield group
-                group = _Group()
+                group = _Group(self._stager)
             if size_bytes >= MOST_BYTES:
                 break
         if group.files:
@@ -208,7 +213,7 @@ class _Reading:
 
     def _as_it_is_read(self, file: _FileLines, chunks: Iterable[Chunk]) -> Iterator[_Group]:
         for chunk in chunks:
-            group = _Group()
+            group = _Group(self._stager)
             if chunk.replaces_all:
                 file.read_count = 0
                 group.replaces_all = True
@@ -254,15 +259,18 @@ def _stage_in_two_threads(groups: Iterable[_Group], add: Callable[[_Group], None
 class _Typing:
     """Makes rows of groups of lines, as they come."""
 
-    def __init__(self, events: SpoolWriter, rejected: SpoolWriter) -> None:
+    def __init__(self, stager: Stager, events: SpoolWriter, rejected: SpoolWriter) -> None:
+        self._stager = stager
         self._events = events
         self._rejected = rejected
+        self.has_former_ids = False
 
     def add(self, group: _Group) -> None:
         """Write the rows of a group, and count them by file."""
         if group.replaces_all:
             self._start_again(group.files[0])
-        staged = STAGER.into_frames(group.lines)
+        staged = self._stager.into_frames(group.lines)
+        self.has_former_ids |= bool(group.lines.former_ids)
         self._events.write(staged.events)
         self._rejected.write(staged.rejected)
         befores = [file.lines_before for file in group.files]

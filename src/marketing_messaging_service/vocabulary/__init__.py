@@ -5,6 +5,7 @@ of them is listed a second time anywhere.
 """
 
 from src.marketing_messaging_service.vocabulary.data_types import DataType
+from src.marketing_messaging_service.vocabulary.delivery_keys import DELIVERY_KEYS
 from src.marketing_messaging_service.vocabulary.fields import (
     PAYLOAD,
     PROPERTIES,
@@ -20,6 +21,7 @@ from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
 from src.marketing_messaging_service.vocabulary.run_endings import RunEnding
 
 __all__ = [
+    "DELIVERY_KEYS",
     "KINDS",
     "PAYLOAD",
     "PROPERTIES",

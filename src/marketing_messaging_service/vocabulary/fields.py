@@ -13,7 +13,7 @@ from src.marketing_messaging_service.models import Event, EventProperties, UserT
 from src.marketing_messaging_service.models.taken import Taken, taken_by
 from src.marketing_messaging_service.vocabulary.kinds import Kind, kind_of
 
-STAGED_BESIDE = frozenset({"line_number", "message_id", "user_id", "event_type", "event_timestamp"})
+STAGED_BESIDE = frozenset({"line_number", "message_id", "user_id", "event_type", "event_timestamp", "former_ids"})
 """The columns of a frame of staged events that are no fields of the payload."""
 
 
@@ -23,6 +23,8 @@ class Field:
 
     path: str
     """The key with the object it stands in, such as properties.amount; a rule calls it so."""
+    part: str
+    """The key of that object."""
     name: str
     """The key in a raw event, and the name of the column."""
     staged_name: str
@@ -101,6 +103,7 @@ def _field(key: str, column: Column[Any], has_own_name: bool) -> Field:
     path = f"{key}.{name}"
     return Field(
         path=path,
+        part=key,
         name=name,
         staged_name=name if has_own_name else path,
         column=column,

@@ -55,10 +55,18 @@ class Kind:
     """Reads a raw value that is neither absent nor null, in any form that is taken; raises RefusedValueError."""
     plain_type: Callable[["Field"], Any]
     """The raw values that need no closer look, as msgspec's decoder checks them."""
+    kept_type: Callable[["Field"], Any]
+    """The raw values that are plain but for the form in which they are written, of a type that is written again as it
+    stood there. One that is no `decoded_type` is still to be read."""
+    decoded_type: type | None
+    """The type of a value that needs no reading, None where none does."""
     read_type: Callable[["Field"], pa.DataType]
     """The type as which the columnar reader reads plain values."""
     staged: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray]
     """Makes what the columnar reader read values of `staged_type`; raises pa.ArrowException when one is not plain."""
+    staged_text: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray] | None
+    """Makes texts values of `staged_type`, where `from_text` may be said of a field; raises pa.ArrowException when one
+    is in doubt."""
     staged_type: Callable[["Field"], pa.DataType]
     """The type of the field's column in a frame of staged events."""
     stored: Callable[[pa.Array, "Field"], pa.Array]
@@ -109,6 +117,10 @@ def _from_least(field: "Field") -> str:
 # ---- text ----
 
 
+def _plain_text(field: "Field") -> Any:
+    return Annotated[str, msgspec.Meta(max_length=field.length)]
+
+
 def _text(value: Any, _field: "Field") -> str:
     if not isinstance(value, str):
         raise UnfitValueError
@@ -133,8 +145,48 @@ def _integer(value: Any, _field: "Field") -> int:
     return value
 
 
-def _least_integer(field: "Field") -> int:
-    return SMALLEST_INTEGER if field.taken.least is None else field.taken.least
+def _plain_integer(field: "Field") -> Any:
+    least = SMALLEST_INTEGER if field.taken.least is None else field.taken.least
+    return Annotated[int, msgspec.Meta(ge=least, le=LARGEST_INTEGER)]
+
+
+def _plain_number(field: "Field") -> Any:
+    return Annotated[float, msgspec.Meta(ge=field.taken.least)]
+
+
+def _kept_integer(field: "Field") -> Any:
+    written = _plain_integer(field) | float
+    return written | str if field.taken.from_text else written
+
+
+def _numbers_of_texts(texts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
+    # The usual ways to write a number, of which the reader of texts makes what the close look does.
+    _refuse_unusual(texts, r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?$")
+    numbers = pc.cast(texts, pa.float64())
+    _refuse_smaller(numbers, field)
+    return numbers
+
+
+def _counts_of_texts(texts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
+    _refuse_unusual(texts, r"^-?(0|[1-9][0-9]{0,17})$")
+    counts = pc.cast(texts, pa.int64())
+    _refuse_smaller(counts, field)
+    return counts
+
+
+def _refuse_unusual(texts: pa.ChunkedArray, pattern: str) -> None:
+    if not pc.all(pc.match_substring_regex(texts, pattern), min_count=0).as_py():
+        raise pa.ArrowInvalid("a text is not in the usual form of a number")
+
+
+def _refuse_smaller(numbers: pa.ChunkedArray, field: "Field") -> None:
+    least = field.taken.least
+    if least is not None and pc.any(pc.less(numbers, least), min_count=0).as_py():
+        raise pa.ArrowInvalid("a number is less than the least that its field takes")
+
+
+def _kept_number(field: "Field") -> Any:
+    return _plain_number(field) | str if field.taken.from_text else _plain_number(field)
 
 
 def _number(value: Any, field: "Field") -> float:
@@ -192,6 +244,15 @@ def _shown_money(expression: str, field: "Field") -> str:
 
 
 # ---- instants and dates ----
+
+USUAL_INSTANT = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
+        r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])\Z"
+    ),
+]
+"""The text of an instant in a form that every reader of ours understands alike."""
 
 _INSTANT = pa.timestamp("us", "UTC")
 
@@ -254,8 +315,11 @@ KINDS = (
         raw_form=lambda _: "a date like 2026-11-23",
         read=lambda value, field: read_date(value, field.path),
         plain_type=lambda _: date,
+        kept_type=lambda _: date,
+        decoded_type=None,
         read_type=lambda _: pa.string(),
         staged=lambda texts, _: pc.cast(texts, pa.date32()),
+        staged_text=None,
         staged_type=lambda _: pa.date32(),
         stored=lambda dates, _: pc.cast(dates, pa.string()),
         data_type=DataType.DATE,
@@ -273,8 +337,11 @@ KINDS = (
         raw_form=lambda _: "ISO 8601 with an offset; kept in UTC",
         read=lambda value, field: read_instant(value, field.path),
         plain_type=lambda _: Annotated[datetime, msgspec.Meta(tz=True)],
+        kept_type=lambda _: USUAL_INSTANT,
+        decoded_type=None,
         read_type=lambda _: pa.string(),
         staged=lambda texts, field: staged_instants(texts, field.path),
+        staged_text=None,
         staged_type=lambda _: _INSTANT,
         stored=lambda instants, _: stored_instants(instants),
         data_type=DataType.TIMESTAMP,
@@ -295,8 +362,11 @@ KINDS = (
         ),
         read=lambda value, field: read_money(value, field.path, scale=_scale(field), least=field.taken.least),
         plain_type=lambda _: Decimal,
+        kept_type=lambda _: msgspec.Raw,
+        decoded_type=None,
         read_type=_money_type,
         staged=_staged_money,
+        staged_text=None,
         staged_type=_money_type,
         stored=_stored_money,
         data_type=DataType.INTEGER,
@@ -313,9 +383,12 @@ KINDS = (
         is_ordered=False,
         raw_form=lambda field: f"text, up to {field.length}",
         read=lambda value, field: read_text(value, field.path, most=field.length, may_be_empty=True),
-        plain_type=lambda field: Annotated[str, msgspec.Meta(max_length=field.length)],
+        plain_type=_plain_text,
+        kept_type=_plain_text,
+        decoded_type=None,
         read_type=lambda _: pa.string(),
         staged=_same,
+        staged_text=None,
         staged_type=lambda _: pa.string(),
         stored=_same,
         data_type=DataType.TEXT,
@@ -333,8 +406,11 @@ KINDS = (
         raw_form=lambda _: "true or false",
         read=lambda value, field: read_true_or_false(value, field.path),
         plain_type=lambda _: bool,
+        kept_type=lambda _: bool,
+        decoded_type=None,
         read_type=lambda _: pa.bool_(),
         staged=_same,
+        staged_text=None,
         staged_type=lambda _: pa.bool_(),
         stored=_same,
         data_type=DataType.BOOLEAN,
@@ -353,9 +429,12 @@ KINDS = (
         read=lambda value, field: read_number(
             value, field.path, least=field.taken.least, from_text=field.taken.from_text
         ),
-        plain_type=lambda field: Annotated[float, msgspec.Meta(ge=field.taken.least)],
+        plain_type=_plain_number,
+        kept_type=_kept_number,
+        decoded_type=float,
         read_type=lambda _: pa.float64(),
         staged=_same,
+        staged_text=_numbers_of_texts,
         staged_type=lambda _: pa.float64(),
         stored=_same,
         data_type=DataType.NUMBER,
@@ -374,9 +453,12 @@ KINDS = (
         read=lambda value, field: read_whole_number(
             value, field.path, least=field.taken.least, from_text=field.taken.from_text
         ),
-        plain_type=lambda field: Annotated[int, msgspec.Meta(ge=_least_integer(field), le=LARGEST_INTEGER)],
+        plain_type=_plain_integer,
+        kept_type=_kept_integer,
+        decoded_type=int,
         read_type=lambda _: pa.int64(),
         staged=_same,
+        staged_text=_counts_of_texts,
         staged_type=lambda _: pa.int64(),
         stored=_same,
         data_type=DataType.INTEGER,

@@ -90,6 +90,11 @@ class ReasonCode(StrEnum):
     EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave the message_id out"
     TEXT_TOO_LONG = "text_too_long", "more characters than fit", "shorten it, or give its field a greater length"
     INVALID_UNICODE = "invalid_unicode", "half a surrogate pair, which is no character", "write whole characters"
+    NUL_CHARACTER = (
+        "nul_character",
+        "a NUL in a text: tools cut a text off there, so that two ids look alike",
+        "write the text without it",
+    )
     INVALID_TIMESTAMP = (
         "invalid_timestamp",
         "no ISO 8601 instant, a date that does not exist, or a leap second",

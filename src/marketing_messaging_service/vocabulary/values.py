@@ -4,6 +4,7 @@ A raw value is what JSON has: text, true or false, an array, an object, or a num
 absent or null never comes here. All readers raise RefusedValueError, which names the field.
 """
 
+import contextlib
 import math
 import re
 from collections.abc import Callable
@@ -26,7 +27,11 @@ _TIMESTAMP = re.compile(
     r"(?P<hour>[01][0-9]|2[0-3]):?(?P<minute>[0-9]{2})(:?(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]+))?)?"
     r"(?P<offset>[Zz]|[+-][0-9]{2}(:?[0-5][0-9])?)?"
 )
+_USUAL_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ]([01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}(\.[0-9]{3}|\.[0-9]{6})?Z"
+)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_COUNT = re.compile(r"[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -55,6 +60,9 @@ def read_text(value: Any, name: str, *, most: int, may_be_empty: bool) -> str:
         refuse(ReasonCode.EMPTY_TEXT, name, f"{name} is an empty string.")
     if len(value) > most:
         refuse(ReasonCode.TEXT_TOO_LONG, name, f"{name} has {len(value)} characters; at most {most} fit.")
+    if "\0" in value:
+        place = value.index("\0") + 1
+        refuse(ReasonCode.NUL_CHARACTER, name, f"Character {place} of {name} is NUL, which no tool shows.")
     _refuse_surrogates(value, name)
     return value
 
@@ -77,6 +85,10 @@ def read_instant(value: Any, name: str) -> datetime:
     """
     if not isinstance(value, str):
         refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be an ISO 8601 string, found {found(value)}.")
+    if _USUAL_TIMESTAMP.fullmatch(value):
+        # The most usual form, whose reading by Python is exact, in a fifth of the time.
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(value)
     match = _TIMESTAMP.fullmatch(value)
     if match is None:
         refuse(
@@ -124,16 +136,21 @@ def read_date(value: Any, name: str) -> date:
 
 def read_number(value: Any, name: str, *, least: int | None, from_text: bool) -> float:
     """Return a finite number as the nearest double."""
-    text = _number_text(value, name, from_text=from_text)
+    text = value if from_text and type(value) is str and _NUMBER.fullmatch(value) else None
+    if text is None:
+        text = _number_text(value, name, from_text=from_text)
     number = float(text)
     if not math.isfinite(number):
         refuse(ReasonCode.NUMBER_OUT_OF_RANGE, name, f"{name} is {shown(text)}; it must be a finite number.")
-    _refuse_smaller(number, text, name, least)
+    if least is not None:
+        _refuse_smaller(number, text, name, least)
     return number
 
 
 def read_whole_number(value: Any, name: str, *, least: int | None, from_text: bool) -> int:
     """Return a whole number of 64 bits, however it is written."""
+    if from_text and type(value) is str and _COUNT.fullmatch(value) and int(value) >= (least or 0):
+        return int(value)
     text = _number_text(value, name, from_text=from_text)
     number = _decimal(text)
     if number is None or number > LARGEST_INTEGER:

@@ -1,0 +1,85 @@
+"""Events without a message_id that an earlier version loaded under another id than they have today."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, select
+
+from src.marketing_messaging_service.loading.split import scalars
+from src.marketing_messaging_service.models import Event
+from src.marketing_messaging_service.results import FORMER_IDS
+
+IDS_AT_ONCE = 500
+
+_standing = Table(
+    "standing_ids",
+    MetaData(),
+    Column("message_id", String, primary_key=True),
+    Column("standing_id", String),
+    prefixes=["TEMPORARY"],
+)
+
+
+class StandingIds:
+    """Knows of the events that come which of them stand under a former id, and gives them that one.
+
+    So an event that was loaded before is known when it is delivered again. Which ones stand is kept in a temporary
+    table, so that memory does not follow their number; `close` drops it.
+    """
+
+    def __init__(self, connection: Connection, coming: Iterable[pd.DataFrame]) -> None:
+        """Look up the former ids of the events that are coming, frames of EVENT_SCHEMA."""
+        self._connection = connection
+        self._count = 0
+        for events in coming:
+            former_ids = events[FORMER_IDS]
+            if former_ids.notna().any():
+                self._look_up(events.loc[former_ids.notna()])
+
+    def put_in(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        """Yield frames of EVENT_SCHEMA with the ids under which their events stand."""
+        for events in frames:
+            yield self._with_standing_ids(events) if self._count else events
+
+    def close(self) -> None:
+        """Forget what stands."""
+        if self._count:
+            _standing.drop(self._connection, checkfirst=False)
+
+    def _look_up(self, events: pd.DataFrame) -> None:
+        todays = {
+            former_id: message_id
+            for message_id, former_ids in zip(
+                scalars(events, "message_id"), pa.array(events[FORMER_IDS]).to_pylist(), strict=True
+            )
+            for former_id in former_ids
+        }
+        found = _standing_of(list(todays), self._connection, Event.message_id, Event.message_id)
+        if found and not self._count:
+            _standing.create(self._connection, checkfirst=False)
+        rows = [{"message_id": todays[former_id], "standing_id": former_id} for former_id, _ in found]
+        if rows:
+            self._connection.execute(insert(_standing).prefix_with("OR IGNORE"), rows)
+            self._count += len(rows)
+
+    def _with_standing_ids(self, events: pd.DataFrame) -> pd.DataFrame:
+        message_ids = scalars(events, "message_id")
+        standing = dict(_standing_of(message_ids, self._connection, _standing.c.message_id, _standing.c.standing_id))
+        if not standing:
+            return events
+        found = [standing.get(each, each) for each in message_ids]
+        return events.assign(message_id=pd.Series(found, events.index, events["message_id"].dtype))
+
+
+def _standing_of(
+    message_ids: Sequence[str], connection: Connection, looked_up: Any, wanted: Any
+) -> list[tuple[str, str]]:
+    """Return each of the ids that stands in a column, with what stands beside it."""
+    found: list[tuple[str, str]] = []
+    for start in range(0, len(message_ids), IDS_AT_ONCE):
+        some = message_ids[start : start + IDS_AT_ONCE]
+        rows = connection.execute(select(looked_up, wanted).where(looked_up.in_(some)))
+        found.extend((row[0], row[1]) for row in rows)
+    return found

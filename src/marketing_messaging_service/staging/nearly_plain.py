@@ -1,0 +1,296 @@
+"""Lines of ordinary producers that are not quite plain, brought into plain form by compiled code.
+
+They have keys that are not known, numbers as text, or no message_id. Nothing is decided here that `line_parser` would
+decide otherwise; whatever is in doubt is left to it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Annotated, Any, NamedTuple, get_args
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from src.marketing_messaging_service.staging.column_reader import takes_text
+from src.marketing_messaging_service.staging.content_id import Unknown
+from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, MOST_LEVELS, LineParser, json_value
+from src.marketing_messaging_service.vocabulary import Field, Part, Payload
+from src.marketing_messaging_service.vocabulary.kinds import USUAL_INSTANT
+from src.marketing_messaging_service.vocabulary.values import WrittenNumber
+
+# RecursionError: JSON nested too deeply. UnicodeDecodeError: bytes that are not UTF-8.
+NOT_PLAIN = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
+encode = msgspec.json.Encoder().encode
+_decode_text = msgspec.json.Decoder(str).decode
+_Keys = dict[str, msgspec.Raw]
+_Unread = tuple[msgspec.Struct, str, Field]
+"""A number that is still to be read: the part of the event, the name in it, and the field."""
+_decode_keys = msgspec.json.Decoder(_Keys | None).decode
+
+
+class InDoubtError(Exception):
+    """A line must be looked at closely."""
+
+
+class PlainLine(NamedTuple):
+    """A line that a reader of columns takes for the event that it holds, though perhaps without a message_id."""
+
+    text: bytes
+    has_numbers_as_text: bool
+    unknown_keys: Sequence[str]
+    unknown_values: Unknown | None
+    """Their values, where there is no message_id."""
+
+
+def struct_types(
+    payload: Payload,
+    field_type: Callable[[Field], Any],
+    own_types: Mapping[str, Any],
+    *,
+    strict: bool,
+) -> type[msgspec.Struct]:
+    """Return the struct of an event for a decoder, its fields unset where nothing stands on a line.
+
+    `field_type` gives the type of a field's values, and `own_types` those beside the payload, by name. A strict struct
+    takes no key that is not known.
+    """
+    struct = partial(msgspec.defstruct, forbid_unknown_fields=strict, gc=False)
+
+    def part_type(part: Part) -> Any:
+        # A key in a raw event may be a word that is no name in Python.
+        keys = {attribute(place): field for place, field in enumerate(part.fields)}
+        fields = [(name, _or_nothing(field_type(field)), UNSET) for name, field in keys.items()]
+        return struct(part.key, fields, rename={name: field.name for name, field in keys.items()})
+
+    return struct(
+        "Event",
+        [
+            *(
+                (name, type_, UNSET) if UnsetType in get_args(type_) else (name, type_)
+                for name, type_ in own_types.items()
+            ),
+            *((part.key, _or_nothing(part_type(part)), UNSET) for part in payload.parts),
+        ],
+        kw_only=True,
+    )
+
+
+def _own_field(named: tuple[str, Any]) -> tuple[Any, ...]:
+    name, type_ = named
+    return (name, type_, UNSET) if UnsetType in get_args(type_) else (name, type_)
+
+
+def _or_nothing(type_: Any) -> Any:
+    # A raw value is null by itself, and msgspec takes no union with one.
+    return type_ if type_ is msgspec.Raw else type_ | None | UnsetType
+
+
+def attribute(place: int) -> str:
+    """Return the name that the field at a place of its part has in a struct."""
+    return f"field_{place}"
+
+
+def text_of(most: int) -> Any:
+    """Return the type of a text of 1 to so many characters."""
+    return Annotated[str, msgspec.Meta(min_length=1, max_length=most)]
+
+
+class NearlyPlain:
+    """Brings lines that hold events of one payload into plain form."""
+
+    def __init__(self, payload: Payload, parser: LineParser) -> None:
+        self._parser = parser
+        self._parts = list(parser.keys.items())
+        self._decode_plain = plain_decoder(payload, strict=False)
+        self._decode_text = text_decoder(payload, strict=False)
+        self._decode_known = _kept_decoder(payload, strict=True)
+        self._decode_any = _kept_decoder(payload, strict=False)
+        self._numbers = [
+            (key, [(name, field, field.kind.decoded_type) for name, field in numbers])
+            for key, numbers in _chosen(payload, lambda field: field.kind.decoded_type is not None)
+        ]
+        self._instants = _chosen(payload, lambda field: field.kind.kept_type(field) is USUAL_INSTANT)
+
+    def bring(self, line: bytes) -> PlainLine:
+        """Return a line in plain form.
+
+        Raises InDoubtError, RefusedValueError or one of NOT_PLAIN when it must be looked at closely.
+        """
+        for is_text, decode in enumerate((self._decode_plain, self._decode_text)):
+            try:
+                event = decode(line)
+            except msgspec.ValidationError:
+                continue
+            return PlainLine(line, bool(is_text), *self._unknown(event, self._levels(line)))
+        event, levels = self._event(line)
+        self._refuse_no_instants(event)
+        added_marks = self._read(self._unread_numbers(event), line, levels)
+        plain = encode(event)
+        self._refuse_doubles(line, plain, added_marks, levels)
+        return PlainLine(plain, False, *self._unknown(event, levels or self._levels(line)))
+
+    def tidy(self, line: bytes) -> bytes:
+        """Return a line that is plain but for the way it is written, in the usual way. Raises what `bring` does."""
+        event = self._decode_any(line)
+        added_marks = self._read(self._unread_numbers(event), line, None)
+        tidied = encode(event)
+        self._refuse_doubles(line, tidied, added_marks, None)
+        return tidied
+
+    def _event(self, line: bytes) -> tuple[Any, list[_Keys] | None]:
+        """Return the event on a line, and the keys on all levels of it unless they are known."""
+        try:
+            return self._decode_known(line), None
+        except msgspec.ValidationError:
+            return self._decode_any(line), self._levels(line)
+
+    def _levels(self, line: bytes) -> list[_Keys]:
+        """Return the keys at the top of a line and those of each object of its payload, with their values."""
+        if not line.isascii():
+            # No decoder looks at the bytes of values that it skips.
+            line.decode("utf-8")
+        if line.count(b"{") + line.count(b"[") > MOST_LEVELS:
+            raise RecursionError
+        levels = [top := _decode_keys(line) or {}]
+        for name, _ in self._parts:
+            level = _decode_keys(top[name]) if name in top else None
+            levels.append(level or {})
+        return levels
+
+    def _unknown(self, event: Any, levels: Sequence[_Keys]) -> tuple[list[str], Unknown | None]:
+        """Return the paths of the keys that are not known, and their values where they are wanted for an id."""
+        paths = [key for key in levels[0] if key not in self._parser.top_keys]
+        for place, (name, known) in enumerate(self._parts, start=1):
+            if not levels[place].keys() <= known:
+                paths.extend([f"{name}.{key}" for key in levels[place] if key not in known])
+        return paths, None if event.message_id or not paths else self._unknown_values(levels)
+
+    def _refuse_no_instants(self, event: Any) -> None:
+        """Raise InDoubtError when a text that has the form of an instant names none."""
+        try:
+            datetime.fromisoformat(event.event_timestamp)
+            for key, instants in self._instants:
+                part = getattr(event, key)
+                for name, _ in instants if part else ():
+                    if text := getattr(part, name):
+                        datetime.fromisoformat(text)
+        except ValueError:
+            raise InDoubtError from None
+
+    def _unread_numbers(self, event: Any) -> list[_Unread]:
+        """Return the numbers that stand in another form than that of their field."""
+        unread: list[_Unread] = []
+        for key, numbers in self._numbers:
+            if part := getattr(event, key):
+                for name, field, decoded_type in numbers:
+                    value = getattr(part, name)
+                    if type(value) is not decoded_type and value is not UNSET and value is not None:
+                        unread.append((part, name, field))
+        return unread
+
+    def _read(self, unread: Sequence[_Unread], line: bytes, levels: Sequence[_Keys] | None) -> int:
+        """Put the numbers that are still to be read in their places, and return how many quotation marks that adds.
+
+        Raises RefusedValueError for one that is no number of its field.
+        """
+        added_marks = 0
+        for part, name, field in unread:
+            value = getattr(part, name)
+            if type(value) is str:
+                added_marks -= 2
+            else:
+                levels = levels or self._levels(line)
+                level = levels[1 + [name for name, _ in self._parts].index(field.part)]
+                value = WrittenNumber(bytes(level[field.name]).decode())
+            setattr(part, name, field.kind.read(value, field))
+        return added_marks
+
+    def _refuse_doubles(self, line: bytes, plain: bytes, added_marks: int, levels: Sequence[_Keys] | None) -> None:
+        """Raise InDoubtError unless it is certain that no key on a line stands twice.
+
+        The decoder takes the last of several values without a word. Written again, what it took has as many quotation
+        marks as the line only if nothing was lost; how many were added is given.
+        """
+        if b"\\\\" in line:
+            # Whether a mark behind two of these ends a text cannot be told by counting.
+            raise InDoubtError
+        lost = _marks(line) + added_marks - _marks(plain)
+        if lost and levels is None:
+            levels = self._levels(line)
+        if lost and levels:
+            for known, level in zip((self._parser.top_keys, *(known for _, known in self._parts)), levels, strict=True):
+                if not level.keys() <= known:
+                    lost -= sum(_marks(encode(key)) + _marks(bytes(level[key])) for key in level.keys() - known)
+        if lost:
+            raise InDoubtError
+
+    def _unknown_values(self, levels: Sequence[_Keys]) -> Unknown:
+        top, *parts = levels
+        unknown = {"": {key: _value(raw) for key, raw in top.items() if key not in self._parser.top_keys}}
+        for (name, known), level in zip(self._parts, parts, strict=True):
+            unknown[f"{name}."] = {key: _value(raw) for key, raw in level.items() if key not in known}
+        return unknown
+
+
+def plain_decoder(payload: Payload, *, strict: bool) -> Callable[[bytes], Any]:
+    """Return a decoder that accepts plain events alone, which may be without a message_id."""
+    instant = Annotated[datetime, msgspec.Meta(tz=True)]
+    return _decoder(payload, lambda field: field.kind.plain_type(field), instant, strict=strict)
+
+
+def text_decoder(payload: Payload, *, strict: bool) -> Callable[[bytes], Any]:
+    """Return a decoder that accepts what a plain one does, but numbers that may be text as text alone."""
+    instant = Annotated[datetime, msgspec.Meta(tz=True)]
+    return _decoder(
+        payload, lambda field: str if takes_text(field) else field.kind.plain_type(field), instant, strict=strict
+    )
+
+
+def _kept_decoder(payload: Payload, *, strict: bool) -> Callable[[bytes], Any]:
+    return _decoder(payload, lambda field: field.kind.kept_type(field), USUAL_INSTANT, strict=strict)
+
+
+def _decoder(
+    payload: Payload, field_type: Callable[[Field], Any], instant: Any, *, strict: bool
+) -> Callable[[bytes], Any]:
+    own_types = {name: text_of(most) for name, most in MAX_LENGTHS.items()}
+    own_types["message_id"] |= None | UnsetType
+    own_types["event_timestamp"] = instant
+    return msgspec.json.Decoder(struct_types(payload, field_type, own_types, strict=strict)).decode
+
+
+def _chosen(payload: Payload, is_chosen: Callable[[Field], bool]) -> list[tuple[str, list[tuple[str, Field]]]]:
+    """Return, by part, the chosen fields with their names in a struct."""
+    chosen = {
+        part.key: [(attribute(place), field) for place, field in enumerate(part.fields) if is_chosen(field)]
+        for part in payload.parts
+    }
+    return [(key, fields) for key, fields in chosen.items() if fields]
+
+
+def _marks(text: bytes) -> int:
+    """Return how many quotation marks begin or end a text, in JSON without a doubled backslash."""
+    marks = text.count(b'"')
+    return marks - text.count(b'\\"') if b"\\" in text else marks
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    """Return a raw value as the close look reads it."""
+    text = bytes(raw)
+    match text[:1]:
+        case b'"':
+            return _decode_text(text)
+        case b"{" | b"[":
+            try:
+                return json_value(text.decode())
+            except ValueError:
+                raise InDoubtError from None
+        case b"t":
+            return True
+        case b"f":
+            return False
+        case b"n":
+            return None
+    return WrittenNumber(text.decode())
