@@ -31,7 +31,7 @@ def test_one_of_each_is_told_in_the_singular() -> None:
     assert manager_sentence(report) == (
         "Between 09:05 and 10:05 UTC, 1 event came in; 1 message goes out, 1 alert goes to our own people, 1 "
         "message was not sent again because the user already got it, 1 message was not sent because its event is too "
-        "old, 1 line could not be read. A backfill with decide_again can still send it."
+        "old, 1 line could not be read."
     )
 
 

@@ -24,14 +24,7 @@ def _before(report: RunReport) -> list[str]:
 
 
 def _after(report: RunReport) -> list[str]:
-    return [*_problems(report), *report.unusual, *_expired(report)]
-
-
-def _expired(report: RunReport) -> list[str]:
-    if not report.expired_count or report.is_preview:
-        return []
-    it = "it" if report.expired_count == 1 else "them"
-    return [f"A backfill with decide_again can still send {it}."]
+    return [*_problems(report), *report.unusual]
 
 
 def _problems(report: RunReport) -> list[str]:

@@ -60,20 +60,14 @@ def _work(report: RunReport) -> list[str]:
 
 
 def expired_sentence(report: RunReport) -> str:
-    """Return how many messages were too old to go out, and how they can go out after all; nothing where none was."""
+    """Return how many messages were too old to go out, and where they stand; nothing where none was."""
     count, hours = report.expired_count, report.max_event_age_hours
     if not count:
         return ""
     were_not = "would not be" if report.is_preview else "was not" if count == 1 else "were not"
     limit = f"the limit of {hours} h" if hours else "the limit of age of the run that loaded them"
     their_events = "its event is" if count == 1 else "their events are"
-    again = (
-        ""
-        if report.is_preview
-        else (
-            " A backfill of that time with decide_again, and 0 in max_event_age_hours, can still send what is wanted."
-        )
-    )
+    again = "" if report.is_preview else " Each stands in suppressions, with the reason expired."
     return f"{many(count, 'message')} {were_not} sent, because {their_events} older than {limit}.{again}"
 
 

@@ -35,7 +35,8 @@ class RunEnding(StrEnum):
         "… messages were not sent, because their events are older than the limit of … h.",
         "Completed",
         "the run's limit of age, `max_event_age_hours`, held them back",
-        "where they are wanted all the same, a backfill of that time with `decide_again` and `max_event_age_hours` 0",
+        "look for the reason `expired` in `suppressions`; a larger `max_event_age_hours` lets later files of that age "
+        "through",
     )
     UNUSUAL = (
         "Unusual: … at this hour of the last four weeks it was … to ….",
