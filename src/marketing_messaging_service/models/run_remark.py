@@ -14,17 +14,21 @@ class RemarkKind(StrEnum):
     """What a remark is about."""
 
     PROBLEM = "problem"
+    WARNING = "warning"
     WAITING = "waiting"
     IGNORED = "ignored"
 
 
 class RunRemark(Base):
-    """One thing that a run left undone, and why. Only a problem makes the run fail."""
+    """One thing that a run left undone or found odd, and why. Only a problem makes the run fail."""
 
     __tablename__ = "run_remarks"
     __table_args__ = (
-        CheckConstraint("kind IN ('problem', 'waiting', 'ignored')", name="kind"),
-        {"comment": "One row a thing that a run left undone: a problem, a file being written, or one it ignores."},
+        CheckConstraint("kind IN ('problem', 'warning', 'waiting', 'ignored')", name="kind"),
+        {
+            "comment": "One row a thing that a run left undone or found odd: a problem, a warning, a file being "
+            "written, or one it ignores."
+        },
     )
 
     run_id: Mapped[int] = mapped_column(
@@ -35,8 +39,9 @@ class RunRemark(Base):
     )
     kind: Mapped[str] = mapped_column(
         String(16),
-        comment="What it is: problem (the run failed), waiting (a file still being written, left for the next run) or "
-        "ignored (a file whose ending is not one of raw events).",
+        comment="What it is: problem (the run failed), warning (somebody should look, and nothing was held up), "
+        "waiting (a file still being written, left for the next run) or ignored (a file whose ending is not one of raw "
+        "events).",
     )
     subject: Mapped[str] = mapped_column(Text, comment="What it is about: a file, or a step of the run.")
     explanation: Mapped[str] = mapped_column(Text, comment="What is wrong and what to do, as a sentence, or empty.")

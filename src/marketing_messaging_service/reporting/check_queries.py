@@ -45,7 +45,7 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries.append(_unknown_keys(report))
     if report.rules:
         queries += [_rules(report), _matches_by_rule(report), _suppressed_by_reason(report)]
-    if report.problems or report.waiting_names or report.ignored_names:
+    if report.problems or report.warnings or report.waiting_names or report.ignored_names:
         queries.append(_remarks(report))
     return tuple(queries)
 
@@ -255,10 +255,11 @@ def _remarks(report: RunReport) -> CheckQuery:
         "ignored": len(report.ignored_names),
         "problem": len(report.problems),
         "waiting": len(report.waiting_names),
+        "warning": len(report.warnings),
     }
     return _query(
         report,
-        "Problems, files still being written, files ignored; subject and explanation beside them tell which and why",
+        "Problems, warnings, files still being written, files ignored; subject and explanation beside them tell which",
         """\
 SELECT kind, count(*) AS remarks FROM run_remarks
 WHERE run_id = :run_id GROUP BY kind ORDER BY kind;""",

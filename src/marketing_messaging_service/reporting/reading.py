@@ -102,6 +102,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         ruleset_hash=row.content_hash,
         rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
         problems=tuple(Problem(subject, text) for kind, subject, text in remarks if kind == RemarkKind.PROBLEM),
+        warnings=tuple(text for kind, _, text in remarks if kind == RemarkKind.WARNING),
         waiting_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.WAITING),
         ignored_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.IGNORED),
     )

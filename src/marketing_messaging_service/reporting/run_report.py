@@ -163,6 +163,8 @@ class RunReport:
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What somebody should look at, a sentence each; nothing was held up by it."""
     waiting_names: tuple[str, ...] = ()
     ignored_names: tuple[str, ...] = ()
 
