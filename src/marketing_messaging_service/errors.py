@@ -65,6 +65,10 @@ class LoadError(PipelineError):
     """A staged file did not load as it was counted; nothing of it was kept."""
 
 
+class SourcesError(PipelineError):
+    """sources.yaml cannot be used; the message names the source or mapping, the key, and what was expected."""
+
+
 class RulesError(PipelineError):
     """rules.yaml cannot be used; the message names the rule, the key, what stood there and what was expected."""
 

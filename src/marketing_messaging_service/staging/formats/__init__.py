@@ -1,0 +1,3 @@
+"""x."""
+
+FORMATS = ("ndjson", "csv", "parquet")
