@@ -92,7 +92,7 @@ def landed(draw: st.DrawFn) -> list[bytes]:
 
 
 windows = st.lists(strategies.run_orders(), max_size=3).map(
-    lambda orders: [(span and Window(*span), mode == "load only") for span, mode, _ in orders]
+    lambda orders: [(told.window and Window(*told.window), told.mode == "load only") for told in orders]
 )
 
 
