@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
-from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
+from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.results import (
+    Discovery,
+    FileProblem,
+    KnownFile,
+    KnownFiles,
+    LandingFile,
+    Remark,
+)
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.walking import LEADS_NOWHERE, LEADS_OUTSIDE
 
@@ -34,6 +43,20 @@ def put(folder: Path, name: str, content: str | None = None, *, age: int = 0) ->
     return path
 
 
+def hash_of(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def known_as(content_hash: str, *, path: str = "x.jsonl", size: int = 1, signature: str = "1:2:3:4") -> KnownFile:
+    """A file that was taken."""
+    return KnownFile(path, content_hash, size, signature)
+
+
+def as_known(file: LandingFile) -> KnownFile:
+    """A file as it is known once it has been taken."""
+    return known_as(file.content_hash, path=file.display_path, size=file.size_bytes, signature=file.file_signature)
+
+
 def names(discovery: Discovery) -> list[str]:
     return [file.display_path for file in discovery.new_files]
 
@@ -54,7 +77,7 @@ def failing_for(name: str, method: Callable[..., Any], error: OSError) -> Callab
 
 
 def test_an_empty_landing_folder_is_an_empty_discovery(landing: Path) -> None:
-    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0)
 
 
 def test_a_file_is_told_with_its_path_hash_size_and_time(landing: Path) -> None:
@@ -102,17 +125,6 @@ def test_endings_of_raw_events_are_taken_in_any_case(landing: Path, name: str) -
     assert names(discover(landing, NOTHING_KNOWN)) == [name]
 
 
-def test_files_of_other_endings_are_named_as_ignored(landing: Path) -> None:
-    for name in ("readme.txt", "a/events.jsonl.part", "events.csv", "jsonl"):
-        put(landing, name)
-
-    discovery = discover(landing, NOTHING_KNOWN)
-
-    assert discovery.ignored_names == ("a/events.jsonl.part", "events.csv", "jsonl", "readme.txt")
-    assert not discovery.new_files
-    assert not discovery.problems
-
-
 def test_hidden_files_and_what_other_programs_are_about_to_write_are_passed_over_and_named(landing: Path) -> None:
     put(landing, ".hidden.jsonl")
     put(landing, ".jsonl")
@@ -125,14 +137,7 @@ def test_hidden_files_and_what_other_programs_are_about_to_write_are_passed_over
 
     assert names(discovery) == ["day=2026-11-23/part_00000.json"]
     assert not discovery.problems
-    assert not discovery.ignored_names
-    assert discovery.passed_over_names == (
-        ".folder",
-        ".hidden.jsonl",
-        ".jsonl",
-        "day=2026-11-23/_SUCCESS",
-        "day=2026-11-23/_temporary",
-    )
+    assert discovery.remarks == (Remark(RemarkKind.PASSED_OVER, ".folder, .hidden.jsonl, .jsonl and 2 more", "", 5),)
 
 
 def test_a_folder_named_like_a_raw_file_is_looked_into(landing: Path) -> None:
@@ -162,7 +167,7 @@ def test_content_that_was_taken_is_known_under_any_name(landing: Path) -> None:
     put(landing, "renamed.jsonl", "taken")
     put(landing, "new.jsonl", "new")
 
-    discovery = discover(landing, KnownFiles(content_hashes=frozenset({hashlib.sha256(b"taken").hexdigest()})))
+    discovery = discover(landing, KnownFiles((known_as(hash_of("taken")),)))
 
     assert names(discovery) == ["new.jsonl"]
     assert discovery.known_count == 1
@@ -173,10 +178,10 @@ def test_a_file_whose_path_and_signature_are_known_is_not_read_again(
 ) -> None:
     put(landing, "events.jsonl")
     [file] = discover(landing, NOTHING_KNOWN).new_files
-    known = KnownFiles(signatures=frozenset({(file.display_path, file.file_signature)}))
+    known = KnownFiles((as_known(file),))
     monkeypatch.setattr(os, "open", failing_for("events.jsonl", os.open, OSError("was read again")))
 
-    assert discover(landing, known) == Discovery((), 1, (), ())
+    assert discover(landing, known) == Discovery((), 1)
 
 
 def test_a_file_written_again_is_read_again_even_with_its_size_and_time_kept(landing: Path) -> None:
@@ -184,10 +189,7 @@ def test_a_file_written_again_is_read_again_even_with_its_size_and_time_kept(lan
     [before] = discover(landing, NOTHING_KNOWN).new_files
     put(landing, "events.jsonl", "two")
 
-    known = KnownFiles(
-        content_hashes=frozenset({before.content_hash}),
-        signatures=frozenset({(before.display_path, before.file_signature)}),
-    )
+    known = KnownFiles((as_known(before),))
 
     assert names(discover(landing, known)) == ["events.jsonl"]
 
@@ -196,7 +198,7 @@ def test_a_known_signature_counts_for_its_own_path_only(landing: Path) -> None:
     put(landing, "a.jsonl")
     [file] = discover(landing, NOTHING_KNOWN).new_files
 
-    discovery = discover(landing, KnownFiles(signatures=frozenset({("b.jsonl", file.file_signature)})))
+    discovery = discover(landing, KnownFiles((replace(as_known(file), path="b.jsonl", content_hash=""),)))
 
     assert names(discovery) == ["a.jsonl"]
 
@@ -333,7 +335,7 @@ def test_links_out_of_landing_by_the_thousand_are_one_problem_with_a_count(landi
     discovery = discover(landing, NOTHING_KNOWN)
 
     assert discovery.problems == (
-        FileProblem("0000.jsonl, 0001.jsonl, 0002.jsonl and 1,997 more", f"each {LEADS_OUTSIDE}"),
+        FileProblem("0000.jsonl, 0001.jsonl, 0002.jsonl and 1,997 more", f"each {LEADS_OUTSIDE}", 2_000),
         FileProblem("nothing.jsonl", LEADS_NOWHERE),
     )
 
@@ -422,7 +424,7 @@ def test_a_fifo_put_in_a_files_place_after_the_folder_was_listed_is_a_problem_an
     looked_at = discover(landing, NOTHING_KNOWN, settle_seconds=0.01, sleep=replace_by_fifo)
     [file] = discovered_before_it_became(path, os.mkfifo)
 
-    assert looked_at.waiting_names == ("events.jsonl",)
+    assert looked_at.remarks == (Remark(RemarkKind.WAITING, "events.jsonl", ""),)
     with pytest.raises(LandingError, match=r"events\.jsonl cannot be read: it is a FIFO and not a file"):
         stage_file(file)
 
