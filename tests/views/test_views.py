@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.views import VIEWS, View
-from src.marketing_messaging_service.vocabulary import DataType
+from src.marketing_messaging_service.vocabulary import PAYLOAD, DataType
 from tests.views.synthetic import fill
 
 FROZEN = Path(__file__).parents[2] / "alembic" / "views"
@@ -30,6 +30,17 @@ def many_events(migrated_template: Path, tmp_path_factory: pytest.TempPathFactor
         yield connection
 
 
+SAMPLES = {
+    DataType.TEXT: "x",
+    DataType.INTEGER: 3,
+    DataType.NUMBER: 9,
+    DataType.BOOLEAN: 1,
+    DataType.TIMESTAMP: "2026-11-01 00:00:00.250000",
+    DataType.DATE: "2026-11-01",
+}
+"""A value of each kind, as the database has it."""
+
+
 @pytest.fixture(scope="module")
 def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """A database in which every number and time of every view has a value somewhere, which no test changes."""
@@ -39,8 +50,7 @@ def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
         fill(connection, 600)
         connection.executescript(
             """
-            INSERT INTO event_properties (event_id, amount, attempt_number) VALUES (7, 9.5, 3);
-            UPDATE user_traits SET marketing_opt_in = 1;
+            INSERT INTO event_properties (event_id) VALUES (7);
             INSERT INTO runs (id, flow_name, mode, as_of, source, max_rejected_percent, started_at, state)
             VALUES (1, 'hourly', 'load and decide', '2026-11-01 00:00:00.000000', 's', 5, '2026-11-01 00:00:00.000000',
                 'completed');
@@ -50,6 +60,8 @@ def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
             VALUES (1, 3, 'x', 'invalid_json', 'is no JSON');
             """
         )
+        for field in PAYLOAD.fields:
+            connection.execute(f"UPDATE {field.column.table} SET {field.name} = ?", [SAMPLES[field.kind.data_type]])
         yield connection
 
 

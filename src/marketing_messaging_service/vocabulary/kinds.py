@@ -240,7 +240,8 @@ def _money_note(field: "Field") -> str:
 
 
 def _shown_money(expression: str, field: "Field") -> str:
-    return f"{expression} / {10 ** _scale(field)}.0" if _scale(field) else expression
+    # The cast makes it compare as a number with the text that a form gives; a quotient alone has no affinity.
+    return f"CAST({expression} / {10 ** _scale(field)}.0 AS REAL)" if _scale(field) else expression
 
 
 # ---- instants and dates ----
