@@ -248,6 +248,8 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     began = time.monotonic()
     discovery: Discovery = outcome(discover(order.source, engine, settings.landing_settle_seconds, stop))
     log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
+    for note in discovery.notes:
+        log.info(note)
     problems = list(discovery.problems)
     taking = Taking(engine, order, run_id, stop, settings.more_delivery_keys)
     taking.take(discovery.new_files)
@@ -263,7 +265,8 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     if order.mode is not RunMode.LOAD_ONLY:
         problems.extend(_decide(engine, order, run_id, settings.rules_path))
         stop.check()
-    run_report: RunReport = outcome(report(engine, run_id, _remarks(discovery, problems), settings.reports_path))
+    remarks = [*_problem_remarks(problems), *taking.remarks(), *discovery.remarks]
+    run_report: RunReport = outcome(report(engine, run_id, remarks, settings.reports_path))
     return run_report
 
 
@@ -296,9 +299,8 @@ def _what_waits(engine: Engine, order: RunOrder) -> str:
     return f" {waits} for the next run{held}."
 
 
-def _remarks(discovery: Discovery, problems: Sequence[FileProblem]) -> list[Remark]:
+def _problem_remarks(problems: Sequence[FileProblem]) -> list[Remark]:
     return [
-        *(Remark(RemarkKind.PROBLEM, problem.display_path, problem.explanation) for problem in problems),
-        *(Remark(RemarkKind.WAITING, name, "") for name in discovery.waiting_names),
-        *(Remark(RemarkKind.IGNORED, name, "") for name in discovery.ignored_names),
+        Remark(RemarkKind.PROBLEM, problem.display_path, problem.explanation, problem.file_count)
+        for problem in problems
     ]

@@ -1,7 +1,7 @@
 """Taking raw files: a large one by steps of its own, small ones many by one step to stage and one to load them."""
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from typing import Generic, TypeVar
@@ -13,17 +13,20 @@ from flows.steps import LONG_FILE_BYTES, RETRIES, has_another_try, outcome, prog
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
-from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.reporting import load_line, loads_line, staging_line
 from src.marketing_messaging_service.results import (
     FileProblem,
     LandingFile,
     LoadResult,
     NotLoaded,
+    Remark,
     RunOrder,
     StagedFile,
     StagedFiles,
+    Unreadable,
 )
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_NAMED = 10
 """Files taken together that each have a line of their own in the log."""
@@ -78,7 +81,7 @@ def stage(files: FileGroup[LandingFile], delivery_keys: Collection[str], stop: S
 @step("load {files}", retries=RETRIES)
 def load(
     files: FileGroup[StagedFile], engine: Engine, order: RunOrder, run_id: int, stop: StopRequest
-) -> list[LoadResult | NotLoaded]:
+) -> list[LoadResult | NotLoaded | Unreadable]:
     """Put staged files into the tables, in one transaction."""
     event_count = sum(staged.valid_count for staged in files.files)
     is_long = sum(staged.file.size_bytes for staged in files.files) >= LONG_FILE_BYTES
@@ -106,8 +109,16 @@ class Taking:
         self._order = order
         self._run_id = run_id
         self._stop = stop
-        self.results: list[LoadResult | NotLoaded] = []
+        self.results: list[LoadResult | NotLoaded | Unreadable] = []
         self.problems: list[FileProblem] = []
+
+    def remarks(self) -> list[Remark]:
+        """Return what there is to say of files that an older reader could not read either."""
+        by_code: dict[ReasonCode, list[str]] = defaultdict(list)
+        for result in self.results:
+            if isinstance(result, Unreadable) and not result.is_delivered_again:
+                by_code[result.reason_code].append(result.file.display_path)
+        return [Remark.on(RemarkKind.UNREADABLE, names, code.advice) for code, names in by_code.items()]
 
     def take(self, files: Sequence[LandingFile]) -> None:
         """Take every file. Raises DatabaseError, LeaseLostError or StoppedError, which stand in the way of all."""
@@ -145,7 +156,7 @@ class Taking:
         self._stop.check()
         began = time.monotonic()
         try:
-            results: list[LoadResult | NotLoaded] = outcome(
+            results: list[LoadResult | NotLoaded | Unreadable] = outcome(
                 load(files, self._engine, self._order, self._run_id, self._stop)
             )
         except (DatabaseError, LeaseLostError):
@@ -163,7 +174,9 @@ class Taking:
         self.results += results
         self._tell(files, results, time.monotonic() - began)
 
-    def _tell(self, files: FileGroup[StagedFile], results: Sequence[LoadResult | NotLoaded], seconds: float) -> None:
+    def _tell(
+        self, files: FileGroup[StagedFile], results: Sequence[LoadResult | NotLoaded | Unreadable], seconds: float
+    ) -> None:
         """Log what became of the files: a line each where they are few, a line for all of them otherwise."""
         log = get_run_logger()
         loads = [result for result in results if isinstance(result, LoadResult)]
@@ -172,6 +185,17 @@ class Taking:
                 log.info(load_line(each))
         elif loads:
             log.info(loads_line(str(files), loads, seconds))
+        for result in results:
+            if isinstance(result, Unreadable):
+                self._tell_unreadable(result)
         for reason, count in Counter(result for result in results if isinstance(result, NotLoaded)).items():
             which = str(files) if len(results) == 1 else f"{count:,} of {files}, each"
             log.info("Passed over %s because %s.", which, reason.value)
+
+    def _tell_unreadable(self, result: Unreadable) -> None:
+        path, advice = result.file.display_path, result.reason_code.advice
+        if result.is_delivered_again:
+            explanation = f"was delivered again, and again no line of it can be read: {advice}."
+            self.problems.append(FileProblem(path, explanation))
+        else:
+            get_run_logger().info("No line of %s can be read, as before: %s.", path, advice)

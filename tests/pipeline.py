@@ -18,7 +18,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.loading import close_run, known_files, load_file, open_run
 from src.marketing_messaging_service.models import RunMode, RunState
-from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Window
+from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Unreadable, Window
 from src.marketing_messaging_service.staging import discover, stage_file
 from tests.reference import Row, sort_rows
 from tests.strategies import Told
@@ -65,10 +65,10 @@ class Pipeline:
             results.append(result)
         return results
 
-    def do(self, order: RunOrder, rules: Mapping[str, Any]) -> list[LoadResult | NotLoaded]:
+    def do(self, order: RunOrder, rules: Mapping[str, Any]) -> list[LoadResult | NotLoaded | Unreadable]:
         """Do a run as it is ordered, and return what became of each file that was not known."""
         run_id = open_run(self.engine, order)
-        results = []
+        results: list[LoadResult | NotLoaded | Unreadable] = []
         for file in discover(order.source, known_files(self.engine)).new_files:
             staged = stage_file(file)
             is_held = order.mode is RunMode.LOAD_ONLY

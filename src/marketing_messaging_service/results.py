@@ -1,6 +1,6 @@
 """What passes from one stage to the next: small frozen records, and the shape of a staged file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before
 from src.marketing_messaging_service.models import RemarkKind, RunMode
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload, ReasonCode
 
 FORMER_IDS = "former_ids"
 """The column of a frame of staged events with the ids, instead of message_id, under which an earlier version may have
@@ -106,15 +106,37 @@ class LandingFile:
     modified_at: datetime
     file_signature: str
     """Size, times and inode as the file system gives them; the same signature means the same content."""
+    grown_from: tuple[str, ...] = ()
+    """The content hashes of files that this one begins with and that were read before: it went on growing."""
+
+
+MOST_NAMED = 3
+"""Files that have something in common are named one by one up to so many."""
+
+READER_VERSION = 1
+"""Raised whenever staging can read a file that it could not before: what was refused is then read once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A raw file as the ledger knows it: taken to the end, or refused because no line of it could be read."""
+
+    path: str
+    """Its display path when it was read last."""
+    content_hash: str
+    size_bytes: int
+    file_signature: str
+    refused_code: ReasonCode | None = None
+    """Why no line of it could be read; None for a file that was taken."""
+    reader_version: int = READER_VERSION
+    read_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KnownFiles:
-    """What the ledger knows: the content hashes taken, and the signature each path had when it was."""
+    """What the ledger knows of files, those that it came to know last at the end."""
 
-    content_hashes: frozenset[str] = frozenset()
-    signatures: frozenset[tuple[str, str]] = frozenset()
-    """Pairs of display path and file signature."""
+    files: tuple[KnownFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +145,29 @@ class Remark:
 
     kind: RemarkKind
     subject: str
+    """A file, the first few of many, or a step of the run."""
     explanation: str
+    file_count: int = 1
+
+    @classmethod
+    def on(cls, kind: RemarkKind, names: Sequence[str], explanation: str) -> "Remark":
+        """Return the one remark on files that have the reason in common."""
+        return cls(kind, first_names(names), explanation, len(names))
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return the names of files in order, of many the first few and how many more they are."""
+    shown = ", ".join(sorted(names)[:MOST_NAMED])
+    return f"{shown} and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else shown
 
 
 @dataclass(frozen=True, slots=True)
 class FileProblem:
-    """A raw file that could not be taken, and why; the other files are not held up by it."""
+    """A raw file that could not be taken, or many of them, and why; the other files are not held up by it."""
 
     display_path: str
     explanation: str
+    file_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +178,15 @@ class Discovery:
     """Files whose content no load has taken, oldest first."""
     known_count: int
     """Files whose content has been taken before, under whatever name."""
-    ignored_names: tuple[str, ...]
-    """Files whose ending is not one of raw events."""
-    problems: tuple[FileProblem, ...]
-    waiting_names: tuple[str, ...] = ()
-    """Files that were still being written, left for the next run."""
-    passed_over_names: tuple[str, ...] = ()
-    """Files and whole folders whose names say that they are none of ours."""
+    problems: tuple[FileProblem, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    """What else lies there and is not taken, many files in one remark where they have the reason in common."""
+    notes: tuple[str, ...] = ()
+    """What is worth a line in the log."""
+
+    def count(self, kind: RemarkKind) -> int:
+        """Return how many files are remarked on in one way."""
+        return sum(remark.file_count for remark in self.remarks if remark.kind is kind)
 
 
 @dataclass(frozen=True)
@@ -264,6 +302,17 @@ class NotLoaded(Enum):
     TAKEN = "another run has taken it meanwhile"
     OUTSIDE = "no event in it lies in the window"
     NOTHING_NEW = "every event of the window in it is known already"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file of which no line can be read, as was known of its content: nothing of it was loaded."""
+
+    file: LandingFile
+    reason_code: ReasonCode
+    """That of its first line, as it was read now."""
+    is_delivered_again: bool
+    """Whether the same reader has read it in vain before; otherwise an older one had."""
 
 
 @dataclass(frozen=True, slots=True)

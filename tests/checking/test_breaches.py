@@ -171,7 +171,9 @@ BREACHES = [
         "a file without a load",
         "source_files.id 9 (lost.jsonl): loads 0",
         (
-            "INSERT INTO source_files SELECT 9, hex(zeroblob(32)), 'lost.jsonl', 1, modified_at, 'signature', taken_at "
+            "INSERT INTO source_files (id, content_hash, path, size_bytes, modified_at, file_signature, taken_at, "
+            "refused_code) "
+            "SELECT 9, hex(zeroblob(32)), 'lost.jsonl', 1, modified_at, 'signature', taken_at, 'not_text' "
             "FROM source_files WHERE id = 1",
         ),
     ),
@@ -711,7 +713,7 @@ BREACHES = [
                 "that left a problem and did not fail",
                 2,
                 "completed",
-                ("INSERT INTO run_remarks VALUES (2, 1, 'problem', 'a', 'b')",),
+                ("INSERT INTO run_remarks VALUES (2, 1, 'problem', 'a', 'b', 1)",),
             ),
         )
     ),
@@ -749,7 +751,7 @@ BREACHES = [
         "remarks_in_order",
         "one that is missing",
         "run_remarks of runs.id 2: 1, the last at place 2",
-        ("INSERT INTO run_remarks VALUES (2, 2, 'waiting', 'a', '')",),
+        ("INSERT INTO run_remarks VALUES (2, 2, 'waiting', 'a', '', 1)",),
     ),
     Breach(
         "load_of_the_run",

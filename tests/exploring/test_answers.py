@@ -316,8 +316,8 @@ def test_a_file_that_could_not_be_taken_at_all_is_among_those_with_trouble(pipel
     with closing(sqlite3.connect(pipeline.database_path)) as live, closing(sqlite3.connect(copy)) as copied:
         live.backup(copied)
         copied.row_factory = sqlite3.Row
-        copied.execute("INSERT INTO run_remarks VALUES (1, 1, 'problem', 'odd.jsonl', 'It is no text.')")
-        copied.execute("INSERT INTO run_remarks VALUES (1, 2, 'ignored', 'notes.md', '')")
+        copied.execute("INSERT INTO run_remarks VALUES (1, 1, 'problem', 'odd.jsonl', 'It is no text.', 1)")
+        copied.execute("INSERT INTO run_remarks VALUES (1, 2, 'ignored', 'notes.md', '', 1)")
         rows = answer(copied, "loads-with-trouble")
     assert [row["path"] for row in rows if row["load_id"] is None] == ["odd.jsonl"]
     assert {row["rejected_count"] for row in rows if row["load_id"] is not None} == {2, 3}

@@ -22,8 +22,8 @@ def database(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Path:
         add_run(connection, flow_run_id="abc-2", state=RunState.FAILED, message="LANDING_PATH names x.\nMore.")
         for number, run_id in ((1, 1), (2, None)):
             connection.exec_driver_sql(
-                "INSERT INTO source_files VALUES (?, ?, 'a.jsonl', 1, '2026-11-23 09:00:00.000000', '', "
-                "'2026-11-23 10:00:00.000000')",
+                "INSERT INTO source_files (id, content_hash, path, size_bytes, modified_at, file_signature, taken_at) "
+                "VALUES (?, ?, 'a.jsonl', 1, '2026-11-23 09:00:00.000000', '', '2026-11-23 10:00:00.000000')",
                 (number, str(number)),
             )
             connection.exec_driver_sql(

@@ -799,6 +799,72 @@ class TestTheRevisionThatComparesTimesAsText:
 
 TIMED = ("events", "send_requests", "suppressions")
 
+
+class TestTheRevisionThatReadsRefusedFilesAgain:
+    LOAD = (
+        "INSERT INTO loads (id, source_file_id, as_of, state, read_count, inserted_count, duplicate_count, "
+        f"conflict_count, rejected_count, blank_count, loaded_at) SELECT {{0}}, {{1}}, '{TIME}', 'decided', "
+        f"{{2}} + {{3}} + {{4}}, {{2}}, {{3}}, 0, {{4}}, 0, '{TIME}'"
+    )
+    FILE = (
+        "INSERT INTO source_files (id, content_hash, path, size_bytes, modified_at, file_signature, taken_at) "
+        f"VALUES ({{0}}, 'h{{0}}', 'p', 1, '{TIME}', 's', '{TIME}')"
+    )
+    LINE = (
+        "INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation) "
+        "VALUES ({}, {}, '{{', '{}', '')"
+    )
+
+    def execute(self, path: Path, *statements: str) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def question(self, path: Path, sql: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(path)) as connection:
+            return connection.execute(sql).fetchall()
+
+    def test_finds_the_files_of_which_no_line_could_be_read(self, path):
+        upgrade(path, "0012")
+        # Inserted, duplicate and rejected lines of each file.
+        for file_id, counts in enumerate([(0, 0, 2), (1, 0, 1), (0, 1, 1), (0, 0, 0)], start=1):
+            self.execute(path, self.FILE.format(file_id), self.LOAD.format(file_id, file_id, *counts))
+        self.execute(path, self.LINE.format(1, 2, "invalid_json"), self.LINE.format(1, 1, "invalid_utf8"))
+        self.execute(path, self.LINE.format(2, 1, "invalid_json"), self.LINE.format(3, 1, "invalid_json"))
+        upgrade(path, "0013")
+        assert self.question(path, "SELECT id, refused_code, reader_number, read_at FROM source_files") == [
+            (1, "invalid_utf8", 0, None),
+            (2, None, 0, None),
+            (3, None, 0, None),
+            (4, None, 0, None),
+        ]
+
+    def test_lets_such_a_file_be_taken_by_another_load_and_no_other_file(self, path):
+        upgrade(path, "0013")
+        self.execute(path, self.FILE.format(1), self.LOAD.format(1, 1, 0, 0, 1), self.LOAD.format(2, 1, 1, 0, 0))
+        with pytest.raises(sqlite3.IntegrityError, match=r"UNIQUE constraint failed: loads\.source_file_id"):
+            self.execute(path, self.LOAD.format(3, 1, 0, 1, 1))
+
+    def test_going_back_forgets_the_load_in_vain_of_a_file_that_was_taken_later_and_no_other(self, path):
+        upgrade(path, "0013")
+        for file_id in (1, 2):
+            self.execute(path, self.FILE.format(file_id), self.LOAD.format(file_id, file_id, 0, 0, 1))
+            self.execute(path, self.LINE.format(file_id, 1, "utf_16"))
+        self.execute(path, self.LOAD.format(3, 1, 1, 0, 0))
+        downgrade(path, "0012")
+        assert self.question(path, "SELECT id FROM loads") == [(2,), (3,)]
+        assert self.question(path, "SELECT load_id FROM rejected_rows") == [(2,)]
+        assert_sound(path)
+
+    def test_counts_one_file_for_each_remark_of_before_and_keeps_every_kind_on_the_way_back(self, path):
+        populate(path, "0012")
+        upgrade(path, "0013")
+        assert self.question(path, "SELECT kind, file_count FROM run_remarks") == [("waiting", 1)]
+        self.execute(path, "INSERT INTO run_remarks VALUES (1, 2, 'passed_over', '_SUCCESS', '', 1)")
+        downgrade(path, "0012")
+        assert self.question(path, "SELECT kind FROM run_remarks") == [("waiting",), ("ignored",)]
+
+
 UPGRADE_WHEN_TOLD = """
 import sys
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head

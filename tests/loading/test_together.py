@@ -17,7 +17,15 @@ from sqlalchemy import Engine
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.loading import known_files, load_file, load_files, new_events
-from src.marketing_messaging_service.results import KnownFiles, LandingFile, LoadResult, NotLoaded, StagedFiles, Window
+from src.marketing_messaging_service.results import (
+    KnownFiles,
+    LandingFile,
+    LoadResult,
+    NotLoaded,
+    StagedFiles,
+    Unreadable,
+    Window,
+)
 from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.stage import MOST_BYTES, MOST_FILES, SMALL_FILE_BYTES
 from tests import strategies
@@ -27,7 +35,7 @@ from tests.loading.raw_files import everything, raw, rows
 from tests.pipeline import Pipeline
 from tests.test_pipeline_equals_reference import fresh_pipeline
 
-Outcomes = list[LoadResult | NotLoaded]
+Outcomes = list[LoadResult | NotLoaded | Unreadable]
 
 BROKEN = (b"{", b"", b'{"user_id": 7}', b'{"message_id": "m1", "coupon": 1}')
 
@@ -55,7 +63,7 @@ def together(pipeline: Pipeline, cuts: Sequence[int], chunk_bytes: int, **option
     return outcomes
 
 
-LEFT_OUT = {"file_signature", "taken_at", "loaded_at", "load_seconds", "decided_at", "created_at"}
+LEFT_OUT = {"file_signature", "taken_at", "read_at", "loaded_at", "load_seconds", "decided_at", "created_at"}
 """Columns that a clock, or the file system, has a say in."""
 
 
@@ -75,8 +83,8 @@ def stored(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-def counts(outcomes: Outcomes) -> list[NotLoaded | LoadResult]:
-    return [each if isinstance(each, NotLoaded) else replace(each, seconds=0) for each in outcomes]
+def counts(outcomes: Outcomes) -> list[object]:
+    return [replace(each, seconds=0) if isinstance(each, LoadResult) else each for each in outcomes]
 
 
 @st.composite

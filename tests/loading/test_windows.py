@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.loading import known_files, load, load_file
-from src.marketing_messaging_service.results import LoadResult, NotLoaded, Window
+from src.marketing_messaging_service.results import LoadResult, NotLoaded, Unreadable, Window
+from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import everything, raw, rows, stage
 
@@ -31,7 +32,7 @@ DAY = (
 def take(engine: Engine, landing: Path) -> Any:
     """Load a file of DAY, or of other lines, as a run does; keywords go to load_file."""
 
-    def take(*lines: Any, name: str = "a.jsonl", **options: Any) -> LoadResult | NotLoaded:
+    def take(*lines: Any, name: str = "a.jsonl", **options: Any) -> LoadResult | NotLoaded | Unreadable:
         with closing(stage(landing, name, *(lines or DAY))) as staged:
             return load_file(engine, staged, as_of=AS_OF, **options)
 
@@ -48,9 +49,10 @@ def test_an_event_at_the_start_is_in_the_window_and_one_at_the_end_is_not(engine
 
 def test_a_file_taken_in_part_is_not_known_and_one_taken_to_the_end_is(engine, take):
     take(window=NOON)
-    assert not known_files(engine).content_hashes
+    assert not known_files(engine).files
     take()
-    assert len(known_files(engine).content_hashes) == 1
+    [known] = known_files(engine).files
+    assert known.refused_code is None
 
 
 def test_the_rest_of_a_file_comes_with_a_load_of_its_own_that_says_nothing_again(engine, take):
@@ -81,7 +83,8 @@ def test_a_file_without_an_event_in_the_window_is_left_alone(engine, take):
 def test_a_file_without_any_event_has_nothing_to_leave_for_others(engine, take):
     result = take("{", "", window=AFTERNOON)
     assert (result.rejected_count, result.blank_count, result.outside_count) == (1, 1, 0)
-    assert len(known_files(engine).content_hashes) == 1
+    [known] = known_files(engine).files
+    assert known.refused_code is ReasonCode.INVALID_JSON
 
 
 def test_the_load_that_takes_a_file_to_the_end_makes_it_known_where_it_lies(engine, landing, take):
@@ -89,7 +92,7 @@ def test_the_load_that_takes_a_file_to_the_end_makes_it_known_where_it_lies(engi
     (landing / "a.jsonl").unlink()
     take(name="moved.jsonl")
     assert rows(engine, "SELECT path FROM source_files") == [("moved.jsonl",)]
-    assert [path for path, _ in known_files(engine).signatures] == ["moved.jsonl"]
+    assert [known.path for known in known_files(engine).files] == ["moved.jsonl"]
 
 
 def test_events_that_are_held_are_entered_one_by_one(engine, take):
@@ -119,7 +122,7 @@ def test_a_conflict_in_a_later_window_is_recorded_though_no_event_is_new(engine,
 def test_the_lines_rejected_before_are_read_by_the_chunk_and_not_all_for_each(engine, take, monkeypatch):
     read: list[int] = []
 
-    def reading(*arguments: Any) -> list[int]:
+    def reading(*arguments: Any) -> dict[int, str]:
         read.append(len(lines := lines_rejected_before(*arguments)))
         return lines
 

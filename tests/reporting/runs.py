@@ -9,10 +9,11 @@ from ruamel.yaml import YAML
 from sqlalchemy import Connection, insert, text
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction, write_transaction
-from src.marketing_messaging_service.models import Run, RunMode, RunRemark, RunState
+from src.marketing_messaging_service.models import RemarkKind, Run, RunMode, RunRemark, RunState
 from src.marketing_messaging_service.reporting import RunReport, read_run_report
 from src.marketing_messaging_service.reporting.run_report import (
     KeyReport,
+    LeftFiles,
     LineCounts,
     LoadReport,
     ReasonReport,
@@ -26,6 +27,9 @@ SHIPPED_RULES: dict[str, Any] = YAML(typ="safe").load(
 )
 
 AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+WAITING = LeftFiles(RemarkKind.WAITING, "x.jsonl", "")
+NOTES = LeftFiles(RemarkKind.IGNORED, "notes.txt", "text")
 
 LOAD = LoadReport(
     load_id=1,

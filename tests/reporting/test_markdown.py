@@ -5,12 +5,18 @@ from dataclasses import replace
 
 import pytest
 
-from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.reporting import manager_sentence, rejected_table, report_markdown
-from src.marketing_messaging_service.reporting.run_report import KeyReport, Problem, RejectedExample, RunReport
+from src.marketing_messaging_service.reporting.run_report import (
+    KeyReport,
+    LeftFiles,
+    Problem,
+    RejectedExample,
+    RunReport,
+)
 from src.marketing_messaging_service.reporting.run_tables import keys_table
 from src.marketing_messaging_service.reporting.tables import WORD_JOINER, code, escaped, markdown_table, table_of
-from tests.reporting.runs import ALERT, LOAD, NAIVE, NOTHING, WELCOME, run_report
+from tests.reporting.runs import ALERT, LOAD, NAIVE, NOTES, NOTHING, WAITING, WELCOME, run_report
 
 HOSTILE = (
     "a|b",
@@ -58,8 +64,7 @@ def everywhere(text: str) -> RunReport:
         unknown_keys=(KeyReport(text, 1),),
         rules=(rule,),
         problems=(Problem(text, text), Problem("Deciding", text)),
-        waiting_names=(text,),
-        ignored_names=(text,),
+        left=(LeftFiles(RemarkKind.WAITING, text, ""), LeftFiles(RemarkKind.IGNORED, text, text)),
         source=text,
         database=text,
         flow_name=text,
@@ -77,17 +82,16 @@ def without_code(markdown: str) -> str:
 
 
 def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> None:
-    markdown = report_markdown(run_report(ignored_names=("notes.txt",), waiting_names=("x.jsonl",)))
+    markdown = report_markdown(run_report(left=(NOTES, WAITING)))
     assert markdown.startswith(f"## {manager_sentence(run_report())}\n\n![From lines to messages: lines read 10, ")
     assert re.findall(r"^### (.*)$", markdown, re.MULTILINE) == [
         "Decisions by rule",
         "The rules as they were applied",
         "Files taken, problem files first",
-        "Files still being written, left for the next run",
+        "Files left where they are",
         "Rejected lines by reason",
         "Rejected lines: the first three of each reason, and the first of each file",
         "Keys not known, their values not kept",
-        "Files in landing with another ending, not taken",
         "This run",
         "The rules as they were applied, in Mermaid",
         "The SQL that checks every number",

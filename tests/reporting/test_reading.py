@@ -10,11 +10,11 @@ from sqlalchemy import Engine, event, text
 
 from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.infrastructure.database import read_transaction, write_transaction
-from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.reporting import read_rejection_problems, read_run_report
 from src.marketing_messaging_service.reporting.check_queries import check_queries
 from src.marketing_messaging_service.reporting.masking import MASK
-from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Problem
+from src.marketing_messaging_service.reporting.run_report import KeyReport, LeftFiles, LineCounts, Problem
 from src.marketing_messaging_service.reporting.run_tables import ahead_table
 from tests.pipeline import Pipeline
 from tests.reporting.runs import AS_OF, add_remarks, add_run, hold, read, run_pipeline
@@ -183,7 +183,10 @@ def test_remarks_are_told_by_kind_in_their_order(engine: Engine) -> None:
         )
         report = read_run_report(connection, run_id)
     assert report.problems == (Problem("b.jsonl", "cannot be read."), Problem("Deciding", "no rules"))
-    assert (report.waiting_names, report.ignored_names) == (("x.jsonl",), ("notes.txt",))
+    assert report.left == (
+        LeftFiles(RemarkKind.WAITING, "x.jsonl", ""),
+        LeftFiles(RemarkKind.IGNORED, "notes.txt", ""),
+    )
 
 
 def test_of_each_reason_the_first_three_lines_are_shown_and_all_are_counted(pipeline: Pipeline) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
-from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.reporting import (
     decision_line,
     discovery_line,
@@ -13,10 +13,10 @@ from src.marketing_messaging_service.reporting import (
     load_line,
     problem_sentence,
 )
-from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem
+from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, Problem
 from src.marketing_messaging_service.reporting.sentences import problems_told
-from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, RuleOutcome
-from tests.reporting.runs import LOAD, NOTHING, WELCOME, run_report
+from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, Remark, RuleOutcome
+from tests.reporting.runs import LOAD, NOTES, NOTHING, WAITING, WELCOME, run_report
 
 UNREADABLE = Problem("b.jsonl", "cannot be read: Permission denied.")
 
@@ -73,10 +73,43 @@ def test_the_headline_tells_how_many_messages_had_expired() -> None:
 
 def test_files_still_being_written_are_told_and_are_no_failure() -> None:
     told = "2 files still being written, left for the next run."
-    waiting = ("x.jsonl", "y.jsonl")
-    assert headline(run_report(waiting_names=waiting)).endswith(f"1 alert. {told}")
-    assert headline(run_report(**NOTHING, waiting_names=waiting)).endswith(f"all taken before. {told}")
-    assert problem_sentence(run_report(waiting_names=waiting)) == ""
+    waiting = (WAITING, replace(WAITING, names="y.jsonl"))
+    assert headline(run_report(left=waiting)).endswith(f"1 alert. {told}")
+    assert headline(run_report(**NOTHING, left=waiting)).endswith(f"all taken before. {told}")
+    assert problem_sentence(run_report(left=waiting)) == ""
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        ((NOTES,), "1 file not taken because of its name: notes.txt (text)."),
+        (
+            (NOTES, LeftFiles(RemarkKind.IGNORED, "a.csv, b.csv, c.csv and 7 more", "CSV", 10)),
+            "11 files not taken because of their names: notes.txt (text); a.csv, b.csv, c.csv and 7 more (CSV).",
+        ),
+        (
+            (NOTES,) * 5,
+            "5 files not taken because of their names: notes.txt (text); notes.txt (text); notes.txt (text); "
+            "and 2 more.",
+        ),
+        (
+            (LeftFiles(RemarkKind.UNREADABLE, "x.jsonl", "the file is UTF-16"),),
+            "1 file of which no line can be read: x.jsonl (the file is UTF-16).",
+        ),
+    ],
+)
+def test_what_lies_untaken_is_named_first_and_beside_it_nothing_is_called_nothing_new(
+    left: tuple[LeftFiles, ...], told: str
+) -> None:
+    assert headline(run_report(**NOTHING, left=left)) == f"{told} 4 other files had been taken before."
+    assert headline(run_report(**{**NOTHING, "known_file_count": 0}, left=left)) == told
+    assert headline(run_report(left=left)).startswith(f"{told} 1 file: 10 lines = ")
+    assert headline(run_report(loads=(), left=left)).startswith(f"{told} 5 events decided: ")
+
+
+def test_what_is_passed_over_is_worth_no_word_in_the_headline() -> None:
+    passed_over = LeftFiles(RemarkKind.PASSED_OVER, "_SUCCESS", "")
+    assert headline(run_report(**NOTHING, left=(passed_over,))) == headline(run_report(**NOTHING))
 
 
 def test_the_headline_does_not_call_files_taken_before_that_could_not_be_taken() -> None:
@@ -140,11 +173,11 @@ def test_a_run_that_did_not_come_to_its_end_says_why(state: RunState, message: s
 
 
 def test_what_was_found_in_landing_is_told_in_one_line() -> None:
-    found = Discovery(new_files=(), known_count=0, ignored_names=(), problems=())
+    found = Discovery(new_files=(), known_count=0)
     assert discovery_line(found) == "0 new, 0 taken before."
-    moving = Discovery(new_files=(), known_count=4, ignored_names=(), problems=(), waiting_names=("x.jsonl",))
+    moving = Discovery((), 4, remarks=(Remark(RemarkKind.WAITING, "x.jsonl", ""),))
     assert discovery_line(moving) == "0 new, 4 taken before, 1 still being written."
-    beside_spark = replace(found, passed_over_names=("_SUCCESS", "_temporary"))
+    beside_spark = replace(found, remarks=(Remark(RemarkKind.PASSED_OVER, "_SUCCESS, _temporary", "", 2),))
     told = "0 new, 0 taken before, 2 passed over because of names that begin with _ or a dot."
     assert discovery_line(beside_spark) == told
 

@@ -6,26 +6,32 @@ from datetime import UTC, datetime, timedelta
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.reporting import summary_text
 from src.marketing_messaging_service.reporting.run_report import KeyReport, LineCounts, Problem
-from tests.reporting.runs import LOAD, NOTHING, run_report
+from tests.reporting.runs import LOAD, NOTES, NOTHING, WAITING, run_report
 
 
 def test_the_summary_tells_rules_files_reasons_unknown_keys_and_ignored_files() -> None:
-    text = summary_text(run_report(ignored_names=("notes.txt",)))
-    assert text.startswith("Run as of 2026-11-23 10:00:00 UTC into sqlite:///./messaging.db\n\n1 file: 10 lines = ")
+    text = summary_text(run_report(left=(NOTES,)))
+    assert text.startswith(
+        "Run as of 2026-11-23 10:00:00 UTC into sqlite:///./messaging.db\n\n"
+        "1 file not taken because of its name: notes.txt (text). 1 file: 10 lines = "
+    )
     for row in (
         "  welcome_email    WELCOME_EMAIL    email        3           1",
         "  high_risk_alert  HIGH_RISK_ALERT  internal     1           0",
         "  a.jsonl     10         5          2         1         2      1",
         "  naive_timestamp      2",
         "  properties.coupon      3",
-        "  notes.txt",
+        "  notes.txt      1  not a name of raw events  text",
     ):
         assert row in text.splitlines()
 
 
 def test_files_still_being_written_are_listed() -> None:
-    text = summary_text(run_report(**NOTHING, waiting_names=("x.jsonl",)))
-    assert "Files still being written, left for the next run\n  file\n  x.jsonl" in text
+    text = summary_text(run_report(**NOTHING, left=(WAITING,)))
+    assert (
+        "Files left where they are\n  which    files  why                  what they are\n  x.jsonl      1  still"
+        in text
+    )
     assert "problem" not in text
 
 

@@ -11,8 +11,8 @@ from src.marketing_messaging_service.schema import find_differences, repair
 from tests.checking.databases import by_hand, execute, rows
 
 SOURCE_FILE = (
-    "INSERT INTO source_files VALUES ({0}, '{0}', 'a', 1, '2026-03-01 10:00:00.000000', 's', "
-    "'2026-03-01 10:00:00.000000')"
+    "INSERT INTO source_files (id, content_hash, path, size_bytes, modified_at, file_signature, taken_at) "
+    "VALUES ({0}, '{0}', 'a', 1, '2026-03-01 10:00:00.000000', 's', '2026-03-01 10:00:00.000000')"
 )
 EVENT = (
     "INSERT INTO events (id, message_id, user_id, event_type, event_timestamp, created_at) "

@@ -1,19 +1,33 @@
 import errno
+import gzip
 import hashlib
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
-from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
+from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.results import (
+    READER_VERSION,
+    Discovery,
+    FileProblem,
+    KnownFile,
+    KnownFiles,
+    LandingFile,
+    Remark,
+)
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.walking import LEADS_NOWHERE, LEADS_OUTSIDE
+from src.marketing_messaging_service.staging.zstd_library import zstd
+from src.marketing_messaging_service.vocabulary import ReasonCode
+from tests.staging.helpers import line
 
 NOTHING_KNOWN = KnownFiles()
 
@@ -32,6 +46,20 @@ def put(folder: Path, name: str, content: str | None = None, *, age: int = 0) ->
     path.write_text(name if content is None else content, encoding="utf-8")
     os.utime(path, (1_700_000_000 - age,) * 2)
     return path
+
+
+def hash_of(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def known_as(content_hash: str, *, path: str = "x.jsonl", size: int = 1, signature: str = "1:2:3:4") -> KnownFile:
+    """A file that was taken."""
+    return KnownFile(path, content_hash, size, signature)
+
+
+def as_known(file: LandingFile) -> KnownFile:
+    """A file as it is known once it has been taken."""
+    return known_as(file.content_hash, path=file.display_path, size=file.size_bytes, signature=file.file_signature)
 
 
 def names(discovery: Discovery) -> list[str]:
@@ -54,7 +82,7 @@ def failing_for(name: str, method: Callable[..., Any], error: OSError) -> Callab
 
 
 def test_an_empty_landing_folder_is_an_empty_discovery(landing: Path) -> None:
-    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0, (), ())
+    assert discover(landing, NOTHING_KNOWN) == Discovery((), 0)
 
 
 def test_a_file_is_told_with_its_path_hash_size_and_time(landing: Path) -> None:
@@ -102,17 +130,6 @@ def test_endings_of_raw_events_are_taken_in_any_case(landing: Path, name: str) -
     assert names(discover(landing, NOTHING_KNOWN)) == [name]
 
 
-def test_files_of_other_endings_are_named_as_ignored(landing: Path) -> None:
-    for name in ("readme.txt", "a/events.jsonl.part", "events.csv", "jsonl"):
-        put(landing, name)
-
-    discovery = discover(landing, NOTHING_KNOWN)
-
-    assert discovery.ignored_names == ("a/events.jsonl.part", "events.csv", "jsonl", "readme.txt")
-    assert not discovery.new_files
-    assert not discovery.problems
-
-
 def test_hidden_files_and_what_other_programs_are_about_to_write_are_passed_over_and_named(landing: Path) -> None:
     put(landing, ".hidden.jsonl")
     put(landing, ".jsonl")
@@ -125,14 +142,7 @@ def test_hidden_files_and_what_other_programs_are_about_to_write_are_passed_over
 
     assert names(discovery) == ["day=2026-11-23/part_00000.json"]
     assert not discovery.problems
-    assert not discovery.ignored_names
-    assert discovery.passed_over_names == (
-        ".folder",
-        ".hidden.jsonl",
-        ".jsonl",
-        "day=2026-11-23/_SUCCESS",
-        "day=2026-11-23/_temporary",
-    )
+    assert discovery.remarks == (Remark(RemarkKind.PASSED_OVER, ".folder, .hidden.jsonl, .jsonl and 2 more", "", 5),)
 
 
 def test_a_folder_named_like_a_raw_file_is_looked_into(landing: Path) -> None:
@@ -162,7 +172,7 @@ def test_content_that_was_taken_is_known_under_any_name(landing: Path) -> None:
     put(landing, "renamed.jsonl", "taken")
     put(landing, "new.jsonl", "new")
 
-    discovery = discover(landing, KnownFiles(content_hashes=frozenset({hashlib.sha256(b"taken").hexdigest()})))
+    discovery = discover(landing, KnownFiles((known_as(hash_of("taken")),)))
 
     assert names(discovery) == ["new.jsonl"]
     assert discovery.known_count == 1
@@ -173,10 +183,10 @@ def test_a_file_whose_path_and_signature_are_known_is_not_read_again(
 ) -> None:
     put(landing, "events.jsonl")
     [file] = discover(landing, NOTHING_KNOWN).new_files
-    known = KnownFiles(signatures=frozenset({(file.display_path, file.file_signature)}))
+    known = KnownFiles((as_known(file),))
     monkeypatch.setattr(os, "open", failing_for("events.jsonl", os.open, OSError("was read again")))
 
-    assert discover(landing, known) == Discovery((), 1, (), ())
+    assert discover(landing, known) == Discovery((), 1)
 
 
 def test_a_file_written_again_is_read_again_even_with_its_size_and_time_kept(landing: Path) -> None:
@@ -184,10 +194,7 @@ def test_a_file_written_again_is_read_again_even_with_its_size_and_time_kept(lan
     [before] = discover(landing, NOTHING_KNOWN).new_files
     put(landing, "events.jsonl", "two")
 
-    known = KnownFiles(
-        content_hashes=frozenset({before.content_hash}),
-        signatures=frozenset({(before.display_path, before.file_signature)}),
-    )
+    known = KnownFiles((as_known(before),))
 
     assert names(discover(landing, known)) == ["events.jsonl"]
 
@@ -196,7 +203,7 @@ def test_a_known_signature_counts_for_its_own_path_only(landing: Path) -> None:
     put(landing, "a.jsonl")
     [file] = discover(landing, NOTHING_KNOWN).new_files
 
-    discovery = discover(landing, KnownFiles(signatures=frozenset({("b.jsonl", file.file_signature)})))
+    discovery = discover(landing, KnownFiles((replace(as_known(file), path="b.jsonl", content_hash=""),)))
 
     assert names(discovery) == ["a.jsonl"]
 
@@ -333,7 +340,7 @@ def test_links_out_of_landing_by_the_thousand_are_one_problem_with_a_count(landi
     discovery = discover(landing, NOTHING_KNOWN)
 
     assert discovery.problems == (
-        FileProblem("0000.jsonl, 0001.jsonl, 0002.jsonl and 1,997 more", f"each {LEADS_OUTSIDE}"),
+        FileProblem("0000.jsonl, 0001.jsonl, 0002.jsonl and 1,997 more", f"each {LEADS_OUTSIDE}", 2_000),
         FileProblem("nothing.jsonl", LEADS_NOWHERE),
     )
 
@@ -422,7 +429,7 @@ def test_a_fifo_put_in_a_files_place_after_the_folder_was_listed_is_a_problem_an
     looked_at = discover(landing, NOTHING_KNOWN, settle_seconds=0.01, sleep=replace_by_fifo)
     [file] = discovered_before_it_became(path, os.mkfifo)
 
-    assert looked_at.waiting_names == ("events.jsonl",)
+    assert looked_at.remarks == (Remark(RemarkKind.WAITING, "events.jsonl", ""),)
     with pytest.raises(LandingError, match=r"events\.jsonl cannot be read: it is a FIFO and not a file"):
         stage_file(file)
 
@@ -513,3 +520,223 @@ def test_files_that_cannot_be_read_for_one_reason_are_one_problem_and_others_kee
 
     assert names(discovery) == ["good.jsonl"]
     assert problems(discovery) == ["0/closed.jsonl, 1/closed.jsonl, 2/closed.jsonl and 2 more", "gone.jsonl"]
+
+
+EVENT = line().decode() + "\n"
+
+
+def remarks(discovery: Discovery, kind: RemarkKind) -> list[tuple[str, str, int]]:
+    return [(each.subject, each.explanation, each.file_count) for each in discovery.remarks if each.kind is kind]
+
+
+class TestFilesOfOtherNames:
+    @pytest.mark.parametrize(
+        ("name", "content", "what"),
+        [
+            ("readme.txt", b"Put raw events here.\n", "text"),
+            ("events.csv", b"user_id,event_type\nu,x\n", "CSV"),
+            ("events.tsv", b"user_id\tevent_type\nu\tx\n", "CSV"),
+            ("events.txt", EVENT.encode(), "JSON lines"),
+            ("old.bak", EVENT.encode(), "JSON lines"),
+            ("events.jsonl.part", EVENT.encode(), "JSON lines"),
+            ("events.jsonl.gz.tmp", gzip.compress(EVENT.encode()), "JSON lines packed with gzip"),
+            ("old.bak.gz", gzip.compress(EVENT.encode()), "JSON lines packed with gzip"),
+            ("array.txt", f"[{EVENT}]".encode(), "a JSON array"),
+            ("photo.png", b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+            ("wide.txt", EVENT.encode("utf-16"), "UTF-16"),
+            ("page.html", b"<!doctype html>", "XML or HTML, such as the error page of a server"),
+            ("noise.bin", bytes(range(256)), "not text"),
+            ("nothing", b"", "empty"),
+            ("table.csv.zst", zstd.compress(b"a,b\n1,2\n"), "CSV packed with zstd"),
+            ("broken.txt.gz", gzip.compress(EVENT.encode())[:10], "empty packed with gzip"),
+        ],
+    )
+    def test_are_left_and_named_with_what_they_seem_to_be(
+        self, landing: Path, name: str, content: bytes, what: str
+    ) -> None:
+        (landing / name).write_bytes(content)
+
+        discovery = discover(landing, NOTHING_KNOWN)
+
+        assert not discovery.new_files
+        assert not discovery.problems
+        assert remarks(discovery, RemarkKind.IGNORED) == [(name, what, 1)]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "1795395600123.0f3a9c.1.1.7d2e.gz",
+            "delivery-1-2026-11-23-09-00-00-0f3a9c.zst",
+            "part-00000",
+            "events.jsonl.1",
+            "events.jsonl-20261123",
+            "events.jsonl.2026-11-23T10",
+            "events.json.gz.3",
+            "events.jsonl.1.gz",
+        ],
+    )
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    def test_are_a_problem_where_they_hold_events_and_a_program_names_its_files_so(
+        self, landing: Path, name: str, pack: Callable[[bytes], bytes]
+    ) -> None:
+        (landing / name).write_bytes(pack(EVENT.encode()))
+
+        [problem] = discover(landing, NOTHING_KNOWN).problems
+
+        assert problem.display_path == name
+        assert problem.explanation.startswith("seems to be JSON lines")
+        assert problem.explanation.endswith("so that nothing was taken; rename it, or move it out of landing.")
+
+    def test_are_no_problem_while_they_may_still_get_another_name(self, landing: Path) -> None:
+        (landing / "part-00000").write_text(EVENT)
+
+        discovery = discover(landing, NOTHING_KNOWN, settle_seconds=60, sleep=lambda _: None)
+
+        assert not discovery.problems
+        assert remarks(discovery, RemarkKind.IGNORED) == [("part-00000", "JSON lines", 1)]
+
+    def test_of_thousands_the_first_few_and_a_count_are_named(self, landing: Path) -> None:
+        for number in range(2_000):
+            (landing / f"{number:04}.csv").write_text("a,b\n1,2\n")
+            (landing / f"{number:04}").write_text(EVENT)
+
+        discovery = discover(landing, NOTHING_KNOWN)
+
+        assert remarks(discovery, RemarkKind.IGNORED) == [("0000.csv, 0001.csv, 0002.csv and 1,997 more", "CSV", 2_000)]
+        [problem] = discovery.problems
+        assert (problem.display_path, problem.file_count) == ("0000, 0001, 0002 and 1,997 more", 2_000)
+        assert problem.explanation.startswith("seem to be JSON lines, but their names do not end")
+
+    def test_that_cannot_be_read_are_left_and_named(self, landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(landing, "closed.txt")
+        error = PermissionError(errno.EACCES, "Permission denied")
+        monkeypatch.setattr(os, "open", failing_for("closed.txt", os.open, error))
+
+        discovery = discover(landing, NOTHING_KNOWN)
+
+        assert remarks(discovery, RemarkKind.IGNORED) == [("closed.txt", "cannot be read: Permission denied", 1)]
+
+
+def refused(file: LandingFile, **values: Any) -> KnownFile:
+    """A file as it is known once it was found that no line of it can be read."""
+    now = datetime.now(UTC)
+    return replace(as_known(file), refused_code=ReasonCode.UTF_16, **{"read_at": now} | values)
+
+
+class TestFilesThatWereRefused:
+    @pytest.fixture
+    def file(self, landing: Path) -> LandingFile:
+        (landing / "events.jsonl").write_bytes(EVENT.encode("utf-16"))
+        [file] = discover(landing, NOTHING_KNOWN).new_files
+        return file
+
+    def test_are_not_read_again_while_they_lie_as_they_did_but_named(
+        self, landing: Path, file: LandingFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        known = KnownFiles((refused(file),))
+        monkeypatch.setattr(os, "open", failing_for("events.jsonl", os.open, OSError("was read again")))
+
+        discovery = discover(landing, known)
+
+        assert (discovery.new_files, discovery.known_count, discovery.problems) == ((), 0, ())
+        assert remarks(discovery, RemarkKind.UNREADABLE) == [("events.jsonl", ReasonCode.UTF_16.advice, 1)]
+
+    def test_are_read_again_by_a_newer_reader(self, landing: Path, file: LandingFile) -> None:
+        known = KnownFiles((refused(file, reader_version=READER_VERSION - 1),))
+
+        assert names(discover(landing, known)) == ["events.jsonl"]
+
+    @pytest.mark.parametrize("name", ["events.jsonl", "renamed.jsonl"])
+    def test_are_read_again_when_they_are_delivered_again(self, landing: Path, file: LandingFile, name: str) -> None:
+        known = KnownFiles((refused(file, read_at=datetime.now(UTC) - timedelta(hours=1)),))
+        content = file.path.read_bytes()
+        file.path.unlink()
+        (landing / name).write_bytes(content)
+
+        assert names(discover(landing, known)) == [name]
+
+    def test_are_not_read_again_for_a_copy_that_lay_beside_them(self, landing: Path, file: LandingFile) -> None:
+        (landing / "copy.jsonl").write_bytes(file.path.read_bytes())
+        known = KnownFiles((refused(file, read_at=datetime.now(UTC) + timedelta(seconds=10)),))
+
+        discovery = discover(landing, known)
+
+        assert not discovery.new_files
+        assert remarks(discovery, RemarkKind.UNREADABLE) == [("copy.jsonl, events.jsonl", ReasonCode.UTF_16.advice, 2)]
+
+
+class TestFilesThatWentOnGrowing:
+    @pytest.fixture
+    def known(self, landing: Path) -> KnownFiles:
+        """A file of one event that was taken."""
+        (landing / "events.jsonl").write_text(EVENT)
+        [file] = discover(landing, NOTHING_KNOWN).new_files
+        return KnownFiles((as_known(file),))
+
+    def test_under_their_name_are_new_and_tell_from_what_they_have_grown(
+        self, landing: Path, known: KnownFiles
+    ) -> None:
+        with (landing / "events.jsonl").open("a") as stream:
+            stream.write(EVENT)
+
+        [file] = discover(landing, known).new_files
+
+        assert file.grown_from == (hash_of(EVENT),)
+        assert file.content_hash == hash_of(EVENT * 2)
+
+    def test_are_not_said_to_have_grown_from_what_they_do_not_begin_with(
+        self, landing: Path, known: KnownFiles
+    ) -> None:
+        (landing / "events.jsonl").write_text(EVENT.upper() * 2)
+
+        [file] = discover(landing, known).new_files
+
+        assert file.grown_from == ()
+
+    def test_tell_each_of_several_states(self, landing: Path, known: KnownFiles) -> None:
+        path = landing / "events.jsonl"
+        path.write_text(EVENT * 2)
+        [second] = discover(landing, known).new_files
+        path.write_text(EVENT * 3)
+
+        [third] = discover(landing, KnownFiles((*known.files, as_known(second)))).new_files
+
+        assert third.grown_from == (hash_of(EVENT), second.content_hash)
+
+    def test_under_another_name_are_taken_with_their_tail_and_a_note(self, landing: Path, known: KnownFiles) -> None:
+        rotated = (landing / "events.jsonl").rename(landing / "events.jsonl.1")
+        with rotated.open("a") as stream:
+            stream.write(EVENT)
+        (landing / "events.jsonl").write_text("{}\n")
+
+        discovery = discover(landing, known)
+
+        [grown] = [file for file in discovery.new_files if file.display_path == "events.jsonl.1"]
+        assert grown.grown_from == (hash_of(EVENT),)
+        assert not discovery.problems
+        [note] = discovery.notes
+        assert note.startswith("events.jsonl.1 went on growing under another name after it had been taken")
+        known = KnownFiles((*known.files, *(as_known(file) for file in discovery.new_files)))
+        assert discover(landing, known) == Discovery((), 2)
+
+    def test_copied_under_another_name_are_taken_with_their_tail(self, landing: Path, known: KnownFiles) -> None:
+        (landing / "events.jsonl.old").write_text(EVENT * 2)
+        (landing / "events.jsonl").write_text("")
+
+        discovery = discover(landing, known)
+
+        assert "events.jsonl.old" in names(discovery)
+
+    def test_renamed_or_copied_without_a_tail_are_known(self, landing: Path, known: KnownFiles) -> None:
+        (landing / "events.jsonl").rename(landing / "whatever.1")
+        (landing / "events.jsonl-20261123").write_text(EVENT)
+
+        assert discover(landing, known) == Discovery((), 2)
+
+    def test_that_only_have_the_name_of_one_are_files_of_another_name(self, landing: Path, known: KnownFiles) -> None:
+        (landing / "events.jsonl.1").write_text(EVENT.upper() * 3)
+
+        discovery = discover(landing, known)
+
+        assert (discovery.new_files, discovery.known_count) == ((), 1)
+        assert problems(discovery) == ["events.jsonl.1"]

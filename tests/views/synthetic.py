@@ -10,7 +10,8 @@ VALUES
     (1, 'welcome', 1, '', 1, 'signup_completed', '', 'WELCOME', 'email', 'once_ever'),
     (1, 'alert', 2, '', 1, 'payment_failed', '', 'ALERT', 'internal', 'none'),
     (1, 'off', 3, '', 0, 'payment_failed', '', 'OFF', 'sms', 'none');
-INSERT INTO source_files VALUES (1, 'f', 'a.jsonl', 1, '2026-11-01 00:00:00.000000', 's', '2026-11-01 00:00:00.000000');
+INSERT INTO source_files (id, content_hash, path, size_bytes, modified_at, file_signature, taken_at) VALUES
+    (1, 'f', 'a.jsonl', 1, '2026-11-01 00:00:00.000000', 's', '2026-11-01 00:00:00.000000');
 INSERT INTO loads (id, source_file_id, as_of, state, read_count, inserted_count, duplicate_count, conflict_count,
     rejected_count, blank_count, loaded_at, decided_at, ruleset_id)
 VALUES (1, 1, '2026-11-01 00:00:00.000000', 'decided', 0, 0, 0, 0, 0, 0, '2026-11-01 00:00:00.000000',

@@ -18,6 +18,7 @@ from src.marketing_messaging_service.models import (
     Run,
     RunMode,
     SourceFile,
+    takes_whole_file,
 )
 from src.marketing_messaging_service.results import Invariant
 
@@ -33,12 +34,17 @@ def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:
 
 def _files_taken_wrongly() -> list[Select[Any]]:
     load_count = func.count(Load.id)
-    whole_count = func.count(Load.id).filter(Load.outside_count == 0)
+    whole_count = func.count(Load.id).filter(takes_whole_file())
+    has_read_nothing = and_(Load.inserted_count == 0, Load.duplicate_count == 0, Load.outside_count == 0)
+    reading = exists().where(Load.source_file_id == SourceFile.id, or_(not_(has_read_nothing), takes_whole_file()))
     place = told("source_files.id ", SourceFile.id, " (", SourceFile.path, ")")
     loads = select(SourceFile.id).select_from(SourceFile).outerjoin(Load).group_by(SourceFile.id)
     return [
         loads.with_only_columns(place + told(": loads ", load_count)).having(load_count == 0),
         loads.with_only_columns(place + told(": loads of the whole file ", whole_count)).having(whole_count > 1),
+        select(place + told(": refused_code ", SourceFile.refused_code)).where(
+            SourceFile.refused_code.is_(None) != reading
+        ),
         select(told("loads.id ", Load.id, ": lines outside of a window, of a run without one"))
         .outerjoin(Run, Run.id == Load.run_id)
         .where(Load.outside_count > 0, Run.window_start_at.is_(None)),
@@ -132,7 +138,7 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "one_load_a_file",
-        "Every raw file that was taken has one load, or several of parts of which one at most took it to the end",
+        "Every raw file has loads, of which one at most took it to the end; it is refused if none could read a line",
         lambda _: _files_taken_wrongly(),
     ),
     Invariant(

@@ -1,16 +1,30 @@
 """The record of what has been taken: source_files and loads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Update,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile
-from src.marketing_messaging_service.results import KnownFiles, LandingFile, Window
+from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile, takes_whole_file
+from src.marketing_messaging_service.results import READER_VERSION, KnownFile, KnownFiles, LandingFile, Window
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_PARAMETERS = 1_000
 """Values that one statement is given in a list."""
@@ -28,16 +42,27 @@ COUNT_NAMES = (
 
 
 def known_files(engine: Engine) -> KnownFiles:
-    """Return what landing can be compared with to find the files that no load has taken to the end."""
+    """Return the files that landing can be compared with: those taken to the end, and those that could not be read."""
+    is_taken = exists().where(Load.source_file_id == SourceFile.id, takes_whole_file())
     with read_transaction(engine) as connection:
         rows = connection.execute(
-            select(SourceFile.content_hash, SourceFile.path, SourceFile.file_signature)
-            .join(Load, Load.source_file_id == SourceFile.id)
-            .where(Load.outside_count == 0)
+            select(
+                SourceFile.path,
+                SourceFile.content_hash,
+                SourceFile.size_bytes,
+                SourceFile.file_signature,
+                SourceFile.refused_code,
+                SourceFile.reader_number,
+                SourceFile.read_at,
+            )
+            .where(or_(SourceFile.refused_code.is_not(None), is_taken))
+            .order_by(SourceFile.id)
         ).all()
     return KnownFiles(
-        content_hashes=frozenset(row.content_hash for row in rows),
-        signatures=frozenset((row.path, row.file_signature) for row in rows),
+        tuple(
+            KnownFile(path, content_hash, size, signature, ReasonCode.of(code) if code else None, version, read_at)
+            for path, content_hash, size, signature, code, version, read_at in rows
+        )
     )
 
 
@@ -66,43 +91,83 @@ class FileHistory:
     """What earlier loads made of a file with the same content."""
 
     source_file_id: int | None
-    """None when no load has taken anything of it."""
-    is_taken: bool
+    """None when the content is new."""
+    is_taken: bool = False
     """Whether one has taken it to the end."""
+    is_refused: bool = False
+    """Whether one could read no line of it."""
+    reader_version: int = READER_VERSION
+    """The version of the reader that read it last."""
+    grown_from_ids: tuple[int, ...] = ()
+    """The files in source_files that this one begins with."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether nothing of the file was taken before, so that what is said of the file as a whole is still unsaid."""
+        return self.source_file_id is None or self.is_refused
 
 
-NOTHING_TAKEN = FileHistory(None, is_taken=False)
+def file_histories(connection: Connection, files: Sequence[LandingFile]) -> list[FileHistory]:
+    """Return what is known of the content of each file, under whatever name."""
+    wanted = {each for file in files for each in (file.content_hash, *file.grown_from)}
+    known = _known_contents(connection, sorted(wanted))
+    histories = []
+    for file in files:
+        earlier = (known[each].source_file_id for each in file.grown_from if each in known)
+        history = known.get(file.content_hash, FileHistory(None))
+        histories.append(replace(history, grown_from_ids=tuple(each for each in earlier if each is not None)))
+    return histories
 
 
-def file_histories(connection: Connection, content_hashes: Sequence[str]) -> dict[str, FileHistory]:
-    """Return what is known of files by their content, under whatever name; a file that is not in it is unknown."""
+def _known_contents(connection: Connection, content_hashes: Sequence[str]) -> dict[str, FileHistory]:
+    taken = func.max(case((takes_whole_file(), 1), else_=0))
     known = (
-        select(SourceFile.content_hash, SourceFile.id, func.min(Load.outside_count))
+        select(SourceFile.content_hash, SourceFile.id, taken, SourceFile.refused_code, SourceFile.reader_number)
         .join(Load, Load.source_file_id == SourceFile.id)
         .group_by(SourceFile.id)
     )
     histories = {}
     for start in range(0, len(content_hashes), MOST_PARAMETERS):
         some = content_hashes[start : start + MOST_PARAMETERS]
-        for content_hash, file_id, least_outside in connection.execute(known.where(SourceFile.content_hash.in_(some))):
-            histories[content_hash] = FileHistory(file_id, is_taken=least_outside == 0)
+        for content_hash, file_id, is_taken, refused_code, reader_version in connection.execute(
+            known.where(SourceFile.content_hash.in_(some))
+        ):
+            histories[content_hash] = FileHistory(
+                file_id,
+                is_taken=bool(is_taken),
+                is_refused=refused_code is not None,
+                reader_version=reader_version,
+            )
     return histories
 
 
 def record_files(connection: Connection, files: Sequence[LandingFile], taken_at: datetime) -> range:
     """Record files that nothing was taken of before, and return their ids."""
-    rows = [{"content_hash": file.content_hash, "taken_at": taken_at, **_place_of(file)} for file in files]
+    rows = [
+        {"content_hash": file.content_hash, "taken_at": taken_at, "refused_code": None, **_reading_of(file, taken_at)}
+        for file in files
+    ]
     return _insert_all(connection, SourceFile, rows)
 
 
-def move_files(connection: Connection, places: Sequence[tuple[int, LandingFile]]) -> None:
-    """Record where files lie now, by the ids of source_files, so that they are known there without being read again."""
-    rows = [{"moved_id": file_id, **_place_of(file)} for file_id, file in places]
-    _update_each(connection, update(SourceFile).where(SourceFile.id == bindparam("moved_id")), rows)
+def note_readings(
+    connection: Connection, readings: Sequence[tuple[int, LandingFile, ReasonCode | None]], read_at: datetime
+) -> None:
+    """Record where files lay when they were read, by the ids of source_files, and why no line of one could be.
+
+    They are known there without being read again.
+    """
+    rows = [
+        {"read_id": file_id, "refused_code": refused_code, **_reading_of(file, read_at)}
+        for file_id, file, refused_code in readings
+    ]
+    _update_each(connection, update(SourceFile).where(SourceFile.id == bindparam("read_id")), rows)
 
 
-def _place_of(file: LandingFile) -> dict[str, Any]:
+def _reading_of(file: LandingFile, read_at: datetime) -> dict[str, Any]:
     return {
+        "read_at": read_at,
+        "reader_number": READER_VERSION,
         "path": file.display_path,
         "size_bytes": file.size_bytes,
         "modified_at": file.modified_at,

@@ -20,13 +20,12 @@ from src.marketing_messaging_service.loading.first_deliveries import Mask, Numbe
 from src.marketing_messaging_service.loading.former_ids import StandingIds
 from src.marketing_messaging_service.loading.ledger import (
     COUNT_NAMES,
-    NOTHING_TAKEN,
     FileHistory,
     close_loads,
     file_histories,
     forget_loads,
     hold_events,
-    move_files,
+    note_readings,
     open_loads,
     record_files,
 )
@@ -40,14 +39,16 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
 )
 from src.marketing_messaging_service.results import (
+    READER_VERSION,
     REJECTED_SCHEMA,
     LoadResult,
     NotLoaded,
     StagedFile,
+    Unreadable,
     Window,
     lines_between,
 )
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Part
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class _FileLoad:
 
     staged: StagedFile
     history: FileHistory
+    source_file_id: int = 0
     load_id: int = 0
     first_event_id: int | None = None
     last_event_id: int | None = None
@@ -64,12 +66,27 @@ class _FileLoad:
     conflict_count: int = 0
     outside_count: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
+    refused_code: ReasonCode | None = None
+    """Why no line of the file could be read."""
     seconds: float = 0.0
 
     @property
     def is_first_load(self) -> bool:
         """Whether nothing of the file was taken before, so that what is said of the file as a whole is still unsaid."""
-        return self.history.source_file_id is None
+        return self.history.is_first
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the file has lines, and none of them could be read."""
+        return not self.staged.valid_count and self.staged.rejected_count > 0
+
+    @property
+    def earlier_file_ids(self) -> list[int]:
+        """Where the ledger has files whose rejected lines are not to stand there once more, in source_files."""
+        if self.is_unreadable:
+            return []
+        own = [] if self.history.source_file_id is None else [self.history.source_file_id]
+        return [*self.history.grown_from_ids, *own]
 
     @property
     def brings_nothing(self) -> bool:
@@ -77,10 +94,18 @@ class _FileLoad:
         brought = self.inserted_count or self.rejected_by_reason or self.conflict_count
         return not self.is_first_load and self.outside_count > 0 and not brought
 
-    def outcome(self) -> LoadResult | NotLoaded:
+    @property
+    def is_wanted(self) -> bool:
+        """Whether the file is loaded: it was not taken before, and not read before as in vain as now."""
+        return not (self.history.is_taken or (self.history.is_refused and self.is_unreadable))
+
+    def outcome(self) -> LoadResult | NotLoaded | Unreadable:
         """Return what became of the file."""
         if self.history.is_taken:
             return NotLoaded.TAKEN
+        if not self.is_wanted and self.refused_code is not None:
+            is_delivered_again = self.history.reader_version == READER_VERSION
+            return Unreadable(self.staged.file, self.refused_code, is_delivered_again)
         return NotLoaded.NOTHING_NEW if self.brings_nothing else self.result()
 
     def result(self) -> LoadResult:
@@ -100,7 +125,7 @@ class _FileLoad:
         )
 
 
-def load_file(engine: Engine, staged: StagedFile, **options: Any) -> LoadResult | NotLoaded:
+def load_file(engine: Engine, staged: StagedFile, **options: Any) -> LoadResult | NotLoaded | Unreadable:
     """Put a staged file into the tables in a transaction of its own, and return its counts; as `load_files`."""
     [result] = load_files(engine, [staged], **options)
     return result
@@ -116,7 +141,7 @@ def load_files(
     window: Window | None = None,
     is_held: bool = False,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> list[LoadResult | NotLoaded]:
+) -> list[LoadResult | NotLoaded | Unreadable]:
     """Put staged files into the tables in one transaction, and return the counts of each.
 
     The files are one, or several that follow each other in the same rows; what they leave is what they would leave one
@@ -125,21 +150,24 @@ def load_files(
     window, the events outside of it are left for whoever takes the rest; what concerns the whole file (rejected lines,
     unknown keys) is recorded by its first load. With `is_held` the events are entered in `held_events` and decided only
     by a run that asks for their time. NotLoaded stands for a file of which nothing is changed, because another run has
-    taken the same content meanwhile or the window holds nothing new. `on_progress` is told how many events were handled
-    since the last call. Raises LoadError, and keeps nothing, when the counts of a file do not add up.
+    taken the same content meanwhile or the window holds nothing new, and Unreadable for one of which no line can be
+    read, as an earlier load found. `on_progress` is told how many events were handled since the last call. Raises
+    LoadError, and keeps nothing, when the counts of a file do not add up.
     """
     outside = _files_outside(files, window)
     if len(outside) == len(files):
         return [NotLoaded.OUTSIDE] * len(files)
     began = time.monotonic()
     with write_transaction(engine) as connection:
-        histories = file_histories(connection, [each.file.content_hash for each in files])
+        histories = file_histories(connection, [each.file for each in files])
         loads = {
-            place: _FileLoad(each, histories.get(each.file.content_hash, NOTHING_TAKEN))
-            for place, each in enumerate(files)
+            place: _FileLoad(each, history)
+            for place, (each, history) in enumerate(zip(files, histories, strict=True))
             if place not in outside
         }
-        wanted = {place: each for place, each in loads.items() if not each.history.is_taken}
+        _find_refused(files, loads)
+        _note_unreadable(connection, loads.values())
+        wanted = {place: each for place, each in loads.items() if each.is_wanted}
         if wanted:
             loading = _Loading(connection, files, wanted, window)
             loading.open(as_of=as_of, flow_run_id=flow_run_id, run_id=run_id, is_held=is_held)
@@ -198,11 +226,13 @@ class _Loading:
         """Record the files and their loads."""
         loaded_at = utc_now()
         self._created_at = timestamp_text(loaded_at)
-        new_files = [each.staged.file for each in self._loads if each.is_first_load]
+        new_files = [each.staged.file for each in self._loads if each.history.source_file_id is None]
         new_ids = iter(record_files(self._connection, new_files, loaded_at))
+        for each in self._loads:
+            each.source_file_id = each.history.source_file_id or next(new_ids)
         self._load_ids = open_loads(
             self._connection,
-            [each.history.source_file_id or next(new_ids) for each in self._loads],
+            [each.source_file_id for each in self._loads],
             as_of=as_of,
             flow_run_id=flow_run_id,
             run_id=run_id,
@@ -246,9 +276,11 @@ class _Loading:
             _refuse_wrong_counts(each.result())
         forget_loads(self._connection, [each.load_id for each in self._loads if each.brings_nothing])
         kept = [each for each in self._loads if not each.brings_nothing]
-        move_files(
+        readings = [each for each in kept if each.history.source_file_id or each.refused_code]
+        note_readings(
             self._connection,
-            [(each.history.source_file_id, each.staged.file) for each in kept if each.history.source_file_id],
+            [(each.source_file_id, each.staged.file, each.refused_code) for each in readings],
+            utc_now(),
         )
         if is_held:
             hold_events(self._connection, self._load_ids, *self._event_ids())
@@ -313,10 +345,12 @@ class _Loading:
         numbers = rejected["line_number"].to_numpy(dtype=np.int64)
         for load_id, _ in _count(load_ids):
             load = self._load(load_id)
-            if not load.is_first_load:
+            if load.earlier_file_ids:
                 is_own = load_ids == load_id
                 before = _lines_rejected_before(self._connection, load, numbers[is_own])
-                is_known |= is_own & np.isin(numbers, before)
+                raw_lines = rejected["raw_line"]
+                for place in np.flatnonzero(is_own & np.isin(numbers, list(before))).tolist():
+                    is_known[place] = before[int(numbers[place])] == raw_lines.iat[place]
                 load.duplicate_count += int((is_own & is_known).sum())
         rejected, load_ids = rejected.loc[~is_known], load_ids[~is_known]
         columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
@@ -375,18 +409,45 @@ class _Loading:
             each.seconds = round(seconds * (each.staged.read_count + 1) / whole, 3)
 
 
-def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Numbers) -> list[int]:
-    """Return which lines an earlier load of the file has rejected, from the first to the last of the numbers."""
+def _find_refused(files: Sequence[StagedFile], loads: Mapping[int, _FileLoad]) -> None:
+    """Enter why no line of a file could be read, by its first one, where that is so."""
+    unknown = {place for place, each in loads.items() if each.is_unreadable}
+    for rejected in lines_between(files[0].rows.rejected_chunks(), files[0].lines_before, files[-1].last_line):
+        if not unknown:
+            break
+        places = _places(files, rejected)
+        for place in sorted(unknown.intersection(places.tolist())):
+            code = str(rejected["reason_code"].iat[int(np.argmax(places == place))])
+            loads[place].refused_code = ReasonCode.of(code)
+            unknown.discard(place)
+
+
+def _note_unreadable(connection: Connection, loads: Iterable[_FileLoad]) -> None:
+    """Record of files that are as unreadable as before that they have been read once more."""
+    read = [
+        (each.history.source_file_id, each.staged.file, each.refused_code)
+        for each in loads
+        if each.history.source_file_id is not None and not (each.is_wanted or each.history.is_taken)
+    ]
+    note_readings(connection, read, utc_now())
+
+
+def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Numbers) -> dict[int, str]:
+    """Return the lines that an earlier load of the file has rejected, from the first to the last of the numbers.
+
+    So were those of the file that it has grown from; it is for the caller to see which lines are still the same.
+    """
     lines = (
-        select(RejectedRow.line_number)
+        select(RejectedRow.line_number, RejectedRow.raw_line)
         .join(Load, Load.id == RejectedRow.load_id)
         .where(
-            Load.source_file_id == load.history.source_file_id,
+            Load.source_file_id.in_(load.earlier_file_ids),
             Load.id != load.load_id,
             RejectedRow.line_number.between(int(numbers[0]), int(numbers[-1])),
         )
+        .order_by(Load.id)
     )
-    return list(connection.execute(lines).scalars())
+    return {row.line_number: row.raw_line for row in connection.execute(lines)}
 
 
 def _count(load_ids: Numbers) -> Iterable[tuple[int, int]]:

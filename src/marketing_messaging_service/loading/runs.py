@@ -55,6 +55,7 @@ def close_run(connection: Connection, run_id: int, state: RunState, remarks: Seq
                     "kind": remark.kind,
                     "subject": remark.subject,
                     "explanation": remark.explanation,
+                    "file_count": remark.file_count,
                 }
                 for position, remark in enumerate(remarks, start=1)
             ],

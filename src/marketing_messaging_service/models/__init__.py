@@ -6,7 +6,7 @@ from src.marketing_messaging_service.models.dictionary_entry import DictionaryEn
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
 from src.marketing_messaging_service.models.held_event import HeldEvent
-from src.marketing_messaging_service.models.load import Load, LoadState
+from src.marketing_messaging_service.models.load import Load, LoadState, takes_whole_file
 from src.marketing_messaging_service.models.rejected_row import RejectedRow
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
@@ -54,4 +54,5 @@ __all__ = [
     "Suppression",
     "UnknownKey",
     "UserTraits",
+    "takes_whole_file",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, String, text
+from sqlalchemy import CheckConstraint, ColumnElement, Float, ForeignKey, Index, String, and_, or_, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -23,14 +23,19 @@ class LoadState(StrEnum):
     DECIDED = "decided"
 
 
+WHOLE_FILE_SQL = "outside_count = 0 AND (rejected_count = 0 OR inserted_count > 0 OR duplicate_count > 0)"
+"""The condition of `takes_whole_file`, as the text of an index."""
+
+
 class Load(Base):
     """One file's transaction into the tables, with counts of its lines that add up.
 
     read = inserted + duplicate + rejected + blank + outside, and conflict is the part of duplicate whose content
     differed from the event that stands. Only a backfill leaves lines outside, of its window; a file is taken to the
-    end by a load that leaves none. Its events lie between `first_event_id` and `last_event_id` (null when it
-    brought none). `as_of` is the logical time of the run that loaded it; `decided_at` and `ruleset_id` tell when its
-    events were decided, and by which version of the rules, which for held events is told in `held_events`.
+    end by a load that leaves none and could read at least one of them. Its events lie between `first_event_id` and
+    `last_event_id` (null when it brought none). `as_of` is the logical time of the run that loaded it; `decided_at` and
+    `ruleset_id` tell when its events were decided, and by which version of the rules, which for held events is told in
+    `held_events`.
     """
 
     __tablename__ = "loads"
@@ -42,8 +47,8 @@ class Load(Base):
         ),
         CheckConstraint("conflict_count BETWEEN 0 AND duplicate_count", name="conflicts_are_duplicates"),
         Index(None, "source_file_id"),
-        # A file is taken to the end once, by whichever run.
-        Index("uq_loads_whole_file", "source_file_id", unique=True, sqlite_where=text("outside_count = 0")),
+        # A file is taken to the end once, by whichever run; one of which no line could be read is not taken.
+        Index("uq_loads_whole_file", "source_file_id", unique=True, sqlite_where=text(WHOLE_FILE_SQL)),
         Index(None, "run_id"),
         # Answers "what did that batch decide".
         Index(None, "batch_id"),
@@ -55,7 +60,8 @@ class Load(Base):
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the load, given by the database in order.")
     source_file_id: Mapped[int] = mapped_column(
         ForeignKey("source_files.id"),
-        comment="The file it took, in source_files; once to the end, and before that once a backfill's window.",
+        comment="The file it took, in source_files; once to the end, and before that once a backfill's window, or once "
+        "without being able to read a line.",
     )
     run_id: Mapped[int | None] = mapped_column(
         ForeignKey("runs.id"), comment="The run that loaded it, in runs; null on loads from before runs were recorded."
@@ -80,7 +86,7 @@ class Load(Base):
     inserted_count: Mapped[int] = mapped_column(comment="Lines that became events.")
     duplicate_count: Mapped[int] = mapped_column(
         comment="Lines whose message_id was known already, in this file or an earlier one; or that an earlier load of "
-        "the same file rejected."
+        "the same file, or of what it has grown from, rejected."
     )
     conflict_count: Mapped[int] = mapped_column(
         comment="The part of the duplicates that say something else than the event that stands, in conflicts."
@@ -125,3 +131,9 @@ class Load(Base):
     run: Mapped[Run | None] = relationship()
     ruleset: Mapped[Ruleset | None] = relationship()
     batch: Mapped[Batch | None] = relationship()
+
+
+def takes_whole_file() -> ColumnElement[bool]:
+    """Return whether a load took its file to the end, which one that could read no line of it did not."""
+    has_read_one = or_(Load.rejected_count == 0, Load.inserted_count > 0, Load.duplicate_count > 0)
+    return and_(Load.outside_count == 0, has_read_one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ForeignKey, String, Text
+from sqlalchemy import CheckConstraint, ForeignKey, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base
@@ -14,17 +14,23 @@ class RemarkKind(StrEnum):
     """What a remark is about."""
 
     PROBLEM = "problem"
+    UNREADABLE = "unreadable"
     WAITING = "waiting"
     IGNORED = "ignored"
+    PASSED_OVER = "passed_over"
 
 
 class RunRemark(Base):
-    """One thing that a run left undone, and why. Only a problem makes the run fail."""
+    """One thing that a run left undone, and why. Only a problem makes the run fail.
+
+    What many files have in common is one remark: `subject` names the first few, `file_count` says how many they are.
+    """
 
     __tablename__ = "run_remarks"
     __table_args__ = (
-        CheckConstraint("kind IN ('problem', 'waiting', 'ignored')", name="kind"),
-        {"comment": "One row a thing that a run left undone: a problem, a file being written, or one it ignores."},
+        CheckConstraint("kind IN ('problem', 'unreadable', 'waiting', 'ignored', 'passed_over')", name="kind"),
+        CheckConstraint("file_count >= 0", name="file_count"),
+        {"comment": "One row a thing that a run left undone: a problem, or files that it did not take, and why."},
     )
 
     run_id: Mapped[int] = mapped_column(
@@ -35,8 +41,17 @@ class RunRemark(Base):
     )
     kind: Mapped[str] = mapped_column(
         String(16),
-        comment="What it is: problem (the run failed), waiting (a file still being written, left for the next run) or "
-        "ignored (a file whose ending is not one of raw events).",
+        comment="What it is: problem (the run failed), unreadable (a file of which an earlier run could read no line), "
+        "waiting (one still being written, left for the next run), ignored (one whose name is not that of raw events) "
+        "or passed_over (one whose name begins with _ or a dot).",
     )
-    subject: Mapped[str] = mapped_column(Text, comment="What it is about: a file, or a step of the run.")
-    explanation: Mapped[str] = mapped_column(Text, comment="What is wrong and what to do, as a sentence, or empty.")
+    subject: Mapped[str] = mapped_column(
+        Text, comment="What it is about: a file, the first few of many files, or a step of the run."
+    )
+    explanation: Mapped[str] = mapped_column(
+        Text, comment="What is wrong and what to do, or what the files seem to be; or empty."
+    )
+    file_count: Mapped[int] = mapped_column(
+        server_default=text("1"),
+        comment="How many files it is about, of which subject names the first few; 0 for a step of the run.",
+    )

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
 
 
 class SourceFile(Base):
-    """One raw file by its content, under the name it had when it was taken.
+    """One raw file by its content, under the name it had when it was read.
 
     `file_signature` is what the file system said of the file (size, times, inode); a file that still shows
-    the same signature is known without being read again.
+    the same signature is known without being read again. A file of which no line could be read is not taken:
+    `refused_code` says why, and it is read again when it is delivered again, or by a newer reader.
     """
 
     __tablename__ = "source_files"
     __table_args__ = (
         UniqueConstraint("content_hash"),
-        {"comment": "One row a raw file that has been taken, known by its content."},
+        {"comment": "One row a raw file that has been read, known by its content."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
@@ -30,7 +31,7 @@ class SourceFile(Base):
         "whatever name.",
     )
     path: Mapped[str] = mapped_column(
-        Text, comment="Where the file lay when it was taken, relative to the landing folder."
+        Text, comment="Where the file lay when it was read last, relative to the landing folder."
     )
     size_bytes: Mapped[int] = mapped_column(
         BigInteger, comment="Size of the file as it lay there, compressed or not, in bytes."
@@ -44,5 +45,18 @@ class SourceFile(Base):
         "again.",
     )
     taken_at: Mapped[datetime] = mapped_column(
-        UtcDateTime, default=utc_now, comment="When the file was taken, in UTC; equal to loads.loaded_at."
+        UtcDateTime, default=utc_now, comment="When the file was first taken, in UTC; equal to loads.loaded_at."
+    )
+    read_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="When the file was read last, in UTC; null on files that were read before this was recorded.",
+    )
+    reader_number: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        comment="Version of the reader that read the file last; 0 on files from before versions were recorded.",
+    )
+    refused_code: Mapped[str | None] = mapped_column(
+        String(32),
+        comment="Why no line of the file could be read, as the reason code of the first one; null when some could, or "
+        "it has none.",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries.append(_unknown_keys(report))
     if report.rules:
         queries += [_rules(report), _matches_by_rule(report), _suppressed_by_reason(report)]
-    if report.problems or report.waiting_names or report.ignored_names:
+    if report.problems or report.left:
         queries.append(_remarks(report))
     return tuple(queries)
 
@@ -251,16 +252,13 @@ GROUP BY rule_name, suppression_reason ORDER BY rule_name, suppression_reason;""
 
 
 def _remarks(report: RunReport) -> CheckQuery:
-    kinds = {
-        "ignored": len(report.ignored_names),
-        "problem": len(report.problems),
-        "waiting": len(report.waiting_names),
-    }
+    kinds = Counter(files.kind.value for files in report.left)
+    kinds["problem"] = len(report.problems)
     return _query(
         report,
-        "Problems, files still being written, files ignored; subject and explanation beside them tell which and why",
+        "Problems, and files left where they are; subject and explanation beside them say which and why",
         """\
 SELECT kind, count(*) AS remarks FROM run_remarks
 WHERE run_id = :run_id GROUP BY kind ORDER BY kind;""",
-        tuple((kind, count) for kind, count in kinds.items() if count),
+        tuple((kind, count) for kind, count in sorted(kinds.items()) if count),
     )

@@ -16,11 +16,10 @@ from src.marketing_messaging_service.reporting.run_tables import (
     examples_table,
     facts,
     files_table,
-    ignored_table,
     keys_table,
+    left_table,
     reasons_table,
     rules_table,
-    waiting_table,
 )
 from src.marketing_messaging_service.reporting.sentences import headline, problems_told
 from src.marketing_messaging_service.reporting.tables import counted, printable, shown
@@ -67,11 +66,10 @@ def report_html(report: RunReport) -> str:
         rules_left_out=counted(left_out, "more rule") if left_out else "",
         files_table=files_table(report),
         ahead_table=ahead_table(report),
-        waiting_table=waiting_table(report),
+        left_table=left_table(report),
         reasons_table=reasons_table(report),
         examples_table=examples_table(report),
         keys_table=keys_table(report),
-        ignored_table=ignored_table(report),
         facts=facts(report),
         queries=check_queries(report),
         rule_counts=rule_counts,

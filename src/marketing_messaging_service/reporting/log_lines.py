@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from src.marketing_messaging_service.models import ALERT_CHANNEL
+from src.marketing_messaging_service.models import ALERT_CHANNEL, RemarkKind
 from src.marketing_messaging_service.reporting.run_report import LineCounts
 from src.marketing_messaging_service.reporting.sentences import line_equation, outcome_equation
 from src.marketing_messaging_service.reporting.tables import many
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, StagedFile
 
 
+LEFT = {
+    RemarkKind.UNREADABLE: "of which no line can be read",
+    RemarkKind.IGNORED: "with another name than raw events have",
+    RemarkKind.WAITING: "still being written",
+    RemarkKind.PASSED_OVER: "passed over because of names that begin with _ or a dot",
+}
+"""What is said of files that are left where they are, behind their number."""
+
+
 def discovery_line(discovery: Discovery) -> str:
     """Return what was found in landing in one line."""
-    waiting = f", {len(discovery.waiting_names)} still being written" if discovery.waiting_names else ""
-    count = len(discovery.passed_over_names)
-    passed_over = f", {count} passed over because of names that begin with _ or a dot" if count else ""
-    return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{waiting}{passed_over}."
+    left = (f", {count} {words}" for kind, words in LEFT.items() if (count := discovery.count(kind)))
+    return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{''.join(left)}."
 
 
 def staging_line(name: str, staged: Sequence[StagedFile], seconds: float) -> str:

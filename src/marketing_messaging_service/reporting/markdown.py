@@ -14,11 +14,10 @@ from src.marketing_messaging_service.reporting.run_tables import (
     examples_table,
     facts,
     files_table,
-    ignored_table,
     keys_table,
+    left_table,
     reasons_table,
     rules_table,
-    waiting_table,
 )
 from src.marketing_messaging_service.reporting.sentences import problems_told
 from src.marketing_messaging_service.reporting.tables import Table, code, escaped, markdown_table, printable, shown
@@ -39,11 +38,10 @@ def report_markdown(report: RunReport) -> str:
         _rules(report),
         _table(files_table(report)),
         _table(ahead_table(report)),
-        _table(waiting_table(report)),
+        _table(left_table(report)),
         _table(reasons_table(report)),
         _examples(report),
         _table(keys_table(report)),
-        _table(ignored_table(report)),
         _facts(report),
         _mermaid(report),
         _queries(report),

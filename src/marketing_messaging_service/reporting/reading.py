@@ -36,6 +36,7 @@ from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.run_report import (
     AheadReport,
     KeyReport,
+    LeftFiles,
     LineCounts,
     LoadReport,
     Problem,
@@ -102,10 +103,13 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         decide_seconds=row.decide_seconds,
         ruleset_hash=row.content_hash,
         rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
-        problems=tuple(Problem(subject, text) for kind, subject, text in remarks if kind == RemarkKind.PROBLEM),
+        problems=tuple(Problem(each.subject, each.explanation) for each in remarks if each.kind == RemarkKind.PROBLEM),
         unusual=unusual_hour(connection, run_id),
-        waiting_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.WAITING),
-        ignored_names=tuple(subject for kind, subject, _ in remarks if kind == RemarkKind.IGNORED),
+        left=tuple(
+            LeftFiles(RemarkKind(each.kind), each.subject, each.explanation, each.file_count)
+            for each in remarks
+            if each.kind != RemarkKind.PROBLEM
+        ),
     )
 
 
@@ -127,9 +131,9 @@ def _came_in_since(connection: Connection, run: Row[Any]) -> datetime | None:
     ).scalar_one_or_none()
 
 
-def _remarks(connection: Connection, run_id: int) -> Sequence[Row[str, str, str]]:
+def _remarks(connection: Connection, run_id: int) -> Sequence[Row[str, str, str, int]]:
     return connection.execute(
-        select(RunRemark.kind, RunRemark.subject, RunRemark.explanation)
+        select(RunRemark.kind, RunRemark.subject, RunRemark.explanation, RunRemark.file_count)
         .where(RunRemark.run_id == run_id)
         .order_by(RunRemark.remark_position)
     ).all()

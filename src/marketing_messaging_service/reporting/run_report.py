@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from src.marketing_messaging_service.models import EXPIRED_REASON, RunMode, RunState
+from src.marketing_messaging_service.models import EXPIRED_REASON, RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.reporting.masking import masked
 
 if TYPE_CHECKING:
@@ -123,6 +123,18 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftFiles:
+    """Files that a run left where they are, for one reason."""
+
+    kind: RemarkKind
+    names: str
+    """The first few of them."""
+    explanation: str
+    """What is wrong with them or what they seem to be, or nothing."""
+    file_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything a run did, for people; `read_run_report` reads it from the database, for any run at any time."""
 
@@ -165,8 +177,12 @@ class RunReport:
     problems: tuple[Problem, ...] = ()
     unusual: tuple[str, ...] = ()
     """What is unlike the same hour of the last four weeks, in sentences."""
-    waiting_names: tuple[str, ...] = ()
-    ignored_names: tuple[str, ...] = ()
+    left: tuple[LeftFiles, ...] = ()
+    """Files that lie in the folder and were not taken, though nothing went wrong with them in this run."""
+
+    def left_as(self, kind: RemarkKind) -> tuple[LeftFiles, ...]:
+        """Return the files that were left for one kind of reason."""
+        return tuple(files for files in self.left if files.kind is kind)
 
     @property
     def is_preview(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.reporting.health import failing_loads, problem_files_first
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
 from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, printable, table_of
@@ -140,16 +141,23 @@ def keys_table(report: RunReport) -> Table:
     return table_of("Keys not known, their values not kept", ("key", "lines"), rows, note=note)
 
 
-def waiting_table(report: RunReport) -> Table:
-    """Return the files that were still being written."""
-    names = ((name,) for name in report.waiting_names)
-    return table_of("Files still being written, left for the next run", ("file",), names)
+REASONS_TO_LEAVE = {
+    RemarkKind.UNREADABLE: "no line can be read",
+    RemarkKind.IGNORED: "not a name of raw events",
+    RemarkKind.WAITING: "still being written",
+    RemarkKind.PASSED_OVER: "begins with _ or a dot",
+}
+"""Why a run leaves files where they are, by the kind of its remark."""
 
 
-def ignored_table(report: RunReport) -> Table:
-    """Return the files that are none of raw events."""
-    names = ((name,) for name in report.ignored_names)
-    return table_of("Files in landing with another ending, not taken", ("file",), names)
+def left_table(report: RunReport) -> Table:
+    """Return the files that were left where they are, and why."""
+    rows = (
+        (files.names, files.file_count, why, files.explanation)
+        for kind, why in REASONS_TO_LEAVE.items()
+        for files in report.left_as(kind)
+    )
+    return table_of("Files left where they are", ("which", "files", "why", "what they are"), rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
-from src.marketing_messaging_service.models import RunState
+from src.marketing_messaging_service.models import RemarkKind, RunState
 from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport
 from src.marketing_messaging_service.reporting.tables import many
 
@@ -23,6 +23,8 @@ def headline(report: RunReport) -> str:
     parts = ["Preview, nothing was kept."] if report.is_preview else []
     if report.state in (RunState.STOPPED, RunState.KILLED):
         parts.append(f"{_ENDINGS[report.state]} before its end.")
+    left = left_sentences(report)
+    parts.extend(left)
     if report.loads or report.decided_count or report.held_count or report.ahead_count:
         parts.extend(_work(report))
     elif report.problems or report.known_file_count is None:
@@ -30,20 +32,42 @@ def headline(report: RunReport) -> str:
     elif report.outside_file_count:
         known = f"{many(report.known_file_count, 'file')} taken before"
         parts.append(f"Nothing to take: {known}, {many(report.outside_file_count, 'file')} outside the window.")
+    elif left:
+        had = "had" if report.known_file_count else ""
+        parts += [f"{many(report.known_file_count, 'other file')} {had} been taken before."] if had else []
     else:
         # A backfill is often told another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
         parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
     parts.extend(report.unusual)
-    if report.waiting_names:
-        parts.append(f"{many(len(report.waiting_names), 'file')} still being written, left for the next run.")
+    waiting = sum(files.file_count for files in report.left_as(RemarkKind.WAITING))
+    if waiting:
+        parts.append(f"{many(waiting, 'file')} still being written, left for the next run.")
     return " ".join(parts)
+
+
+def left_sentences(report: RunReport) -> list[str]:
+    """Return what lies in the folder and is taken by no run as it is, a sentence for each kind of reason."""
+    kinds = ((RemarkKind.UNREADABLE, "of which no line can be read"), (RemarkKind.IGNORED, "not taken because of"))
+    sentences = []
+    for kind, words in kinds:
+        left = report.left_as(kind)
+        count = sum(files.file_count for files in left)
+        if not count:
+            continue
+        name = "" if kind is RemarkKind.UNREADABLE else " its name" if count == 1 else " their names"
+        shown = "; ".join(f"{files.names} ({files.explanation})" for files in left[:MOST_IN_SENTENCE])
+        beyond = sum(files.file_count for files in left[MOST_IN_SENTENCE:])
+        more = f"; and {beyond:,} more" if beyond else ""
+        sentences.append(f"{many(count, 'file')} {words}{name}: {shown}{more}.")
+    return sentences
 
 
 def _work(report: RunReport) -> list[str]:
     would = "would be " if report.is_preview else ""
     equation = line_equation(report.lines, is_preview=report.is_preview)
-    parts = [f"{many(len(report.loads), 'file')}: {equation}." if report.loads else "Nothing new."]
+    nothing = [] if left_sentences(report) else ["Nothing new."]
+    parts = [f"{many(len(report.loads), 'file')}: {equation}."] if report.loads else nothing
     if report.outside_file_count:
         parts.append(f"{many(report.outside_file_count, 'file')} outside the window.")
     if report.decided_count is not None:

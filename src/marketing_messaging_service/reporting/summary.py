@@ -5,10 +5,9 @@ from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import (
     ahead_table,
     files_table,
-    ignored_table,
     keys_table,
+    left_table,
     reasons_table,
-    waiting_table,
 )
 from src.marketing_messaging_service.reporting.sentences import headline, problems_told
 from src.marketing_messaging_service.reporting.tables import Table, many, table_of, text_table
@@ -39,10 +38,9 @@ def _tables(report: RunReport) -> list[Table]:
         _decisions(report),
         files_table(report),
         ahead_table(report),
-        waiting_table(report),
+        left_table(report),
         reasons_table(report),
         keys_table(report),
-        ignored_table(report),
     ]
 
 

@@ -3,13 +3,15 @@
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import msgspec
 
-from src.marketing_messaging_service.staging.packing import recognised
+from src.marketing_messaging_service.staging.lookahead import Lookahead
+from src.marketing_messaging_service.staging.packing import recognised, unpacked
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -32,7 +34,7 @@ LONGEST_ESCAPE = len("\\u0000")
 class Form(Enum):
     """In what form a text holds events; the value is what people call it."""
 
-    NOTHING = "nothing"
+    NOTHING = "empty"
     LINES = "JSON lines"
     ARRAY = "a JSON array"
     OBJECTS = "JSON objects that are not one a line"
@@ -42,6 +44,11 @@ class Form(Enum):
     def is_documents(self) -> bool:
         """Whether events are to be told apart by their brackets, and not by line ends."""
         return self in (Form.ARRAY, Form.OBJECTS)
+
+    @property
+    def holds_events(self) -> bool:
+        """Whether it is one of the forms that are read."""
+        return self.is_documents or self is Form.LINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,39 +129,66 @@ def after_gap(text: bytes, position: int = 0) -> int:
 
 def refusal_of(beginning: bytes) -> Rejection | None:
     """Return why a file is refused as a whole by the beginning of its text, or None when it is not."""
+    fault = _fault(beginning)
+    return Rejection(fault.reason_code, None, f"The file is {fault.name}; {fault.advice}.") if fault else None
+
+
+def seeming(packed: Iterator[bytes]) -> tuple[str, Form | None]:
+    """Return what a file seems to be, in a word or two, and in what form it holds events if it does."""
+    text, layers = unpacked(Lookahead(packed))
+    beginning = text.beginning(BEGINNING_BYTES)
+    form = form_of(beginning)
+    fault = None if form.holds_events else _fault(beginning)
+    is_table = form is Form.OTHER and fault is None and _is_table(beginning)
+    name = fault.name if fault else "CSV" if is_table else form.value
+    wrapped = f" packed with {' and '.join(layer.name for layer in layers)}" if layers else ""
+    return f"{name}{wrapped}", form if form.holds_events else None
+
+
+def _is_table(beginning: bytes) -> bool:
+    """Whether the first two lines have the same number of columns, and more than one."""
+    head, _, rest = beginning.partition(b"\n")
+    line, line_end, _ = rest.partition(b"\n")
+    return bool(line_end) and any(0 < head.count(sign) == line.count(sign) for sign in (b",", b";", b"\t", b"|"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a file is refused: what it is, and what to do."""
+
+    reason_code: ReasonCode
+    name: str
+    advice: str
+
+
+def _fault(beginning: bytes) -> _Fault | None:
     if beginning in BYTE_ORDER_MARKS:
         return None
-    known = _too_many_layers(beginning) or _foreign(beginning) or _wide_text(beginning)
+    if recognised(beginning):
+        return _Fault(ReasonCode.PACKED_TOO_OFTEN, "packed more than twice", _UNPACK)
+    known = _foreign(beginning) or _wide_text(beginning)
     if known is not None:
         return known
     if _MARKUP.match(beginning, after_gap(beginning)):
-        return Rejection(
-            ReasonCode.NOT_JSON, None, f"The file is XML or HTML, such as the error page of a server; {_AS_JSON}."
-        )
-    return Rejection(ReasonCode.NOT_TEXT, None, f"The file is not text; {_AS_JSON}.") if _is_binary(beginning) else None
+        return _Fault(ReasonCode.NOT_JSON, "XML or HTML, such as the error page of a server", _AS_JSON)
+    return _Fault(ReasonCode.NOT_TEXT, "not text", _AS_JSON) if _is_binary(beginning) else None
 
 
-def _too_many_layers(beginning: bytes) -> Rejection | None:
-    if not recognised(beginning):
-        return None
-    return Rejection(ReasonCode.PACKED_TOO_OFTEN, None, f"The file is packed more than twice; {_UNPACK}.")
-
-
-def _foreign(beginning: bytes) -> Rejection | None:
+def _foreign(beginning: bytes) -> _Fault | None:
     for foreign in FOREIGN:
         if beginning.startswith(foreign.signs, foreign.position):
-            return Rejection(foreign.reason_code, None, f"The file is {foreign.name}; {foreign.advice}.")
+            return _Fault(foreign.reason_code, foreign.name, foreign.advice)
     return None
 
 
-def _wide_text(beginning: bytes) -> Rejection | None:
+def _wide_text(beginning: bytes) -> _Fault | None:
     marked = ((code, name) for mark, code, name in _WIDE_MARKS if beginning.startswith(mark))
     unmarked = ((code, name) for pattern, code, name in _WIDE_TEXT if pattern.match(beginning))
     found = next(itertools.chain(marked, unmarked), None)
     if found is None:
         return None
     reason_code, name = found
-    return Rejection(reason_code, None, f"The file is {name}; save it as UTF-8, and deliver it again.")
+    return _Fault(reason_code, name, "save it as UTF-8, and deliver it again")
 
 
 def _is_binary(beginning: bytes) -> bool:

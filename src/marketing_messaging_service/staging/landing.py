@@ -1,25 +1,31 @@
 """What lies in landing, and which of it has not been taken yet."""
 
 import hashlib
-import os
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from src.marketing_messaging_service.results import Discovery, FileProblem, KnownFiles, LandingFile
-from src.marketing_messaging_service.staging.opening import open_regular
-from src.marketing_messaging_service.staging.packing import PACKINGS
-from src.marketing_messaging_service.staging.walking import Sighting, Walk, os_explanation
-
-RAW_FILE_ENDINGS = tuple(
-    f"{ending}{packed}"
-    for ending in (".jsonl", ".ndjson", ".json")
-    for packed in ("", *(packing.ending for packing in PACKINGS))
+from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.results import (
+    MOST_NAMED,
+    Discovery,
+    FileProblem,
+    KnownFile,
+    KnownFiles,
+    LandingFile,
+    Remark,
+    first_names,
 )
+from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
+from src.marketing_messaging_service.staging.opening import open_regular
+from src.marketing_messaging_service.staging.untaken import is_raw_name, look_at_untaken
+from src.marketing_messaging_service.staging.walking import Sighting, Walk, os_explanation
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
-MOST_NAMED = 3
-"""Files that have a problem in common are named one by one up to so many; of more, the first so many and a count."""
+HASHED_BYTES = 1 << 20
+"""How much of a file is hashed at once where its beginning is hashed as well."""
 
 
 def discover(
@@ -34,44 +40,95 @@ def discover(
     A file whose path and signature are known is not read again; every other one is hashed. A file that changed
     within the last `settle_seconds` is looked at again after that long, all such files after one common wait, and
     left for the next run when it has changed in between: it is still being written. What is passed over and what links
-    lead to is said by `walking`. A file that cannot be read becomes a problem, not an error. Raises LandingError when
-    landing itself cannot be listed.
+    lead to is said by `walking`, and what becomes of files with other names by `untaken`. A file that cannot be read
+    becomes a problem, not an error. Raises LandingError when landing itself cannot be listed.
     """
-    found: dict[str, LandingFile] = {}
-    ignored: list[str] = []
-    walk = Walk(landing_path)
-    problems = walk.problems
-    unknown: list[Sighting] = []
-    known_count = 0
-    for sighting in walk.sightings():
-        if not sighting.path.name.lower().endswith(RAW_FILE_ENDINGS):
-            ignored.append(sighting.display_path)
-        elif (sighting.display_path, _signature(sighting.status)) in known.signatures:
-            known_count += 1
+    looking = _Looking(landing_path, Memory(known))
+    looking.walk_through(settle_seconds, sleep)
+    return looking.discovery()
+
+
+class _Looking:
+    """One look into landing."""
+
+    def __init__(self, landing_path: Path, memory: Memory) -> None:
+        self._memory = memory
+        self._walk = Walk(landing_path)
+        self._found: dict[str, LandingFile] = {}
+        self._known_count = 0
+        self._refused: dict[ReasonCode, list[str]] = defaultdict(list)
+        self._waiting: list[str] = []
+        self._untaken: list[Sighting] = []
+        self._notes: list[str] = []
+        self._youngest = 0.0
+        """Files that were changed later than that, by the file system's clock, may still be on their way."""
+
+    def walk_through(self, settle_seconds: float, sleep: Callable[[float], None]) -> None:
+        """Look at every file, and hash those that are not known by their place."""
+        unknown = [sighting for sighting in self._walk.sightings() if not self._is_known_by_place(sighting)]
+        self._youngest = time.time() - settle_seconds
+        settled, self._waiting = _settled(unknown, settle_seconds, sleep)
+        for sighting in settled:
+            try:
+                self._look_into(sighting)
+            except OSError as error:
+                self._walk.problems.append(FileProblem(sighting.display_path, os_explanation(error)))
+
+    def discovery(self) -> Discovery:
+        """Return what was found."""
+        problems, ignored = look_at_untaken(self._untaken, self._youngest)
+        refused = [Remark.on(RemarkKind.UNREADABLE, names, code.advice) for code, names in self._refused.items()]
+        waiting = [Remark.on(RemarkKind.WAITING, self._waiting, "")] if self._waiting else []
+        passed_over = self._walk.passed_over
+        hidden = [Remark.on(RemarkKind.PASSED_OVER, passed_over, "")] if passed_over else []
+        return Discovery(
+            new_files=tuple(sorted(self._found.values(), key=_age)),
+            known_count=self._known_count,
+            problems=(*_grouped(self._walk.problems), *problems),
+            remarks=(*refused, *ignored, *waiting, *hidden),
+            notes=tuple(self._notes),
+        )
+
+    def _is_known_by_place(self, sighting: Sighting) -> bool:
+        """Whether a file need not be read; a known one is counted, and so is one of another name."""
+        refused_code = self._memory.refused_place(sighting)
+        if self._memory.is_taken_place(sighting):
+            self._known_count += 1
+        elif refused_code is not None:
+            self._refused[refused_code].append(sighting.display_path)
+        elif is_raw_name(sighting.path.name):
+            return False
+        elif not (earlier := self._memory.may_go_on(sighting)):
+            self._untaken.append(sighting)
+        elif any(is_same_file(file, sighting) for file in earlier):
+            self._known_count += 1
         else:
-            unknown.append(sighting)
-    settled, waiting = _settled(unknown, settle_seconds, sleep)
-    for sighting in settled:
-        try:
-            file = _landing_file(sighting.path, sighting.display_path, sighting.status)
-        except OSError as error:
-            problems.append(FileProblem(sighting.display_path, os_explanation(error)))
-            continue
-        if file.content_hash in known.content_hashes:
-            known_count += 1
-        elif file.content_hash in found:
-            known_count += 1
-            found[file.content_hash] = min(file, found[file.content_hash], key=_age)
+            return False
+        return True
+
+    def _look_into(self, sighting: Sighting) -> None:
+        """Hash a file, and tell by its content whether it is new."""
+        has_raw_name = is_raw_name(sighting.path.name)
+        memory = self._memory
+        earlier = memory.earlier_states(sighting.display_path) if has_raw_name else memory.may_go_on(sighting)
+        file = _landing_file(sighting, earlier)
+        refused = memory.refused_content(file.content_hash)
+        if memory.is_taken_content(file.content_hash):
+            self._known_count += 1
+        elif refused is not None and refused.refused_code and not was_delivered_after(sighting, refused.read_at):
+            self._refused[refused.refused_code].append(sighting.display_path)
+        elif not has_raw_name and not file.grown_from:
+            self._untaken.append(sighting)
+        elif file.content_hash in self._found:
+            self._known_count += 1
+            self._found[file.content_hash] = min(file, self._found[file.content_hash], key=_age)
         else:
-            found[file.content_hash] = file
-    return Discovery(
-        new_files=tuple(sorted(found.values(), key=_age)),
-        known_count=known_count,
-        ignored_names=tuple(sorted(ignored)),
-        problems=_grouped(problems),
-        waiting_names=tuple(sorted(waiting)),
-        passed_over_names=tuple(sorted(walk.passed_over)),
-    )
+            self._found[file.content_hash] = file
+            if not has_raw_name:
+                self._notes.append(
+                    f"{file.display_path} went on growing under another name after it had been taken; "
+                    "the rest of it is taken now."
+                )
 
 
 def _settled(
@@ -92,7 +149,7 @@ def _settled(
 def _has_changed(sighting: Sighting) -> bool | None:
     """Return whether a file has changed since it was seen, None when it has vanished."""
     try:
-        return _signature(sighting.path.stat()) != _signature(sighting.status)
+        return Sighting(sighting.path, "", sighting.path.stat()).signature != sighting.signature
     except FileNotFoundError:
         return None
 
@@ -101,39 +158,56 @@ def _age(file: LandingFile) -> tuple[datetime, str]:
     return file.modified_at, file.display_path
 
 
-def _grouped(problems: Sequence[FileProblem]) -> tuple[FileProblem, ...]:
+def _grouped(problems: Iterable[FileProblem]) -> list[FileProblem]:
     """Return problems in order of their files; what many files have in common is one problem that counts them."""
-    alike: dict[str, list[FileProblem]] = {}
+    alike: dict[str, list[str]] = defaultdict(list)
     for problem in sorted(problems, key=lambda problem: problem.display_path):
-        alike.setdefault(problem.explanation, []).append(problem)
-    return tuple(
+        alike[problem.explanation].append(problem.display_path)
+    return [
         problem
-        for group in alike.values()
-        for problem in (group if len(group) <= MOST_NAMED else [_one_problem(group)])
-    )
+        for explanation, names in alike.items()
+        for problem in (
+            [FileProblem(name, explanation) for name in names]
+            if len(names) <= MOST_NAMED
+            else [FileProblem(first_names(names), f"each {explanation}", len(names))]
+        )
+    ]
 
 
-def _one_problem(group: Sequence[FileProblem]) -> FileProblem:
-    names = ", ".join(problem.display_path for problem in group[:MOST_NAMED])
-    return FileProblem(f"{names} and {len(group) - MOST_NAMED:,} more", f"each {group[0].explanation}")
-
-
-def _signature(status: os.stat_result) -> str:
-    # ctime cannot be set by hand, so that a file written again always shows another signature.
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
-
-
-def _landing_file(path: Path, display_path: str, status: os.stat_result) -> LandingFile:
-    with open_regular(path) as stream:
-        content_hash = hashlib.file_digest(stream, "sha256").hexdigest()
+def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFile:
+    """Return a file with its hash, and those of the earlier ones that it begins with."""
+    shorter = {file.size_bytes: file for file in earlier if 0 < file.size_bytes < sighting.status.st_size}
+    content_hash, beginnings = _hashes(sighting.path, sorted(shorter))
+    grown_from = [
+        shorter[size].content_hash for size, found in beginnings.items() if found == shorter[size].content_hash
+    ]
     return LandingFile(
-        path=path,
-        display_path=display_path,
+        path=sighting.path,
+        display_path=sighting.display_path,
         content_hash=content_hash,
-        size_bytes=status.st_size,
-        modified_at=_instant(status.st_mtime),
-        file_signature=_signature(status),
+        size_bytes=sighting.status.st_size,
+        modified_at=_instant(sighting.status.st_mtime),
+        file_signature=sighting.signature,
+        grown_from=tuple(grown_from),
     )
+
+
+def _hashes(path: Path, sizes: Sequence[int]) -> tuple[str, dict[int, str]]:
+    """Return the SHA-256 of a file, and those of its first so many bytes, for sizes in rising order."""
+    with open_regular(path) as stream:
+        if not sizes:
+            return hashlib.file_digest(stream, "sha256").hexdigest(), {}
+        digest = hashlib.sha256()
+        beginnings: dict[int, str] = {}
+        read = 0
+        for size in sizes:
+            while read < size and (data := stream.read(min(HASHED_BYTES, size - read))):
+                digest.update(data)
+                read += len(data)
+            beginnings[size] = digest.hexdigest()
+        while data := stream.read(HASHED_BYTES):
+            digest.update(data)
+        return digest.hexdigest(), beginnings
 
 
 def _instant(timestamp: float) -> datetime:

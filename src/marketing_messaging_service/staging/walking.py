@@ -28,6 +28,13 @@ class Sighting:
     """The path relative to landing, always printable."""
     status: os.stat_result
 
+    @property
+    def signature(self) -> str:
+        """Size, times and inode, by which the file is known without being read again."""
+        # ctime cannot be set by hand, so that a file written again always shows another signature.
+        status = self.status
+        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
 
 @dataclass(slots=True)
 class Walk:

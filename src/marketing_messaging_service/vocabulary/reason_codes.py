@@ -23,6 +23,16 @@ class ReasonCode(StrEnum):
         member.remedy = remedy
         return member
 
+    @classmethod
+    def of(cls, code: str) -> Self:
+        """Return the reason code that is written like this."""
+        return next(member for member in cls if member.value == code)
+
+    @property
+    def advice(self) -> str:
+        """What is wrong and what to do about it."""
+        return f"{self.meaning}: {self.remedy}" if self.remedy else self.meaning
+
     CORRUPT_GZIP = (
         "corrupt_gzip",
         "the compressed file breaks off or is damaged at this line; the lines before it were taken",

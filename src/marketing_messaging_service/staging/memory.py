@@ -1,0 +1,83 @@
+"""What earlier runs have read, as a file in landing is compared with it."""
+
+import re
+from collections import defaultdict
+from datetime import datetime
+
+from src.marketing_messaging_service.results import READER_VERSION, KnownFile, KnownFiles
+from src.marketing_messaging_service.staging.walking import Sighting
+from src.marketing_messaging_service.vocabulary import ReasonCode
+
+MOST_EARLIER = 100
+"""How many earlier states of a file a later one is compared with, the last ones."""
+
+
+class Memory:
+    """The files that the ledger knows, by place, by content, and by what they may have become."""
+
+    def __init__(self, known: KnownFiles) -> None:
+        taken = [file for file in known.files if file.refused_code is None]
+        # What an older reader refused is as good as unknown.
+        refused = [file for file in known.files if file.refused_code and file.reader_version == READER_VERSION]
+        self._taken_places = {(file.path, file.file_signature) for file in taken}
+        self._taken_hashes = {file.content_hash for file in taken}
+        self._refused_places = {(file.path, file.file_signature): file for file in refused}
+        self._refused_hashes = {file.content_hash: file for file in refused}
+        self._by_path: dict[str, list[KnownFile]] = defaultdict(list)
+        self._by_inode: dict[str, KnownFile] = {}
+        for file in known.files:
+            self._by_path[file.path].append(file)
+            self._by_inode[inode_of(file.file_signature)] = file
+
+    def is_taken_place(self, sighting: Sighting) -> bool:
+        """Whether a file lies where and as it did when it was taken."""
+        return (sighting.display_path, sighting.signature) in self._taken_places
+
+    def refused_place(self, sighting: Sighting) -> ReasonCode | None:
+        """Return why a file was refused that lies where and as it did then."""
+        file = self._refused_places.get((sighting.display_path, sighting.signature))
+        return file.refused_code if file else None
+
+    def is_taken_content(self, content_hash: str) -> bool:
+        """Whether content was taken, under whatever name."""
+        return content_hash in self._taken_hashes
+
+    def refused_content(self, content_hash: str) -> KnownFile | None:
+        """Return the file of that content that was refused."""
+        return self._refused_hashes.get(content_hash)
+
+    def earlier_states(self, path: str) -> list[KnownFile]:
+        """Return what a file may have grown from: what was read at its path."""
+        return self._by_path.get(path, [])[-MOST_EARLIER:]
+
+    def may_go_on(self, sighting: Sighting) -> list[KnownFile]:
+        """Return which known files a file with another ending may be, or may have grown from.
+
+        It is the same file by its inode, or a copy of one by its name, as programs that rotate files make them.
+        """
+        same = self._by_inode.get(inode_of(sighting.signature))
+        rotated = _ROTATED.fullmatch(sighting.display_path)
+        copied = self.earlier_states(rotated["path"]) if rotated else []
+        return [*copied, *([same] if same is not None and same not in copied else [])]
+
+
+def inode_of(signature: str) -> str:
+    """Return the inode that a file's signature tells."""
+    return signature.rpartition(":")[2]
+
+
+def is_same_file(file: KnownFile, sighting: Sighting) -> bool:
+    """Whether a file is a known one under another name, which changes no more than the time of its entry."""
+    size, modified, _, inode = sighting.signature.split(":")
+    return f"{size}:{modified}" == file.file_signature.rpartition(":")[0].rpartition(":")[0] and inode == inode_of(
+        file.file_signature
+    )
+
+
+def was_delivered_after(sighting: Sighting, read_at: datetime | None) -> bool:
+    """Whether a file has come to lie where it lies, or was changed there, since content like its own was read."""
+    return read_at is None or sighting.status.st_ctime > read_at.timestamp()
+
+
+_ROTATED = re.compile(r"(?P<path>.*\.(?:jsonl|ndjson|json)(?:\.gz|\.zst)?)[-._~].*", re.IGNORECASE | re.DOTALL)
+"""The name of a rotated file: that of a raw file with a number, a date or another ending behind."""

@@ -1,0 +1,94 @@
+"""Files in landing whose names are not those of raw events, and what they seem to be."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+from typing import IO
+
+from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.results import FileProblem, Remark, first_names
+from src.marketing_messaging_service.staging.content import BEGINNING_BYTES, Form, seeming
+from src.marketing_messaging_service.staging.opening import open_regular
+from src.marketing_messaging_service.staging.packing import PACKINGS
+from src.marketing_messaging_service.staging.walking import Sighting
+
+RAW_ENDINGS = (".jsonl", ".ndjson", ".json")
+PACKED_ENDINGS = tuple(packing.ending for packing in PACKINGS)
+RAW_FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in RAW_ENDINGS for packed in ("", *PACKED_ENDINGS))
+
+OTHER_ENDINGS = frozenset(
+    {
+        *(".bak", ".old", ".orig", ".save"),
+        *(".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp"),
+        *(".txt", ".log", ".csv", ".tsv", ".xml", ".tar"),
+    }
+)
+"""Endings of copies that somebody keeps, of files that are being written, and of other texts, packed or not: nobody
+means them to be taken."""
+
+_NUMBERED = re.compile(r"\.?[-_.0-9T]*")
+_ROTATED = re.compile(r".*\.(?:jsonl|ndjson|json)(?:\.gz|\.zst)?[-._][-_0-9T]+", re.IGNORECASE | re.DOTALL)
+
+
+def is_raw_name(name: str) -> bool:
+    """Whether files of that name are taken."""
+    return name.lower().endswith(RAW_FILE_ENDINGS)
+
+
+def look_at_untaken(sightings: Sequence[Sighting], youngest: float) -> tuple[list[FileProblem], list[Remark]]:
+    """Return what there is to say of files that are not taken because of their names.
+
+    One that seems to hold events, and whose name says nothing else, is a problem: somebody meant it to be taken. One
+    that was changed after `youngest`, a time of the file system, may get its true name in a moment.
+    """
+    meant: dict[str, list[str]] = defaultdict(list)
+    others: dict[str, list[str]] = defaultdict(list)
+    for sighting in sightings:
+        what, form = _seeming(sighting)
+        is_settled = max(sighting.status.st_mtime, sighting.status.st_ctime) <= youngest
+        is_meant = form is not None and is_settled and _may_be_meant(sighting.path.name)
+        (meant if is_meant else others)[what].append(sighting.display_path)
+    problems = [
+        FileProblem(first_names(names), _not_taken(what, len(names)), len(names))
+        for what, names in sorted(meant.items())
+    ]
+    return problems, [Remark.on(RemarkKind.IGNORED, names, what) for what, names in sorted(others.items())]
+
+
+def _not_taken(what: str, count: int) -> str:
+    seems, their_names = ("seem", "their names do") if count > 1 else ("seems", "its name does")
+    rename, them = ("rename them", "them") if count > 1 else ("rename it", "it")
+    return (
+        f"{seems} to be {what}, but {their_names} not end as names of raw events do ({', '.join(RAW_ENDINGS)}; "
+        f"{' or '.join(PACKED_ENDINGS)} behind), so that nothing was taken; {rename}, or move {them} out of landing."
+    )
+
+
+def _seeming(sighting: Sighting) -> tuple[str, Form | None]:
+    try:
+        with open_regular(sighting.path) as stream:
+            return seeming(_beginning_of(stream))
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}", None
+
+
+def _beginning_of(stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield the first piece of a file and, of one that packs well or needs it, a few more."""
+    for _ in range(16):
+        piece = stream.read(BEGINNING_BYTES)
+        if not piece:
+            return
+        yield piece
+
+
+def _may_be_meant(name: str) -> bool:
+    """Whether a name may well be that of a raw file, from a program that gives it no ending or adds one of its own."""
+    stem = name.lower()
+    is_packed = stem.endswith(PACKED_ENDINGS)
+    if is_packed:
+        stem = stem[: -len(next(ending for ending in PACKED_ENDINGS if stem.endswith(ending)))]
+    ending = PurePath(stem).suffix
+    if ending in OTHER_ENDINGS or stem.endswith("~"):
+        return False
+    return is_packed or bool(_NUMBERED.fullmatch(ending)) or bool(_ROTATED.fullmatch(stem))
