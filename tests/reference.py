@@ -29,6 +29,7 @@ class LoadCounts:
     inserted: int
     duplicate: int
     conflict: int
+    collision: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class Reference:
     def __init__(self) -> None:
         self._events: list[Event] = []
         self._by_identity: dict[tuple[Any, ...], Event] = {}
+        self._kept: set[tuple[int, str]] = set()
         self._decided: set[int] = set()
         self._ahead: set[int] = set()
         self._requests: list[Request] = []
@@ -119,8 +121,11 @@ class Reference:
         *,
         is_held: bool = False,
     ) -> LoadCounts:
-        """Take one file's events in file order; of those with one identity the first ever seen stands."""
-        inserted = duplicate = conflict = 0
+        """Take one file's events in file order; of those with one identity the first ever seen stands.
+
+        One that differs from it in the time is a retry; one that differs in more is kept, as its line stands, once.
+        """
+        inserted = duplicate = conflict = collision = 0
         for raw in raw_events:
             content = _content(raw)
             if not _lies_in(content.timestamp, window):
@@ -132,11 +137,16 @@ class Reference:
                 self._events.append(event)
                 self._by_identity[identity] = event
                 inserted += 1
-            else:
-                duplicate += 1
-                if standing.content != content:
-                    conflict += 1
-        return LoadCounts(inserted, duplicate, conflict)
+                continue
+            is_same = replace(content, timestamp=standing.content.timestamp) == standing.content
+            line = (standing.key, json.dumps(raw))
+            if not is_same and line not in self._kept:
+                self._kept.add(line)
+                collision += 1
+                continue
+            duplicate += 1
+            conflict += is_same and content != standing.content
+        return LoadCounts(inserted, duplicate, conflict, collision)
 
     def decide(
         self,

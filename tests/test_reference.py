@@ -78,7 +78,9 @@ def test_the_same_message_is_one_event_however_it_is_written_and_a_contradiction
     other = event("m", "2024-03-01T12:00:00Z", properties={"amount": 4, "attempt_number": 2})
 
     assert reference.load([first, same]) == LoadCounts(inserted=1, duplicate=1, conflict=0)
-    assert reference.load([other]) == LoadCounts(inserted=0, duplicate=1, conflict=1)
+    later = event("m", "2024-03-01T12:00:01Z", properties={"amount": 3, "attempt_number": 2})
+    assert reference.load([other]) == LoadCounts(inserted=0, duplicate=0, conflict=0, collision=1)
+    assert reference.load([later, other]) == LoadCounts(inserted=0, duplicate=2, conflict=1, collision=0)
     assert reference.events() == [("m", "u", "paid", "2024-03-01 12:00:00.000000")]
     assert reference.event_properties() == [(0, 3.0, 2, None, None, None)]
     assert reference.user_traits() == []

@@ -1,4 +1,4 @@
--- title: Which files had lines that were rejected or in conflict, or could not be taken?
+-- title: Which files had lines that were rejected, colliding or in conflict, or could not be taken?
 -- sentence: Loads with trouble, newest first, with what was wrong most often; and what the runs of the last seven days said of files and steps that failed whole. The newest 200 of either.
 SELECT
     trouble.load_id AS load_id,
@@ -6,6 +6,7 @@ SELECT
     trouble.happened_at AS happened_at,
     trouble.read_count,
     trouble.rejected_count,
+    trouble.collision_count,
     trouble.conflict_count,
     trouble.most_frequent_reason_code,
     NULL AS explanation
@@ -16,6 +17,7 @@ FROM (
         history.loaded_at AS happened_at,
         history.read_count,
         history.rejected_count,
+        history.collision_count,
         history.conflict_count,
         (
             SELECT by_reason.reason_code FROM rejected_lines_by_reason AS by_reason
@@ -24,12 +26,12 @@ FROM (
             LIMIT 1
         ) AS most_frequent_reason_code
     FROM load_history AS history
-    WHERE history.rejected_count + history.conflict_count > 0
+    WHERE history.rejected_count + history.collision_count + history.conflict_count > 0
     ORDER BY history.load_id DESC
     LIMIT 200
 ) AS trouble
 UNION ALL
-SELECT NULL, failed.subject, failed.happened_at, NULL, NULL, NULL, NULL, failed.explanation
+SELECT NULL, failed.subject, failed.happened_at, NULL, NULL, NULL, NULL, NULL, failed.explanation
 FROM (
     SELECT remark.subject, max(run.started_at) AS happened_at, remark.explanation
     FROM run_remarks AS remark

@@ -189,6 +189,16 @@ class Discovery:
         return sum(remark.file_count for remark in self.remarks if remark.kind is kind)
 
 
+@dataclass(frozen=True, slots=True)
+class RawLine:
+    """One line of a raw file as it came, without its line end."""
+
+    number: int
+    text: str
+    exact_bytes: bytes | None
+    """The bytes where the text is not exact."""
+
+
 @dataclass(frozen=True)
 class StagedRows:
     """Typed rows of one or several raw files, waiting on disk to be loaded; `close` frees the disk space.
@@ -230,6 +240,9 @@ class StagedFile:
     unknown_keys: Mapping[str, int]
     """How often each unknown key stood in the file, by path such as `properties.coupon`."""
     rows: StagedRows
+    raw_lines: Callable[[Iterable[int]], Iterator[RawLine]] = field(repr=False)
+    """Reads the lines of some numbers, which ascend, from the file again; to be gone through to its end, where it
+    raises LandingError when the file is no longer the one that was staged."""
     lines_before: int = 0
     """Lines of other files that stand before its own in the rows, and are numbered before them."""
 
@@ -317,14 +330,16 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What one load did; read = inserted + duplicate + rejected + blank + outside, all of them lines."""
+    """What one load did; read = inserted + duplicate + collision + rejected + blank + outside, all of them lines."""
 
     display_path: str
     read_count: int
     inserted_count: int
     duplicate_count: int
     conflict_count: int
-    """The part of the duplicates whose content differed from the event that stands."""
+    """The part of the duplicates whose time differed from that of the event that stands."""
+    collision_count: int
+    """Lines with the message_id of another event, kept among the rejected rows."""
     rejected_count: int
     blank_count: int
     outside_count: int

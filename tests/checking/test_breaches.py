@@ -233,6 +233,21 @@ BREACHES = [
         ("DELETE FROM rejected_rows",),
     ),
     Breach(
+        "collision_count",
+        "a collision that no load counted",
+        "loads.id 1: collision_count 0, rows 1",
+        (
+            "UPDATE rejected_rows SET reason_code = 'message_id_collision'",
+            "UPDATE loads SET rejected_count = 0, duplicate_count = duplicate_count + 1 WHERE id = 1",
+        ),
+    ),
+    Breach(
+        "collision_count",
+        "an event named without its reason",
+        "rejected_rows.id 1: event_id 3, ",
+        ("UPDATE rejected_rows SET event_id = 3",),
+    ),
+    Breach(
         "conflict_count",
         "a conflict too many",
         "loads.id 2: conflict_count 1, rows 2",

@@ -68,7 +68,7 @@ def test_the_samples_come_out_as_the_generator_tells_their_stories(landing: Path
         "high_risk_alert": (2, 0),
     }
     assert report.lines.read == 193
-    assert (count(landing, "events"), count(landing, "rejected_rows"), count(landing, "conflicts")) == (180, 8, 1)
+    assert (count(landing, "events"), count(landing, "rejected_rows"), count(landing, "conflicts")) == (180, 9, 0)
 
 
 def test_an_empty_hour_is_a_quick_success_that_says_so(landing: Path) -> None:
@@ -232,6 +232,27 @@ def test_of_files_taken_together_one_that_fails_costs_the_others_nothing(
     with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
         taken = [row[0] for row in connection.execute("SELECT path FROM source_files ORDER BY id")]
     assert taken == [f"{number:02}.jsonl" for number in range(12) if number not in (3, 7)] + ["03.jsonl"]
+
+
+def test_two_producers_that_number_alike_fail_the_run_and_lose_nothing(
+    landing: Path, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    for age, name in enumerate(("shop", "zapp")):
+        lines = (GOOD_LINE.replace('"m1"', f'"{number}"').replace("ada", f"{name}-{number}") for number in range(40))
+        (landing / f"{name}.jsonl").write_text("".join(lines))
+        os.utime(landing / f"{name}.jsonl", (age, age))
+    state = run()
+    assert state.is_failed()
+    message = str(state.message)
+    assert message.startswith("1 problem. zapp.jsonl: 40 of 40 lines have the message_id of another event")
+    assert "two producers seem to number their events alike. Most of the other events came in shop.jsonl." in message
+    with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
+        kept = "".join(f"{line}\n" for (line,) in connection.execute("SELECT raw_line FROM rejected_rows ORDER BY id"))
+        (counts,) = connection.execute("SELECT duplicate_count, collision_count FROM loads WHERE id = 2").fetchall()
+    assert kept == (landing / "zapp.jsonl").read_text()
+    assert counts == (0, 40)
+    assert run().message == "Nothing new: 2 files in landing, all taken before."
+    assert "Traceback" not in errors_logged.text
 
 
 def test_many_files_are_taken_in_a_few_steps_with_a_line_each(

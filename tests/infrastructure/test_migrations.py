@@ -865,6 +865,33 @@ class TestTheRevisionThatReadsRefusedFilesAgain:
         assert self.question(path, "SELECT kind FROM run_remarks") == [("waiting",), ("ignored",)]
 
 
+class TestTheRevisionThatKeepsCollisions:
+    def test_leaves_what_was_counted_as_a_duplicate_before_as_it_was(self, path):
+        populate(path, "0013")
+        before = rows_of(path)
+        upgrade(path, "0014")
+        assert_kept(before, rows_of(path))
+        assert {load["collision_count"] for load in rows_of(path)["loads"]} == {0}
+        assert {row["event_id"] for row in rows_of(path)["rejected_rows"]} == {None}
+
+    def test_going_down_counts_a_collision_as_a_rejected_line_and_coming_again_finds_it(self, path):
+        populate(path, "0014")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(
+                "UPDATE loads SET duplicate_count = 0, conflict_count = 0, collision_count = 1 WHERE id = 1"
+            )
+            connection.execute(
+                "INSERT INTO rejected_rows VALUES (2, 1, 2, ?, NULL, 'message_id_collision', 'message_id', 'x', 9)",
+                ['{"message_id": "m9"}'],
+            )
+        before = rows_of(path)
+        downgrade(path, "0013")
+        assert [load["rejected_count"] for load in rows_of(path)["loads"] if load["id"] == 1] == [2]
+        upgrade(path, "0014")
+        assert rows_of(path) == before
+        assert_sound(path)
+
+
 UPGRADE_WHEN_TOLD = """
 import sys
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head

@@ -48,7 +48,8 @@ def test_the_loaded_tables_equal_the_reference(
                 assert expected.inserted == 0
             else:
                 assert result.read_count == len(file)
-                assert expected == LoadCounts(result.inserted_count, result.duplicate_count, result.conflict_count)
+                counts = (result.inserted_count, result.duplicate_count, result.conflict_count, result.collision_count)
+                assert expected == LoadCounts(*counts)
                 assert result.rejected_count == result.blank_count == 0
 
         events = rows(engine, "SELECT message_id, user_id, event_type, event_timestamp FROM events")

@@ -77,52 +77,26 @@ def test_a_rejected_line_is_no_duplicate(load):
     assert (result.duplicate_count, result.rejected_count) == (0, 1)
 
 
-@pytest.mark.parametrize(
-    ("field", "change"),
-    [
-        ("user_id", {"user_id": "other"}),
-        ("event_type", {"event_type": "app_opened"}),
-        ("event_timestamp", {"event_timestamp": "2026-03-01T12:00:00.000001Z"}),
-        ("amount", {"properties": FULL["properties"] | {"amount": 9.51}}),
-        ("attempt_number", {"properties": FULL["properties"] | {"attempt_number": None}}),
-        ("failure_reason", {"properties": FULL["properties"] | {"failure_reason": "card_expired"}}),
-        ("email", {"user_traits": FULL["user_traits"] | {"email": ""}}),
-        ("country", {"user_traits": FULL["user_traits"] | {"country": "NO"}}),
-        ("marketing_opt_in", {"user_traits": FULL["user_traits"] | {"marketing_opt_in": False}}),
-        ("risk_segment", {"user_traits": FULL["user_traits"] | {"risk_segment": "high"}}),
-    ],
-)
-def test_a_redelivery_that_differs_in_a_field_is_a_conflict_that_names_it(engine, load, field, change):
+def test_a_retry_with_a_time_of_its_own_is_a_conflict_that_says_so(engine, load):
     load("a.jsonl", raw("m0"), raw("m1", **FULL))
-    result = load("b.jsonl", raw("m2"), raw("m1", **FULL | change))
-    assert (result.duplicate_count, result.conflict_count) == (1, 1)
-    assert conflicts(engine) == [(2, 2, 2, field)]
+    result = load("b.jsonl", raw("m2"), raw("m1", **FULL, event_timestamp="2026-03-01T12:00:00.000001Z"))
+    assert (result.duplicate_count, result.conflict_count, result.collision_count) == (1, 1, 0)
+    assert conflicts(engine) == [(2, 2, 2, "event_timestamp")]
 
 
-def test_a_conflict_names_every_field_that_differs(engine, load):
-    load("a.jsonl", raw("m1", properties={"amount": 1}), raw("m1", user_id="v", user_traits={"email": "a@b.c"}))
-    assert conflicts(engine) == [(1, 2, 1, "user_id, amount, email")]
-
-
-def test_the_event_that_came_first_stands(engine, load):
-    load("a.jsonl", raw("m1", properties={"amount": 1}), raw("m1", user_id="v", user_traits={"email": "a@b.c"}))
-    load("b.jsonl", raw("m1", properties={"amount": 2}))
-    assert rows(engine, "SELECT message_id, user_id FROM events") == [("m1", "u")]
-    assert rows(engine, "SELECT event_id, amount FROM event_properties") == [(1, 1.0)]
-    assert rows(engine, "SELECT * FROM user_traits") == []
-
-
-def test_every_redelivery_is_compared_with_the_one_that_stands(engine, load):
+def test_every_retry_is_compared_with_the_event_that_stands(engine, load):
     """The third line says the same as the second, but the first is the one that stands."""
-    result = load("a.jsonl", raw("m1"), raw("m1", user_id="v"), raw("m1", user_id="v"), raw("m1"))
+    later = raw("m1", event_timestamp="2026-03-01T12:00:01Z")
+    result = load("a.jsonl", raw("m1"), later, later, raw("m1"))
     assert (result.duplicate_count, result.conflict_count) == (3, 2)
-    assert conflicts(engine) == [(1, 2, 1, "user_id"), (1, 3, 1, "user_id")]
+    assert conflicts(engine) == [(1, 2, 1, "event_timestamp"), (1, 3, 1, "event_timestamp")]
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 2, 100])
 def test_duplicates_are_found_within_a_chunk_and_beyond_it(engine, load, chunk_rows):
+    later = {"event_timestamp": "2026-03-01T12:00:01Z"}
     load("a.jsonl", raw("m1"))
-    lines = [raw("m2"), raw("m1", user_id="v"), raw("m2"), raw("m3"), raw("m2", user_id="v")]
+    lines = [raw("m2"), raw("m1", **later), raw("m2"), raw("m3"), raw("m2", **later)]
     result = load("b.jsonl", *lines, chunk_rows=chunk_rows)
     assert (result.inserted_count, result.duplicate_count, result.conflict_count) == (2, 3, 2)
     assert [(load_id, line) for load_id, line, _, _ in conflicts(engine)] == [(2, 2), (2, 5)]

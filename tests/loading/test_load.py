@@ -29,11 +29,11 @@ MIXED_LINES: tuple[Line, ...] = (
     raw("m1", properties={"amount": 2.5}),
     "{not json",
     raw("m3", user_traits={"marketing_opt_in": False}, coupon="X"),
-    raw("m2"),
+    raw("m2", event_timestamp="2026-03-01T12:00:01Z"),
     raw("m4", user_id=""),
     raw("m5", properties={"attempt_number": 3}),
 )
-"""Two duplicates, one of them a conflict, two rejected lines, a blank one and an unknown key."""
+"""A collision, a duplicate that is a conflict, two rejected lines, a blank one and an unknown key."""
 
 
 def test_a_whole_file_lands_in_the_three_tables(engine, load):
@@ -169,14 +169,15 @@ def test_rows_tell_their_load_and_when_it_was(engine, load):
 
 def test_the_ledger_says_what_became_of_every_line(engine, load):
     result = load("a.jsonl", *MIXED_LINES, flow_run_id="run-1")
-    assert (result.read_count, result.inserted_count, result.duplicate_count) == (9, 4, 2)
-    assert (result.conflict_count, result.rejected_count, result.blank_count) == (1, 2, 1)
+    assert (result.read_count, result.inserted_count, result.duplicate_count) == (9, 4, 1)
+    assert (result.conflict_count, result.collision_count) == (1, 1)
+    assert (result.rejected_count, result.blank_count) == (2, 1)
     assert result.display_path == "a.jsonl"
     assert rows(
         engine,
         "SELECT as_of, flow_run_id, state, read_count, inserted_count, duplicate_count, conflict_count, "
-        "rejected_count, blank_count, decided_at, ruleset_id FROM loads",
-    ) == [("2026-03-01 13:00:00.000000", "run-1", "loaded", 9, 4, 2, 1, 2, 1, None, None)]
+        "collision_count, rejected_count, blank_count, decided_at, ruleset_id FROM loads",
+    ) == [("2026-03-01 13:00:00.000000", "run-1", "loaded", 9, 4, 1, 1, 1, 2, 1, None, None)]
 
 
 def test_the_counts_of_the_ledger_can_be_checked_by_counting_rows(engine, load):
@@ -185,11 +186,14 @@ def test_the_counts_of_the_ledger_can_be_checked_by_counting_rows(engine, load):
     counted = rows(
         engine,
         "SELECT (SELECT count(*) FROM events WHERE load_id = loads.id), "
-        "(SELECT count(*) FROM rejected_rows WHERE load_id = loads.id), "
+        "(SELECT count(*) FROM rejected_rows WHERE load_id = loads.id AND event_id IS NULL), "
+        "(SELECT count(*) FROM rejected_rows WHERE load_id = loads.id AND event_id IS NOT NULL), "
         "(SELECT count(*) FROM conflicts WHERE load_id = loads.id) FROM loads ORDER BY id",
     )
-    assert counted == rows(engine, "SELECT inserted_count, rejected_count, conflict_count FROM loads ORDER BY id")
-    assert counted == [(4, 2, 1), (1, 2, 1)]
+    assert counted == rows(
+        engine, "SELECT inserted_count, rejected_count, collision_count, conflict_count FROM loads ORDER BY id"
+    )
+    assert counted == [(4, 2, 1, 1), (1, 2, 0, 1)]
 
 
 def test_the_file_is_recorded_under_its_name_with_what_identifies_it(engine, landing, load):
@@ -252,8 +256,8 @@ def _content(engine: Engine) -> list[list[tuple[Any, ...]]]:
             "SELECT * FROM rejected_rows ORDER BY id",
             "SELECT * FROM conflicts ORDER BY load_id, line_number",
             "SELECT * FROM unknown_keys ORDER BY key_path",
-            "SELECT read_count, inserted_count, duplicate_count, conflict_count, rejected_count, blank_count, "
-            "first_event_id, last_event_id FROM loads",
+            "SELECT read_count, inserted_count, duplicate_count, conflict_count, collision_count, rejected_count, "
+            "blank_count, first_event_id, last_event_id FROM loads",
         )
     ]
 
@@ -310,7 +314,7 @@ class TestALoadThatFails:
         assert everything(engine) == before
         result = load_file(engine, staged, as_of=AS_OF)
         assert isinstance(result, LoadResult)
-        assert (result.inserted_count, result.duplicate_count) == (3, 3)
+        assert (result.inserted_count, result.duplicate_count, result.collision_count) == (3, 1, 2)
 
     def test_because_its_counts_do_not_add_up_says_so_and_leaves_no_trace(self, engine, staged):
         before = everything(engine)
@@ -318,8 +322,8 @@ class TestALoadThatFails:
         with pytest.raises(LoadError) as caught:
             load_file(engine, lying, as_of=AS_OF)
         assert str(caught.value) == (
-            "a.jsonl: 10 lines were read but 9 are accounted for (3 inserted, 3 duplicate, 2 rejected, 1 blank, "
-            "0 outside). Nothing of the file was kept; this is a defect, please report it."
+            "a.jsonl: 10 lines were read but 9 are accounted for (3 inserted, 1 duplicate, 2 collision, 2 rejected, "
+            "1 blank, 0 outside). Nothing of the file was kept; this is a defect, please report it."
         )
         assert everything(engine) == before
 

@@ -24,7 +24,7 @@ DAY = (
     "{",
     "",
     raw("end", event_timestamp="2026-03-01T14:00:00+01:00"),
-    raw("start", event_timestamp="2026-03-01T12:00:00Z", user_id="another"),
+    raw("start", event_timestamp="2026-03-01T12:00:01Z"),
 )
 
 

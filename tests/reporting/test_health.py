@@ -14,6 +14,7 @@ from src.marketing_messaging_service.reporting.health import (
     failing_loads,
     loads_with_examples,
     problem_files_first,
+    too_many_collisions,
     too_many_rejected,
 )
 from src.marketing_messaging_service.reporting.run_report import LineCounts, LoadReport, RejectedExample
@@ -25,8 +26,7 @@ FIRST = RejectedExample("a.jsonl", 4, "user_id", "user_id is required and is abs
 
 
 def load(number: int, read: int, rejected: int = 0, **more: int) -> LoadReport:
-    blank, duplicate = more.get("blank", 0), more.get("duplicate", 0)
-    inserted = read - rejected - blank - duplicate
+    inserted = read - rejected - sum(more.get(name, 0) for name in ("blank", "duplicate", "collision"))
     lines = LineCounts(read=read, inserted=inserted, rejected=rejected, **more)
     return LoadReport(number, f"{number}.jsonl", lines, 0.1)
 
@@ -41,9 +41,13 @@ def load(number: int, read: int, rejected: int = 0, **more: int) -> LoadReport:
         (load(1, 1, 1), True),
         (load(1, 3, 2, blank=1), True),
         (load(1, 2, 0, blank=2), False),
+        (load(1, 100, collision=6), False),
+        (load(1, 100, collision=10), True),
+        (load(1, 4, collision=3, blank=1), True),
+        (load(1, 100, 9, collision=9), False),
     ],
 )
-def test_a_file_counts_alone_from_ten_rejected_lines_on_or_when_nothing_of_it_could_be_read(
+def test_a_file_counts_alone_from_ten_rejected_or_colliding_lines_on_or_when_there_is_no_other(
     lines: LoadReport, is_failing: bool
 ) -> None:
     assert (failing_loads([lines], 5) == [1]) is is_failing
@@ -77,7 +81,40 @@ def test_many_files_with_a_few_such_lines_each_are_one_problem_that_names_the_fi
     assert "The first is line 4 of 2.jsonl: user_id is required and is absent." in problem.explanation
 
 
-def test_files_over_the_limit_come_first_then_those_with_rejected_or_conflicting_lines() -> None:
+def test_lines_that_collide_are_told_with_the_other_file_and_what_to_do() -> None:
+    example = RejectedExample("1.jsonl", 1, "message_id", "The message_id is that of another event.", "{}")
+    loads = [load(1, 40, collision=40), load(2, 40)]
+    (problem,) = too_many_collisions(loads, 5, {1: example}, {1: "2.jsonl"})
+    assert problem.subject == "1.jsonl"
+    assert problem.explanation == (
+        "40 of 40 lines have the message_id of another event (100.0 %), which is more than the 5 % that "
+        "max_rejected_percent allows: two producers seem to number their events alike. Most of the other events came "
+        "in 2.jsonl. The first is line 1: The message_id is that of another event. Let one producer begin its "
+        "message_ids with its name, or leave them out, and deliver its lines, which rejected_rows holds, in another "
+        "file."
+    )
+    assert too_many_rejected(loads, 5, {}) == []
+
+
+def test_of_lines_that_collide_with_others_of_their_file_that_is_said() -> None:
+    (problem,) = too_many_collisions([load(1, 9, collision=1)], 5, {}, {1: "1.jsonl"})
+    assert problem.subject == "Colliding lines"
+    assert "Most of the other events came in the same file." in problem.explanation
+
+
+def test_rejected_lines_and_colliding_ones_are_two_problems(pipeline: Pipeline) -> None:
+    event = '{"message_id": "%d", "user_id": "%s", "event_type": "x", "event_timestamp": "2026-11-23T09:00:00Z"}\n'
+    pipeline.land_bytes("".join(event % (number, "ada") for number in range(20)).encode())
+    pipeline.land_bytes(("{\n" * 11 + "".join(event % (number, "bo") for number in range(20))).encode())
+    run_id = run_pipeline(pipeline, RULES, max_rejected_percent=5.0)
+    (_, rejected), (subject, colliding) = problems_of(pipeline, run_id)
+    assert "The first is line 1: Not JSON" in rejected
+    assert subject == "0001.jsonl"
+    assert colliding.startswith("20 of 31 lines have the message_id of another event (64.5 %)")
+    assert "Most of the other events came in 0000.jsonl. The first is line 12: The message_id is that" in colliding
+
+
+def test_files_over_the_limit_come_first_then_those_with_other_lines_in_trouble() -> None:
     loads = [
         load(1, 10),
         load(2, 100, 1),
@@ -85,9 +122,10 @@ def test_files_over_the_limit_come_first_then_those_with_rejected_or_conflicting
         load(4, 10),
         load(5, 10, 0, duplicate=1, conflict=1),
         load(6, 1, 1),
+        load(7, 100, collision=1),
     ]
-    assert [each.load_id for each in problem_files_first(loads, 5)] == [3, 6, 2, 5, 1, 4]
-    assert loads_with_examples(loads, 5) == [3, 6, 2]
+    assert [each.load_id for each in problem_files_first(loads, 5)] == [3, 6, 2, 5, 7, 1, 4]
+    assert loads_with_examples(loads, 5) == [3, 6, 2, 7]
 
 
 def test_of_ten_thousand_files_the_tables_show_the_problem_files_and_how_many_more_there_are() -> None:

@@ -8,6 +8,8 @@ from src.marketing_messaging_service.reporting import manager_sentence
 from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem
 from tests.reporting.runs import ALERT, AS_OF, LOAD, NOTHING, WELCOME, run_report
 
+NO_RULES = {"decided_count": 99, "rules": ()}
+
 
 def loads(**counts: int) -> dict[str, object]:
     return {"loads": (replace(LOAD, lines=LineCounts(**counts)),)}
@@ -32,6 +34,22 @@ def test_one_of_each_is_told_in_the_singular() -> None:
         "Between 09:05 and 10:05 UTC, 1 event came in; 1 message goes out, 1 alert goes to our own people, 1 "
         "message was not sent again because the user already got it, 1 message was not sent because its event is too "
         "old, 1 line could not be read."
+    )
+
+
+def test_lines_with_the_message_id_of_another_event_are_told() -> None:
+    report = run_report(**loads(read=100, inserted=99, collision=1), max_rejected_percent=5.0, **NO_RULES)
+    assert manager_sentence(report) == (
+        "Between 09:05 and 10:05 UTC, 99 events came in; none of them earns a message, 1 line has the message_id of "
+        "another event and was kept aside."
+    )
+
+
+def test_and_above_the_limit_what_they_mean() -> None:
+    report = run_report(**loads(read=80, inserted=40, collision=40), max_rejected_percent=5.0, **NO_RULES)
+    assert manager_sentence(report).endswith(
+        "40 lines have the message_id of another event and were kept aside: two producers seem to number their events "
+        "alike."
     )
 
 

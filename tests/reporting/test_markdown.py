@@ -89,8 +89,8 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
         "The rules as they were applied",
         "Files taken, problem files first",
         "Files left where they are",
-        "Rejected lines by reason",
-        "Rejected lines: the first three of each reason, and the first of each file",
+        "Lines kept aside, by reason",
+        "Lines kept aside: the first three of each reason, and the first of each file",
         "Keys not known, their values not kept",
         "This run",
         "The rules as they were applied, in Mermaid",
@@ -98,7 +98,7 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
     ]
     assert "| welcome_email | 4 | 3 | 0 | 1 | 1 |" in markdown
     assert "| **all 2** | **5** | **3** | **1** | **1** | **1** |" in markdown
-    assert "| a.jsonl | 10 | 5 | 2 | 1 | 2 | 1 |" in markdown
+    assert "| a.jsonl | 10 | 5 | 2 | 1 | 0 | 2 | 1 |" in markdown
 
 
 def test_a_key_of_the_payload_that_is_not_kept_is_told_with_what_keeps_it() -> None:
@@ -182,7 +182,7 @@ def test_what_markdown_would_act_on_is_escaped_where_it_would(text: str, expecte
 def test_a_long_table_sums_up_what_it_leaves_out() -> None:
     loads = tuple(replace(LOAD, path=f"{n:03}.jsonl") for n in range(30))
     markdown = report_markdown(run_report(loads=loads))
-    assert "| **all 30** | **300** | **150** | **60** | **30** | **60** | **30** |\n\nand 5 more\n" in markdown
+    assert "| **all 30** | **300** | **150** | **60** | **30** | **0** | **60** | **30** |\n\nand 5 more\n" in markdown
 
 
 def test_of_hundreds_of_rules_those_that_matched_are_shown() -> None:

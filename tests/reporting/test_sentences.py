@@ -193,7 +193,7 @@ def test_deciding_is_told_in_one_line_in_which_an_alert_is_no_send() -> None:
 
 
 def test_a_load_is_told_in_one_line() -> None:
-    assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 2, 1, 0, 0.1, {}, {})).startswith(
+    assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 0, 2, 1, 0, 0.1, {}, {})).startswith(
         "Loaded a.jsonl in 0.1 s: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank"
     )
 

@@ -18,7 +18,7 @@ def test_the_summary_tells_rules_files_reasons_unknown_keys_and_ignored_files() 
     for row in (
         "  welcome_email    WELCOME_EMAIL    email        3           1",
         "  high_risk_alert  HIGH_RISK_ALERT  internal     1           0",
-        "  a.jsonl     10         5          2         1         2      1",
+        "  a.jsonl     10         5          2         1          0         2      1",
         "  naive_timestamp      2",
         "  properties.coupon      3",
         "  notes.txt      1  not a name of raw events  text",

@@ -74,6 +74,7 @@ TABLES: Mapping[str, TableShape] = {
             "inserted_count",
             "duplicate_count",
             "conflict_count",
+            "collision_count",
             "rejected_count",
             "blank_count",
             "outside_count",
@@ -105,7 +106,7 @@ TABLES: Mapping[str, TableShape] = {
     ),
     "rejected_rows": TableShape(
         compared=("line_number", "raw_line", "raw_bytes", "reason_code", "field_name", "explanation"),
-        references={"load_id": "loads"},
+        references={"load_id": "loads", "event_id": "events"},
         left_out=("id",),
     ),
     "unknown_keys": TableShape(compared=("key_path", "occurrence_count"), references={"load_id": "loads"}),
@@ -149,7 +150,11 @@ LEFT_OUT_TABLES: Mapping[str, str] = {
 }
 """Tables that are not compared, each with the reason why."""
 
-_EVENT_IN_DEDUPE_KEY = re.compile(r"^event:(\d+):")
+_EVENT_IN_TEXT: Mapping[str, re.Pattern[str]] = {
+    "dedupe_key": re.compile(r"(?<=^event:)(\d+)(?=:)"),
+    "explanation": re.compile(r"(?<=events\.id )(\d+)"),
+}
+"""Where the id of an event stands in a text."""
 
 
 DECISIONS = ("send_requests", "suppressions")
@@ -291,8 +296,8 @@ class _Reader:
             return self._key(shape.references[column], value)
         if column in shape.given:
             return value is not None
-        if column == "dedupe_key":
-            return _EVENT_IN_DEDUPE_KEY.sub(self._event_key(), value)
+        if column in _EVENT_IN_TEXT:
+            return _EVENT_IN_TEXT[column].sub(self._event_key(), value)
         return value
 
     def _key(self, name: str, row_id: int | None) -> Key | None:
@@ -308,4 +313,4 @@ class _Reader:
         return self._keys[name].get(row_id, ("no such row", row_id))
 
     def _event_key(self) -> Callable[[re.Match[str]], str]:
-        return lambda match: f"event:{self._key('events', int(match[1]))}:"
+        return lambda match: str(self._key("events", int(match[1])))

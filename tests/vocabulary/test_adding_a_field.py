@@ -180,7 +180,7 @@ class TestACopyWithAFieldOfEachType:
             sent = database.execute("SELECT rule_name FROM send_requests ORDER BY rule_name").fetchall()
             assert sent == sorted((f"{part}_{type_}",) for part in "pt" for type_ in LINES)
 
-    def test_calls_a_redelivery_that_says_something_else_a_conflict_by_its_name(self, copy: Path) -> None:
+    def test_keeps_a_redelivery_that_says_something_else_and_calls_it_by_its_name(self, copy: Path) -> None:
         changed = {"String": "B", "Integer": 4, "Float": 1, "Boolean": False, "CalendarDate": "2000-01-01"}
         changed |= {"UtcDateTime": "2026-11-03T12:00:00.6+02:00", "Money": 1234567.9}
         # Tests of one class may run in processes of their own, so that this one cannot rely on the one before.
@@ -190,8 +190,9 @@ class TestACopyWithAFieldOfEachType:
             write(copy, [], [event("m1", **{type_: value})], name=f"again{number}.jsonl")
         run(copy, "-c", RUN)
         with closing(sqlite3.connect(copy / "messaging.db")) as database:
-            found = [row[0] for row in database.execute("SELECT differing_fields FROM conflicts ORDER BY load_id")]
-        assert found == [f"{names('p')[type_]}, {names('t')[type_]}" for type_ in changed]
+            found = [row[0] for row in database.execute("SELECT explanation FROM rejected_rows ORDER BY load_id")]
+        told = [explanation.partition("the line differs in ")[2] for explanation in found]
+        assert told == [f"{names('p')[type_]}, {names('t')[type_]}." for type_ in changed]
 
 
 def frozen_files(folder: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from src.marketing_messaging_service.models import (
     takes_whole_file,
 )
 from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 
 def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:
@@ -35,7 +36,9 @@ def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:
 def _files_taken_wrongly() -> list[Select[Any]]:
     load_count = func.count(Load.id)
     whole_count = func.count(Load.id).filter(takes_whole_file())
-    has_read_nothing = and_(Load.inserted_count == 0, Load.duplicate_count == 0, Load.outside_count == 0)
+    has_read_nothing = and_(
+        Load.inserted_count == 0, Load.duplicate_count == 0, Load.collision_count == 0, Load.outside_count == 0
+    )
     reading = exists().where(Load.source_file_id == SourceFile.id, or_(not_(has_read_nothing), takes_whole_file()))
     place = told("source_files.id ", SourceFile.id, " (", SourceFile.path, ")")
     loads = select(SourceFile.id).select_from(SourceFile).outerjoin(Load).group_by(SourceFile.id)
@@ -52,7 +55,14 @@ def _files_taken_wrongly() -> list[Select[Any]]:
 
 
 def _counts_that_do_not_add_up() -> Select[Any]:
-    parts = (Load.inserted_count, Load.duplicate_count, Load.rejected_count, Load.blank_count, Load.outside_count)
+    parts = (
+        Load.inserted_count,
+        Load.duplicate_count,
+        Load.collision_count,
+        Load.rejected_count,
+        Load.blank_count,
+        Load.outside_count,
+    )
     accounted = reduce(add, parts)
     counts = (Load.read_count, " of which accounted for ", accounted, "; duplicate ", Load.duplicate_count)
     return select(told("loads.id ", Load.id, ": read ", *counts, ", conflict ", Load.conflict_count)).where(
@@ -64,9 +74,16 @@ def _counts_that_do_not_add_up() -> Select[Any]:
     )
 
 
-def _wrong_count(counted: InstrumentedAttribute[int], load_id: InstrumentedAttribute[Any]) -> Select[Any]:
-    """The loads whose rows in a table are not as many as their count says."""
-    present = select(load_id.label("load_id"), func.count().label("row_count")).group_by(load_id).subquery("present")
+def _wrong_count(
+    counted: InstrumentedAttribute[int], load_id: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]
+) -> Select[Any]:
+    """The loads whose rows in a table, under conditions, are not as many as their count says."""
+    present = (
+        select(load_id.label("load_id"), func.count().label("row_count"))
+        .where(*conditions)
+        .group_by(load_id)
+        .subquery("present")
+    )
     row_count = func.coalesce(present.c.row_count, 0)
     return (
         select(told("loads.id ", Load.id, f": {counted.key} ", counted, ", rows ", row_count))
@@ -74,6 +91,13 @@ def _wrong_count(counted: InstrumentedAttribute[int], load_id: InstrumentedAttri
         .outerjoin(present, present.c.load_id == Load.id)
         .where(counted != row_count)
     )
+
+
+def _collisions_without_event() -> Select[Any]:
+    """The rejected rows that name an event without the reason for it."""
+    return select(
+        told("rejected_rows.id ", RejectedRow.id, ": event_id ", RejectedRow.event_id, ", ", RejectedRow.reason_code)
+    ).where(RejectedRow.event_id.is_not(None), RejectedRow.reason_code != ReasonCode.MESSAGE_ID_COLLISION)
 
 
 def _events_out_of_range() -> Select[Any]:
@@ -143,7 +167,7 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "counts_add_up",
-        "Of every load, read = inserted + duplicate + rejected + blank + outside; conflicts are duplicates",
+        "Of every load, read = inserted + duplicate + collision + rejected + blank + outside; conflicts are duplicates",
         lambda _: [_counts_that_do_not_add_up()],
     ),
     Invariant(
@@ -154,7 +178,25 @@ LEDGER_INVARIANTS = (
     Invariant(
         "rejected_count",
         "Every load has as many rejected rows as it rejected lines",
-        lambda _: [_wrong_count(Load.rejected_count, RejectedRow.load_id)],
+        lambda _: [
+            _wrong_count(
+                Load.rejected_count,
+                RejectedRow.load_id,
+                RejectedRow.reason_code != ReasonCode.MESSAGE_ID_COLLISION,
+            )
+        ],
+    ),
+    Invariant(
+        "collision_count",
+        "Every load has as many lines with the message_id of another event as it counted, and no other line names one",
+        lambda _: [
+            _wrong_count(
+                Load.collision_count,
+                RejectedRow.load_id,
+                RejectedRow.reason_code == ReasonCode.MESSAGE_ID_COLLISION,
+            ),
+            _collisions_without_event(),
+        ],
     ),
     Invariant(
         "conflict_count",

@@ -1,8 +1,11 @@
 """Events that were delivered again, and whether they still say the same."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import reduce
-from operator import add
+from itertools import groupby
+from operator import add, attrgetter
 from typing import Any
 
 import pandas as pd
@@ -13,13 +16,16 @@ from sqlalchemy import (
     Exists,
     Integer,
     MetaData,
+    Select,
     SQLColumnExpression,
     String,
     Table,
+    and_,
     case,
     exists,
     func,
     insert,
+    not_,
     or_,
     select,
 )
@@ -30,7 +36,7 @@ from src.marketing_messaging_service.infrastructure.written_rows import refuse_l
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import Numbers
 from src.marketing_messaging_service.loading.split import duplicate_columns
-from src.marketing_messaging_service.models import Conflict, Event, EventProperties, Load, UserTraits
+from src.marketing_messaging_service.models import Conflict, Event, Load, RejectedRow, UnknownKey
 from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 _delivered = Table(
@@ -47,12 +53,37 @@ _delivered = Table(
     sqlite_with_rowid=False,
 )
 
+_otherwise = Table(
+    "delivered_otherwise",
+    MetaData(),
+    Column("load_id", Integer, primary_key=True),
+    Column("line_number", Integer, primary_key=True),
+    Column("event_id", Integer),
+    Column("differing_fields", String),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""Those that differ from the event that stands, and in what."""
+
 _COMPARED: Mapping[str, SQLColumnExpression[Any]] = {
     "user_id": Event.user_id,
     "event_type": Event.event_type,
     "event_timestamp": Event.event_timestamp,
     **{field.staged_name: field.column for field in PAYLOAD.fields},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Collision:
+    """A line with the message_id of another event."""
+
+    line_number: int
+    event_id: int
+    differing_fields: str
+
+
+RETRY = Event.event_timestamp.key
+"""All that a retry may differ in: some producers stamp it with the time of the retry."""
 
 
 class DuplicateCheck:
@@ -82,30 +113,39 @@ class DuplicateCheck:
         count = self._connection.execute(select(func.count()).select_from(_delivered).where(standing)).scalar_one()
         refuse_lost_rows(self._connection, {Event.__tablename__: (self.count, count)})
 
-    def record_conflicts(self, load_ids: range) -> dict[int, int]:
-        """Record the duplicates that differ from the event that stands, and return how many there are by load.
+    @contextmanager
+    def compared(self) -> Iterator[None]:
+        """Have those that differ from the event that stands in a table of their own.
 
-        A line that an earlier load of the same file recorded is left out.
+        A line that an earlier load of the same file has recorded is left out.
         """
         if self.count == 0:
-            return {}
-        differs: dict[str, ColumnElement[bool]] = {
-            name: _delivered.c[name].is_distinct_from(standing) for name, standing in _COMPARED.items()
-        }
+            yield
+            return
+        differs = {name: _differs(name) for name in _COMPARED}
         # Each differing field adds ", name"; the text proper begins at its third character.
         names = reduce(add, (case((condition, f", {name}"), else_="") for name, condition in differs.items()))
-        conflicts = (
+        standing = Event.__table__.join(_delivered, Event.message_id == _delivered.c.message_id)
+        for part in PAYLOAD.parts:
+            standing = standing.outerjoin(part.table, part.table.c.event_id == Event.id)
+        otherwise = (
             select(_delivered.c.load_id, _delivered.c.line_number, Event.id, func.substr(names, 3))
-            .select_from(_delivered)
-            .join(Event, Event.message_id == _delivered.c.message_id)
-            .outerjoin(EventProperties, EventProperties.event_id == Event.id)
-            .outerjoin(UserTraits, UserTraits.event_id == Event.id)
-            .where(or_(*differs.values()), ~_is_recorded())
+            .select_from(standing)
+            .where(or_(*differs.values()), ~_is_recorded(Conflict), ~_is_recorded(RejectedRow))
         )
-        columns = ["load_id", "line_number", "event_id", "differing_fields"]
-        self._connection.execute(insert(Conflict).from_select(columns, conflicts))
+        _otherwise.create(self._connection, checkfirst=False)
+        self._connection.execute(insert(_otherwise).from_select(_otherwise.c.keys(), otherwise))
+        yield
         # A preview's loads share one connection.
-        _delivered.drop(self._connection, checkfirst=False)
+        for table in (_otherwise, _delivered):
+            table.drop(self._connection, checkfirst=False)
+
+    def record_conflicts(self, load_ids: range) -> dict[int, int]:
+        """Record those that differ in the time alone, and return how many there are by load."""
+        if self.count == 0:
+            return {}
+        conflicts = select(*_otherwise.c).where(_otherwise.c.differing_fields == RETRY)
+        self._connection.execute(insert(Conflict).from_select(_otherwise.c.keys(), conflicts))
         by_load = (
             select(Conflict.load_id, func.count().label("line_count"))
             .where(Conflict.load_id.between(load_ids.start, load_ids.stop - 1))
@@ -113,14 +153,52 @@ class DuplicateCheck:
         )
         return {row.load_id: row.line_count for row in self._connection.execute(by_load)}
 
+    def collisions(self) -> Iterator[tuple[int, Iterator[Collision]]]:
+        """Yield the loads with lines that differ in more than the time, each with these in their order."""
+        if self.count == 0:
+            return
+        found = select(*_otherwise.c).where(_is_collision()).order_by(*_otherwise.primary_key)
+        for load_id, rows in groupby(self._connection.execute(found), key=attrgetter("load_id")):
+            yield load_id, (Collision(row.line_number, row.event_id, row.differing_fields) for row in rows)
 
-def _is_recorded() -> Exists:
+
+def standing_events() -> Select[int]:
+    """The events whose message_id the collisions have."""
+    return select(_otherwise.c.event_id).where(_is_collision())
+
+
+def _is_collision() -> ColumnElement[bool]:
+    return _otherwise.c.differing_fields != RETRY
+
+
+def _differs(name: str) -> ColumnElement[bool]:
+    """Whether a delivered line says something else than the event that stands.
+
+    An event has no value in a field that was declared after it came, and the line that stands may have had one: its
+    file is one of those in which the key was not known.
+    """
+    delivered, standing = _delivered.c[name], _COMPARED[name]
+    differs = delivered.is_distinct_from(standing)
+    field = next((each for each in PAYLOAD.fields if each.staged_name == name), None)
+    if field is None:
+        return differs
+    own, told = aliased(Load), aliased(Load)
+    was_unknown = exists().where(
+        own.id == Event.load_id,
+        told.source_file_id == own.source_file_id,
+        UnknownKey.load_id == told.id,
+        UnknownKey.key_path == field.path,
+    )
+    return and_(differs, not_(and_(standing.is_(None), was_unknown)))
+
+
+def _is_recorded(table: type[Conflict | RejectedRow]) -> Exists:
     """Whether an earlier load of the same file has recorded a line."""
     this, other = aliased(Load), aliased(Load)
     return exists().where(
         this.id == _delivered.c.load_id,
         other.source_file_id == this.source_file_id,
         other.id != this.id,
-        Conflict.load_id == other.id,
-        Conflict.line_number == _delivered.c.line_number,
+        table.load_id == other.id,
+        table.line_number == _delivered.c.line_number,
     )

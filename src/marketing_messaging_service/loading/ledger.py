@@ -34,6 +34,7 @@ COUNT_NAMES = (
     "inserted_count",
     "duplicate_count",
     "conflict_count",
+    "collision_count",
     "rejected_count",
     "blank_count",
     "outside_count",

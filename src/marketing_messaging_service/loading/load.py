@@ -15,7 +15,8 @@ from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
-from src.marketing_messaging_service.loading.conflicts import DuplicateCheck
+from src.marketing_messaging_service.loading.collisions import CollisionKeeper
+from src.marketing_messaging_service.loading.conflicts import Collision, DuplicateCheck
 from src.marketing_messaging_service.loading.first_deliveries import Mask, Numbers
 from src.marketing_messaging_service.loading.former_ids import StandingIds
 from src.marketing_messaging_service.loading.ledger import (
@@ -64,6 +65,7 @@ class _FileLoad:
     inserted_count: int = 0
     duplicate_count: int = 0
     conflict_count: int = 0
+    collision_count: int = 0
     outside_count: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     refused_code: ReasonCode | None = None
@@ -91,7 +93,7 @@ class _FileLoad:
     @property
     def brings_nothing(self) -> bool:
         """Whether only a part of the file was wanted, and that had been taken before."""
-        brought = self.inserted_count or self.rejected_by_reason or self.conflict_count
+        brought = self.inserted_count or self.rejected_by_reason or self.conflict_count or self.collision_count
         return not self.is_first_load and self.outside_count > 0 and not brought
 
     @property
@@ -116,6 +118,7 @@ class _FileLoad:
             inserted_count=self.inserted_count,
             duplicate_count=self.duplicate_count,
             conflict_count=self.conflict_count,
+            collision_count=self.collision_count,
             rejected_count=self.rejected_by_reason.total(),
             blank_count=self.staged.blank_count,
             outside_count=self.outside_count,
@@ -146,13 +149,14 @@ def load_files(
 
     The files are one, or several that follow each other in the same rows; what they leave is what they would leave one
     after the other, each with a row of its own in the ledger. Events whose message_id is known, in this file or any
-    before, are left out and counted; those among them that say something else are recorded in `conflicts`. With a
-    window, the events outside of it are left for whoever takes the rest; what concerns the whole file (rejected lines,
-    unknown keys) is recorded by its first load. With `is_held` the events are entered in `held_events` and decided only
-    by a run that asks for their time. NotLoaded stands for a file of which nothing is changed, because another run has
-    taken the same content meanwhile or the window holds nothing new, and Unreadable for one of which no line can be
-    read, as an earlier load found. `on_progress` is told how many events were handled since the last call. Raises
-    LoadError, and keeps nothing, when the counts of a file do not add up.
+    before, are left out and counted; those among them that name another time are recorded in `conflicts`. A line that
+    differs in more is no retry, and is kept whole in `rejected_rows`. With a window, the events outside of it are left
+    for whoever takes the rest; what concerns the whole file (rejected lines, unknown keys) is recorded by its first
+    load. With `is_held` the events are entered in `held_events` and decided only by a run that asks for their time.
+    NotLoaded stands for a file of which nothing is changed, because another run has taken the same content meanwhile or
+    the window holds nothing new, and Unreadable for one of which no line can be read, as an earlier load found.
+    `on_progress` is told how many events were handled since the last call. Raises LoadError, and keeps nothing, when
+    the counts of a file do not add up, and LandingError when a line that is to be kept cannot be read again.
     """
     outside = _files_outside(files, window)
     if len(outside) == len(files):
@@ -262,13 +266,13 @@ class _Loading:
                 self._insert_events(events, load_ids, insert_new, duplicates)
                 on_progress(len(events))
         standing.close()
-        for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
-            self._insert_rejected(rejected, load_ids)
         self._insert_unknown_keys()
         duplicates.refuse_lost()
+        with duplicates.compared():
+            for load_id, count in duplicates.record_conflicts(self._load_ids).items():
+                self._load(load_id).conflict_count = count
+            self._insert_rejected_and_collisions(duplicates)
         self._refuse_lost_rows()
-        for load_id, count in duplicates.record_conflicts(self._load_ids).items():
-            self._load(load_id).conflict_count = count
 
     def close(self, began: float, *, is_held: bool) -> None:
         """Enter the loads' counts in the ledger, and take back those that brought nothing."""
@@ -340,6 +344,31 @@ class _Loading:
             self._child_counts[part] += len(columns["event_id"])
             bulk_insert(self._connection, insert(part.table), columns)
 
+    def _insert_rejected_and_collisions(self, duplicates: DuplicateCheck) -> None:
+        """Keep what became no event: load by load the rejected lines, and after them those with a known message_id."""
+        keeper = CollisionKeeper(self._connection)
+        colliding = duplicates.collisions()
+        following = next(colliding, None)
+        for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
+            start = 0
+            # Only when rows of a later load have come, none of a load is to come any more.
+            while following is not None and following[0] < load_ids[-1]:
+                end = int(np.searchsorted(load_ids, following[0], side="right"))
+                self._insert_rejected(rejected.iloc[start:end], load_ids[start:end])
+                start = end
+                self._keep_collisions(keeper, *following)
+                following = next(colliding, None)
+            self._insert_rejected(rejected.iloc[start:], load_ids[start:])
+        while following is not None:
+            self._keep_collisions(keeper, *following)
+            following = next(colliding, None)
+        keeper.end()
+
+    def _keep_collisions(self, keeper: CollisionKeeper, load_id: int, collisions: Iterator[Collision]) -> None:
+        load = self._load(load_id)
+        load.collision_count = keeper.keep(load_id, load.staged, collisions)
+        load.duplicate_count -= load.collision_count
+
     def _insert_rejected(self, rejected: pd.DataFrame, load_ids: Numbers) -> None:
         is_known = np.zeros(len(rejected), dtype=np.bool_)
         numbers = rejected["line_number"].to_numpy(dtype=np.int64)
@@ -382,7 +411,7 @@ class _Loading:
             },
             RejectedRow.__table__: (
                 (RejectedRow.load_id.between(*loads),),
-                sum(each.rejected_by_reason.total() for each in self._loads),
+                sum(each.rejected_by_reason.total() + each.collision_count for each in self._loads),
             ),
             UnknownKey.__table__: (
                 (UnknownKey.load_id.between(*loads),),
@@ -480,6 +509,7 @@ def _refuse_wrong_counts(result: LoadResult) -> None:
     accounted = (
         result.inserted_count
         + result.duplicate_count
+        + result.collision_count
         + result.rejected_count
         + result.blank_count
         + result.outside_count
@@ -487,7 +517,7 @@ def _refuse_wrong_counts(result: LoadResult) -> None:
     if result.read_count != accounted:
         raise LoadError(
             f"{result.display_path}: {result.read_count} lines were read but {accounted} are accounted for "
-            f"({result.inserted_count} inserted, {result.duplicate_count} duplicate, {result.rejected_count} rejected, "
-            f"{result.blank_count} blank, {result.outside_count} outside). Nothing of the file was kept; this is a "
-            "defect, please report it."
+            f"({result.inserted_count} inserted, {result.duplicate_count} duplicate, {result.collision_count} "
+            f"collision, {result.rejected_count} rejected, {result.blank_count} blank, {result.outside_count} "
+            "outside). Nothing of the file was kept; this is a defect, please report it."
         )

@@ -1,4 +1,4 @@
-"""A redelivery that says something else than the event that stands."""
+"""A redelivery that names another time than the event that stands."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class Conflict(Base):
-    """One line whose message_id was known but whose content differed; the event that came first stands."""
+    """One line whose message_id was known but whose time differed; the event that came first stands.
+
+    A line that differs in more is no retry: it is kept in rejected_rows. Before that was told apart, such a line stood
+    here with every field in which it differs.
+    """
 
     __tablename__ = "conflicts"
     __table_args__ = (
         Index(None, "event_id"),
         {
-            "comment": "One row a redelivered line that says something else than the event that stands; the first one "
+            "comment": "One row a redelivered line that names another time than the event that stands; the first one "
             "stands."
         },
     )
@@ -28,5 +32,7 @@ class Conflict(Base):
         ForeignKey("events.id", ondelete="CASCADE"), comment="The event that stands, in events."
     )
     differing_fields: Mapped[str] = mapped_column(
-        Text, comment="The columns in which the line differs, separated by a comma and a blank."
+        Text,
+        comment="The columns in which the line differs: event_timestamp; on older loads any, separated by a comma and "
+        "a blank.",
     )

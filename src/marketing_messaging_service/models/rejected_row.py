@@ -1,8 +1,8 @@
-"""A raw line that could not become an event."""
+"""A raw line that did not become an event."""
 
 from __future__ import annotations
 
-from sqlalchemy import ForeignKey, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base
@@ -12,13 +12,16 @@ class RejectedRow(Base):
     r"""One rejected line, kept with the reason.
 
     `raw_line` is the line as text, without its line end; bytes that are not UTF-8 and NULs stand in it as
-    `\xNN`. `raw_bytes` holds the exact bytes where the text does not, and is null everywhere else.
+    `\xNN`. `raw_bytes` holds the exact bytes where the text does not, and is null everywhere else. `event_id` names the
+    event that has the line's message_id already, where that is the reason.
     """
 
     __tablename__ = "rejected_rows"
     __table_args__ = (
         UniqueConstraint("load_id", "line_number"),
-        {"comment": "One row a raw line that could not become an event, kept with the reason."},
+        # Finding whether the same line is kept already, or which lines lost their message_id to an event.
+        Index(None, "event_id", sqlite_where=text("event_id IS NOT NULL")),
+        {"comment": "One row a raw line that did not become an event, kept with the reason."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
@@ -39,3 +42,7 @@ class RejectedRow(Base):
         String(64), comment="The key that is wrong, such as properties.amount; null when the whole line is."
     )
     explanation: Mapped[str] = mapped_column(Text, comment="What is wrong with the line, as a sentence.")
+    event_id: Mapped[int | None] = mapped_column(
+        ForeignKey("events.id", ondelete="SET NULL"),
+        comment="The event that has the message_id of the line already, in events; null for every other reason.",
+    )

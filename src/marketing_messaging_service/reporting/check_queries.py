@@ -67,16 +67,18 @@ SELECT known_file_count, outside_file_count, decided_count FROM runs WHERE id = 
 
 def _lines(report: RunReport) -> CheckQuery:
     lines = report.lines
-    counts = (lines.read, lines.inserted, lines.duplicate, lines.conflict, lines.rejected, lines.blank, lines.outside)
+    counts = (lines.read, lines.inserted, lines.duplicate, lines.conflict, lines.collision)
+    others = (lines.rejected, lines.blank, lines.outside)
     return _query(
         report,
-        "Files and lines: read = inserted + duplicate + rejected + blank + outside",
+        "Files and lines: read = inserted + duplicate + collision + rejected + blank + outside",
         """\
 SELECT count(*) AS files, sum(read_count) AS lines, sum(inserted_count) AS inserted,
        sum(duplicate_count) AS duplicate, sum(conflict_count) AS conflict,
-       sum(rejected_count) AS rejected, sum(blank_count) AS blank, sum(outside_count) AS outside
+       sum(collision_count) AS collision, sum(rejected_count) AS rejected, sum(blank_count) AS blank,
+       sum(outside_count) AS outside
 FROM loads WHERE run_id = :run_id;""",
-        ((len(report.loads), *counts),),
+        ((len(report.loads), *counts, *others),),
     )
 
 
@@ -86,7 +88,7 @@ def _lines_by_file(report: RunReport) -> CheckQuery:
         "Lines by file",
         """\
 SELECT f.path, l.read_count, l.inserted_count, l.duplicate_count, l.conflict_count,
-       l.rejected_count, l.blank_count, l.outside_count
+       l.collision_count, l.rejected_count, l.blank_count, l.outside_count
 FROM loads AS l JOIN source_files AS f ON f.id = l.source_file_id
 WHERE l.run_id = :run_id ORDER BY l.id;""",
         tuple(
@@ -96,6 +98,7 @@ WHERE l.run_id = :run_id ORDER BY l.id;""",
                 each.inserted,
                 each.duplicate,
                 each.conflict,
+                each.collision,
                 each.rejected,
                 each.blank,
                 each.outside,
@@ -143,7 +146,7 @@ SELECT ahead_count FROM batches WHERE run_id = :run_id;""",
 def _rejected_by_reason(report: RunReport) -> CheckQuery:
     return _query(
         report,
-        "Rejected lines by reason",
+        "Lines kept aside, by reason: the rejected ones and the collisions",
         """\
 SELECT r.reason_code, count(*) AS lines
 FROM rejected_rows AS r JOIN loads AS l ON l.id = r.load_id

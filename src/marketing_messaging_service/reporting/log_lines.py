@@ -53,6 +53,7 @@ def loads_line(name: str, loads: Sequence[LoadResult], seconds: float) -> str:
                 inserted=load.inserted_count,
                 duplicate=load.duplicate_count,
                 conflict=load.conflict_count,
+                collision=load.collision_count,
                 rejected=load.rejected_count,
                 blank=load.blank_count,
                 outside=load.outside_count,

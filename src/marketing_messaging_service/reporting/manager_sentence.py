@@ -4,13 +4,14 @@ from datetime import UTC, datetime
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import RunState
+from src.marketing_messaging_service.reporting.health import seem_numbered_alike
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.tables import counted
 
 
 def manager_sentence(report: RunReport) -> str:
     """Return what a run means in one sentence, with another one before or after it when something is unusual."""
-    clauses = [*_waited(report), *_outcome(report), *_ahead(report), *_unread(report)]
+    clauses = [*_waited(report), *_outcome(report), *_ahead(report), *_unread(report), *_colliding(report)]
     sentence = f"{_when(report)}, {'; '.join([_came_in(report), *filter(None, [', '.join(clauses)])])}."
     return " ".join([*_before(report), sentence, *_after(report)])
 
@@ -69,6 +70,17 @@ def _unread(report: RunReport) -> list[str]:
     if not report.lines.rejected or _is_nothing_readable(report):
         return []
     return [f"{counted(report.lines.rejected, 'line')} could not be read"]
+
+
+def _colliding(report: RunReport) -> list[str]:
+    count = report.lines.collision
+    if not count:
+        return []
+    have = "has" if count == 1 else "have"
+    were = _verb(report, count, "was", "were", "would be")
+    alike = seem_numbered_alike(report.loads, report.max_rejected_percent)
+    why = ": two producers seem to number their events alike" if alike else ""
+    return [f"{counted(count, 'line')} {have} the message_id of another event and {were} kept aside{why}"]
 
 
 def _waited(report: RunReport) -> list[str]:

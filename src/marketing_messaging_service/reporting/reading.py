@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select
 
 from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.models import (
@@ -30,6 +30,7 @@ from src.marketing_messaging_service.reporting.finding import LISTS_THEM
 from src.marketing_messaging_service.reporting.health import (
     failing_loads,
     loads_with_examples,
+    too_many_collisions,
     too_many_rejected,
 )
 from src.marketing_messaging_service.reporting.masking import masked
@@ -46,6 +47,7 @@ from src.marketing_messaging_service.reporting.run_report import (
     RunReport,
 )
 from src.marketing_messaging_service.usual_hours import unusual_hour
+from src.marketing_messaging_service.vocabulary import ReasonCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,19 +150,48 @@ def read_rejection_problems(connection: Connection, run_id: int) -> list[Problem
     attempts = select(Run.id).where(Run.flow_run_id == run.flow_run_id)
     loads = _loads(connection, Load.run_id == run_id if run.flow_run_id is None else Load.run_id.in_(attempts))
     own = set(connection.scalars(select(Load.id).where(Load.run_id == run_id)))
-    return too_many_rejected(
+    shown = loads_with_examples(loads, run.max_rejected_percent)
+    earlier = frozenset(load.load_id for load in loads) - own
+    is_preview = run.mode == RunMode.PREVIEW
+    rejected = too_many_rejected(
         loads,
         run.max_rejected_percent,
-        _first_examples(connection, loads_with_examples(loads, run.max_rejected_percent)),
-        earlier=frozenset(load.load_id for load in loads) - own,
-        is_preview=run.mode == RunMode.PREVIEW,
+        _first_examples(connection, shown, RejectedRow.reason_code != ReasonCode.MESSAGE_ID_COLLISION),
+        earlier=earlier,
+        is_preview=is_preview,
+    )
+    return rejected + too_many_collisions(
+        loads,
+        run.max_rejected_percent,
+        _first_examples(connection, shown, RejectedRow.reason_code == ReasonCode.MESSAGE_ID_COLLISION),
+        _other_files(connection, shown),
+        earlier=earlier,
+        is_preview=is_preview,
     )
 
 
-def _first_examples(connection: Connection, load_ids: Sequence[int]) -> dict[int, RejectedExample]:
-    """Return the first rejected line of each load."""
+def _other_files(connection: Connection, load_ids: Sequence[int]) -> dict[int, str]:
+    """Return the file in which most of the events came whose message_ids the lines of a load have, by the load."""
+    of_load = (
+        select(SourceFile.path)
+        .join_from(RejectedRow, Event, Event.id == RejectedRow.event_id)
+        .join(Load, Load.id == Event.load_id)
+        .join(SourceFile, SourceFile.id == Load.source_file_id)
+        .where(RejectedRow.load_id == bindparam("load_id"))
+        .group_by(SourceFile.id)
+        .order_by(func.count().desc(), SourceFile.id)
+        .limit(1)
+    )
+    found = {load_id: connection.scalar(of_load, {"load_id": load_id}) for load_id in load_ids}
+    return {load_id: path for load_id, path in found.items() if path is not None}
+
+
+def _first_examples(
+    connection: Connection, load_ids: Sequence[int], condition: ColumnElement[bool]
+) -> dict[int, RejectedExample]:
+    """Return the first line of each load that is kept in rejected_rows under a condition."""
     first = func.min(RejectedRow.line_number)
-    firsts = select(RejectedRow.load_id, first.label("line_number")).where(RejectedRow.load_id.in_(load_ids))
+    firsts = select(RejectedRow.load_id, first.label("line_number")).where(RejectedRow.load_id.in_(load_ids), condition)
     numbered = firsts.group_by(RejectedRow.load_id).subquery()
     rows = connection.execute(
         select(RejectedRow.load_id, *_EXAMPLE)
@@ -196,6 +227,7 @@ def _loads(connection: Connection, condition: ColumnElement[bool]) -> tuple[Load
             Load.inserted_count,
             Load.duplicate_count,
             Load.conflict_count,
+            Load.collision_count,
             Load.rejected_count,
             Load.blank_count,
             Load.outside_count,

@@ -14,15 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LineCounts:
-    """What became of lines; read = inserted + duplicate + rejected + blank + outside, conflict is part of duplicate."""
+    """What became of lines; read = inserted + duplicate + collision + rejected + blank + outside.
+
+    A conflict is a duplicate that names another time, a collision a line with the message_id of another event.
+    """
 
     read: int = 0
     inserted: int = 0
     duplicate: int = 0
     conflict: int = 0
+    collision: int = 0
     rejected: int = 0
     blank: int = 0
     outside: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Lines that are kept as they came, in rejected_rows."""
+        return self.rejected + self.collision
 
     def __add__(self, other: LineCounts) -> LineCounts:
         return LineCounts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from src.marketing_messaging_service.reporting.run_report import (
+        LineCounts,
         ReasonReport,
         RejectedExample,
         RuleReport,
@@ -54,19 +55,21 @@ def _outcomes(rule: RuleReport, reasons: list[str]) -> tuple[int, ...]:
 
 
 def files_table(report: RunReport) -> Table:
-    """Return what became of the lines of each file: lines = inserted + duplicate + rejected + blank + outside."""
+    """Return what became of the lines of each file.
+
+    lines = inserted + duplicate + collision + rejected + blank + outside.
+    """
     has_outside = bool(report.lines.outside)
     rows: list[tuple[Cell, ...]] = [
-        (load.path, c.read, c.inserted, c.duplicate, c.conflict, c.rejected, c.blank, *[c.outside] * has_outside)
+        (load.path, *_lines(load.lines), *[load.lines.outside] * has_outside)
         for load in problem_files_first(report.loads, report.max_rejected_percent)
-        for c in (load.lines,)
     ]
     return table_of(
         f"Files {'that would be taken' if report.is_preview else 'taken'}, problem files first",
-        ("file", "lines", "inserted", "duplicate", "conflict", "rejected", "blank", *["outside"] * has_outside),
+        ("file", "lines", *_LINES[1:], *["outside"] * has_outside),
         rows,
         total=_total(rows),
-        remark="a conflict is a duplicate that says something else",
+        remark="a conflict is a duplicate that names another time, a collision has the message_id of another event",
     )
 
 
@@ -80,10 +83,18 @@ def ahead_table(report: RunReport) -> Table:
     return table_of(title, ("file", "events", "from", "to"), rows, total=_total(rows))
 
 
+_LINES = ("read", "inserted", "duplicate", "conflict", "collision", "rejected", "blank")
+"""The counts of lines that every file has."""
+
+
+def _lines(lines: LineCounts) -> tuple[int, ...]:
+    return tuple(getattr(lines, name) for name in _LINES)
+
+
 def reasons_table(report: RunReport) -> Table:
-    """Return how many lines were rejected for which reason."""
+    """Return how many lines stand in rejected_rows for which reason: the rejected ones and the collisions."""
     rows: list[tuple[Cell, ...]] = [(reason.reason_code, reason.line_count) for reason in report.reasons]
-    return table_of("Rejected lines by reason", ("reason", "lines"), rows, total=_total(rows))
+    return table_of("Lines kept aside, by reason", ("reason", "lines"), rows, total=_total(rows))
 
 
 def _total(rows: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
@@ -99,7 +110,7 @@ def examples_table(report: RunReport) -> Table:
         for reason, example in _examples(report)
     ]
     return table_of(
-        "Rejected lines: the first three of each reason, and the first of each file",
+        "Lines kept aside: the first three of each reason, and the first of each file",
         ("reason", "file", "line", "what is wrong", "what stood there"),
         rows,
         remark="e-mail addresses are masked here; the lines as they came stand in rejected_rows.raw_line",

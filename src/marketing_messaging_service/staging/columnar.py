@@ -304,7 +304,7 @@ STAGER = stager_for(frozenset())
 def _rejected_frame(rejected: list[tuple[int, bytes, Rejection]]) -> pd.DataFrame:
     rejected.sort(key=lambda row: row[0])
     rows = [
-        (number, *_as_text(line), rejection.reason_code.value, rejection.field_name, rejection.explanation)
+        (number, *as_text(line), rejection.reason_code.value, rejection.field_name, rejection.explanation)
         for number, line, rejection in rejected
     ]
     columns = zip(*rows, strict=True) if rows else itertools.repeat((), len(REJECTED_SCHEMA))
@@ -313,7 +313,7 @@ def _rejected_frame(rejected: list[tuple[int, bytes, Rejection]]) -> pd.DataFram
     return frame
 
 
-def _as_text(line: bytes) -> tuple[str, bytes | None]:
+def as_text(line: bytes) -> tuple[str, bytes | None]:
     """Return a line as readable text, and its exact bytes where the text is not exact."""
     text = line.decode("utf-8", errors="backslashreplace").replace("\0", "\\x00")
     return text, None if text.encode("utf-8") == line else line

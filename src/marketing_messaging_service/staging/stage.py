@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -18,12 +19,13 @@ from src.marketing_messaging_service.results import (
     REJECTED_SCHEMA,
     FileFailure,
     LandingFile,
+    RawLine,
     StagedFile,
     StagedFiles,
     StagedRows,
 )
 from src.marketing_messaging_service.staging import lines
-from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, stager_for
+from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text, stager_for
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader, read_chunks
 from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.spool import SpoolWriter
@@ -121,6 +123,7 @@ class _FileLines:
             blank_count=self.read_count - self.valid_count - self.rejected_count,
             unknown_keys=dict(sorted(self.unknown_keys.items())),
             rows=rows,
+            raw_lines=partial(_raw_lines, self.file),
             lines_before=self.lines_before,
         )
 
@@ -234,6 +237,16 @@ def _chunks(file: LandingFile, chunk_bytes: int, on_progress: Callable[[int], No
     except OSError as error:
         sentence = f"{file.display_path} cannot be read: {error.strerror or error}."
         raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
+
+
+def _raw_lines(file: LandingFile, numbers: Iterable[int]) -> Iterator[RawLine]:
+    """Yield the lines of the given numbers, which ascend. Raises LandingError as `_chunks` does, at the end."""
+    wanted = iter(numbers)
+    number = next(wanted, None)
+    for chunk in _chunks(file, CHUNK_BYTES, lambda _: None):
+        while number is not None and number < chunk.first_line_number + len(chunk.lines):
+            yield RawLine(number, *as_text(chunk.lines[number - chunk.first_line_number]))
+            number = next(wanted, None)
 
 
 def _size(chunk: Chunk) -> int:

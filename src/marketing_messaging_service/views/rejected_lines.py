@@ -5,7 +5,7 @@ from src.marketing_messaging_service.views.view import View, passed_on
 
 REJECTED_LINES = View(
     name="rejected_lines",
-    sentence="One row a rejected line: its file, what is wrong with it, and the line itself.",
+    sentence="One row a line in rejected_rows: its file, what is wrong with it, and the line itself.",
     columns=(
         passed_on(RejectedRow.load_id),
         passed_on(SourceFile.path),
@@ -14,6 +14,7 @@ REJECTED_LINES = View(
         passed_on(RejectedRow.field_name),
         passed_on(RejectedRow.explanation),
         passed_on(RejectedRow.raw_line),
+        passed_on(RejectedRow.event_id),
         passed_on(Load.loaded_at),
     ),
     reads=("rejected_rows", "loads", "source_files"),
@@ -26,6 +27,7 @@ SELECT
     rejected.field_name,
     rejected.explanation,
     rejected.raw_line,
+    rejected.event_id,
     load.loaded_at
 FROM rejected_rows AS rejected
 JOIN loads AS load ON load.id = rejected.load_id

@@ -131,3 +131,8 @@ class ReasonCode(StrEnum):
     )
     NEGATIVE_NUMBER = "negative_number", "below 0 where a count belongs", "count from 0"
     NUMBER_TOO_SMALL = "number_too_small", "below the least number that the key takes", "mend it, or write null"
+    MESSAGE_ID_COLLISION = (
+        "message_id_collision",
+        "another event has the message_id; a line that differs from it in more than the time is no retry",
+        "give the event a message_id of its own, or none",
+    )

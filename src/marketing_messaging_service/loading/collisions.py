@@ -1,0 +1,103 @@
+"""Lines with the message_id of another event: each is kept whole, among the rejected rows, once."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select
+
+from src.marketing_messaging_service.loading.bulk import bulk_insert
+from src.marketing_messaging_service.loading.conflicts import Collision, standing_events
+from src.marketing_messaging_service.models import RejectedRow
+from src.marketing_messaging_service.results import RawLine, StagedFile
+from src.marketing_messaging_service.vocabulary import ReasonCode
+
+LINES_AT_ONCE = 1_000
+
+_kept = Table(
+    "kept_collisions",
+    MetaData(),
+    Column("event_id", Integer, primary_key=True),
+    Column("raw_line", String, primary_key=True),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""What is kept already, by the event that stands; a line is compared as it came."""
+
+_KEEP = "INSERT OR IGNORE INTO kept_collisions VALUES (?, ?)"
+
+
+class CollisionKeeper:
+    """Keeps lines whose message_id another event has, but none that is kept already."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._has_begun = False
+
+    def keep(self, load_id: int, staged: StagedFile, collisions: Iterable[Collision]) -> int:
+        """Keep lines of a file, given in their order, and return how many were not kept before.
+
+        Raises LandingError when the file is no longer the one that was staged.
+        """
+        if not self._has_begun:
+            self._begin()
+        asked: list[Collision] = []
+
+        def numbers() -> Iterator[int]:
+            for collision in collisions:
+                asked.append(collision)
+                yield collision.line_number
+
+        count = 0
+        # To the end of the file, where it is told whether it has changed.
+        lines = staged.raw_lines(numbers())
+        while some := list(islice(lines, LINES_AT_ONCE)):
+            count += self._keep(load_id, list(zip(asked, some, strict=True)))
+            asked.clear()
+        return count
+
+    def end(self) -> None:
+        """Let go of what was needed for telling what is kept already."""
+        # A preview's loads share one connection.
+        if self._has_begun:
+            _kept.drop(self._connection, checkfirst=False)
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        _kept.create(self._connection, checkfirst=False)
+        earlier = (
+            select(RejectedRow.event_id, RejectedRow.raw_line)
+            .where(RejectedRow.event_id.in_(standing_events()))
+            # A line that stands twice was kept before this was looked at, or by hand.
+            .distinct()
+        )
+        self._connection.execute(insert(_kept).from_select(["event_id", "raw_line"], earlier))
+
+    def _keep(self, load_id: int, lines: Sequence[tuple[Collision, RawLine]]) -> int:
+        cursor = self._connection.connection.cursor()
+        new = []
+        for collision, line in lines:
+            cursor.execute(_KEEP, (collision.event_id, line.text))
+            if cursor.rowcount:
+                new.append((collision, line))
+        bulk_insert(
+            self._connection,
+            insert(RejectedRow),
+            {
+                "load_id": [load_id] * len(new),
+                "line_number": [line.number for _, line in new],
+                "raw_line": [line.text for _, line in new],
+                "raw_bytes": [line.exact_bytes for _, line in new],
+                "reason_code": [ReasonCode.MESSAGE_ID_COLLISION.value] * len(new),
+                "field_name": ["message_id"] * len(new),
+                "explanation": [_explanation(collision) for collision, _ in new],
+                "event_id": [collision.event_id for collision, _ in new],
+            },
+        )
+        return len(new)
+
+
+def _explanation(collision: Collision) -> str:
+    return (
+        f"The message_id is that of another event already (events.id {collision.event_id}), from which the line "
+        f"differs in {collision.differing_fields}."
+    )
