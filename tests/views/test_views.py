@@ -56,8 +56,8 @@ def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
                 'completed');
             UPDATE loads SET run_id = 1, load_seconds = 1.5, loaded_at = '2026-11-01 00:00:00.250000';
             INSERT INTO held_events (event_id, due_at) SELECT id, event_timestamp FROM events WHERE id = 9;
-            INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation)
-            VALUES (1, 3, 'x', 'invalid_json', 'is no JSON');
+            INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation, event_id)
+            VALUES (1, 3, 'x', 'message_id_collision', 'is another one', 7);
             """
         )
         for field in PAYLOAD.fields:
