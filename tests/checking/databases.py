@@ -81,7 +81,7 @@ FIRST_FILE = [
 ]
 SECOND_FILE = [
     event("m10", "ada", "signup", "18:00", **OPTED_IN),
-    event("m1", "ada", "signup", "10:30"),
+    event("m1", "ada", "signup", "10:30", **OPTED_IN),
     event("m11", "bob", "signup", "18:30", user_traits={"marketing_opt_in": False}),
     event("m12", "bob", "payment_failed", "19:00"),
     event("m13", "eve", "returned", "19:10"),

@@ -635,7 +635,7 @@ BREACHES = [
         "rejected_rows of loads.id 2: line 2 conflicts",
         (
             "INSERT INTO rejected_rows "
-            "SELECT 2, 2, 2, raw_line, NULL, reason_code, NULL, explanation FROM rejected_rows",
+            "SELECT 2, 2, 2, raw_line, NULL, reason_code, NULL, explanation, NULL FROM rejected_rows",
             "UPDATE loads SET read_count = 7, rejected_count = 1 WHERE id = 2",
         ),
     ),

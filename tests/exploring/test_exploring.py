@@ -86,8 +86,8 @@ def test_a_timeline_holds_every_row_of_the_user_and_puts_a_decision_behind_its_e
 
 
 def test_what_a_load_rejected(samples):
-    for load in samples.execute("SELECT id, rejected_count FROM loads"):
-        assert len(answer(samples, "rejected-by-load", load_id=str(load["id"]))) == load["rejected_count"]
+    for load in samples.execute("SELECT id, rejected_count + collision_count AS kept_count FROM loads"):
+        assert len(answer(samples, "rejected-by-load", load_id=str(load["id"]))) == load["kept_count"]
 
 
 def test_which_rule_suppressed_most_on_a_day(samples):
