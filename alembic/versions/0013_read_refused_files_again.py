@@ -47,11 +47,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take it back: each load stays, but of a file that was read again only the last may be of the whole file."""
+    op.execute("UPDATE run_remarks SET kind = 'ignored' WHERE kind NOT IN ('problem', 'waiting')")
     with op.batch_alter_table("run_remarks") as batch:
         batch.drop_constraint(op.f("ck_run_remarks_file_count"), type_="check")
         batch.drop_column("file_count")
-    op.execute("UPDATE run_remarks SET kind = 'ignored' WHERE kind NOT IN ('problem', 'waiting')")
-    with op.batch_alter_table("run_remarks") as batch:
         batch.drop_constraint(op.f("ck_run_remarks_kind"), type_="check")
         batch.create_check_constraint(op.f("ck_run_remarks_kind"), KINDS)
     forget_refused_loads()
