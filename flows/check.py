@@ -32,7 +32,9 @@ def check_invariants(database_path: Path, max_load_age_hours: int, stop: StopReq
     """Check every invariant in one snapshot of the database."""
     fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
     invariants = (*checking.INVARIANTS, *decisions.AUDIT, *fresh)
-    return checking.check_database(database_path, invariants, on_progress=stop.check)
+    return checking.check_database(
+        database_path, invariants, warnings=decisions.recorded_rules_warnings, on_progress=stop.check
+    )
 
 
 @flow(name="check", flow_run_name=named_by_start("check"))

@@ -47,6 +47,7 @@ from src.marketing_messaging_service.reporting import (
     decision_line,
     discovery_line,
     headline,
+    no_rule_sentence,
     problem_sentence,
     read_rejection_problems,
     read_run_report,
@@ -88,9 +89,11 @@ def discover(folder: Path, engine: Engine, settle_seconds: float, stop: StopRequ
 
 
 @step("decide", retries=RETRIES)
-def decide(rules_path: Path, engine: Engine, order: RunOrder, run_id: int) -> DecisionResult:
+def decide(settings: Settings, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> DecisionResult:
     """Decide every event that the run is to decide, in one transaction."""
-    rules_file = decisions.read_rules(rules_path)
+    rules_file = decisions.read_settled_rules(
+        settings.rules_path, settle_seconds=settings.landing_settle_seconds, sleep=stop.sleep
+    )
     return decisions.decide_pending(engine, rules_file, decided_at=utc_now(), order=order, run_id=run_id)
 
 
@@ -255,6 +258,7 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     taking.take(discovery.new_files)
     taken = taking.results
     problems += taking.problems
+    warnings: Sequence[str] = ()
     stop.check()
     loading.note_files(
         engine,
@@ -263,25 +267,41 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
         outside_file_count=taken.count(NotLoaded.OUTSIDE),
     )
     if order.mode is not RunMode.LOAD_ONLY:
-        problems.extend(_decide(engine, order, run_id, settings.rules_path))
+        undecided, warnings = _decide(engine, order, run_id, settings, stop)
+        problems += undecided
         stop.check()
-    remarks = [*_problem_remarks(problems), *taking.remarks(), *discovery.remarks]
+    remarks = [
+        *_problem_remarks(problems),
+        *(Remark(RemarkKind.WARNING, "Rules", warning, 0) for warning in warnings),
+        *taking.remarks(),
+        *discovery.remarks,
+    ]
     run_report: RunReport = outcome(report(engine, run_id, remarks, settings.reports_path))
     return run_report
 
 
-def _decide(engine: Engine, order: RunOrder, run_id: int, rules_path: Path) -> list[FileProblem]:
-    """Decide what the run is to decide; return why it could not, and what waits."""
-    try:
-        decision: DecisionResult = outcome(decide(rules_path, engine, order, run_id))
-    except PipelineError as error:
-        return [FileProblem("Deciding", f"{error}{_what_waits(engine, order)}")]
+def _decide(
+    engine: Engine, order: RunOrder, run_id: int, settings: Settings, stop: StopRequest
+) -> tuple[list[FileProblem], Sequence[str]]:
+    """Decide what the run is to decide; return why it could not and what waits, and what is odd about the rules."""
     log = get_run_logger()
-    log.info(decision_line(decision))
+    try:
+        decision: DecisionResult = outcome(decide(settings, engine, order, run_id, stop))
+    except PipelineError as error:
+        return [FileProblem("Deciding", f"{error}{_what_waits(engine, order)}")], ()
+    for warning in decision.warnings:
+        log.warning(warning)
     is_preview = order.mode is RunMode.PREVIEW
+    if not decision.outcomes:
+        no_rule = no_rule_sentence(settings.rules_path, decision.waiting_count, is_preview=is_preview)
+        if decision.waiting_count:
+            return [FileProblem("Deciding", f"{no_rule}{_what_waits(engine, order)}")], decision.warnings
+        log.warning(no_rule)
+        return [], (*decision.warnings, no_rule)
+    log.info(decision_line(decision))
     if ahead := ahead_sentence(decision.ahead_count, order.max_event_ahead_hours, is_preview=is_preview):
         log.warning(ahead)
-    return []
+    return [], decision.warnings
 
 
 def _what_waits(engine: Engine, order: RunOrder) -> str:

@@ -372,6 +372,10 @@ class DecisionResult:
     outcomes: tuple[RuleOutcome, ...]
     ahead_count: int = 0
     """Events left undecided because they lie too far in the future."""
+    waiting_count: int = 0
+    """Events left undecided because no rule is enabled."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about the rules, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +433,8 @@ class CheckReport:
     row_counts: Mapping[str, int]
     """Rows by table, as far as they can be counted, for telling how much was checked."""
     findings: tuple[Finding, ...]
+    warnings: tuple[str, ...] = ()
+    """What breaks no promise and is odd all the same, a sentence each."""
 
     @property
     def broken(self) -> tuple[Finding, ...]:

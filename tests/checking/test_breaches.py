@@ -167,6 +167,12 @@ BREACHES = [
         dropped=("source_files", "uq_source_files_content_hash"),
     ),
     Breach(
+        "known_event_types",
+        "a type of events that is not known",
+        "events of the type link: not in event_types",
+        ("DELETE FROM event_types WHERE event_type = 'link'",),
+    ),
+    Breach(
         "one_load_a_file",
         "a file without a load",
         "source_files.id 9 (lost.jsonl): loads 0",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.decisions import RulesFile, read_rules
+from src.marketing_messaging_service.decisions import RulesFile, read_rules, read_settled_rules
 from src.marketing_messaging_service.errors import RulesError
 from tests import strategies
 from tests.decisions.helpers import refusal, rule, with_value
@@ -311,3 +311,71 @@ def test_every_error_says_the_line_it_is_on_and_the_nearest_key(tmp_path):
     assert "rule nudge, trigger: the key is required and is missing (line 2)" in said
     assert "rule nudge, action.delivery_method: the key is required and is missing (line 4)" in said
     assert "found 'triger'; did you mean trigger? (line 3)" in said
+
+
+class TestAFileThatIsBeingWritten:
+    WHOLE = (
+        "rules:\n- {name: a, trigger: {event_type: e}, "
+        "action: {type: alert, template_name: T, delivery_method: internal}}\n"
+    )
+
+    def read(self, path: Path, *writes: str | None) -> tuple[list[float], RulesFile]:
+        """Read it while somebody else writes it: one text, or nothing new, in each wait."""
+        waits: list[float] = []
+        coming = iter(writes)
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            text = next(coming, None)
+            if text is not None:
+                path.write_text(text, encoding="utf-8")
+
+        return waits, read_settled_rules(path, settle_seconds=2, sleep=sleep)
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        return tmp_path / "rules.yaml"
+
+    def test_is_read_again_until_it_is_the_same_twice(self, path):
+        path.write_text("rules:\n", encoding="utf-8")
+        waits, rules_file = self.read(path, "rules:\n- {name: a,", self.WHOLE)
+        assert waits == [2, 2, 2]
+        assert [rule.name for rule in rules_file.rules] == ["a"]
+
+    def test_is_waited_for_also_where_it_is_gone_for_a_moment(self, path):
+        path.write_text("rules: []", encoding="utf-8")
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 1:
+                path.unlink()
+            if len(waits) == 2:
+                path.write_text(self.WHOLE, encoding="utf-8")
+
+        assert len(read_settled_rules(path, settle_seconds=2, sleep=sleep).rules) == 1
+        assert len(waits) == 3
+
+    def test_that_was_just_saved_is_read_after_one_wait(self, path):
+        path.write_text(self.WHOLE, encoding="utf-8")
+        assert self.read(path)[0] == [2]
+
+    def test_that_goes_on_changing_is_refused_with_what_to_do(self, path):
+        path.write_text("", encoding="utf-8")
+        with pytest.raises(RulesError, match="has changed again and again for 10 s; nothing was decided by half of it"):
+            self.read(path, *(str(number) for number in range(9)))
+
+    def test_that_has_stood_still_is_not_waited_for_nor_is_any_when_waiting_is_off(self, path, monkeypatch):
+        path.write_text(self.WHOLE, encoding="utf-8")
+
+        def never(_seconds: float) -> None:
+            raise AssertionError("it waits")
+
+        assert len(read_settled_rules(path, sleep=never).rules) == 1
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 3)
+        assert len(read_settled_rules(path, settle_seconds=2, sleep=never).rules) == 1
+
+    def test_that_is_missing_is_refused_at_once(self, path):
+        with pytest.raises(RulesError, match="which cannot be read: No such file"):
+            self.read(path)

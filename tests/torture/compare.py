@@ -66,6 +66,7 @@ TABLES: Mapping[str, TableShape] = {
         ),
         references={"ruleset_id": "rulesets"},
     ),
+    "event_types": TableShape(compared=("event_type",), left_out=("first_loaded_at",)),
     "loads": TableShape(
         compared=(
             "as_of",

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection, func, select
@@ -25,10 +25,12 @@ def check_database(
     database_path: Path,
     invariants: Iterable[Invariant],
     *,
+    warnings: Callable[[Connection], Sequence[str]] = lambda _: (),
     on_progress: Callable[[], None] = lambda: None,
 ) -> CheckReport:
     """Check invariants on a database as it stands, in one snapshot; a run may go on beside it.
 
+    `warnings` gives what breaks no promise and is odd all the same, a sentence each.
     `on_progress` is called before each invariant, and may end the check by raising.
     Raises DatabaseError when there is no such file, when it is no database of this project, and when its schema is
     another one than this code's. The file is neither created nor written.
@@ -41,6 +43,7 @@ def check_database(
             revision=current_revision(connection) or "",
             row_counts=_row_counts(connection),
             findings=tuple(_findings(connection, invariants, on_progress)),
+            warnings=_warnings(connection, warnings),
         )
 
 
@@ -56,6 +59,14 @@ def _refuse_missing_file(database_path: Path) -> None:
             return
         problem = "is no file; correct DATABASE_URL"
     raise DatabaseError(f"DATABASE_URL names {database_path}, which {problem}.")
+
+
+def _warnings(connection: Connection, warnings: Callable[[Connection], Sequence[str]]) -> tuple[str, ...]:
+    try:
+        return tuple(warnings(connection))
+    except DBAPIError:
+        # What stands in the way is told by the invariants.
+        return ()
 
 
 def _row_counts(connection: Connection) -> dict[str, int]:

@@ -11,6 +11,7 @@ from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     Conflict,
     Event,
+    EventType,
     HeldEvent,
     Load,
     LoadState,
@@ -149,11 +150,21 @@ def _wrongly_held_events() -> list[Select[Any]]:
     ]
 
 
+def _unknown_event_types() -> Select[Any]:
+    types = select(Event.event_type).where(Event.event_type.not_in(select(EventType.event_type))).distinct().subquery()
+    return select(told("events of the type ", types.c.event_type, ": not in event_types"))
+
+
 LEDGER_INVARIANTS = (
     Invariant(
         "one_event_a_message_id",
         "No two events have one message_id",
         lambda _: [_repeated(Event.message_id)],
+    ),
+    Invariant(
+        "known_event_types",
+        "Every type of events is among those that are known",
+        lambda _: [_unknown_event_types()],
     ),
     Invariant(
         "one_file_a_content",

@@ -2,6 +2,14 @@
 
 from src.marketing_messaging_service.decisions.audit import AUDIT
 from src.marketing_messaging_service.decisions.decide import decide_pending
-from src.marketing_messaging_service.decisions.rules_file import RulesFile, read_rules
+from src.marketing_messaging_service.decisions.rule_warnings import recorded_rules_warnings
+from src.marketing_messaging_service.decisions.rules_file import RulesFile, read_rules, read_settled_rules
 
-__all__ = ["AUDIT", "RulesFile", "decide_pending", "read_rules"]
+__all__ = [
+    "AUDIT",
+    "RulesFile",
+    "decide_pending",
+    "read_rules",
+    "read_settled_rules",
+    "recorded_rules_warnings",
+]

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from src.marketing_messaging_service.decisions import outcomes
 from src.marketing_messaging_service.decisions.matching import NotByIndex, matches
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
+from src.marketing_messaging_service.decisions.rule_warnings import rules_warnings
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
@@ -93,6 +94,8 @@ def decide_pending(
     Events after the order's `latest_event_at` are left to wait for their time. They are later than whatever is decided
     meanwhile, so that no prior_event has to ask which events wait.
 
+    A file without an enabled rule decides nothing: its events wait, and are counted in the result.
+
     The work is done inside the database and follows the number of new events, not the history, except for the earlier
     daily sends of a template that also goes out once ever (`outcomes.daily_send`). `decided_at` is written beside the
     decisions; none of them depends on it. Raises ValueError for a window without a run_id, by which held events are
@@ -106,12 +109,15 @@ def decide_pending(
     counts: dict[int, tuple[int, int]] = {}
     began = time.monotonic()
     with write_transaction(engine) as connection:
+        warnings = rules_warnings(connection, rules)
+        if not rules:
+            return _leaving_all(connection, rules_file, order, run_id)
         pending = _pending(connection, order, run_id)
         event_count = pending.event_count
         ruleset_id = batch_id = None
         if pending.load_count or pending.held_count or pending.ahead_count:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-            if event_count and rules:
+            if event_count:
                 written = outcomes.Batch(ruleset_id, decided_at, run_id)
                 counts = _decide(connection, rules, pending, written, oldest_event_at)
             batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
@@ -128,7 +134,29 @@ def decide_pending(
         seconds=seconds,
         outcomes=tuple(_outcome(rule, *counts.get(position, (0, 0))) for position, rule in enumerate(rules)),
         ahead_count=pending.ahead_count,
+        warnings=warnings,
     )
+
+
+def _leaving_all(
+    connection: Connection, rules_file: RulesFile, order: RunOrder | None, run_id: int | None
+) -> DecisionResult:
+    """Return that nothing was decided, because a file without an enabled rule would use up every event for nothing."""
+    window = order.window if order else None
+    loaded = select(func.coalesce(func.sum(Load.inserted_count), 0)).where(_waiting_loads(window))
+    waiting_count = connection.execute(loaded).scalar_one()
+    if order is not None and run_id is not None:
+        held = _held_events_to_decide(window, order.latest_event_at).subquery()
+        waiting_count += connection.execute(select(func.count()).select_from(held)).scalar_one()
+    return DecisionResult(rules_file.content_hash, 0, 0.0, (), waiting_count=waiting_count)
+
+
+def _waiting_loads(window: Window | None) -> ColumnElement[bool]:
+    """The condition on loads that a run decides; one with a window leaves those of the hourly runs."""
+    waits: ColumnElement[bool] = Load.state == LoadState.LOADED
+    if window is None:
+        return waits
+    return and_(waits, Load.run_id.in_(select(Run.id).where(Run.window_start_at.is_not(None))))
 
 
 def _pending(connection: Connection, order: RunOrder | None, run_id: int | None) -> _Pending:
@@ -140,9 +168,7 @@ def _pending(connection: Connection, order: RunOrder | None, run_id: int | None)
         asked_too_early = _let_wait_for_their_time(connection, window, latest_event_at)
         asked_for = _held_events_to_decide(window, latest_event_at)
         held_count = connection.execute(insert(_held).from_select(["event_id"], asked_for)).rowcount
-    loads: ColumnElement[bool] = Load.state == LoadState.LOADED
-    if window is not None:
-        loads = and_(loads, Load.run_id.in_(select(Run.id).where(Run.window_start_at.is_not(None))))
+    loads = _waiting_loads(window)
     limited = select(Run.id).where(Run.oldest_event_at.is_not(None))
     load_count, loaded_count, first_event_id, limited_count = connection.execute(
         select(

@@ -22,6 +22,7 @@ TABLE_ORDER = (
     "conflicts",
     "unknown_keys",
     "held_events",
+    "event_types",
     "batches",
     "rulesets",
     "ruleset_rules",

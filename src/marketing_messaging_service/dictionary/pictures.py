@@ -11,7 +11,11 @@ from src.marketing_messaging_service.vocabulary import data_type_of
 
 _STEPS = (
     ("raw_files", "stage and load", ("events", "event_properties", "user_traits")),
-    ("raw_files", "stage and load", ("source_files", "loads", "rejected_rows", "conflicts", "unknown_keys")),
+    (
+        "raw_files",
+        "stage and load",
+        ("source_files", "loads", "rejected_rows", "conflicts", "unknown_keys", "event_types"),
+    ),
     ("raw_files", "load only", ("held_events",)),
     ("rules_yaml", "decide", ("rulesets", "ruleset_rules")),
     ("flows", "decide", ("batches",)),

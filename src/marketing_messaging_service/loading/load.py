@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, func, insert, select
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
@@ -34,6 +35,7 @@ from src.marketing_messaging_service.loading.new_events import InsertNew, new_ev
 from src.marketing_messaging_service.loading.split import part_columns, scalars
 from src.marketing_messaging_service.models import (
     Event,
+    EventType,
     Load,
     LoadState,
     RejectedRow,
@@ -205,6 +207,9 @@ def _lies_in(events: pd.DataFrame, window: Window) -> "pd.Series[bool]":
     return (timestamps >= pd.Timestamp(window.start)) & (timestamps < pd.Timestamp(window.end))
 
 
+_INSERT_TYPE = sqlite_insert(EventType).on_conflict_do_nothing(index_elements=[EventType.event_type])
+
+
 class _Loading:
     """The transaction in which files are loaded, each by a load of its own."""
 
@@ -225,6 +230,8 @@ class _Loading:
         self._created_at = ""
         self._child_counts: Counter[Part] = Counter()
         """Rows by the part of the payload that they hold."""
+        self._event_types: set[str] = set()
+        """Of the events that were inserted."""
 
     def open(self, *, as_of: datetime, flow_run_id: str | None, run_id: int | None, is_held: bool) -> None:
         """Record the files and their loads."""
@@ -267,6 +274,7 @@ class _Loading:
                 on_progress(len(events))
         standing.close()
         self._insert_unknown_keys()
+        self._insert_event_types()
         duplicates.refuse_lost()
         with duplicates.compared():
             for load_id, count in duplicates.record_conflicts(self._load_ids).items():
@@ -332,6 +340,7 @@ class _Loading:
             for load_id, count in _count(load_ids[~is_new]):
                 self._load(load_id).duplicate_count += count
             events, load_ids, event_ids = events.loc[is_new], load_ids[is_new], event_ids[is_new]
+        self._event_types.update(events["event_type"].unique())
         place = 0
         for load_id, count in _count(load_ids):
             load = self._load(load_id)
@@ -395,6 +404,11 @@ class _Loading:
             "occurrence_count": [count for each in of_files for count in each.staged.unknown_keys.values()],
         }
         bulk_insert(self._connection, insert(UnknownKey), columns)
+
+    def _insert_event_types(self) -> None:
+        types = sorted(self._event_types)
+        columns = {"event_type": types, "first_loaded_at": [self._created_at] * len(types)}
+        bulk_insert(self._connection, _INSERT_TYPE, columns)
 
     def _refuse_lost_rows(self) -> None:
         """Count what stands in the tables of what the loads wrote; raise LostRowsError when some of it does not."""

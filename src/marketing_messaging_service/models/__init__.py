@@ -5,6 +5,7 @@ from src.marketing_messaging_service.models.conflict import Conflict
 from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
+from src.marketing_messaging_service.models.event_type import EventType
 from src.marketing_messaging_service.models.held_event import HeldEvent
 from src.marketing_messaging_service.models.load import Load, LoadState, takes_whole_file
 from src.marketing_messaging_service.models.rejected_row import RejectedRow
@@ -37,6 +38,7 @@ __all__ = [
     "DictionaryEntry",
     "Event",
     "EventProperties",
+    "EventType",
     "HeldEvent",
     "Load",
     "LoadState",

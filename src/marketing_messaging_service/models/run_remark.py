@@ -15,22 +15,28 @@ class RemarkKind(StrEnum):
 
     PROBLEM = "problem"
     UNREADABLE = "unreadable"
+    WARNING = "warning"
     WAITING = "waiting"
     IGNORED = "ignored"
     PASSED_OVER = "passed_over"
 
 
 class RunRemark(Base):
-    """One thing that a run left undone, and why. Only a problem makes the run fail.
+    """One thing that a run left undone or found odd, and why. Only a problem makes the run fail.
 
     What many files have in common is one remark: `subject` names the first few, `file_count` says how many they are.
     """
 
     __tablename__ = "run_remarks"
     __table_args__ = (
-        CheckConstraint("kind IN ('problem', 'unreadable', 'waiting', 'ignored', 'passed_over')", name="kind"),
+        CheckConstraint(
+            "kind IN ('problem', 'warning', 'unreadable', 'waiting', 'ignored', 'passed_over')", name="kind"
+        ),
         CheckConstraint("file_count >= 0", name="file_count"),
-        {"comment": "One row a thing that a run left undone: a problem, or files that it did not take, and why."},
+        {
+            "comment": "One row a thing that a run left undone or found odd: a problem, a warning, or files that it "
+            "did not take, and why."
+        },
     )
 
     run_id: Mapped[int] = mapped_column(
@@ -41,9 +47,10 @@ class RunRemark(Base):
     )
     kind: Mapped[str] = mapped_column(
         String(16),
-        comment="What it is: problem (the run failed), unreadable (a file of which an earlier run could read no line), "
-        "waiting (one still being written, left for the next run), ignored (one whose name is not that of raw events) "
-        "or passed_over (one whose name begins with _ or a dot).",
+        comment="What it is: problem (the run failed), warning (somebody should look, and nothing was held up), "
+        "unreadable (a file of which an earlier run could read no line), waiting (one still being written, left for "
+        "the next run), ignored (one whose name is not that of raw events) or passed_over (one whose name begins with "
+        "_ or a dot).",
     )
     subject: Mapped[str] = mapped_column(
         Text, comment="What it is about: a file, the first few of many files, or a step of the run."

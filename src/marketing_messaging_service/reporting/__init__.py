@@ -29,7 +29,12 @@ from src.marketing_messaging_service.reporting.self_check import (
     repair_text,
     watch_sentence,
 )
-from src.marketing_messaging_service.reporting.sentences import ahead_sentence, headline, problem_sentence
+from src.marketing_messaging_service.reporting.sentences import (
+    ahead_sentence,
+    headline,
+    no_rule_sentence,
+    problem_sentence,
+)
 from src.marketing_messaging_service.reporting.summary import summary_text
 
 __all__ = [
@@ -46,6 +51,7 @@ __all__ = [
     "load_line",
     "loads_line",
     "manager_sentence",
+    "no_rule_sentence",
     "problem_sentence",
     "published_markdown",
     "read_rejection_problems",

@@ -46,7 +46,7 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries.append(_unknown_keys(report))
     if report.rules:
         queries += [_rules(report), _matches_by_rule(report), _suppressed_by_reason(report)]
-    if report.problems or report.left:
+    if report.problems or report.warnings or report.left:
         queries.append(_remarks(report))
     return tuple(queries)
 
@@ -257,9 +257,10 @@ GROUP BY rule_name, suppression_reason ORDER BY rule_name, suppression_reason;""
 def _remarks(report: RunReport) -> CheckQuery:
     kinds = Counter(files.kind.value for files in report.left)
     kinds["problem"] = len(report.problems)
+    kinds["warning"] = len(report.warnings)
     return _query(
         report,
-        "Problems, and files left where they are; subject and explanation beside them say which and why",
+        "Problems, warnings, and files left where they are; subject and explanation beside them say which and why",
         """\
 SELECT kind, count(*) AS remarks FROM run_remarks
 WHERE run_id = :run_id GROUP BY kind ORDER BY kind;""",

@@ -21,7 +21,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     reasons_table,
     rules_table,
 )
-from src.marketing_messaging_service.reporting.sentences import headline, problems_told
+from src.marketing_messaging_service.reporting.sentences import headline, problems_told, warnings_told
 from src.marketing_messaging_service.reporting.tables import counted, printable, shown
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def report_html(report: RunReport) -> str:
         headline=headline(report),
         is_preview=report.is_preview,
         problems=problems_told(report),
+        warnings=warnings_told(report),
         funnel_image=funnel_image(steps) if steps else "",
         dark_funnel_image=funnel_image(steps, DARK) if steps else "",
         funnel_text=funnel_text(steps),

@@ -29,10 +29,11 @@ def _after(report: RunReport) -> list[str]:
 
 
 def _problems(report: RunReport) -> list[str]:
-    if not report.problems:
+    counts = (("problem", len(report.problems)), ("warning", len(report.warnings)))
+    found = " and ".join(counted(count, name) for name, count in counts if count)
+    if not found:
         return []
-    count = len(report.problems)
-    return [f"{counted(count, 'problem')} {'needs' if count == 1 else 'need'} attention."]
+    return [f"{found} {'needs' if sum(count for _, count in counts) == 1 else 'need'} attention."]
 
 
 def _when(report: RunReport) -> str:

@@ -19,10 +19,12 @@ from src.marketing_messaging_service.reporting.run_tables import (
     reasons_table,
     rules_table,
 )
-from src.marketing_messaging_service.reporting.sentences import problems_told
+from src.marketing_messaging_service.reporting.sentences import problems_told, warnings_told
 from src.marketing_messaging_service.reporting.tables import Table, code, escaped, markdown_table, printable, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from src.marketing_messaging_service.reporting.run_report import RunReport
 
 LONGEST_PROBLEM = 1_000
@@ -32,7 +34,8 @@ def report_markdown(report: RunReport) -> str:
     """Return the report as Markdown; the Prefect UI shows the headline above it."""
     parts = [
         f"## {manager_sentence(report)}",
-        _problems(report),
+        _listed("Problems", problems_told(report)),
+        _listed("Warnings", warnings_told(report)),
         _funnel(report),
         _table(rules_table(report)),
         _rules(report),
@@ -49,10 +52,10 @@ def report_markdown(report: RunReport) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _problems(report: RunReport) -> str:
-    told = (escaped(printable(problem, LONGEST_PROBLEM)) for problem in problems_told(report))
-    lines = [f"{place}. {problem}" for place, problem in enumerate(told, 1)]
-    return "\n".join(["### Problems\n", *lines]) if lines else ""
+def _listed(title: str, sentences: Sequence[str]) -> str:
+    shown_ones = (escaped(printable(sentence, LONGEST_PROBLEM)) for sentence in sentences)
+    lines = [f"{place}. {sentence}" for place, sentence in enumerate(shown_ones, 1)]
+    return "\n".join([f"### {title}\n", *lines]) if lines else ""
 
 
 def _funnel(report: RunReport) -> str:

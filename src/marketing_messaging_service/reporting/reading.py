@@ -106,11 +106,12 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         ruleset_hash=row.content_hash,
         rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
         problems=tuple(Problem(each.subject, each.explanation) for each in remarks if each.kind == RemarkKind.PROBLEM),
+        warnings=tuple(each.explanation for each in remarks if each.kind == RemarkKind.WARNING),
         unusual=unusual_hour(connection, run_id),
         left=tuple(
             LeftFiles(RemarkKind(each.kind), each.subject, each.explanation, each.file_count)
             for each in remarks
-            if each.kind != RemarkKind.PROBLEM
+            if each.kind not in {RemarkKind.PROBLEM, RemarkKind.WARNING}
         ),
     )
 

@@ -184,6 +184,8 @@ class RunReport:
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()
     problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What somebody should look at, a sentence each; nothing was held up by it."""
     unusual: tuple[str, ...] = ()
     """What is unlike the same hour of the last four weeks, in sentences."""
     left: tuple[LeftFiles, ...] = ()

@@ -32,7 +32,8 @@ def check_headline(report: CheckReport) -> str:
     """Return the whole self-check in one line."""
     invariants = many(len(report.findings), "invariant")
     if not report.broken:
-        return f"Everything holds: {invariants}."
+        warnings = f" {many(len(report.warnings), 'warning')}." if report.warnings else ""
+        return f"Everything holds: {invariants}.{warnings}"
     names = ", ".join(finding.invariant for finding in report.broken)
     return f"BROKEN: {len(report.broken)} of {invariants}: {names}."
 
@@ -55,6 +56,8 @@ def check_text(report: CheckReport) -> str:
     if report.broken:
         parts.extend("\n".join([_title(finding), *_lines(finding, "  ")]) for finding in report.broken)
         parts.append(ADVICE)
+    if report.warnings:
+        parts.append("\n".join(["Warnings:", *(f"  {warning}" for warning in report.warnings)]))
     return "\n\n".join(parts)
 
 
@@ -65,6 +68,8 @@ def check_markdown(report: CheckReport) -> str:
         parts.append("\n".join([f"### {_title(finding)}\n", *(f"- {escaped(line)}" for line in _lines(finding, ""))]))
     if report.broken:
         parts.append(ADVICE)
+    if report.warnings:
+        parts.append("\n".join(["### Warnings\n", *(f"- {escaped(warning)}" for warning in report.warnings)]))
     parts.append(markdown_table(_table(report)))
     return "\n\n".join(parts)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 from src.marketing_messaging_service.models import RemarkKind, RunState
 from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport
 from src.marketing_messaging_service.reporting.tables import many
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 WITHOUT_A_WORD = f"It ended without a word. {WHO_DOES_THE_REST}"
 
@@ -39,6 +44,8 @@ def headline(report: RunReport) -> str:
         # A backfill is often told another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
         parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
+    if report.warnings:
+        parts.append(f"{many(len(report.warnings), 'warning')}.")
     parts.extend(report.unusual)
     waiting = sum(files.file_count for files in report.left_as(RemarkKind.WAITING))
     if waiting:
@@ -108,6 +115,17 @@ def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -
     )
 
 
+def no_rule_sentence(rules_path: Path, waiting_count: int, *, is_preview: bool = False) -> str:
+    """Return what is to be said when no rule of the file is enabled."""
+    decided = "nothing would be decided" if is_preview else "nothing was decided"
+    if not waiting_count:
+        return f"{rules_path} enables no rule, so events that come will wait until one is enabled."
+    return (
+        f"{rules_path} enables no rule, so {decided}. Enable a rule, or put back those that were there; the events are "
+        "decided then."
+    )
+
+
 def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:
     """Return what became of lines as a sum that a person can check."""
     conflicts = f" ({many(lines.conflict, 'conflict')})" if lines.conflict else ""
@@ -156,6 +174,13 @@ def problems_told(report: RunReport) -> tuple[str, ...]:
     first = [told(problem) for problem in report.problems[:MOST_PROBLEMS]]
     more = f"and {many(beyond, 'more problem')}; all of them stand in run_remarks, under run {report.run_id}"
     return (*first, more) if beyond > 0 else tuple(first)
+
+
+def warnings_told(report: RunReport) -> tuple[str, ...]:
+    """Return the first of what somebody should look at, a sentence or two each, and how many more there are."""
+    beyond = len(report.warnings) - MOST_PROBLEMS
+    more = (f"and {beyond:,} more.",) if beyond > 0 else ()
+    return (*report.warnings[:MOST_PROBLEMS], *more)
 
 
 def told(problem: Problem) -> str:

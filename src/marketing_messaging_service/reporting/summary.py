@@ -9,7 +9,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     left_table,
     reasons_table,
 )
-from src.marketing_messaging_service.reporting.sentences import headline, problems_told
+from src.marketing_messaging_service.reporting.sentences import headline, problems_told, warnings_told
 from src.marketing_messaging_service.reporting.tables import Table, many, table_of, text_table
 
 
@@ -23,6 +23,8 @@ def summary_text(report: RunReport) -> str:
         parts.append("\n".join([f"{many(len(report.problems), 'problem')}:", *(f"  {each}" for each in problems)]))
     else:
         parts.extend(problems)
+    if report.warnings:
+        parts.append("\n".join(["Warnings:", *(f"  {each}" for each in warnings_told(report))]))
     return "\n\n".join(parts)
 
 

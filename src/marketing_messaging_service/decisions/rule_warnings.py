@@ -1,0 +1,79 @@
+"""What is odd about a version of the rules, although it can be used: it stops nothing, and somebody should look."""
+
+import difflib
+from collections.abc import Collection, Iterator, Sequence
+
+from sqlalchemy import Connection, ScalarSelect, select
+
+from src.marketing_messaging_service.decisions.recorded_rules import read_recorded
+from src.marketing_messaging_service.decisions.rules import PriorEventCondition, Rule
+from src.marketing_messaging_service.errors import RulesError
+from src.marketing_messaging_service.models import Batch, EventType, Ruleset, RulesetRule
+
+MOST_NAMES = 10
+"""Names that a sentence lists; beyond them it says how many more there are."""
+
+
+def rules_warnings(connection: Connection, rules: Sequence[Rule]) -> tuple[str, ...]:
+    """Return what is odd about the enabled rules of a file, seen from what the database holds; a sentence each."""
+    known_types = connection.execute(select(EventType.event_type)).scalars().all()
+    last = connection.execute(
+        select(RulesetRule.rule_name)
+        .where(RulesetRule.is_enabled, RulesetRule.ruleset_id == _last_ruleset())
+        .order_by(RulesetRule.rule_position)
+    )
+    lost = lost_rules(last.scalars().all(), [rule.name for rule in rules])
+    return (*([lost] if lost else []), *unknown_types(rules, known_types))
+
+
+def recorded_rules_warnings(connection: Connection) -> tuple[str, ...]:
+    """Return what is odd about the rules that decided last; nothing where their text is damaged."""
+    recorded = connection.execute(
+        select(Ruleset.content_hash, Ruleset.yaml_text).where(Ruleset.id == _last_ruleset())
+    ).one_or_none()
+    if recorded is None:
+        return ()
+    try:
+        rules = [rule for rule in read_recorded(recorded.content_hash, recorded.yaml_text) if rule.enabled]
+    except RulesError:
+        return ()
+    known_types = connection.execute(select(EventType.event_type)).scalars().all()
+    return tuple(unknown_types(rules, known_types))
+
+
+def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterator[str]:
+    """Yield a sentence for each type that a rule looks at and that no event has ever had; none before any event."""
+    if not known_types:
+        return
+    for rule in rules:
+        for event_type, how in _types_of(rule):
+            if event_type not in known_types:
+                nearest = difflib.get_close_matches(event_type, known_types, n=1)
+                hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
+                yield f"The rule {rule.name} {how} events of the type {event_type}, and none has ever been loaded{hint}"
+
+
+def _types_of(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield the types of events that a rule looks at, and how it does."""
+    yield rule.trigger.event_type, "decides on"
+    for condition in rule.conditions.all:
+        if isinstance(condition, PriorEventCondition):
+            yield condition.prior_event.event_type, "looks back at"
+
+
+def lost_rules(before: Sequence[str], now: Collection[str]) -> str:
+    """Return what is to be said when more than half of the rules that decided last are gone or off, or nothing."""
+    lost = [name for name in before if name not in now]
+    if 2 * len(lost) <= len(before):
+        return ""
+    names = ", ".join(lost[:MOST_NAMES])
+    beyond = f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else ""
+    are = "is" if len(lost) == 1 else "are"
+    return (
+        f"Of the {len(before)} rules that decided last, {len(lost)} {are} gone or off: {names}{beyond}. If that is not "
+        "meant, put them back."
+    )
+
+
+def _last_ruleset() -> ScalarSelect[int]:
+    return select(Batch.ruleset_id).order_by(Batch.id.desc()).limit(1).scalar_subquery()

@@ -1,0 +1,94 @@
+"""What is odd about a version of the rules, although it can be used."""
+
+from pathlib import Path
+
+import pytest
+
+from src.marketing_messaging_service.decisions import recorded_rules_warnings
+from src.marketing_messaging_service.decisions.rule_warnings import lost_rules
+from src.marketing_messaging_service.infrastructure.database import read_transaction
+from tests.decisions.helpers import event, prior, rule
+from tests.pipeline import Pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, migrated_template: Path) -> Pipeline:
+    return Pipeline(tmp_path / "run", migrated_template)
+
+
+def warnings(pipeline: Pipeline, *rules: dict[str, object]) -> tuple[str, ...]:
+    pipeline.take()
+    return pipeline.decide({"rules": list(rules)}).warnings
+
+
+def test_a_rule_on_a_type_that_nobody_ever_sent_is_named_with_the_nearest_type(pipeline):
+    pipeline.land([event("a", "payment_failed"), event("b", "signup_completed")])
+    (warning,) = warnings(pipeline, rule("r", on="payment_failed"), rule("mistyped", on="payment_faild"))
+    assert warning == (
+        "The rule mistyped decides on events of the type payment_faild, and none has ever been loaded; did you mean "
+        "payment_failed?"
+    )
+
+
+def test_a_rule_that_looks_back_at_such_a_type_is_named_too(pipeline):
+    pipeline.land([event("a", "link"), event("b", "signup_completed")])
+    (warning,) = warnings(pipeline, rule("nudge", prior("signup_complete"), on="link"))
+    assert "The rule nudge looks back at events of the type signup_complete" in warning
+    assert "did you mean signup_completed?" in warning
+
+
+def test_a_type_unlike_any_other_is_named_without_a_guess(pipeline):
+    pipeline.land([event("a", "link")])
+    (warning,) = warnings(pipeline, rule("r", on="zzz"))
+    assert "none has ever been loaded. Check how it is written." in warning
+
+
+def test_a_type_is_known_for_ever_once_an_event_of_it_was_loaded_and_a_rejected_or_outside_one_does_not_count(pipeline):
+    pipeline.land([event("a", "link"), {**event("b", "signup"), "event_timestamp": "never"}])
+    assert len(warnings(pipeline, rule("r", on="link"), rule("s", on="signup"))) == 1
+    pipeline.land([event("c", "signup")])
+    assert warnings(pipeline, rule("r", on="link"), rule("s", on="signup")) == ()
+    assert pipeline.rows("SELECT event_type FROM event_types") == [("link",), ("signup",)]
+
+
+def test_before_any_event_and_of_a_rule_that_is_off_nothing_is_said(pipeline):
+    assert warnings(pipeline, rule("r", on="zzz")) == ()
+    pipeline.land([event("a", "link")])
+    assert warnings(pipeline, rule("on", on="link"), rule("off", on="zzz", enabled=False)) == ()
+
+
+def test_losing_more_than_half_of_the_rules_is_named_until_events_were_decided_without_them(pipeline):
+    four = [rule(name, on="link") for name in ("a", "b", "c", "d")]
+    pipeline.land([event("1", "link")])
+    assert warnings(pipeline, *four) == ()
+    assert warnings(pipeline, *four[:2]) == ()
+    (warning,) = warnings(pipeline, four[0])
+    assert warning == (
+        "Of the 4 rules that decided last, 3 are gone or off: b, c, d. If that is not meant, put them back."
+    )
+    off = [{**each, "enabled": False} for each in four[1:]]
+    assert warnings(pipeline, four[0], *off) == (warning,)
+    pipeline.land([event("2", "link")])
+    assert warnings(pipeline, four[0]) == (warning,)
+    assert warnings(pipeline, four[0]) == ()
+
+
+def test_many_lost_rules_are_counted_and_the_first_of_them_named():
+    warning = lost_rules([f"r{number}" for number in range(30)], [])
+    assert "30 are gone or off: r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 and 20 more." in warning
+
+
+def test_the_rules_that_decided_last_can_be_asked_about_later(pipeline):
+    pipeline.land([event("a", "link")])
+    warnings(pipeline, rule("r", on="lnik"))
+    with read_transaction(pipeline.engine) as connection:
+        (warning,) = recorded_rules_warnings(connection)
+    assert "did you mean link?" in warning
+    pipeline.execute("UPDATE rulesets SET yaml_text = 'damaged'")
+    with read_transaction(pipeline.engine) as connection:
+        assert recorded_rules_warnings(connection) == ()
+
+
+def test_a_database_without_a_decision_has_nothing_to_be_asked_about(pipeline):
+    with read_transaction(pipeline.engine) as connection:
+        assert recorded_rules_warnings(connection) == ()
