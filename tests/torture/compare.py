@@ -44,8 +44,8 @@ TABLES: Mapping[str, TableShape] = {
         compared=("table_name", "column_position", "column_name", "kind", "data_type", "sentence")
     ),
     "source_files": TableShape(
-        compared=("content_hash", "path", "size_bytes", "modified_at"),
-        left_out=("id", "file_signature", "taken_at"),
+        compared=("content_hash", "path", "size_bytes", "modified_at", "reader_number", "refused_code"),
+        left_out=("id", "file_signature", "taken_at", "read_at"),
         key=("content_hash",),
     ),
     "rulesets": TableShape(
