@@ -12,6 +12,7 @@ import pytest
 from src.marketing_messaging_service.checking import check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.decisions import audit as audit_module
+from src.marketing_messaging_service.decisions.rules_file import text_hash
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import AS_OF, Pipeline
@@ -153,10 +154,13 @@ class TestADecision:
 
     def test_under_a_ruleset_without_enabled_rules_is_groundless(self, pipeline):
         pipeline.run([[event("1")]], {"rules": [rule("r")]})
-        pipeline.run([[event("2", "other")]], {"rules": [rule("r", enabled=False)]})
-        assert audit(pipeline) == {}
+        pipeline.run([[event("2", "other")]], {"rules": [rule("s")]})
+        # An older version let such a ruleset decide.
+        off = json.dumps({"rules": [rule("r", enabled=False)]})
+        by_hand(pipeline, "UPDATE rulesets SET yaml_text = ?, content_hash = ? WHERE id = 2", off, text_hash(off))
+        assert "decisions_have_grounds" not in audit(pipeline)
         by_hand(pipeline, "UPDATE send_requests SET ruleset_id = 2")
-        assert audit(pipeline) == {"decisions_have_grounds": ("send_requests.id 1: r on events.id 1",)}
+        assert audit(pipeline)["decisions_have_grounds"] == ("send_requests.id 1: r on events.id 1",)
 
 
 class TestAnExclusiveGroup:

@@ -124,15 +124,6 @@ def test_a_load_that_brought_no_event_is_decided_too(pipeline):
     assert column(pipeline, "SELECT state FROM loads") == ["decided", "decided"]
 
 
-@pytest.mark.parametrize("rules", [[], [rule("off", enabled=False)]])
-def test_with_no_rule_enabled_events_are_decided_to_nothing_for_good(pipeline, rules):
-    run(pipeline, rules, EVENTS)
-    run(pipeline, RULES)
-
-    assert decisions(pipeline) == []
-    assert pipeline.rows("SELECT state, ruleset_id FROM loads") == [("decided", 1)]
-
-
 def test_events_that_were_there_before_loads_were_recorded_are_not_decided(pipeline):
     execute(
         pipeline,

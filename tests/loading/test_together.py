@@ -63,7 +63,16 @@ def together(pipeline: Pipeline, cuts: Sequence[int], chunk_bytes: int, **option
     return outcomes
 
 
-LEFT_OUT = {"file_signature", "taken_at", "read_at", "loaded_at", "load_seconds", "decided_at", "created_at"}
+LEFT_OUT = {
+    "file_signature",
+    "taken_at",
+    "read_at",
+    "loaded_at",
+    "first_loaded_at",
+    "load_seconds",
+    "decided_at",
+    "created_at",
+}
 """Columns that a clock, or the file system, has a say in."""
 
 
