@@ -1,5 +1,6 @@
 """What is odd about a version of the rules, although it can be used."""
 
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -57,20 +58,29 @@ def test_before_any_event_and_of_a_rule_that_is_off_nothing_is_said(pipeline):
     assert warnings(pipeline, rule("on", on="link"), rule("off", on="zzz", enabled=False)) == ()
 
 
-def test_losing_more_than_half_of_the_rules_is_named_until_events_were_decided_without_them(pipeline):
+def test_losing_more_than_half_of_the_rules_is_named_when_events_are_decided_without_them(pipeline):
     four = [rule(name, on="link") for name in ("a", "b", "c", "d")]
-    pipeline.land([event("1", "link")])
-    assert warnings(pipeline, *four) == ()
-    assert warnings(pipeline, *four[:2]) == ()
-    (warning,) = warnings(pipeline, four[0])
+
+    def decided_by(*rules):
+        pipeline.land([event(str(next(numbers)), "link")])
+        return warnings(pipeline, *rules)
+
+    numbers = count()
+    assert decided_by(*four) == ()
+    assert decided_by(*four[:2]) == ()
+    assert decided_by(*four) == ()
+    off = [{**each, "enabled": False} for each in four[1:]]
+    (warning,) = decided_by(four[0], *off)
     assert warning == (
         "Of the 4 rules that decided last, 3 are gone or off: b, c, d. If that is not meant, put them back."
     )
-    off = [{**each, "enabled": False} for each in four[1:]]
-    assert warnings(pipeline, four[0], *off) == (warning,)
-    pipeline.land([event("2", "link")])
-    assert warnings(pipeline, four[0]) == (warning,)
-    assert warnings(pipeline, four[0]) == ()
+    assert decided_by(four[0]) == ()
+
+
+def test_an_hour_without_an_event_says_nothing_again(pipeline):
+    pipeline.land([event("a", "link")])
+    assert len(warnings(pipeline, rule("r", on="lnik"))) == 1
+    assert warnings(pipeline, rule("r", on="lnik")) == ()
 
 
 def test_many_lost_rules_are_counted_and_the_first_of_them_named():

@@ -109,11 +109,12 @@ def decide_pending(
     counts: dict[int, tuple[int, int]] = {}
     began = time.monotonic()
     with write_transaction(engine) as connection:
-        warnings = rules_warnings(connection, rules)
         if not rules:
             return _leaving_all(connection, rules_file, order, run_id)
         pending = _pending(connection, order, run_id)
         event_count = pending.event_count
+        # Only where something is decided: an empty hour would say the same again and again.
+        warnings = rules_warnings(connection, rules) if event_count else ()
         ruleset_id = batch_id = None
         if pending.load_count or pending.held_count or pending.ahead_count:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
