@@ -61,11 +61,12 @@ def test_before_any_event_and_of_a_rule_that_is_off_nothing_is_said(pipeline):
 def test_losing_more_than_half_of_the_rules_is_named_when_events_are_decided_without_them(pipeline):
     four = [rule(name, on="link") for name in ("a", "b", "c", "d")]
 
-    def decided_by(*rules):
+    numbers = count()
+
+    def decided_by(*rules: dict[str, object]) -> tuple[str, ...]:
         pipeline.land([event(str(next(numbers)), "link")])
         return warnings(pipeline, *rules)
 
-    numbers = count()
     assert decided_by(*four) == ()
     assert decided_by(*four[:2]) == ()
     assert decided_by(*four) == ()
