@@ -16,10 +16,10 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
     write_transaction,
 )
-from src.marketing_messaging_service.loading import close_run, known_files, load_file, open_run
+from src.marketing_messaging_service.loading import close_run, known_files, load_file, load_files, open_run
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Unreadable, Window
-from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
 from tests.reference import Row, sort_rows
 from tests.strategies import Told
 
@@ -69,14 +69,15 @@ class Pipeline:
         """Do a run as it is ordered, and return what became of each file that was not known."""
         run_id = open_run(self.engine, order)
         results: list[LoadResult | NotLoaded | Unreadable] = []
-        for file in discover(order.source, known_files(self.engine)).new_files:
-            staged = stage_file(file)
+        files = discover(order.source, known_files(self.engine)).new_files
+        while len(results) < len(files):
+            staged = stage_files(next_files(files[len(results) :]))
+            assert not staged.failures
             is_held = order.mode is RunMode.LOAD_ONLY
-            window = order.window
-            results.append(
-                load_file(self.engine, staged, as_of=order.as_of, run_id=run_id, window=window, is_held=is_held)
+            results += load_files(
+                self.engine, staged.files, as_of=order.as_of, run_id=run_id, window=order.window, is_held=is_held
             )
-            staged.close()
+            staged.rows.close()
         if order.mode is not RunMode.LOAD_ONLY:
             self.rules_path.write_text(json.dumps(rules), encoding="utf-8")
             decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF, order=order, run_id=run_id)
