@@ -34,7 +34,7 @@ explore: $(VENV)/installed-explore ## Open the database in the browser, read-onl
 publish: $(VENV)/installed ## Write a consistent copy and Parquet of every table and view into data/published
 	@$(BIN)/python -m flows.publish
 
-test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in two minutes (ARGS="-k rules -x")
+test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in under three minutes (ARGS="-k rules -x")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 test-all: $(VENV)/installed-dev ## Run all tests but those with a browser, in a quarter of an hour

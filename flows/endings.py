@@ -162,7 +162,7 @@ _END = re.compile(r"(Finished in state \w+).*", re.DOTALL)
 
 
 class _OneEnd(logging.Filter):
-    """Drops the traceback of a failure that the flow has already reported in one sentence, and its second telling."""
+    """Drops the traceback of a failure that the flow has already reported in one sentence, and its repetition."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], (FailedRun, CancelledRun)):

@@ -649,6 +649,7 @@ class TestExplanation:
         [
             (line(user_id=None), "user_id is required and is absent."),
             (line(user_id="null"), "user_id is required and is null."),
+            (line(event_timestamp="null"), "event_timestamp is required and is null."),
             (line(user_id="7"), "user_id must be a string, found the number '7'."),
             (
                 line_with("properties.attempt_number", '"2.5"'),
@@ -660,6 +661,27 @@ class TestExplanation:
     )
     def test_it_is_one_sentence_that_a_person_can_act_on(self, raw: bytes, explanation: str) -> None:
         assert rejection(raw).explanation == explanation
+
+    @pytest.mark.parametrize(
+        ("missing", "beside", "named"),
+        [
+            ("user_id", '"userId": "ada"', "userId"),
+            ("user_id", '"User_Id": "ada"', "User_Id"),
+            ("user_id", '"user": "ada", "USER-ID": "ada"', "USER-ID"),
+            ("event_type", '"type": null, "event": "signup_completed"', "event"),
+            ("event_timestamp", '"Timestamp": "2026-11-23T09:00:00Z"', "Timestamp"),
+        ],
+    )
+    def test_it_names_a_key_that_must_be_meant_by_the_missing_one(self, missing: str, beside: str, named: str) -> None:
+        raw = line(f", {beside}", **{missing: None})
+
+        assert rejection(raw).explanation == (
+            f"{missing} is required and is absent; {named} stands there: write it as {missing}."
+        )
+
+    @pytest.mark.parametrize("beside", ['"userId": null', '"user_idea": "x"', '"users": ["ada"]'])
+    def test_it_names_no_key_that_says_nothing_or_something_else(self, beside: str) -> None:
+        assert rejection(line(f", {beside}", user_id=None)).explanation == "user_id is required and is absent."
 
     def test_it_shows_no_long_text_and_nothing_a_terminal_would_act_on(self) -> None:
         for text in ("9" * 10_000, '"' + "x" * 10_000 + '"', r'"\u001b[31mred"', '"\u202e"', r'"\ud800"'):

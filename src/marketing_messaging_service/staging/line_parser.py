@@ -44,6 +44,13 @@ MAX_LENGTHS: Mapping[str, int] = {
 OWN_KEYS = frozenset({*MAX_LENGTHS, "event_timestamp"})
 """The known keys of an event beside those of its payload."""
 
+OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
+    "user_id": ("uid", "user", "distinct_id"),
+    "event_type": ("event", "event_name", "type"),
+    "event_timestamp": ("timestamp", "event_time", "time", "ts", "occurred_at", "created_at"),
+}
+"""What other systems call the required keys, by our name. Such a key is only named: it is not read."""
+
 MOST_LEVELS = 100
 """Levels of objects and arrays on a line. Beyond them the parsers' own limits would speak, which move with the depth of
 the caller's stack."""
@@ -96,7 +103,7 @@ class LineParser:
             message_id = _text(message_id, "message_id")
         timestamp = document.get("event_timestamp")
         if timestamp is None:
-            refuse(ReasonCode.MISSING_FIELD, "event_timestamp", "event_timestamp is required and is absent or null.")
+            _refuse_missing(document, "event_timestamp")
         event["event_timestamp"] = as_text(read_instant(timestamp, "event_timestamp"))
         parts = {part.key: _nested_object(document, part.key, self.keys[part.key]) for part in self._parts}
         event |= {part.key: _values(parts[part.key], part) for part in self._parts}
@@ -217,9 +224,26 @@ def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefi
 def _required_text(document: Mapping[str, Any], name: str) -> str:
     value = document.get(name)
     if value is None:
-        absence = "null" if name in document else "absent"
-        refuse(ReasonCode.MISSING_FIELD, name, f"{name} is required and is {absence}.")
+        _refuse_missing(document, name)
     return _text(value, name)
+
+
+def _refuse_missing(document: Mapping[str, Any], name: str) -> NoReturn:
+    absence = "null" if name in document else "absent"
+    meant = {_letters(each) for each in (name, *OTHER_NAMES[name])}
+    others = [key for key, value in document.items() if key != name and value is not None and _letters(key) in meant]
+    # The name itself in other letters says more than another word for it.
+    others.sort(key=lambda key: _letters(key) != _letters(name))
+    hint = f"; {others[0]} stands there: write it as {name}" if others else ""
+    refuse(ReasonCode.MISSING_FIELD, name, f"{name} is required and is {absence}{hint}.")
+
+
+def _letters(key: str) -> str:
+    """Return a key as it reads aloud: userId, User_Id and user-id are one."""
+    return _BETWEEN_WORDS.sub("", key).lower()
+
+
+_BETWEEN_WORDS = re.compile(r"[-_. ]")
 
 
 def _text(value: Any, name: str) -> str:
