@@ -263,8 +263,9 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     loading.note_files(
         engine,
         run_id,
-        known_file_count=discovery.known_count + taken.count(NotLoaded.TAKEN) + taken.count(NotLoaded.NOTHING_NEW),
-        outside_file_count=taken.count(NotLoaded.OUTSIDE),
+        known_file_count=discovery.known_count + taken.count(NotLoaded.TAKEN),
+        # Both hold other events outside the window, which nobody may have taken.
+        outside_file_count=taken.count(NotLoaded.OUTSIDE) + taken.count(NotLoaded.NOTHING_NEW),
     )
     if order.mode is not RunMode.LOAD_ONLY:
         undecided, warnings = _decide(engine, order, run_id, settings, stop)

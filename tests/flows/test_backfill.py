@@ -29,6 +29,9 @@ EVENT_TIMES = {
     "end": END,
 }
 
+WHOLE = {"start": EVENT_TIMES["before"], "end": END + timedelta(hours=1)}
+"""A window that covers every event."""
+
 
 def raw_line(message_id: str, instant: datetime) -> str:
     """A signup that earns a welcome, of a user of its own."""
@@ -262,6 +265,14 @@ def test_a_backfill_that_cannot_decide_tells_how_many_events_wait_for_it(
 
 
 def test_a_backfill_with_nothing_new_tells_of_the_folder_it_was_told(landing: Path, archive: Path) -> None:
-    whole = {"start": EVENT_TIMES["before"], "end": END + timedelta(hours=1), "source": str(archive)}
-    run(**whole)
-    assert str(run(**whole).message) == "Nothing new: 1 file in its folder, all taken before."
+    run(**WHOLE, source=str(archive))
+    assert str(run(**WHOLE, source=str(archive)).message) == "Nothing new: 1 file in its folder, all taken before."
+
+
+def test_a_window_once_more_says_that_the_file_has_events_outside_it(landing: Path, archive: Path) -> None:
+    run(source=str(archive))
+    again = str(run(source=str(archive)).message)
+    assert again.startswith("Nothing new in the window. 1 file holds nothing new in the window; its events outside it ")
+    assert rows(landing, "SELECT known_file_count, outside_file_count FROM runs WHERE id = 2") == [(0, 1)]
+    assert run(**WHOLE, source=str(archive)).is_completed()
+    assert str(run(**WHOLE, source=str(archive)).message) == "Nothing new: 1 file in its folder, all taken before."

@@ -45,11 +45,15 @@ def test_the_headline_of_a_preview_claims_nothing() -> None:
 
 def test_the_headline_of_a_backfill_tells_what_lay_outside_of_its_window() -> None:
     partly = replace(LOAD, lines=LineCounts(read=10, inserted=4, outside=6))
-    assert "10 lines = 4 inserted + 0 duplicate + 0 rejected + 0 blank + 6 outside the window. 3 files outside" in (
-        headline(run_report(loads=(partly,), outside_file_count=3))
-    )
+    said = headline(run_report(loads=(partly,), outside_file_count=3))
+    assert "10 lines = 4 inserted + 0 duplicate + 0 rejected + 0 blank + 6 outside the window. 3 files hold " in said
     assert headline(run_report(**NOTHING, outside_file_count=3)) == (
-        "Nothing to take: 4 files taken before, 3 files outside the window."
+        "Nothing new in the window. 4 files were taken before. 3 files hold nothing new in the window; their events "
+        "outside it were left, and a backfill whose window covers them takes them."
+    )
+    assert headline(replace(run_report(**NOTHING, outside_file_count=1), known_file_count=0)) == (
+        "Nothing new in the window. 1 file holds nothing new in the window; its events outside it were left, and a "
+        "backfill whose window covers them takes them."
     )
 
 

@@ -111,7 +111,8 @@ class Run(Base):
         comment="Files in the folder that had been taken before; null until the folder was looked through."
     )
     outside_file_count: Mapped[int | None] = mapped_column(
-        comment="Files read of which no event lay in the window, so that nothing of them was taken; null until then."
+        comment="Files read of which nothing in the window was new: their other events lie outside it and were left; "
+        "null until then."
     )
     decided_count: Mapped[int | None] = mapped_column(
         comment="Events decided by the run; null when it did not come to deciding, or is not meant to."

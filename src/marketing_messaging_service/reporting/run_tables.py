@@ -196,7 +196,7 @@ def facts(report: RunReport) -> tuple[Fact, ...]:
         ("took", _duration(report)),
         ("files from", report.source),
         ("taken before", "" if report.known_file_count is None else counted(report.known_file_count, "file")),
-        ("outside the window", counted(report.outside_file_count, "file") if report.outside_file_count else ""),
+        ("nothing new in the window", counted(report.outside_file_count, "file") if report.outside_file_count else ""),
         ("database", report.database),
         ("ruleset", (report.ruleset_hash or "")[:12]),
     )

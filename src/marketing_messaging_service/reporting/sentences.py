@@ -35,8 +35,7 @@ def headline(report: RunReport) -> str:
     elif report.problems or report.known_file_count is None:
         parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
     elif report.outside_file_count:
-        known = f"{many(report.known_file_count, 'file')} taken before"
-        parts.append(f"Nothing to take: {known}, {many(report.outside_file_count, 'file')} outside the window.")
+        parts.extend(_nothing_in_window(report.known_file_count, report.outside_file_count))
     elif left:
         had = "had" if report.known_file_count else ""
         parts += [f"{many(report.known_file_count, 'other file')} {had} been taken before."] if had else []
@@ -51,6 +50,22 @@ def headline(report: RunReport) -> str:
     if waiting:
         parts.append(f"{many(waiting, 'file')} still being written, left for the next run.")
     return " ".join(parts)
+
+
+def _nothing_in_window(known_count: int, outside_count: int) -> list[str]:
+    """Return why a run that was given a window found nothing new in it, though files hold other events."""
+    were = "was" if known_count == 1 else "were"
+    known = [f"{many(known_count, 'file')} {were} taken before."] if known_count else []
+    return ["Nothing new in the window.", *known, _nothing_else(outside_count)]
+
+
+def _nothing_else(outside_count: int) -> str:
+    """Return what is to be said of files whose events outside the window a run left."""
+    holds, its = ("holds", "its") if outside_count == 1 else ("hold", "their")
+    return (
+        f"{many(outside_count, 'file')} {holds} nothing new in the window; {its} events outside it were left, and a "
+        f"backfill whose window covers them takes them."
+    )
 
 
 def left_sentences(report: RunReport) -> list[str]:
@@ -76,7 +91,7 @@ def _work(report: RunReport) -> list[str]:
     nothing = [] if left_sentences(report) else ["Nothing new."]
     parts = [f"{many(len(report.loads), 'file')}: {equation}."] if report.loads else nothing
     if report.outside_file_count:
-        parts.append(f"{many(report.outside_file_count, 'file')} outside the window.")
+        parts.append(_nothing_else(report.outside_file_count))
     if report.decided_count is not None:
         outcome = outcome_equation(
             report.sent_count, report.suppressed_count, report.alerted_count, report.expired_count
