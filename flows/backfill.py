@@ -5,6 +5,8 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,7 +18,8 @@ from flows.command_line import read_instant, run_once
 from flows.parameters import DEFAULT_MAX_EVENT_AHEAD_HOURS, AgeHours, AheadHours, Percent, end_of_window
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
-from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service import decisions
+from src.marketing_messaging_service.errors import ParameterError, RulesError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import RunMode
@@ -50,6 +53,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
     max_event_age_hours: AgeHours = DEFAULT_MAX_EVENT_AGE_HOURS,
     max_event_ahead_hours: AheadHours = DEFAULT_MAX_EVENT_AHEAD_HOURS,
     max_rejected_percent: Percent = 5,
+    decide_again: Sequence[str] = (),
 ) -> State[RunReport]:
     """Take the events of a window out of raw files, and decide which messages they earn.
 
@@ -71,6 +75,9 @@ def backfill(  # noqa: PLR0917  the fields of a form
             too. 0 lets everything wait that is later than the start.
         max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
             loaded and decided all the same.
+        decide_again: Names of new or mended rules, such as welcome_email. Each decides also the events of the window
+            that were decided before, where it has no decision yet or only an expired one, and no other rule of its
+            exclusive group has decided. Every other decision stays as it is.
     """
 
     def order(settings: Settings) -> RunOrder:
@@ -84,11 +91,30 @@ def backfill(  # noqa: PLR0917  the fields of a form
             max_event_age_hours=max_event_age_hours,
             max_rejected_percent=max_rejected_percent,
             max_event_ahead_hours=max_event_ahead_hours,
+            decide_again=_rules_to_decide_again(decide_again, RunMode(mode), settings),
             flow_run_id=runtime.flow_run.id,
             flow_run_name=runtime.flow_run.name,
         )
 
     return run_pipeline(order)
+
+
+def _rules_to_decide_again(names: Sequence[str], mode: RunMode, settings: Settings) -> tuple[str, ...]:
+    """Return the names, each once. Raises ParameterError for one that the rules do not have, before any file is taken.
+
+    A field of the form that was left empty names nothing.
+    """
+    wanted = tuple(dict.fromkeys(filter(None, map(str.strip, names))))
+    if wanted and mode is RunMode.LOAD_ONLY:
+        raise ParameterError(
+            "decide_again lets rules decide, and the mode load only decides nothing; choose another mode, or leave "
+            "decide_again empty."
+        )
+    if wanted:
+        # What is wrong with the file itself is said where it is read to decide.
+        with suppress(RulesError):
+            decisions.named_rules(decisions.read_rules(settings.rules_path), wanted)
+    return wanted
 
 
 def _window(start: datetime, end: datetime) -> Window:
@@ -148,6 +174,13 @@ def main() -> int:
     )
     parser.add_argument(
         "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"
+    )
+    parser.add_argument(
+        "--decide-again",
+        action="append",
+        metavar="RULE",
+        help="a new or mended rule that decides also events of the window that were decided before, where it has no "
+        "decision or an expired one; to be given once for each rule",
     )
     return run_once(backfill, vars(parser.parse_args()))
 

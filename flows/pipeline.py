@@ -108,7 +108,7 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
         run_report = read_run_report(connection, run_id)
         message = problem_sentence(run_report) if has_failed else headline(run_report)
         loading.note_message(connection, run_id, message)
-    if run_report.loads or run_report.decided_count or run_report.problems:
+    if run_report.loads or run_report.decided_count or run_report.again_rules or run_report.problems:
         log = flow_logger()
         try:
             log.info("Report: %s", write_report(reports_path, run_report))

@@ -93,6 +93,7 @@ class Pipeline:
         *,
         as_of: datetime = AS_OF,
         max_event_ahead_hours: int | None = None,
+        decide_again: Sequence[str] = (),
     ) -> RunOrder:
         """Return an order to take landing: as the hourly job without a window, as a backfill with one."""
         return RunOrder(
@@ -103,9 +104,10 @@ class Pipeline:
             window,
             max_event_age_hours,
             max_event_ahead_hours=max_event_ahead_hours,
+            decide_again=tuple(decide_again),
         )
 
-    def told(self, run: Told) -> RunOrder:
+    def told(self, run: Told, decide_again: Sequence[str] = ()) -> RunOrder:
         """Return the order for a run of some strategy."""
         return self.order(
             run.window and Window(*run.window),
@@ -113,6 +115,7 @@ class Pipeline:
             run.max_event_age_hours,
             as_of=run.as_of,
             max_event_ahead_hours=run.max_event_ahead_hours,
+            decide_again=decide_again,
         )
 
     def decide(self, rules: Mapping[str, Any]) -> DecisionResult:
@@ -177,6 +180,13 @@ class Pipeline:
             )
         )
 
+    def former_suppressions(self) -> list[Row]:
+        """Rows as those of suppressions, of what had expired and was decided again."""
+        return self.rows(
+            _KEYED + "SELECT event_key, user_id, template_name, suppression_reason, rule_name, event_timestamp, NULL "
+            "FROM former_suppressions JOIN keyed ON keyed.id = event_id"
+        )
+
     def latest_traits(self) -> list[Row]:
         """Rows of (user_id, email, country, marketing_opt_in, risk_segment)."""
         return self.rows("SELECT user_id, email, country, marketing_opt_in, risk_segment FROM latest_user_traits")
@@ -193,4 +203,5 @@ class Pipeline:
             "user_traits": self.user_traits(),
             "send_requests": self.send_requests(),
             "suppressions": self.suppressions(),
+            "former_suppressions": self.former_suppressions(),
         }

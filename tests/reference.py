@@ -69,7 +69,8 @@ class Event:
     """An event that was inserted; its key is its position among all that were.
 
     `oldest` is the limit of age that the run which loaded it was given, if any. A held event has none, and waits for
-    a run that asks for its time; neither has one that waited for its time to come.
+    a run that asks for its time; neither has one that waited for its time to come. What a run without a window has
+    loaded is left to such runs.
     """
 
     key: int
@@ -77,17 +78,19 @@ class Event:
     content: Content
     oldest: datetime | None = None
     is_held: bool = False
+    has_window: bool = False
 
 
 @dataclass(frozen=True)
 class Request:
-    """A rule's decision to send, or to alert; an alert uses up nobody's once."""
+    """A rule's decision to send, or to alert; an alert uses up nobody's once. `group` is that of the rule then."""
 
     event: Event
     rule_name: str
     template_name: str
     channel: str
     is_alert: bool
+    group: str | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class Suppressed:
     template_name: str
     reason: str
     blocked_by: Request | None
+    group: str | None = None
 
 
 class Reference:
@@ -112,6 +116,7 @@ class Reference:
         self._ahead: set[int] = set()
         self._requests: list[Request] = []
         self._suppressed: list[Suppressed] = []
+        self._former: list[Suppressed] = []
 
     def load(
         self,
@@ -128,12 +133,12 @@ class Reference:
         inserted = duplicate = conflict = collision = 0
         for raw in raw_events:
             content = _content(raw)
-            if not _lies_in(content.timestamp, window):
+            if window is not None and not window[0] <= content.timestamp < window[1]:
                 continue
             identity = _identity(raw, content)
             standing = self._by_identity.get(identity)
             if standing is None:
-                event = Event(len(self._events), raw.get("message_id"), content, oldest, is_held)
+                event = Event(len(self._events), raw.get("message_id"), content, oldest, is_held, window is not None)
                 self._events.append(event)
                 self._by_identity[identity] = event
                 inserted += 1
@@ -154,25 +159,70 @@ class Reference:
         window: Span | None = None,
         oldest: datetime | None = None,
         latest: datetime | None = None,
+        again: Sequence[str] = (),
     ) -> None:
         """Decide every event not decided yet by the enabled rules that match it, once and for all.
 
         An event after `latest` waits for its time from now on. One that waits for it, and a held one, which waits for
-        a window that it lies in, is held to the limit `oldest` when it is decided.
+        a window that it lies in, is held to the limit `oldest` when it is decided. The rules named in `again` decide
+        events of the window that were decided before, too, up to `latest` and within the limit `oldest`.
         """
+        decided_before = frozenset(self._decided)
         waiting = [event for event in self._events if event.key not in self._decided and self._is_asked(event, window)]
-        for event in sorted(waiting, key=lambda event: (event.content.timestamp, event.key)):
-            if latest is not None and event.content.timestamp > latest:
+        before = [event for event in self._events if event.key in decided_before and _lies_in(event, window)]
+        for event in sorted(
+            [*waiting, *(before if again else [])], key=lambda each: (each.content.timestamp, each.key)
+        ):
+            is_too_early = latest is not None and event.content.timestamp > latest
+            if event.key in decided_before:
+                if not is_too_early:
+                    self._decide_again(rules_document, replace(event, oldest=oldest), again)
+                continue
+            if is_too_early:
                 self._ahead.add(event.key)
                 continue
             has_waited = event.is_held or event.key in self._ahead
             self._decide_one(rules_document, replace(event, oldest=oldest) if has_waited else event)
 
+    def _decide_again(self, rules_document: Mapping[str, Any], event: Event, again: Sequence[str]) -> None:
+        """Let the named rules decide one event that was decided before, where nothing stands against it."""
+        rules = rules_document.get("rules") or []
+        groups_spoken_for: set[str] = set()
+        for rule in rules:
+            if not rule.get("enabled", True) or not self._matches(rule, event):
+                continue
+            group = rule.get("exclusive_group")
+            mates = [each["name"] for each in rules if group is not None and each.get("exclusive_group") == group]
+            ever: list[Request | Suppressed] = [*self._requests, *self._suppressed]
+            decisions = [each for each in ever if each.event.key == event.key]
+            own = [each for each in decisions if each.rule_name == rule["name"]]
+            in_group = [
+                each
+                for each in decisions
+                if each.rule_name != rule["name"]
+                and group is not None
+                and (each.rule_name in mates or each.group == group)
+            ]
+            is_first = group is None or group not in groups_spoken_for
+            if group is not None:
+                groups_spoken_for.add(group)
+            if rule["name"] not in again or in_group:
+                continue
+            if not own and is_first:
+                self._apply(rule, event)
+            for each in own:
+                if isinstance(each, Suppressed) and each.reason == "expired" and not _expires(rule, event):
+                    self._suppressed.remove(each)
+                    self._former.append(each)
+                    self._apply(rule, event)
+
     def _is_asked(self, event: Event, window: Span | None) -> bool:
         """Whether a run of this window, or of none, is to decide the event if its time has come."""
         if event.key in self._ahead:
-            return _lies_in(event.content.timestamp, window)
-        return not event.is_held or (window is not None and _lies_in(event.content.timestamp, window))
+            return _lies_in(event, window)
+        if event.is_held:
+            return window is not None and _lies_in(event, window)
+        return window is None or event.has_window
 
     def _decide_one(self, rules_document: Mapping[str, Any], event: Event) -> None:
         """Decide one event."""
@@ -250,18 +300,11 @@ class Reference:
 
         The blocker is the send that stood in the way, as the pair (event key, rule_name), or None if none did.
         """
-        return sort_rows(
-            (
-                suppressed.event.key,
-                suppressed.event.content.user_id,
-                suppressed.template_name,
-                suppressed.reason,
-                suppressed.rule_name,
-                _text(suppressed.event.content.timestamp),
-                suppressed.blocked_by and (suppressed.blocked_by.event.key, suppressed.blocked_by.rule_name),
-            )
-            for suppressed in self._suppressed
-        )
+        return sort_rows(map(_suppression, self._suppressed))
+
+    def former_suppressions(self) -> list[Row]:
+        """Rows as those of suppressions, of what had expired and was decided again."""
+        return sort_rows(map(_suppression, self._former))
 
     def _matches(self, rule: Mapping[str, Any], event: Event) -> bool:
         """Whether the event is of the rule's type and every condition holds."""
@@ -293,20 +336,20 @@ class Reference:
         """Write what a matching rule decides on the event: a request or a suppression."""
         action = rule["action"]
         mode = (rule.get("suppression") or {}).get("mode", "none")
+        group = rule.get("exclusive_group")
         request = Request(
-            event, rule["name"], action["template_name"], action["delivery_method"], action["type"] == "alert"
+            event, rule["name"], action["template_name"], action["delivery_method"], action["type"] == "alert", group
         )
         in_the_way = [] if request.is_alert else self._in_the_way(request, mode)
-        is_too_old = event.oldest is not None and event.content.timestamp < event.oldest
-        if not in_the_way and is_too_old and not request.is_alert:
-            self._suppressed.append(Suppressed(event, request.rule_name, request.template_name, "expired", None))
+        if not in_the_way and _expires(rule, event):
+            self._suppressed.append(Suppressed(event, request.rule_name, request.template_name, "expired", None, group))
             return
         if not in_the_way:
             self._requests.append(request)
             return
         # Requests are in the order they were decided and min takes the first of equals.
         blocker = min(in_the_way, key=lambda send: send.event.content.timestamp)
-        self._suppressed.append(Suppressed(event, request.rule_name, request.template_name, mode, blocker))
+        self._suppressed.append(Suppressed(event, request.rule_name, request.template_name, mode, blocker, group))
 
     def _in_the_way(self, wanted: Request, mode: str) -> list[Request]:
         """The sends made so far that use up the once of the wanted one."""
@@ -327,14 +370,32 @@ class Reference:
         raise ValueError(f"unknown suppression mode {mode!r}")
 
 
+def _suppression(suppressed: Suppressed) -> Row:
+    return (
+        suppressed.event.key,
+        suppressed.event.content.user_id,
+        suppressed.template_name,
+        suppressed.reason,
+        suppressed.rule_name,
+        _text(suppressed.event.content.timestamp),
+        suppressed.blocked_by and (suppressed.blocked_by.event.key, suppressed.blocked_by.rule_name),
+    )
+
+
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
     """The rows in one fixed order, None before any value; sort the database's rows with it too."""
     return sorted(rows, key=lambda row: [(value is not None, value) for value in row])
 
 
-def _lies_in(timestamp: datetime, window: Span | None) -> bool:
-    """Whether an instant lies in the window, where there is one."""
-    return window is None or window[0] <= timestamp < window[1]
+def _lies_in(event: Event, window: Span | None) -> bool:
+    """Whether an event lies in the window, where there is one."""
+    return window is None or window[0] <= event.content.timestamp < window[1]
+
+
+def _expires(rule: Mapping[str, Any], event: Event) -> bool:
+    """Whether an event is too old for what a rule would send; nothing is for an alert."""
+    is_alert = rule["action"]["type"] == "alert"
+    return not is_alert and event.oldest is not None and event.content.timestamp < event.oldest
 
 
 def _content(raw: Mapping[str, Any]) -> Content:

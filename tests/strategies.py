@@ -188,6 +188,12 @@ def rules_documents() -> st.SearchStrategy[RulesDocument]:
     return st.one_of(generated_rules(), shipped, _extended_rules(), shipped)
 
 
+def names_of(rules: RulesDocument) -> st.SearchStrategy[list[str]]:
+    """Some names of the enabled rules of a document, mostly one or more."""
+    names = [rule["name"] for rule in rules["rules"] if rule.get("enabled", True)]
+    return st.lists(st.sampled_from(names), max_size=3, unique=True) if names else st.just([])
+
+
 @st.composite
 def generated_rules(draw: st.DrawFn, max_rules: int = 5) -> RulesDocument:
     """A document of one to five rules that share templates, groups and triggers."""

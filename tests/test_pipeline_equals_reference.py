@@ -9,9 +9,14 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.marketing_messaging_service.checking.again import AGAIN_INVARIANTS
+from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
+from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
+from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import RunOrder, Window
 from tests import strategies
+from tests.checking.databases import broken
 from tests.effort import examples
 from tests.pipeline import Pipeline
 from tests.reference import Reference, Row
@@ -33,6 +38,7 @@ def expected(reference: Reference) -> dict[str, list[Row]]:
         "user_traits": reference.user_traits(),
         "send_requests": reference.send_requests(),
         "suppressions": reference.suppressions(),
+        "former_suppressions": reference.former_suppressions(),
     }
 
 
@@ -100,6 +106,43 @@ def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gi
             assert pipeline.everything() == expected(reference)
             assert pipeline.waiting() == reference.waiting()
             assert pipeline.latest_traits() == reference.latest_traits(reached_by(orders))
+
+
+@examples(120)
+@given(
+    data=st.data(),
+    files=strategies.event_batches(),
+    documents=st.lists(strategies.rules_documents(), min_size=1, max_size=3),
+    told=st.lists(strategies.run_orders(), min_size=2, max_size=6),
+)
+def test_rules_that_decide_again_among_hourly_runs_and_backfills_give_what_one_event_at_a_time_gives(
+    migrated_template: Path,
+    data: st.DataObject,
+    files: list[RawFile],
+    documents: list[RulesDocument],
+    told: list[Told],
+) -> None:
+    reference = Reference()
+    with fresh_pipeline(migrated_template) as pipeline:
+        for number, run in enumerate(told):
+            for file in files[number :: len(told)]:
+                pipeline.land(file)
+            landed = [file for earlier in range(number + 1) for file in files[earlier :: len(told)]]
+            rules = documents[number % len(documents)]
+            is_held = run.mode == RunMode.LOAD_ONLY
+            again = data.draw(strategies.names_of(rules)) if run.window and not is_held else []
+            order = pipeline.told(run, again)
+            for file in landed:
+                reference.load(file, run.window, None if is_held else order.oldest_event_at, is_held=is_held)
+            if not is_held and any(rule.get("enabled", True) for rule in rules["rules"]):
+                reference.decide(rules, run.window, order.oldest_event_at, order.latest_event_at, again)
+            pipeline.do(order, rules)
+            assert pipeline.everything() == expected(reference)
+            assert pipeline.waiting() == reference.waiting()
+        pipeline.engine.dispose()
+        assert (
+            broken(pipeline.database_path, (*BATCH_INVARIANTS, *DECISION_INVARIANTS, *AGAIN_INVARIANTS, *AUDIT)) == {}
+        )
 
 
 def reached_by(orders: list[RunOrder]) -> datetime | None:

@@ -24,12 +24,24 @@ own_event AS (
             ELSE 'decided'
         END AS state,
         coalesce(batch.decided_at, load.decided_at) AS decided_at,
-        CASE WHEN held.event_id IS NULL THEN load.ruleset_id ELSE batch.ruleset_id END AS ruleset_id
+        CASE WHEN held.event_id IS NULL THEN load.ruleset_id ELSE batch.ruleset_id END AS ruleset_id,
+        coalesce(CASE WHEN held.event_id IS NULL THEN load.batch_id ELSE held.batch_id END, 0) AS batch_id
     FROM asked
     JOIN events AS event ON event.user_id = asked.user_id
     LEFT JOIN loads AS load ON load.id = event.load_id
     LEFT JOIN held_events AS held ON held.event_id = event.id
     LEFT JOIN batches AS batch ON batch.id = held.batch_id
+),
+last_again AS (
+    SELECT event.event_id, named.rule_name, max(batch.id) AS batch_id
+    FROM batch_rules AS named
+    JOIN batches AS batch ON batch.id = named.batch_id
+    JOIN runs AS run ON run.id = batch.run_id
+    JOIN own_event AS event
+        ON event.state = 'decided' AND event.batch_id < batch.id
+        AND event.event_timestamp >= run.window_start_at AND event.event_timestamp < run.window_end_at
+        AND (batch.latest_event_at IS NULL OR event.event_timestamp <= batch.latest_event_at)
+    GROUP BY event.event_id, named.rule_name
 ),
 looked_at AS (
     SELECT
@@ -38,8 +50,9 @@ looked_at AS (
         event.event_type,
         event.loaded_at,
         event.state,
-        event.decided_at,
-        event.ruleset_id,
+        coalesce(send.decided_at, suppression.decided_at, again.decided_at, event.decided_at) AS decided_at,
+        again.id IS NOT NULL AS is_asked_again,
+        former.id IS NOT NULL AS had_expired,
         rule_trigger.rule_name,
         rule.rule_position,
         rule.is_enabled,
@@ -55,7 +68,8 @@ looked_at AS (
             FROM ruleset_rules AS earlier
             WHERE earlier.ruleset_id = rule.ruleset_id
                 AND earlier.exclusive_group = rule.exclusive_group
-                AND earlier.rule_position < rule.rule_position
+                AND earlier.rule_name <> rule.rule_name
+                AND (earlier.rule_position < rule.rule_position OR again.id IS NOT NULL)
                 AND (
                     EXISTS (
                         SELECT 1 FROM send_requests AS other
@@ -66,14 +80,32 @@ looked_at AS (
                         WHERE other.event_id = event.event_id AND other.rule_name = earlier.rule_name
                     )
                 )
-        ) AS earlier_rule_name
+        ) AS earlier_rule_name,
+        (
+            SELECT decider.rule_name
+            FROM (
+                SELECT rule_name, ruleset_id FROM send_requests WHERE event_id = event.event_id
+                UNION ALL
+                SELECT rule_name, ruleset_id FROM suppressions WHERE event_id = event.event_id
+            ) AS decider
+            JOIN ruleset_rules AS then_rule
+                ON then_rule.ruleset_id = decider.ruleset_id AND then_rule.rule_name = decider.rule_name
+            WHERE again.id IS NOT NULL
+                AND decider.rule_name <> rule.rule_name
+                AND then_rule.exclusive_group = rule.exclusive_group
+        ) AS then_rule_name
     FROM own_event AS event
     JOIN rule_trigger ON rule_trigger.trigger_event_type = event.event_type
+    LEFT JOIN last_again ON last_again.event_id = event.event_id AND last_again.rule_name = rule_trigger.rule_name
+    LEFT JOIN batches AS again ON again.id = last_again.batch_id
     LEFT JOIN ruleset_rules AS rule
-        ON rule.ruleset_id = event.ruleset_id AND rule.rule_name = rule_trigger.rule_name
+        ON rule.ruleset_id = coalesce(again.ruleset_id, event.ruleset_id)
+        AND rule.rule_name = rule_trigger.rule_name
     LEFT JOIN send_requests AS send ON send.event_id = event.event_id AND send.rule_name = rule_trigger.rule_name
     LEFT JOIN suppressions AS suppression
         ON suppression.event_id = event.event_id AND suppression.rule_name = rule_trigger.rule_name
+    LEFT JOIN former_suppressions AS former
+        ON former.event_id = event.event_id AND former.rule_name = rule_trigger.rule_name
     LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
 ),
 judged AS (
@@ -87,7 +119,9 @@ judged AS (
         trigger_event_type,
         condition_text,
         exclusive_group,
-        earlier_rule_name,
+        coalesce(earlier_rule_name, then_rule_name) AS earlier_rule_name,
+        is_asked_again,
+        had_expired,
         blocked_by_event_timestamp,
         blocked_by_rule_name,
         CASE
@@ -98,7 +132,9 @@ judged AS (
             WHEN rule_position IS NULL THEN 'no such rule then'
             WHEN NOT is_enabled THEN 'rule switched off'
             WHEN trigger_event_type <> event_type THEN 'other event type then'
-            WHEN earlier_rule_name IS NOT NULL THEN 'another rule decided'
+            WHEN coalesce(earlier_rule_name, then_rule_name) IS NOT NULL THEN 'another rule decided'
+            WHEN is_asked_again AND exclusive_group IS NOT NULL
+                THEN 'another rule of the group matched, or a condition did not hold'
             WHEN condition_text <> '' THEN 'a condition of the rule did not hold'
             ELSE 'cannot be told'
         END AS outcome
@@ -131,7 +167,12 @@ SELECT
     judged.rule_name AS rule_name,
     judged.outcome AS outcome,
     CASE judged.outcome
-        WHEN 'sent' THEN 'The message was decided.'
+        WHEN 'sent'
+            THEN CASE
+                WHEN judged.had_expired
+                    THEN 'The message was decided by a backfill with decide_again; at first its event was too old.'
+                ELSE 'The message was decided.'
+            END
         WHEN 'alerted' THEN 'The rule alerts our own people; it sends the user nothing.'
         WHEN 'suppressed: expired' THEN 'The event was older than the run allowed.'
         WHEN 'suppressed: once_ever' THEN 'The user had been sent this template before, which is sent once ever.'
@@ -145,11 +186,22 @@ SELECT
         WHEN 'other event type then'
             THEN 'The rule looked at ' || judged.trigger_event_type || ' in the version that decided the event.'
         WHEN 'another rule decided'
-            THEN 'The rule ' || judged.earlier_rule_name || ', which comes before it in the exclusive group '
-                || judged.exclusive_group || ', decided on the event.'
+            THEN 'The rule ' || judged.earlier_rule_name || CASE
+                WHEN judged.is_asked_again
+                    THEN ' of the exclusive group ' || judged.exclusive_group || ' had decided on the event before.'
+                ELSE ', which comes before it in the exclusive group ' || judged.exclusive_group
+                    || ', decided on the event.'
+            END
+        WHEN 'another rule of the group matched, or a condition did not hold'
+            THEN 'When the rule decided again, a rule before it in the exclusive group ' || judged.exclusive_group
+                || ' matched as well' || CASE judged.condition_text
+                    WHEN '' THEN '.'
+                    ELSE ', or not all of this held: ' || judged.condition_text || '.'
+                END
         WHEN 'a condition of the rule did not hold'
-            THEN 'Not all of this held when the event was decided, and what arrived later does not count: '
-                || judged.condition_text || '.'
+            THEN 'Not all of this held when the event was decided' || CASE
+                    WHEN judged.is_asked_again THEN ' again' ELSE ''
+                END || ', and what arrived later does not count: ' || judged.condition_text || '.'
         ELSE 'The rule asks for nothing but the type of the event, and there is no decision: run the self-check.'
     END AS explanation,
     judged.blocked_by_event_timestamp,

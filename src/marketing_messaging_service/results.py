@@ -81,6 +81,8 @@ class RunOrder:
     """The setting or parameter that named the folder."""
     max_event_ahead_hours: int | None = None
     """Events further ahead of `as_of` wait for their time; None for no limit."""
+    decide_again: tuple[str, ...] = ()
+    """Rules that decide events of the window that were decided without them, or when they had expired."""
 
     @property
     def oldest_event_at(self) -> datetime | None:
@@ -370,6 +372,8 @@ class DecisionResult:
     seconds: float
     """How long the transaction took."""
     outcomes: tuple[RuleOutcome, ...]
+    again: tuple[RuleOutcome, ...] = ()
+    """What came of the rules that decided again, on events that had been decided before; apart from `outcomes`."""
     ahead_count: int = 0
     """Events left undecided because they lie too far in the future."""
     waiting_count: int = 0

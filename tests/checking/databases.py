@@ -87,8 +87,16 @@ SECOND_FILE = [
     event("m13", "eve", "returned", "19:10"),
     event("m14", "eve", "signup", "19:20", **OPTED_IN),
 ]
+AGAIN_RULES = {
+    "rules": [
+        *RULES["rules"],
+        rule("late", "returned", exclusive_group="back"),
+        rule("later", "returned", exclusive_group="back"),
+    ]
+}
 LATER_FILE = [event("m15", "zoe", "signup", "20:00", **OPTED_IN)]
 HELD_FILE = [event("m18", "kim", "signup", "22:00", **OPTED_IN), event("m19", "lou", "signup", "23:00", **OPTED_IN)]
+OLD_FILE = [event("m20", "mia", "signup", "21:50", **OPTED_IN), event("m21", "ned", "signup", "22:20", **OPTED_IN)]
 WAITING_FILE = [event("m16", "zoe", "signup", "21:00", **OPTED_IN), event("m17", "zoe", "link", "21:30")]
 
 
@@ -96,7 +104,8 @@ def build(folder: Path, migrated_template: Path) -> Path:
     """Return the path of a database after runs of every kind, while the next one has the lease.
 
     Two runs by two rulesets and a load that waits for the next, then a backfill that loads only, and one that comes
-    too late for the first of its events and leaves the second, for which another comes too early.
+    too late for the first of its events and leaves the second, for which another comes too early. At the end two
+    rules decide again: a new one, and one by which an event had expired.
     """
     pipeline = Pipeline(folder, migrated_template)
     pipeline.run([FIRST_FILE, SECOND_FILE], RULES)
@@ -109,6 +118,10 @@ def build(folder: Path, migrated_template: Path) -> Path:
     pipeline.do(pipeline.order(Window(ten, half_past), max_event_age_hours=72), RULES)
     nine = ten - timedelta(hours=1)
     pipeline.do(pipeline.order(Window(half_past, midnight), as_of=nine, max_event_ahead_hours=1), RULES)
+    pipeline.land(OLD_FILE)
+    pipeline.do(pipeline.order(Window(nine, half_past), max_event_age_hours=72), RULES)
+    window = Window(ten - timedelta(hours=3), ten)
+    pipeline.do(pipeline.order(window, decide_again=["late", "welcome"], max_event_age_hours=0), AGAIN_RULES)
     pipeline.engine.dispose()
     execute(pipeline.database_path, LEASE)
     return pipeline.database_path

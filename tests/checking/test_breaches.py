@@ -88,7 +88,7 @@ BREACHES = [
     Breach(
         "references_lead_somewhere",
         "traits without their event, in a table that lost its foreign key",
-        "user_traits.rowid 10 points at no row of events",
+        "user_traits.rowid 12 points at no row of events",
         ("INSERT INTO user_traits (event_id, country) VALUES (99, 'NO')",),
         dropped=("user_traits", "fk_user_traits_event_id_events"),
     ),
@@ -144,7 +144,7 @@ BREACHES = [
     Breach(
         "no_empty_children",
         "traits without a value",
-        "user_traits.id 10 of events.id 8",
+        "user_traits.id 12 of events.id 8",
         ("INSERT INTO user_traits (event_id) VALUES (8)",),
     ),
     Breach(
@@ -357,6 +357,7 @@ BREACHES = [
         "a load that waits and names a batch",
         "loads.id 4: batch_id 2, ruleset_id NULL",
         ("UPDATE loads SET batch_id = 2 WHERE id = 4", "UPDATE batches SET event_count = 3 WHERE id = 2"),
+        also=("matches_are_decided",),
     ),
     Breach(
         "named_batch",
@@ -449,13 +450,13 @@ BREACHES = [
     Breach(
         "waiting_is_undecided",
         "a decision on an event that is held",
-        "suppressions.id 6 on events.id 20 of loads.id 5",
+        "suppressions.id 8 on events.id 20 of loads.id 5",
         ("UPDATE events SET user_id = 'zoe' WHERE id = 20", suppress_too(20, send_id=13, ruleset_id="NULL")),
     ),
     Breach(
         "waiting_is_undecided",
         "a decision on an event that waits",
-        "suppressions.id 6 on events.id 17 of loads.id 4",
+        "suppressions.id 8 on events.id 17 of loads.id 4",
         (suppress_too(event_id=17, send_id=13, ruleset_id="NULL"),),
     ),
     Breach(
@@ -473,7 +474,7 @@ BREACHES = [
     Breach(
         "ruleset_of_the_load",
         "a decision by no rule",
-        "send_requests.id 14 on events.id 8: rule NULL, ruleset_id 1",
+        "send_requests.id 16 on events.id 8: rule NULL, ruleset_id 1",
         (
             f"INSERT INTO send_requests ({SEND}) SELECT user_id, e.id, 'T', 'email', 'by hand', decided_at, NULL, 1, "
             "event_timestamp, 'by hand' FROM events e JOIN loads l ON l.id = e.load_id WHERE e.id = 8",
@@ -482,7 +483,7 @@ BREACHES = [
     Breach(
         "ruleset_of_the_load",
         "a decision on an event that no load brought",
-        "send_requests.id 14 on events.id 99: rule welcome, ruleset_id 2",
+        "send_requests.id 16 on events.id 99: rule welcome, ruleset_id 2",
         (
             "INSERT INTO events (id, user_id, event_type, event_timestamp, created_at, message_id) "
             "SELECT 99, 'new', event_type, event_timestamp, created_at, 'm99' FROM events WHERE id = 16",
@@ -519,20 +520,20 @@ BREACHES = [
     Breach(
         "one_send_a_key",
         "two sends that may happen once ever",
-        "send_requests.id 1, 14: ada, WELCOME, ever",
+        "send_requests.id 1, 16: ada, WELCOME, ever",
         send_instead(suppression_id=2, dedupe_key="ever"),
         dropped=("send_requests", "uq_send_requests_template_name_dedupe_key_user_id"),
     ),
     Breach(
         "once_is_once",
         "sent once on a day that had seen the template",
-        "send_requests.id 14 on events.id 13 after send_requests.id 9",
+        "send_requests.id 16 on events.id 13 after send_requests.id 9",
         send_instead(suppression_id=3, dedupe_key="day:2026-03-01"),
     ),
     Breach(
         "once_is_once",
         "sent once ever after another rule had sent the template",
-        "send_requests.id 14 on events.id 15 after send_requests.id 12",
+        "send_requests.id 16 on events.id 15 after send_requests.id 12",
         send_instead(suppression_id=4, dedupe_key="ever"),
     ),
     Breach(
@@ -586,7 +587,8 @@ BREACHES = [
         "ruleset_rules of rulesets.id 2, extra: ruleset_id, rule_name, rule_position, description",
         (
             "INSERT INTO ruleset_rules SELECT 2, 'extra', 9, description, 0, trigger_event_type, template_name, "
-            "channel, suppression_mode, condition_text, exclusive_group FROM ruleset_rules WHERE rule_name = 'off'",
+            "channel, suppression_mode, condition_text, exclusive_group FROM ruleset_rules "
+            "WHERE rule_name = 'off' AND ruleset_id = 1",
         ),
     ),
     *(
@@ -675,13 +677,13 @@ BREACHES = [
     Breach(
         "unknown_keys",
         "of a later load of its file",
-        "unknown_keys of loads.id 6: properties.coupon, 1 of 1 lines",
+        "unknown_keys of loads.id 7: properties.coupon, 1 of 1 lines",
         (
             "INSERT INTO loads (id, source_file_id, run_id, as_of, state, read_count, inserted_count, duplicate_count, "
             "conflict_count, rejected_count, blank_count, outside_count, loaded_at, decided_at, ruleset_id, batch_id) "
-            "SELECT 6, source_file_id, 2, as_of, 'decided', 1, 0, 0, 0, 0, 0, 1, loaded_at, decided_at, ruleset_id, "
+            "SELECT 7, source_file_id, 2, as_of, 'decided', 1, 0, 0, 0, 0, 0, 1, loaded_at, decided_at, ruleset_id, "
             "batch_id FROM loads WHERE id = 1",
-            "INSERT INTO unknown_keys VALUES (6, 'properties.coupon', 1)",
+            "INSERT INTO unknown_keys VALUES (7, 'properties.coupon', 1)",
         ),
     ),
     Breach(
@@ -804,6 +806,128 @@ BREACHES = [
         "send_requests.id 8: hello on events.id 7",
         ("UPDATE send_requests SET template_name = 'OTHER' WHERE id = 8",),
     ),
+    Breach(
+        "decided_again",
+        "a decision by a batch that was not to decide again",
+        "send_requests.id 15 on events.id 21: batches.id 6 and not 5",
+        ("UPDATE runs SET window_start_at = '2026-03-01 21:55:00.000000' WHERE id = 5",),
+    ),
+    Breach(
+        "decided_again",
+        "a decision by an earlier batch than its event's",
+        "suppressions.id 7 on events.id 22: batches.id 3 and not 5",
+        ("UPDATE suppressions SET run_id = 2 WHERE id = 7",),
+    ),
+    Breach(
+        "again_rules",
+        "a rule that was off",
+        "batch_rules of batches.id 6: off",
+        ("INSERT INTO batch_rules VALUES (6, 'off')",),
+    ),
+    Breach(
+        "again_rules",
+        "a rule of a run without a window",
+        "batch_rules of batches.id 1: funds",
+        ("INSERT INTO batch_rules VALUES (1, 'funds')",),
+    ),
+    Breach(
+        "again_count",
+        "a decision too many",
+        "batches.id 6: again_count 3, decisions 2",
+        ("UPDATE batches SET again_count = 3 WHERE id = 6",),
+    ),
+    Breach(
+        "again_count",
+        "a decision that nobody asked for",
+        "batches.id 5: again_count 1, decisions 0",
+        ("UPDATE batches SET again_count = 1 WHERE id = 5",),
+    ),
+    *(
+        Breach(
+            "former_suppressions",
+            how,
+            f"former_suppressions.id 6 on events.id {event_id}, {facts}",
+            (f"UPDATE former_suppressions SET {change} WHERE id = 6",),
+            also=also,
+        )
+        for how, change, event_id, facts, also in (
+            ("one that had not expired", "suppression_reason = 'once_ever'", 21, "once_ever, batches.id 6", ()),
+            ("one replaced before it stood", "batch_id = 3", 21, "expired, batches.id 3", ()),
+            (
+                "one of a rule that did not decide again",
+                "rule_name = 'funds'",
+                21,
+                "expired, batches.id 6",
+                ("decisions_have_grounds",),
+            ),
+            (
+                "one on an event that is not decided again",
+                "event_id = 22",
+                22,
+                "expired, batches.id 6",
+                ("like_its_event",),
+            ),
+        )
+    ),
+    Breach(
+        "former_suppressions",
+        "a suppression with the id of a former one",
+        "suppressions.id 6: the id of a former one",
+        ("UPDATE suppressions SET id = 6 WHERE id = 7",),
+    ),
+    Breach(
+        "like_its_event",
+        "a former one of another user",
+        "former_suppressions.id 6 on events.id 21: ada at 2026-03-01 21:50:00.000000",
+        ("UPDATE former_suppressions SET user_id = 'ada' WHERE id = 6",),
+    ),
+    Breach(
+        "run_of_the_decision",
+        "a former one by another ruleset than its run's",
+        "former_suppressions.id 6 on events.id 21: runs.id 4, ruleset_id 2",
+        ("UPDATE former_suppressions SET ruleset_id = 2 WHERE id = 6",),
+    ),
+    Breach(
+        "named_batch",
+        "a former one of another moment than its batch",
+        "former_suppressions.id 6: runs.id 4, decided_at 2026-11-23 10:00:00.000001",
+        ("UPDATE former_suppressions SET decided_at = '2026-11-23 10:00:00.000001' WHERE id = 6",),
+    ),
+    Breach(
+        "decisions_have_grounds",
+        "a former one for a message that the rule does not send",
+        "former_suppressions.id 6: welcome on events.id 21",
+        ("UPDATE former_suppressions SET template_name = 'OTHER' WHERE id = 6",),
+    ),
+    Breach(
+        "matches_are_decided",
+        "an event that a rule had to decide again",
+        "events.id 14: late did not decide again in batches.id 6",
+        ("DELETE FROM send_requests WHERE id = 14", "UPDATE batches SET again_count = 1 WHERE id = 6"),
+    ),
+    Breach(
+        "matches_are_decided",
+        "one that expired and that its rule had to decide again",
+        "events.id 21: welcome did not decide again in batches.id 6",
+        (
+            "DELETE FROM send_requests WHERE id = 15",
+            "INSERT INTO suppressions (id, user_id, event_id, template_name, suppression_reason, decided_at, "
+            "rule_name, ruleset_id, run_id, event_timestamp) SELECT id, user_id, event_id, template_name, "
+            "suppression_reason, decided_at, rule_name, ruleset_id, run_id, event_timestamp FROM former_suppressions",
+            "DELETE FROM former_suppressions",
+            "UPDATE batches SET again_count = 1 WHERE id = 6",
+        ),
+    ),
+    Breach(
+        "group_stays",
+        "a decision again beside one of its group",
+        "send_requests.id 14 on events.id 14: beside later of the group back",
+        (
+            f"INSERT INTO send_requests ({SEND}) SELECT user_id, event_id, 'LATER', channel, 'rule:later', decided_at, "
+            "'later', ruleset_id, event_timestamp, 'event:14:later' FROM send_requests WHERE id = 14",
+        ),
+        also=("decisions_have_grounds", "ruleset_of_the_load"),
+    ),
 ]
 
 
@@ -825,7 +949,18 @@ def test_a_breach_is_reported_with_its_place_and_nothing_else_is(sound: Path, br
 
 def test_a_send_that_follows_another_is_told_whatever_day_its_key_names(sound: Path) -> None:
     execute(sound, *send_instead(suppression_id=3, dedupe_key="day:2026-03-02"))
-    assert "send_requests.id 14 on events.id 13 after send_requests.id 9" in broken(sound)["once_is_once"].examples[0]
+    assert "send_requests.id 16 on events.id 13 after send_requests.id 9" in broken(sound)["once_is_once"].examples[0]
+
+
+def test_a_former_suppression_of_an_event_that_was_young_enough_is_told(sound: Path) -> None:
+    execute(
+        sound,
+        "UPDATE runs SET oldest_event_at = '2026-03-01 21:00:00.000000', max_event_age_hours = 6397 WHERE id = 4",
+        "UPDATE batches SET oldest_event_at = '2026-03-01 21:00:00.000000' WHERE run_id = 4",
+    )
+    found = broken(sound)
+    assert set(found) == {"expired_is_old"}
+    assert "former_suppressions.id 6 on events.id 21 at 2026-03-01 21:50:00.000000" in found["expired_is_old"].examples
 
 
 @pytest.mark.parametrize("name", [invariant.name for invariant in EVERYTHING])
@@ -869,7 +1004,7 @@ def test_nothing_but_the_one_format_passes_as_a_time(sound: Path, value: str) ->
 def test_many_breaches_are_counted_and_few_of_them_told(sound: Path) -> None:
     execute(sound, "UPDATE source_files SET taken_at = 'then'", "UPDATE loads SET loaded_at = 'then'")
     found = broken(sound)["one_time_format"]
-    assert found.breach_count == 10
+    assert found.breach_count == 12
     assert len(found.examples) == 3
 
 

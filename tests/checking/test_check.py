@@ -30,7 +30,7 @@ def test_after_runs_of_every_kind_everything_holds(sound: Path) -> None:
     assert [finding.invariant for finding in report.findings] == [invariant.name for invariant in EVERYTHING]
     assert report.database == str(sound)
     assert report.revision == REVISIONS[-1]
-    assert report.row_counts == {"loads": 5, "events": 19, "rejected_rows": 1, "send_requests": 10, "suppressions": 5}
+    assert report.row_counts == {"loads": 6, "events": 21, "rejected_rows": 1, "send_requests": 12, "suppressions": 6}
 
 
 def test_an_unknown_key_without_a_name_is_a_key_like_any_other(tmp_path: Path, migrated_template: Path) -> None:

@@ -255,7 +255,7 @@ def statements(rules_file: RulesFile) -> list[ClauseElement]:
         *outcomes.suppress(rules),
         outcomes.insert_send_requests(0, WRITTEN_BESIDE),
         outcomes.insert_daily_sends_of_batch(rules, 0),
-        outcomes.insert_suppressions(0, WRITTEN_BESIDE),
+        outcomes.insert_suppressions(0, 0, WRITTEN_BESIDE),
     ]
 
 

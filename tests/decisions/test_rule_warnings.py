@@ -27,7 +27,7 @@ def test_a_rule_on_a_type_that_nobody_ever_sent_is_named_with_the_nearest_type(p
     (warning,) = warnings(pipeline, rule("r", on="payment_failed"), rule("mistyped", on="payment_faild"))
     assert warning == (
         "The rule mistyped decides on events of the type payment_faild, and none has ever been loaded; did you mean "
-        "payment_failed?"
+        "payment_failed? What it missed, a backfill with decide_again decides once the rule is mended."
     )
 
 

@@ -23,6 +23,7 @@ FORMS = {
         "max_event_age_hours",
         "max_event_ahead_hours",
         "max_rejected_percent",
+        "decide_again",
     ],
     "check": ["max_load_age_hours"],
     "watch": ["max_load_age_hours"],

@@ -222,6 +222,73 @@ class TestWhyAUserGotNothing:
         assert (outcome, explanation.rpartition(": ")[2]) == ("cannot be told", "run the self-check.")
 
 
+@pytest.fixture(scope="module")
+def again(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Events decided without the rules, or expired, and a backfill in which the rules decide them again."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("again") / "run", migrated_template)
+    day = Window(MARCH, MARCH + timedelta(days=1))
+    pipeline.land([event("ada", "signup", 10, **YES), event("bob", "signup", 11), event("cy", "opened", 12, **YES)])
+    first = {"rules": [rule("welcome", "signup", OPT_IN), rule("hello", "opened", exclusive_group="greeting")]}
+    pipeline.do(pipeline.order(day, max_event_age_hours=72), first)
+    second = {
+        "rules": [
+            rule("vip", "opened", exclusive_group="greeting"),
+            rule("big", "signup", OPT_IN, exclusive_group="size"),
+            rule("small", "signup", exclusive_group="size"),
+            rule("welcome", "signup", OPT_IN),
+            rule("news", "signup", OPT_IN),
+        ]
+    }
+    named = ["vip", "small", "welcome", "news"]
+    pipeline.do(pipeline.order(day, as_of=MARCH + timedelta(days=2), decide_again=named), second)
+    return pipeline.database_path
+
+
+class TestWhyARuleThatDecidedAgainSaysNothing:
+    @pytest.mark.parametrize(
+        ("user_id", "rule_name", "outcome", "explanation"),
+        [
+            (
+                "ada",
+                "welcome",
+                "sent",
+                "The message was decided by a backfill with decide_again; at first its event was too old.",
+            ),
+            ("ada", "news", "sent", "The message was decided."),
+            (
+                "bob",
+                "news",
+                "a condition of the rule did not hold",
+                "Not all of this held when the event was decided again, and what arrived later does not count: "
+                "user_traits.marketing_opt_in is true.",
+            ),
+            (
+                "cy",
+                "vip",
+                "another rule decided",
+                "The rule hello of the exclusive group greeting had decided on the event before.",
+            ),
+            (
+                "ada",
+                "small",
+                "another rule of the group matched, or a condition did not hold",
+                "When the rule decided again, a rule before it in the exclusive group size matched as well.",
+            ),
+            ("bob", "small", "sent", "The message was decided."),
+            (
+                "ada",
+                "big",
+                "no such rule then",
+                "The version of rules.yaml that decided the event had no rule of this name.",
+            ),
+        ],
+    )
+    def test_is_told_by_the_rules_of_that_backfill(self, again, user_id, rule_name, outcome, explanation):
+        with closing(sqlite3.connect(again)) as connection:
+            connection.row_factory = sqlite3.Row
+            assert why(connection, user_id, rule_name) == [(outcome, explanation)]
+
+
 NO_USER = "No event of a user with this id has arrived: ids are compared exactly."
 
 

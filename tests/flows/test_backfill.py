@@ -141,6 +141,36 @@ def test_an_event_older_than_the_limit_is_history_and_writes_expired_in_place_of
     ]
 
 
+def test_what_has_expired_is_decided_again_by_the_rules_that_are_named_and_only_previewed_at_first(
+    landing: Path, archive: Path
+) -> None:
+    run(source=str(archive), max_event_age_hours=72)
+    before = everything(landing)
+    preview = run(mode="preview", decide_again=["welcome_email", " ", "welcome_email"])
+    assert "2 decisions would be made on events decided before (by welcome_email): 2 sends" in str(preview.message)
+    assert everything(landing) == before
+    state = run(decide_again=["welcome_email"])
+    assert str(state.message).startswith(
+        "Nothing new. 0 events decided, and 2 decisions made on events decided before (by welcome_email): 2 sends, "
+        "0 suppressions, 0 alerts."
+    )
+    assert report_of(state).again_rules == ("welcome_email",)
+    assert sent(landing) == ["start", "last"]
+    assert rows(landing, "SELECT user_id FROM former_suppressions ORDER BY id") == [("start",), ("last",)]
+
+
+def test_rules_that_decide_again_are_named_one_option_each(
+    landing: Path, archive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--start", "2026-11-01T10:00:00Z", "--end", "2026-11-01T11:00:00Z", "--source", str(archive)]
+    again = ["--decide-again", "high_risk_alert", "--decide-again", "welcome_email"]
+    monkeypatch.setattr(sys, "argv", ["backfill", *asked, *again])
+    assert main() == 0
+    assert "0 decisions would be made on events decided before (by high_risk_alert, welcome_email)" in (
+        capsys.readouterr().out
+    )
+
+
 def test_a_backfill_over_hours_that_the_hourly_run_took_changes_nothing(landing: Path, archive: Path) -> None:
     (landing / "a.jsonl").write_bytes((archive / "a.jsonl").read_bytes())
     hourly(return_state=True)
@@ -166,6 +196,8 @@ def test_the_hourly_run_takes_the_rest_of_what_a_backfill_took_in_part(landing: 
         ({"start": datetime(2126, 1, 1, tzinfo=UTC), "end": datetime(2126, 1, 2, tzinfo=UTC)}, "lies in the future"),
         ({"source": "/does/not/exist"}, "source names /does/not/exist, which cannot be read as a folder (No such file"),
         ({"source": "a\0b"}, "which cannot be read as a folder (embedded null byte)"),
+        ({"decide_again": ["welcome_mail"]}, "the rules file does not have; did you mean welcome_email? Nothing was"),
+        ({"decide_again": ["welcome_email"], "mode": "load only"}, "and the mode load only decides nothing; choose"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done_with_a_sentence_that_says_what_to_change(
@@ -226,6 +258,7 @@ def test_the_form_is_made_of_plain_fields_that_tell_what_they_mean() -> None:
         "max_event_age_hours",
         "max_event_ahead_hours",
         "max_rejected_percent",
+        "decide_again",
     ]
     assert schema.required == ["start", "end"]
     assert all(entry["description"] for entry in schema.properties.values())
@@ -233,6 +266,7 @@ def test_the_form_is_made_of_plain_fields_that_tell_what_they_mean() -> None:
     assert schema.properties["mode"]["default"] == "preview"
     assert schema.properties["mode"]["enum"] == ["preview", "load and decide", "load only"]
     assert schema.properties["max_event_age_hours"]["default"] == 72
+    assert schema.properties["decide_again"]["items"] == {"type": "string"}
 
 
 def test_too_many_rejected_lines_make_the_run_red_and_keep_what_is_good(landing: Path, archive: Path) -> None:

@@ -177,12 +177,22 @@ ROWS_ABOUT_RUNS: Tables = {
     ],
 }
 
+ROWS_DECIDED_AGAIN: Tables = {
+    "batch_rules": [{"batch_id": 1, "rule_name": "welcome"}],
+    "former_suppressions": [
+        {"id": 8, "user_id": "u", "event_id": 9, "template_name": "T", "suppression_reason": "expired"}
+        | {"decided_at": TIME, "rule_name": "nudge", "ruleset_id": 1, "run_id": 2, "event_timestamp": TIME}
+        | {"batch_id": 1}
+    ],
+}
+
 ROWS_FROM = {
     "0001": ROWS_BEFORE_LEDGER,
     "0002": ROWS_WITH_LEDGER,
     "0003": ROWS_WITH_EXPLANATION,
     "0004": ROWS_ABOUT_RULES,
     "0005": ROWS_ABOUT_RUNS,
+    "0016": ROWS_DECIDED_AGAIN,
 }
 """The rows that each revision made room for; a revision that makes none is not here."""
 
@@ -890,6 +900,17 @@ class TestTheRevisionThatKeepsCollisions:
         upgrade(path, "0014")
         assert rows_of(path) == before
         assert_sound(path)
+
+
+class TestTheRevisionThatLetsRulesDecideAgain:
+    def test_going_down_leaves_every_decision_as_it_is(self, path):
+        populate(path, "0016")
+        before = rows_of(path)
+        downgrade(path, "0015")
+        assert_kept(before, rows_of(path))
+        assert_sound(path)
+        upgrade(path, "0016")
+        assert {batch["again_count"] for batch in rows_of(path)["batches"]} == {0}
 
 
 UPGRADE_WHEN_TOLD = """

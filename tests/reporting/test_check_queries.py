@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ from src.marketing_messaging_service.infrastructure.database import write_transa
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.reporting import RunReport, report_markdown
 from src.marketing_messaging_service.reporting.check_queries import check_queries
+from src.marketing_messaging_service.reporting.funnel import funnel_steps
+from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
+from src.marketing_messaging_service.results import Window
 from tests.pipeline import Pipeline
+from tests.reference import sort_rows
 from tests.reporting.runs import AS_OF, SHIPPED_RULES, add_remarks, add_run, hold, read, run_pipeline, run_report
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
@@ -68,6 +73,28 @@ def test_held_events_are_checked_too(tmp_path: Path, migrated_template: Path) ->
         hold(connection, run_id)
     (query,) = (query for query in check_queries(read(pipeline, run_id)) if "held_events" in query.sql)
     assert [tuple(row) for row in pipeline.rows(query.sql)] == [(1,)]
+
+
+def test_what_expired_and_was_decided_again_is_in_the_reports_of_both_runs(
+    tmp_path: Path, migrated_template: Path
+) -> None:
+    pipeline = Pipeline(tmp_path, migrated_template)
+    signup = {"user_id": "ada", "event_type": "signup_completed", "event_timestamp": "2026-11-02T21:00:00Z"}
+    pipeline.land([{**signup, "user_traits": {"marketing_opt_in": True}}])
+    day = Window(datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC))
+    pipeline.do(pipeline.order(day, max_event_age_hours=72), SHIPPED_RULES)
+    pipeline.do(pipeline.order(day, decide_again=["welcome_email"]), SHIPPED_RULES)
+    first, again = read(pipeline, 1), read(pipeline, 2)
+    assert (first.expired_count, first.again_count, first.again_rules) == (1, 0, ())
+    assert (again.sent_count, again.again_count, again.again_rules) == (1, 1, ("welcome_email",))
+    for report in (first, again):
+        for query in check_queries(report):
+            assert pipeline.rows(query.sql) == sort_rows(query.rows), query.title
+    assert "decide again" in report_markdown(again)
+    assert "1 decision was made on events from before, as this run was asked to" in manager_sentence(again)
+    assert [step.share for step in funnel_steps(again) if step.label == "matches of a rule"] == [
+        "1 on events decided before"
+    ]
 
 
 def test_a_run_of_which_nothing_is_known_has_one_query(tmp_path: Path, migrated_template: Path) -> None:

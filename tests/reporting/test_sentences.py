@@ -67,11 +67,23 @@ def test_the_headline_tells_how_many_messages_had_expired() -> None:
     rule = replace(WELCOME, suppressed=(("expired", 2), ("once_ever", 1)))
     assert headline(run_report(rules=(rule,), max_event_age_hours=72)).endswith(
         "3 sends, 3 suppressions (2 expired), 0 alerts. 2 messages were not sent, because their events are older than "
-        "the limit of 72 h. Each stands in suppressions, with the reason expired."
+        "the limit of 72 h. Each stands in suppressions, with the reason expired; a backfill with "
+        "decide_again and a larger max_event_age_hours decides them again."
     )
     one = replace(WELCOME, suppressed=(("expired", 1),))
     assert headline(run_report(rules=(one,), mode=RunMode.PREVIEW, max_event_age_hours=72)).endswith(
         "1 message would not be sent, because its event is older than the limit of 72 h."
+    )
+
+
+def test_the_headline_tells_what_was_decided_again_and_by_which_rules() -> None:
+    again = run_report(**{**NOTHING, "rules": (WELCOME,)}, again_rules=("a", "welcome_email"), again_count=4)
+    assert headline(again) == (
+        "Nothing new. 0 events decided, and 4 decisions made on events decided before (by a, welcome_email): 3 sends, "
+        "1 suppression, 0 alerts."
+    )
+    assert "0 events would be decided, and 0 decisions would be made on events decided before (by a):" in headline(
+        run_report(**NOTHING, mode=RunMode.PREVIEW, again_rules=("a",))
     )
 
 

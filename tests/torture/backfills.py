@@ -14,6 +14,7 @@ PLANS: Mapping[str, tuple[str, ...]] = {
     "an hour, then the rest": ("one hour", "hourly"),
     "an hour held, the rest, the hour": ("one hour only loaded", "hourly", "one hour"),
     "previewed": ("preview",),
+    "expired, then decided again": ("old ones expired", "decided again"),
 }
 """Runs one after the other, by what becomes of the events."""
 

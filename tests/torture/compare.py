@@ -118,12 +118,21 @@ TABLES: Mapping[str, TableShape] = {
         compared=("due_at",), references={"event_id": "events", "batch_id": "batches"}, given=("run_id",)
     ),
     "batches": TableShape(
-        compared=("as_of", "oldest_event_at", "latest_event_at", "event_count", "held_count", "ahead_count"),
+        compared=(
+            "as_of",
+            "oldest_event_at",
+            "latest_event_at",
+            "event_count",
+            "held_count",
+            "ahead_count",
+            "again_count",
+        ),
         references={"ruleset_id": "rulesets"},
         given=("run_id",),
         left_out=("id", "decided_at", "decide_seconds"),
-        key=("ruleset_id", "as_of", "event_count", "held_count"),
+        key=("ruleset_id", "as_of", "event_count", "held_count", "again_count"),
     ),
+    "batch_rules": TableShape(compared=("rule_name",), references={"batch_id": "batches"}),
     "send_requests": TableShape(
         compared=("user_id", "template_name", "channel", "reason", "rule_name", "event_timestamp", "dedupe_key"),
         references={"event_id": "events", "ruleset_id": "rulesets"},
@@ -138,6 +147,12 @@ TABLES: Mapping[str, TableShape] = {
             "ruleset_id": "rulesets",
             "blocked_by_send_request_id": "send_requests",
         },
+        given=("run_id",),
+        left_out=("id", "decided_at"),
+    ),
+    "former_suppressions": TableShape(
+        compared=("user_id", "template_name", "suppression_reason", "rule_name", "event_timestamp"),
+        references={"event_id": "events", "ruleset_id": "rulesets", "batch_id": "batches"},
         given=("run_id",),
         left_out=("id", "decided_at"),
     ),
@@ -158,7 +173,7 @@ _EVENT_IN_TEXT: Mapping[str, re.Pattern[str]] = {
 """Where the id of an event stands in a text."""
 
 
-DECISIONS = ("send_requests", "suppressions")
+DECISIONS = ("send_requests", "suppressions", "former_suppressions")
 """The tables of what was decided."""
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.torture import backfills, tracing
+from tests.torture.compare import everything
 from tests.torture.forks import ForkServer
 from tests.torture.kills import Start, kill_at
 from tests.torture.test_kills import fault_at
@@ -12,6 +13,7 @@ from tests.torture.test_kills import fault_at
 LOADED = f"load: {tracing.AFTER_COMMIT}"
 IN_A_CHUNK = f"load: {tracing.BETWEEN_CHUNKS}"
 DECIDED = f"decide: {tracing.BEFORE_COMMIT}"
+IN_THE_DECISION = f"decide: {tracing.STATEMENT}"
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,8 @@ def begun(server: ForkServer, starts: dict[str, Start], tmp_path_factory: pytest
         ("loaded, then decided: backfill", DECIDED, 0),
         ("an hour, then the rest: hourly", LOADED, 0),
         ("an hour held, the rest, the hour: one hour only loaded", LOADED, 0),
+        ("expired, then decided again: decided again", IN_THE_DECISION, 0.7),
+        ("expired, then decided again: decided again", DECIDED, 0),
     ],
 )
 def test_a_backfill_that_is_killed_and_done_again_leaves_what_it_leaves_undisturbed(
@@ -47,6 +51,12 @@ def test_what_a_killed_run_has_only_loaded_is_decided_with_the_rest_as_by_one_ru
 ) -> None:
     fault = fault_at(begun["loaded, then decided: load only"], LOADED, 0.5)
     assert backfills.kill_before_the_next(server, fault, starts["taken before"], tmp_path / "scene").breaches == ()
+
+
+def test_what_decides_again_replaces_expired_decisions(begun: dict[str, Start]) -> None:
+    undisturbed = everything(begun["expired, then decided again: decided again"].undisturbed)
+    assert len(undisturbed["former_suppressions"]) > 5
+    assert len(undisturbed["batch_rules"]) == 3
 
 
 @pytest.mark.parametrize("label", [IN_A_CHUNK, f"report: {tracing.AFTER_COMMIT}"])

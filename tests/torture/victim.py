@@ -51,8 +51,16 @@ RUNS: Mapping[str, tuple[RunMode, Window | None]] = {
     "preview": (RunMode.PREVIEW, EVERYTHING),
     "one hour": (RunMode.LOAD_AND_DECIDE, SECOND_HOUR),
     "one hour only loaded": (RunMode.LOAD_ONLY, SECOND_HOUR),
+    "old ones expired": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
+    "decided again": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
 }
 """The runs of the pipeline: how far each goes, and the window of those that are backfills."""
+
+LIMITS: Mapping[str, Mapping[str, Any]] = {
+    "old ones expired": {"max_event_age_hours": 24 * 20},
+    "decided again": {"decide_again": ("welcome_email", "bank_link_nudge", "insufficient_funds_email")},
+}
+"""What else some of them are given."""
 
 
 def _run_order(job: str, settings: Settings) -> RunOrder:
@@ -64,6 +72,7 @@ def _run_order(job: str, settings: Settings) -> RunOrder:
         source=settings.landing_path,
         window=window,
         flow_run_name=job,
+        **LIMITS.get(job, {}),
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, SQLColumnExpression, and_, case, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.checking.again import EVER_DECIDED
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     Batch,
@@ -14,8 +15,6 @@ from src.marketing_messaging_service.models import (
     Load,
     LoadState,
     Run,
-    SendRequest,
-    Suppression,
 )
 from src.marketing_messaging_service.results import Invariant
 
@@ -69,7 +68,7 @@ def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
             or_(HeldEvent.batch_id.is_(None) != HeldEvent.run_id.is_(None), _differ((HeldEvent.run_id, Batch.run_id)))
         )
     )
-    for table in (SendRequest, Suppression):
+    for table in EVER_DECIDED:
         place = told(f"{table.__tablename__}.id ", table.id, ": runs.id ", table.run_id)
         yield (
             select(place + told(", decided_at ", table.decided_at))

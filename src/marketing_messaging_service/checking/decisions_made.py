@@ -22,13 +22,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.checking.again import EVER_DECIDED, EverDecisionTable, is_decided_again
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     DAY_KEY,
     EVER_KEY,
     EXPIRED_REASON,
+    BatchRule,
     Event,
+    FormerSuppression,
     HeldEvent,
     Load,
     LoadState,
@@ -77,7 +80,8 @@ def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any
             .outerjoin(Run, Run.id == HeldEvent.run_id)
             .where(
                 or_(
-                    and_(decided_by.is_not(None), not_(is_of_load)),
+                    # One that its rule made again has the ruleset of its own run.
+                    and_(decided_by.is_not(None), not_(is_of_load), not_(is_decided_again(table))),
                     and_(Event.load_id.is_(None), table.ruleset_id.is_not(None)),
                 )
             )
@@ -85,7 +89,7 @@ def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any
 
 
 def _decisions_unlike_their_event(_connection: Connection) -> Iterator[Select[Any]]:
-    for table in DECISION_TABLES:
+    for table in EVER_DECIDED:
         yield (
             select(told(_place(table), ": ", table.user_id, " at ", table.event_timestamp))
             .select_from(table)
@@ -214,16 +218,24 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
     )
 
 
-def _wrongly_expired(_connection: Connection) -> Iterator[Select[Any]]:
+def _wrongly_expired(connection: Connection) -> Iterator[Select[Any]]:
     """The sends on events that were too old, and the suppressions of ones that were not."""
     loading, deciding = aliased(Run, name="loading"), aliased(Run, name="deciding")
-    limit = case((HeldEvent.event_id.is_not(None), deciding.oldest_event_at), else_=loading.oldest_event_at)
-    sends_too_late = and_(_is_before(SendRequest, limit), SendRequest.channel != ALERT_CHANNEL)
-    expired_too_early = and_(
-        Suppression.suppression_reason == EXPIRED_REASON,
-        or_(not_(_is_before(Suppression, limit)), Suppression.blocked_by_send_request_id.is_not(None)),
-    )
-    wrong: dict[DecisionTable, ColumnElement[bool]] = {SendRequest: sends_too_late, Suppression: expired_too_early}
+    # Looked for once, so that not each of millions of sends has to be asked.
+    any_again = connection.execute(select(BatchRule.batch_id).limit(1)).first() is not None
+
+    def is_too_old(table: EverDecisionTable) -> ColumnElement[bool]:
+        by_own_limit = [HeldEvent.event_id.is_not(None), *([is_decided_again(table)] if any_again else [])]
+        limit = case((or_(*by_own_limit), deciding.oldest_event_at), else_=loading.oldest_event_at)
+        return func.coalesce(table.event_timestamp < limit, false())
+
+    has_expired = Suppression.suppression_reason == EXPIRED_REASON
+    is_blocked = Suppression.blocked_by_send_request_id.is_not(None)
+    wrong: dict[EverDecisionTable, ColumnElement[bool]] = {
+        SendRequest: and_(SendRequest.channel != ALERT_CHANNEL, is_too_old(SendRequest)),
+        Suppression: and_(has_expired, or_(not_(is_too_old(Suppression)), is_blocked)),
+        FormerSuppression: not_(is_too_old(FormerSuppression)),
+    }
     for table, is_wrong in wrong.items():
         yield (
             select(told(_place(table), " at ", table.event_timestamp))
@@ -232,17 +244,13 @@ def _wrongly_expired(_connection: Connection) -> Iterator[Select[Any]]:
             .outerjoin(Load, Load.id == Event.load_id)
             .outerjoin(loading, loading.id == Load.run_id)
             .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
-            .outerjoin(deciding, deciding.id == HeldEvent.run_id)
+            .outerjoin(deciding, deciding.id == table.run_id)
             .where(is_wrong)
         )
 
 
-def _is_before(table: DecisionTable, limit: ColumnElement[Any]) -> ColumnElement[bool]:
-    return func.coalesce(table.event_timestamp < limit, false())
-
-
 def _decisions_of_other_runs(_connection: Connection) -> Iterator[Select[Any]]:
-    for table in DECISION_TABLES:
+    for table in EVER_DECIDED:
         yield (
             select(told(_place(table), ": runs.id ", table.run_id, ", ruleset_id ", table.ruleset_id))
             .select_from(table)
@@ -251,7 +259,7 @@ def _decisions_of_other_runs(_connection: Connection) -> Iterator[Select[Any]]:
         )
 
 
-def _place(table: DecisionTable) -> ColumnElement[str]:
+def _place(table: EverDecisionTable) -> ColumnElement[str]:
     return told(f"{table.__tablename__}.id ", table.id, " on events.id ", table.event_id)
 
 
@@ -263,7 +271,7 @@ DECISION_INVARIANTS = (
     ),
     Invariant(
         "ruleset_of_the_load",
-        "Every decision names its rule, and the ruleset that decided its event's load",
+        "Every decision names its rule, and the ruleset that decided its event's load unless its rule decided again",
         _decisions_by_other_rulesets,
     ),
     Invariant(

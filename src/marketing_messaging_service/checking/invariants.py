@@ -1,5 +1,6 @@
 """All that must hold of a database, in the order in which a person should read it."""
 
+from src.marketing_messaging_service.checking.again import AGAIN_INVARIANTS
 from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
 from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
 from src.marketing_messaging_service.checking.derived import DERIVED_INVARIANTS
@@ -16,4 +17,5 @@ INVARIANTS = (
     *RUN_INVARIANTS,
     *BATCH_INVARIANTS,
     *DECISION_INVARIANTS,
+    *AGAIN_INVARIANTS,
 )

@@ -1,5 +1,6 @@
 """From events and rules to send requests and suppressions. Runs inside the database; reads no file but the rules."""
 
+from src.marketing_messaging_service.decisions.again import named_rules
 from src.marketing_messaging_service.decisions.audit import AUDIT
 from src.marketing_messaging_service.decisions.decide import decide_pending
 from src.marketing_messaging_service.decisions.rule_warnings import recorded_rules_warnings
@@ -9,6 +10,7 @@ __all__ = [
     "AUDIT",
     "RulesFile",
     "decide_pending",
+    "named_rules",
     "read_rules",
     "read_settled_rules",
     "recorded_rules_warnings",

@@ -11,6 +11,9 @@ round. Only what is certain all the same is a breach:
   template, channel, mode or dedupe key of its rule.
 - In an exclusive group, a decision by any of its rules answers the match. It is groundless when a rule before it had
   to decide in the sense above; and two rules of one group never decide on one event.
+- A rule that a batch was to decide again (`batch_rules`) had to decide the matches of the batch's window, decided by
+  earlier batches, on which its group had no decision, or itself an expired one that would not expire any more. What it
+  decided in the place of an expired one it may have decided behind another rule of its group.
 
 Which matches are sent and which suppressed follows from what was sent before, and is for `checking` to look at.
 
@@ -28,7 +31,6 @@ from typing import Any, TypeGuard
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
     SQLColumnExpression,
     TableValuedAlias,
@@ -43,9 +45,10 @@ from sqlalchemy import (
     union_all,
 )
 
-from src.marketing_messaging_service.decisions.matching import has_trigger, holds
+from src.marketing_messaging_service.decisions.audit_again import undecided_again
+from src.marketing_messaging_service.decisions.matching import has_trigger, holds, with_children
 from src.marketing_messaging_service.decisions.outcomes import dedupe_key
-from src.marketing_messaging_service.decisions.prior_there import candidate_columns, had_prior_event
+from src.marketing_messaging_service.decisions.prior_there import candidate_columns, match_for_certain
 from src.marketing_messaging_service.decisions.recorded_rules import (
     RecordedRules,
     read_recorded,
@@ -56,7 +59,6 @@ from src.marketing_messaging_service.decisions.recorded_rules import (
 from src.marketing_messaging_service.decisions.rules import (
     Condition,
     FieldCondition,
-    PriorEventCondition,
     Rule,
     SuppressionMode,
 )
@@ -66,7 +68,7 @@ from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
     Batch,
     Event,
-    EventProperties,
+    FormerSuppression,
     HeldEvent,
     Load,
     LoadState,
@@ -74,11 +76,11 @@ from src.marketing_messaging_service.models import (
     RulesetRule,
     SendRequest,
     Suppression,
-    UserTraits,
 )
 from src.marketing_messaging_service.results import Invariant
 
 DecisionTable = type[SendRequest] | type[Suppression]
+EverDecisionTable = DecisionTable | type[FormerSuppression]
 
 DECISION_TABLES: tuple[DecisionTable, ...] = (SendRequest, Suppression)
 
@@ -157,6 +159,7 @@ def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
             sources.append(_held_events_of([batch_id for batch_id, _ in batches], stretch))
         if sources:
             yield _undecided(recorded, sources)
+    yield from undecided_again(connection)
 
 
 def _decided_loads(connection: Connection) -> Mapping[int, Sequence[int]]:
@@ -191,20 +194,14 @@ def _events_of_loads(load_ids: Sequence[int]) -> Select[Any]:
     events = (
         select(*candidate_columns()).select_from(numbers).join(Load, Load.id == numbers.c.value).join(Event, in_load)
     )
-    return _with_children(events).where(~exists().where(HeldEvent.event_id == Event.id))
+    return with_children(events).where(~exists().where(HeldEvent.event_id == Event.id))
 
 
 def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> Select[Any]:
     """The events that were held and decided by one of the batches."""
     events = select(*candidate_columns()).select_from(HeldEvent).join(Event, Event.id == HeldEvent.event_id)
-    return _with_children(events).where(
+    return with_children(events).where(
         HeldEvent.run_id.is_not(None), stretch.spans(HeldEvent.event_id), _is_one_of(HeldEvent.batch_id, batch_ids)
-    )
-
-
-def _with_children(events: Select[Any]) -> Select[Any]:
-    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
-        UserTraits, UserTraits.event_id == Event.id
     )
 
 
@@ -218,7 +215,7 @@ def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Selec
         may_match = (has_trigger(rule), *undecided, *map(holds, rule.conditions.all))
         wanted = union_all(*(source.where(*may_match) for source in sources)).subquery(f"wanted_{position}")
         columns = (literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
-        matches.append(_that_match_for_certain(rule, wanted, position).add_columns(*columns))
+        matches.append(match_for_certain(rule, wanted, position).add_columns(*columns))
     match = union_all(*matches).subquery("match").c
     if len(matches) == 1:
         return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
@@ -228,30 +225,13 @@ def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Selec
     return select(told("events.id ", first.event_id, ": no decision by ", first.rule_name))
 
 
-def _that_match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any]:
-    """Of events that a rule matches with all events of today, those that it matched when they were decided.
-
-    Columns: event_id, and `place` where `wanted` has it. `number` is that of no other part of the statement.
-    """
-    looking_back = [
-        condition.prior_event for condition in rule.conditions.all if isinstance(condition, PriorEventCondition)
-    ]
-    event: FromClause = wanted
-    if looking_back:
-        event = candidate = select(*wanted.c).cte(f"candidate_{number}").prefix_with("MATERIALIZED")
-    certain = (
-        candidate.c.event_id.in_(had_prior_event(candidate, prior_event, f"prior_{number}_{place}"))
-        for place, prior_event in enumerate(looking_back)
-    )
-    return select(*(event.c[name] for name in ("event_id", "place") if name in event.c)).where(*certain)
-
-
 def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
     usable = {ruleset_id for ruleset_id, _ in usable_rulesets(connection)}
     every_rule = recorded_rules(connection)
     enabled = {(number, name) for recorded in every_rule for number in recorded.ruleset_ids for name in recorded.names}
     decided_in = {table: _decided_in_name_of(connection, table) for table in DECISION_TABLES}
-    for table, decided in decided_in.items():
+    former = _decided_in_name_of(connection, FormerSuppression)
+    for table, decided in (*decided_in.items(), (FormerSuppression, former)):
         for (ruleset_id, rule_name), stretch in decided.items():
             if ruleset_id in usable and (ruleset_id, rule_name) not in enabled:
                 yield select(_place(table)).where(_in_name_of(table, [rule_name], [ruleset_id], stretch))
@@ -291,14 +271,16 @@ def _has_list(condition: Condition) -> TypeGuard[FieldCondition]:
     return isinstance(condition, FieldCondition) and isinstance(condition.value, list)
 
 
-def _decided_by_later_rules(recorded: RecordedRules, table: DecisionTable, decided: Decided) -> Iterator[Select[Any]]:
+def _decided_by_later_rules(
+    recorded: RecordedRules, table: EverDecisionTable, decided: Decided
+) -> Iterator[Select[Any]]:
     for position, rule in enumerate(recorded.rules):
         later = recorded.names[position + 1 :]
         if (others := _stretch_of(later, recorded.ruleset_ids, decided)) is not None:
             yield _decided_by_a_later_rule(rule, table, _in_name_of(table, later, recorded.ruleset_ids, others))
 
 
-def _decided_in_name_of(connection: Connection, table: DecisionTable) -> Decided:
+def _decided_in_name_of(connection: Connection, table: EverDecisionTable) -> Decided:
     in_name: Select[*tuple[Any, ...]] = (
         select(table.ruleset_id, table.rule_name, func.min(table.event_id), func.max(table.event_id))
         .where(table.ruleset_id.is_not(None), table.rule_name.is_not(None), table.event_id.is_not(None))
@@ -316,14 +298,14 @@ def _stretch_of(rule_names: Sequence[str], ruleset_ids: Sequence[int], decided: 
 
 
 def _in_name_of(
-    table: DecisionTable, rule_names: Sequence[str], ruleset_ids: Sequence[int], stretch: _Stretch
+    table: EverDecisionTable, rule_names: Sequence[str], ruleset_ids: Sequence[int], stretch: _Stretch
 ) -> ColumnElement[bool]:
     return and_(
         stretch.spans(table.event_id), table.rule_name.in_(rule_names), _is_one_of(table.ruleset_id, ruleset_ids)
     )
 
 
-def _not_asked_for(lot: Sequence[_InName], table: DecisionTable) -> Select[Any]:
+def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[Any]:
     """The decisions of rules that these do not make, whatever came when."""
     has_grounds = case(
         *(
@@ -338,16 +320,16 @@ def _not_asked_for(lot: Sequence[_InName], table: DecisionTable) -> Select[Any]:
     decisions = select(_place(table)).select_from(table).join(Event, Event.id == table.event_id)
     stretch = _around(each.stretch for each in lot) or _Stretch(0, 0)
     names = sorted({each.rule.name for each in lot})
-    return _with_children(decisions).where(
+    return with_children(decisions).where(
         stretch.spans(table.event_id), table.rule_name.in_(names), has_grounds == false()
     )
 
 
-def _grounds(rule: Rule, table: DecisionTable) -> tuple[ColumnElement[bool], ...]:
+def _grounds(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool], ...]:
     return (
         Event.event_type == rule.trigger.event_type,
         table.template_name == rule.action.template_name,
-        *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule)),
+        *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule, table)),
         *map(holds, rule.conditions.all),
     )
 
@@ -357,25 +339,29 @@ def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
     return SendRequest.channel == rule.action.delivery_method, SendRequest.dedupe_key == key
 
 
-def _grounds_of_suppression(rule: Rule) -> tuple[ColumnElement[bool], ...]:
+def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool], ...]:
     if rule.action.is_alert:
         return (false(),)
     # The mode none suppresses nothing but what has expired.
     mode = rule.suppression.mode
     reasons = [EXPIRED_REASON] if mode is SuppressionMode.NONE else [EXPIRED_REASON, mode.value]
-    return (Suppression.suppression_reason.in_(reasons),)
+    return (table.__table__.c.suppression_reason.in_(reasons),)
 
 
-def _decided_by_a_later_rule(rule: Rule, table: DecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
+def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
     """The decisions of rules behind this one in its group, on events that this one had to decide."""
     decisions = (
         select(*candidate_columns(), _place(table).label("place"))
         .select_from(table)
         .join(Event, Event.id == table.event_id)
     )
-    may_match = (in_their_name, has_trigger(rule), *map(holds, rule.conditions.all))
-    wanted = _with_children(decisions).where(*may_match).subquery("wanted")
-    had_to = _that_match_for_certain(rule, wanted, 0).subquery("had_to")
+    # What was decided in the place of an expired one stayed with the rule that had decided first.
+    stayed = exists().where(
+        FormerSuppression.event_id == table.event_id, FormerSuppression.rule_name == table.rule_name
+    )
+    may_match = (in_their_name, ~stayed, has_trigger(rule), *map(holds, rule.conditions.all))
+    wanted = with_children(decisions).where(*may_match).subquery("wanted")
+    had_to = match_for_certain(rule, wanted, 0).subquery("had_to")
     return select(had_to.c.place)
 
 
@@ -398,7 +384,7 @@ def _decided_twice(recorded: RecordedRules, stretch: _Stretch) -> Select[Any]:
     )
 
 
-def _place(table: DecisionTable) -> ColumnElement[str]:
+def _place(table: EverDecisionTable) -> ColumnElement[str]:
     return told(f"{table.__tablename__}.id ", table.id, ": ", table.rule_name, " on events.id ", table.event_id)
 
 

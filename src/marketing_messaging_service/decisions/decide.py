@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,12 +20,13 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    not_,
     or_,
     select,
     update,
 )
 
-from src.marketing_messaging_service.decisions import outcomes
+from src.marketing_messaging_service.decisions import again, outcomes
 from src.marketing_messaging_service.decisions.matching import NotByIndex, matches
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
 from src.marketing_messaging_service.decisions.rule_warnings import rules_warnings
@@ -35,7 +36,9 @@ from src.marketing_messaging_service.infrastructure.database import cache_for_so
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
     Batch,
+    BatchRule,
     Event,
+    FormerSuppression,
     HeldEvent,
     Load,
     LoadState,
@@ -75,6 +78,36 @@ class _Pending:
         return self.loaded_count + self.held_count
 
 
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """Which rules decide again what was decided before, and for which batch."""
+
+    named: Mapping[int, Rule]
+    """By their position among the enabled rules."""
+    order: RunOrder | None
+    batch_id: int
+
+    @property
+    def oldest_event_at(self) -> datetime | None:
+        """The run's limit of age."""
+        return self.order.oldest_event_at if self.order else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    """Sends, alerts among them, and suppressions by position of the rule."""
+
+    first: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """On events that were decided for the first time."""
+    again: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    """On events that had been decided before."""
+
+    @property
+    def again_count(self) -> int:
+        """Decisions on events that had been decided before."""
+        return sum(map(sum, self.again.values()))
+
+
 def decide_pending(
     engine: Engine,
     rules_file: RulesFile,
@@ -94,19 +127,25 @@ def decide_pending(
     Events after the order's `latest_event_at` are left to wait for their time. They are later than whatever is decided
     meanwhile, so that no prior_event has to ask which events wait.
 
+    The rules of the order's `decide_again` decide events of its window that were decided before as well, as `again`
+    says, together with the others in the order of time.
+
     A file without an enabled rule decides nothing: its events wait, and are counted in the result.
 
     The work is done inside the database and follows the number of new events, not the history, except for the earlier
     daily sends of a template that also goes out once ever (`outcomes.daily_send`). `decided_at` is written beside the
-    decisions; none of them depends on it. Raises ValueError for a window without a run_id, by which held events are
-    marked.
+    decisions; none of them depends on it. Raises ParameterError for a name in `decide_again` that no enabled rule has,
+    and ValueError for a window without a run_id, by which held events are marked, or for `decide_again` without a
+    window.
     """
     rules = rules_file.enabled_rules
     window = order.window if order else None
     if window is not None and run_id is None:
         raise ValueError("held events are marked by the run that decides them; give its run_id")
-    oldest_event_at = order.oldest_event_at if order else None
-    counts: dict[int, tuple[int, int]] = {}
+    named = again.named_rules(rules_file, order.decide_again) if order else {}
+    if named and window is None:
+        raise ValueError("rules decide again in a window; give one")
+    counts = _Counts()
     began = time.monotonic()
     with write_transaction(engine) as connection:
         if not rules:
@@ -114,26 +153,28 @@ def decide_pending(
         pending = _pending(connection, order, run_id)
         event_count = pending.event_count
         # Only where something is decided: an empty hour would say the same again and again.
-        warnings = rules_warnings(connection, rules) if event_count else ()
+        warnings = rules_warnings(connection, rules) if event_count or named else ()
         ruleset_id = batch_id = None
-        if pending.load_count or pending.held_count or pending.ahead_count:
+        if pending.load_count or pending.held_count or pending.ahead_count or named:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-            if event_count:
-                written = outcomes.Batch(ruleset_id, decided_at, run_id)
-                counts = _decide(connection, rules, pending, written, oldest_event_at)
             batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
+            if event_count or named:
+                written = outcomes.Batch(ruleset_id, decided_at, run_id)
+                counts = _decide(connection, rules, pending, written, _Again(named, order, batch_id))
             _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
             if pending.held_count:
                 _mark_held_events(connection, pending, run_id, batch_id, decided_at)
         _held.drop(connection, checkfirst=False)
         seconds = round(time.monotonic() - began, 3)
-        connection.execute(update(Batch).where(Batch.id == batch_id).values(decide_seconds=seconds))
+        of_batch = {"again_count": counts.again_count, "decide_seconds": seconds}
+        connection.execute(update(Batch).where(Batch.id == batch_id).values(of_batch))
         _note_decision(connection, run_id, ruleset_id, event_count, seconds)
     return DecisionResult(
         ruleset_hash=rules_file.content_hash,
         event_count=event_count,
         seconds=seconds,
-        outcomes=tuple(_outcome(rule, *counts.get(position, (0, 0))) for position, rule in enumerate(rules)),
+        outcomes=tuple(_outcome(rule, *counts.first.get(place, (0, 0))) for place, rule in enumerate(rules)),
+        again=tuple(_outcome(rule, *counts.again.get(place, (0, 0))) for place, rule in named.items()),
         ahead_count=pending.ahead_count,
         warnings=warnings,
     )
@@ -319,33 +360,57 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
 
 
 def _decide(
-    connection: Connection,
-    rules: Sequence[Rule],
-    pending: _Pending,
-    written: outcomes.Batch,
-    oldest_event_at: datetime | None,
-) -> dict[int, tuple[int, int]]:
-    """Write the decisions of the pending events, and return sends and suppressions by position of the rule."""
-    last_send_id, last_suppression_id = (
-        connection.execute(select(func.coalesce(func.max(table.id), 0))).scalar_one()
-        for table in (SendRequest, Suppression)
-    )
+    connection: Connection, rules: Sequence[Rule], pending: _Pending, written: outcomes.Batch, asked: _Again
+) -> _Counts:
+    """Write the decisions of the pending events, and of those that rules decide again; return how many there are."""
+    last_send_id = _last_id(connection, SendRequest)
+    last_suppression_id = max(_last_id(connection, Suppression), _last_id(connection, FormerSuppression))
     for table in (outcomes.decision, outcomes.daily_send):
         table.create(connection, checkfirst=False)
     with cache_for_sorting(connection):
-        connection.execute(outcomes.insert_matches(matches(rules, _pending_events(pending))))
-        if pending.may_expire:
-            connection.execute(outcomes.expire(oldest_event_at))
+        _insert_matches(connection, rules, pending, written, asked)
         for statement in outcomes.suppress(rules):
             connection.execute(statement)
+    if asked.named:
+        _move_former_suppressions(connection, asked.batch_id)
     connection.execute(outcomes.insert_send_requests(last_send_id, written))
     connection.execute(outcomes.insert_daily_sends_of_batch(rules, last_send_id))
-    connection.execute(outcomes.insert_suppressions(last_send_id, written))
-    counts = _counts(connection)
+    connection.execute(outcomes.insert_suppressions(last_send_id, last_suppression_id, written))
+    counts = _counts(connection, asked)
     _refuse_lost_decisions(connection, counts, last_send_id, last_suppression_id)
-    for table in (outcomes.decision, outcomes.daily_send):
+    for table in (outcomes.decision, outcomes.daily_send, *([again.event_again] if asked.named else [])):
         table.drop(connection, checkfirst=False)
     return counts
+
+
+def _last_id(connection: Connection, table: type[SendRequest | Suppression | FormerSuppression]) -> int:
+    return connection.execute(select(func.coalesce(func.max(table.id), 0))).scalar_one()
+
+
+def _insert_matches(
+    connection: Connection, rules: Sequence[Rule], pending: _Pending, written: outcomes.Batch, asked: _Again
+) -> None:
+    """Fill `batch_decisions` with what is to be decided, that on events that are too old expired."""
+    found = [matches(rules, _pending_events(pending))] if pending.event_count else []
+    is_decided_again = []
+    if asked.named and asked.order and asked.order.window:
+        again.event_again.create(connection, checkfirst=False)
+        window, latest_event_at = asked.order.window, asked.order.latest_event_at
+        connection.execute(again.insert_events_again(asked.named, window, latest_event_at))
+        names = [{"batch_id": asked.batch_id, "rule_name": rule.name} for rule in asked.named.values()]
+        connection.execute(insert(BatchRule), names)
+        found.append(again.matches_again(rules, asked.named, written.ruleset_id, asked.oldest_event_at))
+        is_decided_again.append(again.is_again(outcomes.decision.c.event_id))
+    connection.execute(outcomes.insert_matches(*found))
+    if pending.may_expire or (asked.named and asked.oldest_event_at is not None):
+        connection.execute(outcomes.expire(asked.oldest_event_at, *is_decided_again))
+
+
+def _move_former_suppressions(connection: Connection, batch_id: int) -> None:
+    """Keep the expired suppressions in whose place the batch decides where they are out of the way."""
+    kept = connection.execute(again.keep_former_suppressions(batch_id)).rowcount
+    taken = connection.execute(again.delete_former_suppressions(batch_id)).rowcount
+    refuse_lost_rows(connection, {FormerSuppression.__tablename__: (taken, kept)})
 
 
 def _pending_events(pending: _Pending) -> ColumnElement[bool]:
@@ -362,21 +427,30 @@ def _pending_events(pending: _Pending) -> ColumnElement[bool]:
     return Event.id.in_(held.union(select(Event.id).where(loaded)))
 
 
-def _counts(connection: Connection) -> dict[int, tuple[int, int]]:
+def _counts(connection: Connection, asked: _Again) -> _Counts:
+    if not asked.named:
+        return _Counts(_counts_where(connection))
+    is_again = again.is_again(outcomes.decision.c.event_id)
+    return _Counts(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again))
+
+
+def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, tuple[int, int]]:
+    """Return the sends and suppressions among the decisions of the batch, by position of the rule."""
     decision: Any = outcomes.decision.c
     sends = func.sum(case((decision.is_send, 1), else_=0))
     rows = connection.execute(
-        select(decision.rule_position, sends, func.count() - sends).group_by(decision.rule_position)
+        select(decision.rule_position, sends, func.count() - sends).where(*conditions).group_by(decision.rule_position)
     )
     return {position: (send_count, suppression_count) for position, send_count, suppression_count in rows}
 
 
 def _refuse_lost_decisions(
-    connection: Connection, counts: Mapping[int, tuple[int, int]], last_send_id: int, last_suppression_id: int
+    connection: Connection, counts: _Counts, last_send_id: int, last_suppression_id: int
 ) -> None:
     """Count the sends and suppressions that stand; raise LostRowsError when they are not those of the batch."""
-    sends = sum(send_count for send_count, _ in counts.values())
-    suppressions = sum(suppression_count for _, suppression_count in counts.values())
+    every_count = [*counts.first.values(), *counts.again.values()]
+    sends = sum(send_count for send_count, _ in every_count)
+    suppressions = sum(suppression_count for _, suppression_count in every_count)
     for table_id, last_id, count in (
         (SendRequest.id, last_send_id, sends),
         (Suppression.id, last_suppression_id, suppressions),

@@ -1,6 +1,6 @@
 """Which events a rule matches, as SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -63,10 +63,15 @@ def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
     rule_name, template_name, channel, suppression_mode, is_alert, exclusive_group. Of the rules of one exclusive
     group only the first that matches an event stands.
     """
-    every_match = union_all(*(_matches_of_rule(position, rule, pending) for position, rule in enumerate(rules)))
+    found = every_match(dict(enumerate(rules)), pending)
     if any(rule.exclusive_group is not None for rule in rules):
-        return _first_of_each_group(every_match)
-    return select(every_match.subquery("every_match"))
+        return _first_of_each_group(found)
+    return select(found.subquery("every_match"))
+
+
+def every_match(rules: Mapping[int, Rule], pending: ColumnElement[bool]) -> CompoundSelect[Any]:
+    """Return the matches of pending events with rules by position, in the columns of `matches`, groups or not."""
+    return union_all(*(_matches_of_rule(position, rule, pending) for position, rule in rules.items()))
 
 
 def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
@@ -93,6 +98,13 @@ def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) ->
     )
 
 
+def with_children(events: Select[Any]) -> Select[Any]:
+    """Return events joined to their properties and traits, as `holds` asks for."""
+    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
+        UserTraits, UserTraits.event_id == Event.id
+    )
+
+
 def has_trigger(rule: Rule) -> ColumnElement[bool]:
     """Return the condition that an event is of the type that a rule looks at; it is no way to find such events."""
     return NotByIndex(Event.event_type) == rule.trigger.event_type
@@ -115,8 +127,8 @@ def _came_before(prior_event: PriorEvent) -> ColumnElement[bool]:
     )
 
 
-def _first_of_each_group(every_match: CompoundSelect[Any]) -> Select[Any]:
-    match = every_match.subquery("every_match")
+def _first_of_each_group(found: CompoundSelect[Any]) -> Select[Any]:
+    match = found.subquery("every_match")
     place = func.row_number().over(
         partition_by=(match.c.event_id, match.c.exclusive_group), order_by=match.c.rule_position
     )

@@ -123,20 +123,20 @@ _MATCH_COLUMNS = (
 )
 
 
-def insert_matches(matches: Select[Any]) -> Insert:
+def insert_matches(*matches: Select[Any]) -> Insert:
     """Return the statement that fills `batch_decisions`, every match a send until something stands against it."""
-    match = matches.subquery("match")
+    match = (union_all(*matches) if len(matches) > 1 else matches[0]).subquery("match")
     ordered = select(*(match.c[name] for name in _MATCH_COLUMNS), literal(value=True), literal(value=False)).order_by(
         match.c.event_timestamp, match.c.event_id, match.c.rule_position
     )
     return insert(decision).from_select([*_MATCH_COLUMNS, "is_send", "is_expired"], ordered)
 
 
-def expire(oldest_event_at: datetime | None) -> Update:
+def expire(oldest_event_at: datetime | None, *is_decided_again: ColumnElement[bool]) -> Update:
     """Return the statement that takes back the sends on events that are too old, before any other is taken back.
 
-    An event that was held is too old if it happened before `oldest_event_at`, any other one by what the run that
-    loaded it was told. Alerts are never suppressed.
+    An event that was held, or that is decided again, is too old if it happened before `oldest_event_at`, any other one
+    by what the run that loaded it was told. Alerts are never suppressed.
     """
     told = (
         select(Run.oldest_event_at)
@@ -146,7 +146,7 @@ def expire(oldest_event_at: datetime | None) -> Update:
         .scalar_subquery()
     )
     is_held = exists().where(HeldEvent.event_id == decision.c.event_id)
-    limit = case((is_held, literal(oldest_event_at, UtcDateTime)), else_=told)
+    limit = case((or_(is_held, *is_decided_again), literal(oldest_event_at, UtcDateTime)), else_=told)
     return (
         update(decision)
         .where(not_(decision.c.is_alert), decision.c.event_timestamp < limit)
@@ -209,10 +209,11 @@ def insert_daily_sends_of_batch(rules: Sequence[Rule], last_send_id: int) -> Ins
     return insert(daily_send).from_select(list(daily_send.c), sends)
 
 
-def insert_suppressions(last_send_id: int, batch: Batch) -> Insert:
+def insert_suppressions(last_send_id: int, last_suppression_id: int, batch: Batch) -> Insert:
     """Return the statement that makes suppressions of the rest, each with the send that blocked it.
 
-    What would have gone out, had its event not been too old, is blocked by none and has expired.
+    What would have gone out, had its event not been too old, is blocked by none and has expired. Their ids count on
+    from the last one that there ever was: the database itself would give a former one's id again.
     """
     refused = (
         select(decision, _blocking_send(last_send_id).label("blocked_by"))
@@ -222,6 +223,7 @@ def insert_suppressions(last_send_id: int, batch: Batch) -> Insert:
     )
     has_expired = and_(refused.c.is_expired, refused.c.blocked_by.is_(None))
     columns: dict[Any, ColumnElement[Any]] = {
+        Suppression.id: literal(last_suppression_id) + func.row_number().over(order_by=refused.c.sequence_number),
         Suppression.user_id: refused.c.user_id,
         Suppression.event_id: refused.c.event_id,
         Suppression.template_name: refused.c.template_name,

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     SQLColumnExpression,
@@ -22,7 +23,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from src.marketing_messaging_service.decisions.rules import PriorEvent
+from src.marketing_messaging_service.decisions.rules import PriorEvent, PriorEventCondition, Rule
 from src.marketing_messaging_service.decisions.sql_time import EpochMicroseconds
 from src.marketing_messaging_service.models import Event
 
@@ -76,3 +77,21 @@ def had_prior_event(candidate: CTE, prior_event: PriorEvent, name: str) -> Selec
     return select(ranked.c.event_id).where(
         or_(*(ranked.c[place] <= ranked.c.load_id for place in ("before", "beside_smaller", "beside_greater")))
     )
+
+
+def match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any]:
+    """Return, of events that a rule matches with all events of today, those that it matched when they were decided.
+
+    Columns: event_id, and `place` where `wanted` has it. `number` is that of no other part of the statement.
+    """
+    looking_back = [
+        condition.prior_event for condition in rule.conditions.all if isinstance(condition, PriorEventCondition)
+    ]
+    event: FromClause = wanted
+    if looking_back:
+        event = candidate = select(*wanted.c).cte(f"candidate_{number}").prefix_with("MATERIALIZED")
+    certain = (
+        candidate.c.event_id.in_(had_prior_event(candidate, prior_event, f"prior_{number}_{place}"))
+        for place, prior_event in enumerate(looking_back)
+    )
+    return select(*(event.c[name] for name in ("event_id", "place") if name in event.c)).where(*certain)

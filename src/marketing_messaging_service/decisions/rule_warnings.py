@@ -50,7 +50,10 @@ def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterat
             if event_type not in known_types:
                 nearest = difflib.get_close_matches(event_type, known_types, n=1)
                 hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
-                yield f"The rule {rule.name} {how} events of the type {event_type}, and none has ever been loaded{hint}"
+                yield (
+                    f"The rule {rule.name} {how} events of the type {event_type}, and none has ever been loaded{hint} "
+                    "What it missed, a backfill with decide_again decides once the rule is mended."
+                )
 
 
 def _types_of(rule: Rule) -> Iterator[tuple[str, str]]:

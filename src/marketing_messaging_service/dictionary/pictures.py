@@ -19,7 +19,9 @@ _STEPS = (
     ("raw_files", "load only", ("held_events",)),
     ("rules_yaml", "decide", ("rulesets", "ruleset_rules")),
     ("flows", "decide", ("batches",)),
+    ("flows", "decide again", ("batch_rules",)),
     ("events", "decide", ("send_requests", "suppressions")),
+    ("suppressions", "decide again", ("former_suppressions",)),
     ("flows", "each run", ("runs", "run_remarks", "run_leases")),
 )
 """Which step of a run fills which tables from what; the views say for themselves what they read."""

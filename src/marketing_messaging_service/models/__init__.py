@@ -1,11 +1,13 @@
 """The tables, one a file. Importing this package registers all of them on `Base.metadata`."""
 
 from src.marketing_messaging_service.models.batch import Batch
+from src.marketing_messaging_service.models.batch_rule import BatchRule
 from src.marketing_messaging_service.models.conflict import Conflict
 from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
 from src.marketing_messaging_service.models.event_type import EventType
+from src.marketing_messaging_service.models.former_suppression import FormerSuppression
 from src.marketing_messaging_service.models.held_event import HeldEvent
 from src.marketing_messaging_service.models.load import Load, LoadState, takes_whole_file
 from src.marketing_messaging_service.models.rejected_row import RejectedRow
@@ -34,11 +36,13 @@ __all__ = [
     "HAS_OTHER_KEY",
     "OTHER_KEYS",
     "Batch",
+    "BatchRule",
     "Conflict",
     "DictionaryEntry",
     "Event",
     "EventProperties",
     "EventType",
+    "FormerSuppression",
     "HeldEvent",
     "Load",
     "LoadState",

@@ -58,6 +58,12 @@ class Batch(Base):
         comment="Events that the batch left undecided because they lay after its latest_event_at; none of them is "
         "among the events decided.",
     )
+    again_count: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        default=0,
+        comment="Decisions on events that earlier batches had decided, by the rules that the batch has in batch_rules; "
+        "these events are not among the events decided.",
+    )
     decided_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
         comment="When the batch was decided, in UTC by the clock of the machine, as on its decisions; null on batches "

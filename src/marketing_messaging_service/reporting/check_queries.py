@@ -40,6 +40,8 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries.append(_held_events(report))
     if report.ahead_count:
         queries.append(_ahead(report))
+    if report.again_rules:
+        queries.append(_again(report))
     if report.reasons:
         queries += [_rejected_by_reason(report), _rejected_lines(report)]
     if report.unknown_keys:
@@ -143,6 +145,17 @@ SELECT ahead_count FROM batches WHERE run_id = :run_id;""",
     )
 
 
+def _again(report: RunReport) -> CheckQuery:
+    return _query(
+        report,
+        "Decisions on events that were decided before; batch_rules says by which rules, former_suppressions what they "
+        "replaced",
+        """\
+SELECT sum(again_count) AS again FROM batches WHERE run_id = :run_id;""",
+        ((report.again_count,),),
+    )
+
+
 def _rejected_by_reason(report: RunReport) -> CheckQuery:
     return _query(
         report,
@@ -232,7 +245,9 @@ FROM (
     SELECT rule_name, CASE channel WHEN 'internal' THEN 'alerted' ELSE 'sent' END AS outcome
     FROM send_requests WHERE run_id = :run_id
     UNION ALL
-    SELECT rule_name, 'suppressed' FROM suppressions WHERE run_id = :run_id)
+    SELECT rule_name, 'suppressed' FROM suppressions WHERE run_id = :run_id
+    UNION ALL
+    SELECT rule_name, 'suppressed' FROM former_suppressions WHERE run_id = :run_id)
 GROUP BY rule_name ORDER BY rule_name;""",
         tuple((r.rule_name, r.matched_count, r.sent_count, r.alerted_count, r.suppressed_count) for r in matched),
     )
@@ -244,7 +259,10 @@ def _suppressed_by_reason(report: RunReport) -> CheckQuery:
         "Suppressed by rule and reason",
         """\
 SELECT rule_name, suppression_reason, count(*) AS suppressed
-FROM suppressions WHERE run_id = :run_id
+FROM (
+    SELECT rule_name, suppression_reason FROM suppressions WHERE run_id = :run_id
+    UNION ALL
+    SELECT rule_name, suppression_reason FROM former_suppressions WHERE run_id = :run_id)
 GROUP BY rule_name, suppression_reason ORDER BY rule_name, suppression_reason;""",
         tuple(
             (rule.rule_name, reason, count)

@@ -36,7 +36,7 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
     """Return the steps from lines to messages; none when there is nothing to draw."""
     lines, would = report.lines, "would be " if report.is_preview else ""
     insert, decide = ("to insert", "to decide") if report.is_preview else ("inserted", "decided")
-    if not lines.read and not report.decided_count:
+    if not lines.read and not report.decided_count and not report.again_count:
         return ()
     steps = [
         FunnelStep("lines read", lines.read, "", _GREY),
@@ -55,6 +55,9 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
         steps.append(FunnelStep(f"events {decide}", report.decided_count, from_before, _BLUE))
     # An event may match several rules, so that this is no share of the events.
     rate = f"{100 * report.matched_count / report.decided_count:.1f} per 100 events" if report.decided_count else ""
+    if report.again_count:
+        # Those are of other events than the ones above.
+        rate = f"{report.again_count:,} on events decided before"
     steps.append(FunnelStep("matches of a rule", report.matched_count, rate, _SKY))
     parts = (
         (f"{would}sent", report.sent_count, _GREEN),

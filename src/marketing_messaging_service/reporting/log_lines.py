@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, StagedFile
+    from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, RuleOutcome, StagedFile
 
 
 LEFT = {
@@ -67,9 +67,17 @@ def loads_line(name: str, loads: Sequence[LoadResult], seconds: float) -> str:
 
 def decision_line(decision: DecisionResult) -> str:
     """Return what deciding did in one line."""
-    outcomes = decision.outcomes
+    decided = f"{many(decision.event_count, 'event')} decided in {decision.seconds:.1f} s"
+    if not decision.again:
+        return f"{decided}: {_outcome(decision.outcomes)}."
+    names = ", ".join(each.rule_name for each in decision.again)
+    return (
+        f"{decided}: {_outcome(decision.outcomes)}; on events decided before, by {names}: {_outcome(decision.again)}."
+    )
+
+
+def _outcome(outcomes: Sequence[RuleOutcome]) -> str:
     sends = sum(o.send_count for o in outcomes if o.channel != ALERT_CHANNEL)
     alerts = sum(o.send_count for o in outcomes if o.channel == ALERT_CHANNEL)
     suppressions = sum(o.suppression_count for o in outcomes)
-    outcome = outcome_equation(sends, suppressions, alerts)
-    return f"{many(decision.event_count, 'event')} decided in {decision.seconds:.1f} s: {outcome}."
+    return outcome_equation(sends, suppressions, alerts)

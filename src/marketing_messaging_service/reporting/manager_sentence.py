@@ -99,18 +99,26 @@ def _outcome(report: RunReport) -> list[str]:
     if report.decided_count is None:
         wait = "what they earn could not be decided, and they wait for the next run"
         return [wait] if report.lines.inserted and not report.is_preview else []
-    if not report.decided_count:
-        return []
+    if not report.decided_count and not report.again_count:
+        return ["no event from before earns a message of the rules that decided again"] if report.again_rules else []
     if not report.matched_count:
         whom = "those that were decided" if report.ahead_count else "them"
         return [f"none of {whom} earns a message"]
     had, expired = report.suppressed_count - report.expired_count, report.expired_count
     return [
+        *_again(report),
         *_messages(report),
         *_alerts(report),
         *_not_sent(report, had, "again because the user already got it", "again because the users already got them"),
         *_not_sent(report, expired, "because its event is too old", "because their events are too old"),
     ]
+
+
+def _again(report: RunReport) -> list[str]:
+    if not report.again_count:
+        return []
+    were = _verb(report, report.again_count, "was", "were", "would be")
+    return [f"{counted(report.again_count, 'decision')} {were} made on events from before, as this run was asked to"]
 
 
 def _ahead(report: RunReport) -> list[str]:

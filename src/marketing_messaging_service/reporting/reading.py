@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select
@@ -10,7 +11,9 @@ from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     Batch,
+    BatchRule,
     Event,
+    FormerSuppression,
     HeldEvent,
     Load,
     RejectedRow,
@@ -50,7 +53,7 @@ from src.marketing_messaging_service.usual_hours import unusual_hour
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Row
@@ -102,6 +105,8 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         ahead_count=_ahead_count(connection, run_id),
         ahead=_ahead(connection, run_id),
         decided_count=row.decided_count,
+        again_rules=_again_rules(connection, run_id),
+        again_count=_again_count(connection, run_id),
         decide_seconds=row.decide_seconds,
         ruleset_hash=row.content_hash,
         rules=() if row.ruleset_id is None else _rules(connection, run_id, row.ruleset_id),
@@ -325,6 +330,16 @@ def _ahead(connection: Connection, run_id: int) -> tuple[AheadReport, ...]:
     return tuple(AheadReport(path, count, first, last) for path, count, first, last in rows if first and last)
 
 
+def _again_rules(connection: Connection, run_id: int) -> tuple[str, ...]:
+    named = select(BatchRule.rule_name).join(Batch, Batch.id == BatchRule.batch_id).where(Batch.run_id == run_id)
+    return tuple(connection.scalars(named.distinct().order_by(BatchRule.rule_name)))
+
+
+def _again_count(connection: Connection, run_id: int) -> int:
+    total = select(func.coalesce(func.sum(Batch.again_count), 0)).where(Batch.run_id == run_id)
+    return connection.execute(total).scalar_one()
+
+
 def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleReport, ...]:
     is_alert = SendRequest.channel == ALERT_CHANNEL
     sends = {
@@ -335,14 +350,7 @@ def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleRe
             .group_by(SendRequest.rule_name)
         )
     }
-    suppressed: dict[str | None, list[tuple[str, int]]] = {}
-    for rule_name, reason, count in connection.execute(
-        select(Suppression.rule_name, Suppression.suppression_reason, func.count())
-        .where(Suppression.run_id == run_id)
-        .group_by(Suppression.rule_name, Suppression.suppression_reason)
-        .order_by(Suppression.suppression_reason)
-    ):
-        suppressed.setdefault(rule_name, []).append((reason, count))
+    suppressed = _suppressed(connection, run_id)
     rules = connection.execute(
         select(
             RulesetRule.rule_name,
@@ -369,10 +377,21 @@ def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleRe
             suppression_mode=rule.suppression_mode,
             sent_count=sends.get(rule.rule_name, (0, 0))[0],
             alerted_count=sends.get(rule.rule_name, (0, 0))[1],
-            suppressed=tuple(suppressed.get(rule.rule_name, ())),
+            suppressed=tuple(sorted(suppressed[rule.rule_name].items())),
         )
         for rule in rules
     )
+
+
+def _suppressed(connection: Connection, run_id: int) -> Mapping[str | None, Mapping[str, int]]:
+    """Return how many suppressions a run made, by rule and reason; also those that were decided again since."""
+    found: dict[str | None, Counter[str]] = defaultdict(Counter)
+    for table in (Suppression, FormerSuppression):
+        reasons = table.rule_name, table.suppression_reason
+        counted = select(*reasons, func.count()).where(table.run_id == run_id).group_by(*reasons)
+        for rule_name, reason, count in connection.execute(counted):
+            found[rule_name][reason] += count
+    return found
 
 
 def _load_ids(run_id: int) -> Any:

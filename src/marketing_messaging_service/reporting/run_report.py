@@ -180,6 +180,10 @@ class RunReport:
     """Events that it left undecided because they lay too far in the future, whether or not they are decided since."""
     ahead: tuple[AheadReport, ...] = ()
     """The same by file, but for those that an earlier run had loaded only; most events first."""
+    again_rules: tuple[str, ...] = ()
+    """Rules that it let decide events which had been decided before."""
+    again_count: int = 0
+    """What these decided on such events; it is among the outcomes of the rules."""
     decide_seconds: float | None = None
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()

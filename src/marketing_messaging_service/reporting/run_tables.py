@@ -192,6 +192,7 @@ def facts(report: RunReport) -> tuple[Fact, ...]:
         ("window", f"{_instant(report.window_start_at)} to {_instant(report.window_end_at)}" if window else ""),
         ("oldest event", f"{report.max_event_age_hours:,} h before" if report.max_event_age_hours else ""),
         ("latest event", "" if hours_ahead is None else f"{hours_ahead:,} h after"),
+        ("decide again", ", ".join(report.again_rules)),
         ("started", _instant(report.started_at)),
         ("took", _duration(report)),
         ("files from", report.source),

@@ -30,7 +30,7 @@ def headline(report: RunReport) -> str:
         parts.append(f"{_ENDINGS[report.state]} before its end.")
     left = left_sentences(report)
     parts.extend(left)
-    if report.loads or report.decided_count or report.held_count or report.ahead_count:
+    if report.loads or report.decided_count or report.held_count or report.ahead_count or report.again_rules:
         parts.extend(_work(report))
     elif report.problems or report.known_file_count is None:
         parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
@@ -96,13 +96,21 @@ def _work(report: RunReport) -> list[str]:
         outcome = outcome_equation(
             report.sent_count, report.suppressed_count, report.alerted_count, report.expired_count
         )
-        parts.append(f"{many(report.decided_count, 'event')} {would}decided: {outcome}.")
+        parts.append(f"{many(report.decided_count, 'event')} {would}decided{_again(report)}: {outcome}.")
         parts += filter(None, [expired_sentence(report)])
         ahead = ahead_sentence(report.ahead_count, report.max_event_ahead_hours, is_preview=report.is_preview)
         parts.extend(filter(None, [ahead]))
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
+
+
+def _again(report: RunReport) -> str:
+    if not report.again_rules:
+        return ""
+    made = "would be made" if report.is_preview else "made"
+    rules = ", ".join(report.again_rules)
+    return f", and {many(report.again_count, 'decision')} {made} on events decided before (by {rules})"
 
 
 def expired_sentence(report: RunReport) -> str:
@@ -113,8 +121,13 @@ def expired_sentence(report: RunReport) -> str:
     were_not = "would not be" if report.is_preview else "was not" if count == 1 else "were not"
     limit = f"the limit of {hours} h" if hours else "the limit of age of the run that loaded them"
     their_events = "its event is" if count == 1 else "their events are"
-    again = "" if report.is_preview else " Each stands in suppressions, with the reason expired."
-    return f"{many(count, 'message')} {were_not} sent, because {their_events} older than {limit}.{again}"
+    messages = f"{many(count, 'message')} {were_not} sent, because {their_events} older than {limit}."
+    if report.is_preview:
+        return messages
+    return (
+        f"{messages} Each stands in suppressions, with the reason expired; a backfill with decide_again and a larger "
+        "max_event_age_hours decides them again."
+    )
 
 
 def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -> str:

@@ -49,7 +49,7 @@ def _tables(report: RunReport) -> list[Table]:
 def _decisions(report: RunReport) -> Table:
     """Return what came of each rule, shorter than elsewhere: an alert is among what is sent."""
     would = "would be " if report.is_preview else ""
-    rules = report.rules if report.decided_count else ()
+    rules = report.rules if report.decided_count or report.again_rules else ()
     return table_of(
         f"Decisions by rule (ruleset {(report.ruleset_hash or '')[:12]})",
         ("rule", "template", "channel", f"{would}sent", f"{would}suppressed"),

@@ -18,7 +18,7 @@ RULE_FUNNEL = View(
             "triggered_count",
             DataType.INTEGER,
             "Events of the rule's trigger type that were decided by a ruleset in which the rule was enabled; events "
-            "that still wait, or from before loads were recorded, are not in it.",
+            "that still wait, from before loads were recorded, or that the rule only decided again are not in it.",
         ),
         ViewColumn(
             "matched_count",

@@ -36,7 +36,7 @@ class RunEnding(StrEnum):
         "Completed",
         "the run's limit of age, `max_event_age_hours`, held them back",
         "look for the reason `expired` in `suppressions`; a larger `max_event_age_hours` lets later files of that age "
-        "through",
+        "through; a backfill of their time with `decide_again` and such a limit lets the rules decide them again",
     )
     UNUSUAL = (
         "Unusual: … at this hour of the last four weeks it was … to ….",
