@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 
-from src.marketing_messaging_service.decisions import decide_pending, outcomes, read_rules
+from src.marketing_messaging_service.decisions import again, decide_pending, outcomes, read_rules
 from src.marketing_messaging_service.decisions.matching import matches
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.models import Event
+from src.marketing_messaging_service.results import Window
 from tests.decisions.helpers import prior, rule
 
 DECIDED_AT = datetime(2026, 11, 23, 10, tzinfo=UTC)
+DAY = Window(DECIDED_AT - timedelta(days=1), DECIDED_AT)
 WRITTEN_BESIDE = outcomes.Batch(ruleset_id=1, decided_at=DECIDED_AT, run_id=1)
 SHIPPED = Path(__file__).parents[2] / "data" / "rules.yaml"
 POSTGRESQL: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -250,12 +252,17 @@ def test_the_work_follows_the_new_events_and_not_the_history(
 
 def statements(rules_file: RulesFile) -> list[ClauseElement]:
     rules = rules_file.enabled_rules
+    named = dict(enumerate(rules))
     return [
         outcomes.insert_matches(matches(rules, Event.id >= 1)),
         *outcomes.suppress(rules),
         outcomes.insert_send_requests(0, WRITTEN_BESIDE),
         outcomes.insert_daily_sends_of_batch(rules, 0),
         outcomes.insert_suppressions(0, 0, WRITTEN_BESIDE),
+        again.insert_events_again(named, DAY, DECIDED_AT),
+        outcomes.insert_matches(again.matches_again(rules, named, 1, DECIDED_AT)),
+        again.keep_former_suppressions(1),
+        again.delete_former_suppressions(1),
     ]
 
 
@@ -263,7 +270,7 @@ def test_the_same_statements_are_sql_for_postgresql(rules_file):
     compiled = [str(statement.compile(dialect=POSTGRESQL)) for statement in statements(rules_file)]
 
     everything = "\n".join(compiled)
-    assert len(compiled) == 7
+    assert len(compiled) == 11
     assert "AS interval)" in everything
     assert "date_trunc('day'" in everything
     assert "strftime" not in everything

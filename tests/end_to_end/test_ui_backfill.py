@@ -56,7 +56,7 @@ def count(system: System, table: str, start: datetime, end: datetime) -> int:
 def test_a_backfill_takes_its_window_and_shows_its_report_with_a_picture(system: System, user: Operator) -> None:
     window = (MIDNIGHT, MIDNIGHT + timedelta(days=1))
     fill_the_form(user, *window, mode="load and decide")
-    user.screenshot("backfill-form", height=1160)
+    user.screenshot("backfill-form", height=1400)
     user.submit()
     user.wait_for_state("Completed")
     user.log_until("Finished in state")
