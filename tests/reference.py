@@ -165,8 +165,11 @@ class Reference:
 
         An event after `latest` waits for its time from now on. One that waits for it, and a held one, which waits for
         a window that it lies in, is held to the limit `oldest` when it is decided. The rules named in `again` decide
-        events of the window that were decided before, too, up to `latest` and within the limit `oldest`.
+        events of the window that were decided before, too, up to `latest` and within the limit `oldest`. Rules none of
+        which is enabled decide nothing.
         """
+        if not any(rule.get("enabled", True) for rule in rules_document.get("rules") or []):
+            return
         decided_before = frozenset(self._decided)
         waiting = [event for event in self._events if event.key not in self._decided and self._is_asked(event, window)]
         before = [event for event in self._events if event.key in decided_before and _lies_in(event, window)]

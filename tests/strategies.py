@@ -188,9 +188,14 @@ def rules_documents() -> st.SearchStrategy[RulesDocument]:
     return st.one_of(generated_rules(), shipped, _extended_rules(), shipped)
 
 
+def enabled_names(rules: RulesDocument) -> list[str]:
+    """The names of the enabled rules of a document."""
+    return [rule["name"] for rule in rules["rules"] if rule.get("enabled", True)]
+
+
 def names_of(rules: RulesDocument) -> st.SearchStrategy[list[str]]:
     """Some names of the enabled rules of a document, mostly one or more."""
-    names = [rule["name"] for rule in rules["rules"] if rule.get("enabled", True)]
+    names = enabled_names(rules)
     return st.lists(st.sampled_from(names), max_size=3, unique=True) if names else st.just([])
 
 

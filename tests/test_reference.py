@@ -235,13 +235,21 @@ def test_of_a_group_the_first_rule_that_matches_decides_also_when_it_is_suppress
 
 
 def test_an_event_once_decided_is_not_looked_at_again_whatever_the_rules() -> None:
-    reference = decided([event("link", event_type="link", user_id="v"), event("a")])
+    on_others = {**rule("q"), "trigger": {"event_type": "other"}}
+    reference = decided([event("link", event_type="link", user_id="v"), event("a")], on_others)
     reference.load([event("signup", "2024-03-01T11:00:00Z", "signup", user_id="v")])
     after_signup = rule("r", "none", {"prior_event": {"event_type": "signup", "hours": 24}})
     reference.decide(rules({**after_signup, "trigger": {"event_type": "link"}}, rule("s")))
 
     assert sends(reference) == []
     assert blocked(reference) == []
+
+
+def test_without_an_enabled_rule_events_wait_for_one() -> None:
+    reference = decided([event("a")], {**rule("q"), "enabled": False})
+    assert reference.waiting() == [(0, "the next run")]
+    reference.decide(rules(rule("r")))
+    assert sends(reference) == [(0, "r")]
 
 
 def test_a_rule_without_its_optional_keys_is_on_and_always_sends() -> None:
