@@ -14,7 +14,7 @@ help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./demo.db
-	@DATABASE_URL=sqlite:///./demo.db LANDING_PATH=data/samples RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
+	@DATABASE_URL=sqlite:///./demo.db LANDING_PATH=data/samples SOURCES_PATH=data/sources.yaml RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
 
 up: $(VENV)/installed ## Run Prefect's server, the deployments and a worker, at http://127.0.0.1:4200 (PORT=…)
 	@exec $(BIN)/python -m flows.up --port $(PORT)

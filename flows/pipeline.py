@@ -64,6 +64,7 @@ from src.marketing_messaging_service.results import (
     RunOrder,
 )
 from src.marketing_messaging_service.settings import Settings, load_settings
+from src.marketing_messaging_service.staging import SourcesFile
 
 
 @step("migrate", retries=RETRIES)
@@ -82,10 +83,10 @@ def migrate(settings: Settings, stop: StopRequest) -> list[str]:
 
 
 @step("discover", retries=RETRIES)
-def discover(folder: Path, engine: Engine, settle_seconds: float, stop: StopRequest) -> Discovery:
+def discover(folder: Path, engine: Engine, sources: SourcesFile, settle_seconds: float, stop: StopRequest) -> Discovery:
     """Find the raw files that no load has taken to the end and that nobody is writing any more."""
     known = loading.known_files(engine)
-    return staging.discover(folder, known, settle_seconds=settle_seconds, sleep=stop.sleep)
+    return staging.discover(folder, known, sources=sources, settle_seconds=settle_seconds, sleep=stop.sleep)
 
 
 @step("decide", retries=RETRIES)
@@ -249,12 +250,15 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     """Do every step in order; what fails for one file, or for the rules, does not hold up the rest."""
     log = get_run_logger()
     began = time.monotonic()
-    discovery: Discovery = outcome(discover(order.source, engine, settings.landing_settle_seconds, stop))
+    settle_seconds = settings.landing_settle_seconds
+    # Looked at by themselves, so that a file that cannot be used ends the run before anything is taken.
+    sources = staging.read_sources(settings.own_sources_path, settle_seconds=settle_seconds, sleep=stop.sleep)
+    discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
     log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
     for note in discovery.notes:
         log.info(note)
     problems = list(discovery.problems)
-    taking = Taking(engine, order, run_id, stop, settings.more_delivery_keys)
+    taking = Taking(engine, order, run_id, stop, sources=sources, delivery_keys=settings.more_delivery_keys)
     taking.take(discovery.new_files)
     taken = taking.results
     problems += taking.problems

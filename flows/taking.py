@@ -26,6 +26,7 @@ from src.marketing_messaging_service.results import (
     StagedFiles,
     Unreadable,
 )
+from src.marketing_messaging_service.staging import SourcesFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_NAMED = 10
@@ -66,11 +67,15 @@ def _name_of_some(files: Sequence[LandingFile | StagedFile]) -> str:
 
 
 @step("stage {files}", retries=RETRIES)
-def stage(files: FileGroup[LandingFile], delivery_keys: Collection[str], stop: StopRequest) -> StagedFiles:
+def stage(
+    files: FileGroup[LandingFile], sources: SourcesFile, delivery_keys: Collection[str], stop: StopRequest
+) -> StagedFiles:
     """Read raw files into typed rows and rejected rows: the first of those given, as many as go together."""
     size_bytes = sum(file.size_bytes for file in files.files)
     with progress("Staging", str(files), size_bytes, is_long=size_bytes >= LONG_FILE_BYTES) as advance:
-        staged = staging.stage_files(files.files, delivery_keys=delivery_keys, on_progress=stop.checking(advance))
+        staged = staging.stage_files(
+            files.files, sources=sources, delivery_keys=delivery_keys, on_progress=stop.checking(advance)
+        )
     for failure in staged.failures:
         if failure.error.may_pass and has_another_try():
             staged.rows.close()
@@ -102,9 +107,17 @@ class Taking:
     """Takes the files of a run, oldest first; one that fails holds up no other."""
 
     def __init__(
-        self, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest, delivery_keys: Collection[str] = ()
+        self,
+        engine: Engine,
+        order: RunOrder,
+        run_id: int,
+        stop: StopRequest,
+        *,
+        sources: SourcesFile,
+        delivery_keys: Collection[str] = (),
     ) -> None:
         self._engine = engine
+        self._sources = sources
         self._delivery_keys = delivery_keys
         self._order = order
         self._run_id = run_id
@@ -136,7 +149,7 @@ class Taking:
         group = FileGroup(files)
         began = time.monotonic()
         try:
-            staged: StagedFiles = outcome(stage(group, self._delivery_keys, self._stop))
+            staged: StagedFiles = outcome(stage(group, self._sources, self._delivery_keys, self._stop))
         except PipelineError as error:
             self._stop.check()
             self.problems.append(FileProblem(str(group), str(error)))

@@ -19,6 +19,7 @@ def places(tmp_path: Path) -> Places:
     return Places(
         database=tmp_path / "live" / "messaging.db",
         landing=tmp_path / "landing",
+        sources=tmp_path / "sources.yaml",
         rules=tmp_path / "rules.yaml",
         publish=tmp_path / "published",
         reports=tmp_path / "reports",

@@ -85,6 +85,12 @@ class LoadError(PipelineError):
     remedy = "Start the run again; if it fails in the same way, report it."
 
 
+class SourcesError(PipelineError):
+    """sources.yaml cannot be used; the message names the source or mapping, the key, and what was expected."""
+
+    remedy = "Correct the sources file where the sentence says; the next run takes the files."
+
+
 class RulesError(PipelineError):
     """rules.yaml cannot be used; the message names the rule, the key, what stood there and what was expected."""
 

@@ -20,6 +20,7 @@ class Places:
 
     database: Path
     landing: Path
+    sources: Path
     rules: Path
     publish: Path
     reports: Path
@@ -82,7 +83,7 @@ def _over_another_file(places: Places) -> Iterator[str]:
 def _twice_the_same(places: Places) -> Iterator[str]:
     files = [("DATABASE_URL", places.database), *(("DATABASE_URL", file) for file in _companions(places))]
     folders = ((places.publish_name, places.publish), ("REPORTS_PATH", places.reports))
-    others = (("RULES_PATH", places.rules), (places.landing_name, places.landing), *folders)
+    others = (*_read_files(places), (places.landing_name, places.landing), *folders)
     for _, file in files:
         for name, other in others:
             if _is_same(file, other):
@@ -113,7 +114,12 @@ _LOOKS = (_without_meaning, _copy_over_database, _twice_the_same, _in_landing, _
 
 def _files(places: Places) -> list[tuple[str, Path]]:
     database = (places.database, _real(places.database), *_companions(places))
-    return [*(("DATABASE_URL", file) for file in database), ("RULES_PATH", places.rules)]
+    return [*(("DATABASE_URL", file) for file in database), *_read_files(places)]
+
+
+def _read_files(places: Places) -> tuple[tuple[str, Path], ...]:
+    """Return the files that people write and a run reads."""
+    return (("SOURCES_PATH", places.sources), ("RULES_PATH", places.rules))
 
 
 def _companions(places: Places) -> list[Path]:

@@ -20,6 +20,10 @@ FORMER_IDS = "former_ids"
 """The column of a frame of staged events with the ids, instead of message_id, under which an earlier version may have
 loaded the event; null nearly everywhere."""
 
+LEFT_OUT = "left_out"
+"""The column with the invalid values that an event is kept without, and what is wrong with each; null nearly
+everywhere."""
+
 
 def event_schema(payload: Payload) -> pa.Schema:
     """Return the columns of a frame of staged events of that payload."""
@@ -31,6 +35,7 @@ def event_schema(payload: Payload) -> pa.Schema:
             ("event_type", pa.string()),
             ("event_timestamp", pa.timestamp("us", tz="UTC")),
             (FORMER_IDS, pa.list_(pa.string())),
+            (LEFT_OUT, pa.list_(pa.struct([("field_path", pa.string()), ("explanation", pa.string())]))),
             *payload.staged_columns,
         ]
     )
@@ -110,6 +115,8 @@ class LandingFile:
     """Size, times and inode as the file system gives them; the same signature means the same content."""
     grown_from: tuple[str, ...] = ()
     """The content hashes of files that this one begins with and that were read before: it went on growing."""
+    source_number: int = 0
+    """The place, among the sources of sources.yaml, of the one that says how it is written."""
 
 
 MOST_NAMED = 3
@@ -231,7 +238,7 @@ class StagedRows:
 class StagedFile:
     """A raw file as typed rows, its own or those of several files; `close` frees the disk space of all of them.
 
-    read_count = valid_count + rejected_count + blank_count, all of them lines.
+    read_count = valid_count + rejected_count + blank_count + dropped_count, all of them lines.
     """
 
     file: LandingFile
@@ -247,6 +254,8 @@ class StagedFile:
     raises LandingError when the file is no longer the one that was staged."""
     lines_before: int = 0
     """Lines of other files that stand before its own in the rows, and are numbered before them."""
+    dropped_count: int = 0
+    """Events of types that the mapping of the file leaves out."""
 
     @property
     def last_line(self) -> int:
@@ -332,7 +341,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What one load did; read = inserted + duplicate + collision + rejected + blank + outside, all of them lines."""
+    """What one load did, in lines: read = inserted + duplicate + collision + rejected + blank + dropped + outside."""
 
     display_path: str
     read_count: int
@@ -350,6 +359,10 @@ class LoadResult:
     """How long the transaction took."""
     rejected_by_reason: Mapping[str, int]
     unknown_keys: Mapping[str, int]
+    left_out_count: int = 0
+    """Invalid values that inserted events were kept without."""
+    dropped_count: int = 0
+    """Lines with events of types that the mapping of the file leaves out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     landing_path: Path = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     delivery_keys: str = ""
+    sources_path: Path = Path("data/sources.yaml")
     rules_path: Path = Path("data/rules.yaml")
     publish_path: Path = Path("data/published")
     reports_path: Path = Path("data/reports")
@@ -70,11 +71,18 @@ class Settings(BaseSettings):
         return frozenset(filter(None, map(str.strip, self.delivery_keys.split(","))))
 
     @property
+    def own_sources_path(self) -> Path | None:
+        """The file that says how raw files are written; None where none is named, and none lies at the usual place."""
+        is_named = "sources_path" in self.model_fields_set
+        return self.sources_path if is_named or self.sources_path.exists() else None
+
+    @property
     def places(self) -> Places:
         """Every path that these settings name."""
         return Places(
             database=self.database_path,
             landing=self.landing_path,
+            sources=self.sources_path,
             rules=self.rules_path,
             publish=self.publish_path,
             reports=self.reports_path,

@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from src.marketing_messaging_service.errors import PipelineError
 LARGEST_FILE_BYTES = 256 * 1024
 DEEPEST_NESTING = 20
 STORABLE_TEXT = "text of whole characters without NUL"
+
+MOST_WAITS = 5
+"""How often a file that goes on changing is waited for."""
 
 Location = tuple[int | str, ...]
 """The keys and positions that lead from the whole document to a part of it."""
@@ -80,6 +84,48 @@ def read_yaml_file(path: Path, setting: str, grammar: Grammar) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         raise grammar.error(f"{path} is not UTF-8 text; save it as UTF-8.") from None
+
+
+def wait_until_settled(
+    path: Path, setting: str, grammar: Grammar, *, settle_seconds: float, sleep: Callable[[float], None]
+) -> None:
+    """Return when nobody is writing a file any more: an editor may have written the half of it.
+
+    One that changed within the last `settle_seconds` is read again after that long, until it is the same as before.
+    Raises the grammar's error when it goes on changing.
+    """
+    if not settle_seconds or not _is_young(path, settle_seconds):
+        return
+    before = _bytes_of(path)
+    for _ in range(MOST_WAITS):
+        sleep(settle_seconds)
+        now = _bytes_of(path)
+        if now is not None and now == before:
+            return
+        before = now
+    raise grammar.error(
+        f"{setting} names {path}, which has changed again and again for {MOST_WAITS * settle_seconds:g} s; "
+        f"{grammar.consequence} by half of it. Start the run again when it is written."
+    )
+
+
+def _is_young(path: Path, settle_seconds: float) -> bool:
+    """Return whether a file was changed, or put in its place, within so many seconds; a missing one was not."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    # A copied file may bear the time of its original; when it was changed here, only ctime tells.
+    return max(status.st_mtime, status.st_ctime) > time.time() - settle_seconds
+
+
+def _bytes_of(path: Path) -> bytes | None:
+    """Return what a file holds, as far as it may; None where it cannot be read at this moment."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(LARGEST_FILE_BYTES + 1)
+    except OSError:
+        return None
 
 
 def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:

@@ -260,6 +260,12 @@ BREACHES = [
         ("INSERT INTO conflicts VALUES (2, 3, 10, 'country')",),
     ),
     Breach(
+        "left_out_values",
+        "a value left out of an event of another load",
+        "left_out_values of line 3 of loads.id 2: events.id 1",
+        ("INSERT INTO left_out_values VALUES (2, 3, 'user_traits.country', 1, 'x')",),
+    ),
+    Breach(
         "event_id_range",
         "an event after the last one of its load",
         "events.id 9 of loads.id 1",

@@ -24,6 +24,7 @@ def landing(_prefect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LANDING_PATH", str(folder))
     monkeypatch.setenv("LANDING_SETTLE_SECONDS", "0")
     monkeypatch.setenv("REPORTS_PATH", str(tmp_path / "reports"))
+    monkeypatch.setenv("SOURCES_PATH", str(Path(__file__).parents[2] / "data" / "sources.yaml"))
     monkeypatch.setenv("RULES_PATH", str(Path(__file__).parents[2] / "data" / "rules.yaml"))
     return folder
 

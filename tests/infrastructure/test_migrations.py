@@ -186,6 +186,12 @@ ROWS_DECIDED_AGAIN: Tables = {
     ],
 }
 
+ROWS_ABOUT_LEFT_OUT_VALUES: Tables = {
+    "left_out_values": [
+        {"load_id": 1, "line_number": 1, "field_path": "user_traits.country", "event_id": 9, "explanation": "too long"}
+    ],
+}
+
 ROWS_FROM = {
     "0001": ROWS_BEFORE_LEDGER,
     "0002": ROWS_WITH_LEDGER,
@@ -193,6 +199,7 @@ ROWS_FROM = {
     "0004": ROWS_ABOUT_RULES,
     "0005": ROWS_ABOUT_RUNS,
     "0016": ROWS_DECIDED_AGAIN,
+    "0017": ROWS_ABOUT_LEFT_OUT_VALUES,
 }
 """The rows that each revision made room for; a revision that makes none is not here."""
 
@@ -911,6 +918,16 @@ class TestTheRevisionThatLetsRulesDecideAgain:
         assert_sound(path)
         upgrade(path, "0016")
         assert {batch["again_count"] for batch in rows_of(path)["batches"]} == {0}
+
+
+class TestTheRevisionThatKnowsWhatWasLeftOut:
+    def test_going_down_counts_a_dropped_line_as_a_blank_one(self, path):
+        populate(path, "0017")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE loads SET read_count = read_count + 2, dropped_count = 2 WHERE id = 1")
+        downgrade(path, "0016")
+        assert [load["blank_count"] for load in rows_of(path)["loads"]] == [3, 0]
+        assert_sound(path)
 
 
 UPGRADE_WHEN_TOLD = """

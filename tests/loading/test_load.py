@@ -323,7 +323,7 @@ class TestALoadThatFails:
             load_file(engine, lying, as_of=AS_OF)
         assert str(caught.value) == (
             "a.jsonl: 10 lines were read but 9 are accounted for (3 inserted, 1 duplicate, 2 collision, 2 rejected, "
-            "1 blank, 0 outside). Nothing of the file was kept; this is a defect, please report it."
+            "1 blank, 0 dropped, 0 outside). Nothing of the file was kept; this is a defect, please report it."
         )
         assert everything(engine) == before
 

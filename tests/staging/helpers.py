@@ -12,6 +12,7 @@ import pyarrow as pa
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, KnownFiles, LandingFile
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
 from src.marketing_messaging_service.staging.stage import stage_file
 
 Row = dict[str, Any]
@@ -47,6 +48,7 @@ class Staged:
     read_count: int
     blank_count: int
     unknown_keys: Mapping[str, int]
+    dropped_count: int = 0
 
     @property
     def user_ids(self) -> list[str]:
@@ -59,31 +61,39 @@ class Staged:
         return [(row["line_number"], row["reason_code"]) for row in self.rejected]
 
 
-def landed(folder: Path, content: bytes, name: str | bytes = "events.jsonl") -> LandingFile:
+def landed(
+    folder: Path, content: bytes, name: str | bytes = "events.jsonl", sources: SourcesFile = SHIPPED_SOURCES
+) -> LandingFile:
     """The only file of a folder, as it is discovered."""
     path = folder / os.fsdecode(name)
     path.write_bytes(content)
-    [file] = discover(folder, KnownFiles()).new_files
+    [file] = discover(folder, KnownFiles(), sources=sources).new_files
     return file
 
 
 def stage(
-    folder: Path, content: bytes, name: str | bytes = "events.jsonl", *, chunk_bytes: int = CHUNK_BYTES
+    folder: Path,
+    content: bytes,
+    name: str | bytes = "events.jsonl",
+    *,
+    chunk_bytes: int = CHUNK_BYTES,
+    sources: SourcesFile = SHIPPED_SOURCES,
 ) -> Staged:
     """Stage bytes as a raw file, and see to it that its counts add up and every line is in its place."""
-    staged = stage_file(landed(folder, content, name), chunk_bytes=chunk_bytes)
+    staged = stage_file(landed(folder, content, name, sources), chunk_bytes=chunk_bytes, sources=sources)
     events = [row for frame in staged.event_chunks() for row in rows(frame, EVENT_SCHEMA)]
     rejected = [row for frame in staged.rejected_chunks() for row in rows(frame, REJECTED_SCHEMA)]
     staged.close()
     assert staged.valid_count == len(events)
     assert staged.rejected_count == len(rejected)
-    assert staged.read_count == staged.valid_count + staged.rejected_count + staged.blank_count
+    without_event = staged.rejected_count + staged.blank_count + staged.dropped_count
+    assert staged.read_count == staged.valid_count + without_event
     _assert_in_line_order(events)
     _assert_in_line_order(rejected)
     numbers = {row["line_number"] for row in [*events, *rejected]}
     assert len(numbers) == len(events) + len(rejected)
     assert numbers <= set(range(1, staged.read_count + 1))
-    return Staged(events, rejected, staged.read_count, staged.blank_count, staged.unknown_keys)
+    return Staged(events, rejected, staged.read_count, staged.blank_count, staged.unknown_keys, staged.dropped_count)
 
 
 def rows(frame: pd.DataFrame, schema: pa.Schema) -> list[Row]:

@@ -50,6 +50,7 @@ def event_row(number: int, parsed: ParsedLine, payload: Payload) -> Row:
     row: Row = {"line_number": number}
     row |= {name: parsed.event[name] for name in ("message_id", "user_id", "event_type")}
     row["former_ids"] = list(parsed.former_ids) or None
+    row["left_out"] = [each._asdict() for each in parsed.left_out] or None
     row["event_timestamp"] = datetime.fromisoformat(parsed.event["event_timestamp"])
     for part in payload.parts:
         row |= {field.staged_name: parsed.event[part.key].get(field.name) for field in part.fields}

@@ -585,7 +585,7 @@ class TestFilesOfOtherNames:
 
         assert problem.display_path == name
         assert problem.explanation.startswith("seems to be JSON lines")
-        assert problem.explanation.endswith("so that nothing was taken; rename it, or move it out of landing.")
+        assert problem.explanation.endswith("let one name it, rename it, or move it out of landing.")
 
     def test_are_no_problem_while_they_may_still_get_another_name(self, landing: Path) -> None:
         (landing / "part-00000").write_text(EVENT)
@@ -605,7 +605,7 @@ class TestFilesOfOtherNames:
         assert remarks(discovery, RemarkKind.IGNORED) == [("0000.csv, 0001.csv, 0002.csv and 1,997 more", "CSV", 2_000)]
         [problem] = discovery.problems
         assert (problem.display_path, problem.file_count) == ("0000, 0001, 0002 and 1,997 more", 2_000)
-        assert problem.explanation.startswith("seem to be JSON lines, but their names do not end")
+        assert problem.explanation.startswith("seem to be JSON lines, but no pattern of sources.yaml names them")
 
     def test_that_cannot_be_read_are_left_and_named(self, landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(landing, "closed.txt")

@@ -78,6 +78,7 @@ TABLES: Mapping[str, TableShape] = {
             "collision_count",
             "rejected_count",
             "blank_count",
+            "dropped_count",
             "outside_count",
         ),
         references={
@@ -113,6 +114,9 @@ TABLES: Mapping[str, TableShape] = {
     "unknown_keys": TableShape(compared=("key_path", "occurrence_count"), references={"load_id": "loads"}),
     "conflicts": TableShape(
         compared=("line_number", "differing_fields"), references={"load_id": "loads", "event_id": "events"}
+    ),
+    "left_out_values": TableShape(
+        compared=("line_number", "field_path", "explanation"), references={"load_id": "loads", "event_id": "events"}
     ),
     "held_events": TableShape(
         compared=("due_at",), references={"event_id": "events", "batch_id": "batches"}, given=("run_id",)

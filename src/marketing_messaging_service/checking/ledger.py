@@ -9,10 +9,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
+    READ_COUNTS,
     Conflict,
     Event,
     EventType,
     HeldEvent,
+    LeftOutValue,
     Load,
     LoadState,
     RejectedRow,
@@ -37,9 +39,7 @@ def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:
 def _files_taken_wrongly() -> list[Select[Any]]:
     load_count = func.count(Load.id)
     whole_count = func.count(Load.id).filter(takes_whole_file())
-    has_read_nothing = and_(
-        Load.inserted_count == 0, Load.duplicate_count == 0, Load.collision_count == 0, Load.outside_count == 0
-    )
+    has_read_nothing = and_(*(count == 0 for count in READ_COUNTS), Load.outside_count == 0)
     reading = exists().where(Load.source_file_id == SourceFile.id, or_(not_(has_read_nothing), takes_whole_file()))
     place = told("source_files.id ", SourceFile.id, " (", SourceFile.path, ")")
     loads = select(SourceFile.id).select_from(SourceFile).outerjoin(Load).group_by(SourceFile.id)
@@ -62,6 +62,7 @@ def _counts_that_do_not_add_up() -> Select[Any]:
         Load.collision_count,
         Load.rejected_count,
         Load.blank_count,
+        Load.dropped_count,
         Load.outside_count,
     )
     accounted = reduce(add, parts)
@@ -99,6 +100,15 @@ def _collisions_without_event() -> Select[Any]:
     return select(
         told("rejected_rows.id ", RejectedRow.id, ": event_id ", RejectedRow.event_id, ", ", RejectedRow.reason_code)
     ).where(RejectedRow.event_id.is_not(None), RejectedRow.reason_code != ReasonCode.MESSAGE_ID_COLLISION)
+
+
+def _left_out_of_other_loads() -> Select[Any]:
+    place = (LeftOutValue.line_number, " of loads.id ", LeftOutValue.load_id, ": events.id ", LeftOutValue.event_id)
+    return (
+        select(told("left_out_values of line ", *place))
+        .join(Event, Event.id == LeftOutValue.event_id, isouter=True)
+        .where(func.coalesce(Event.load_id != LeftOutValue.load_id, true()))
+    )
 
 
 def _events_out_of_range() -> Select[Any]:
@@ -178,7 +188,8 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "counts_add_up",
-        "Of every load, read = inserted + duplicate + collision + rejected + blank + outside; conflicts are duplicates",
+        "Of every load, read = inserted + duplicate + collision + rejected + blank + dropped + outside; "
+        "conflicts are duplicates",
         lambda _: [_counts_that_do_not_add_up()],
     ),
     Invariant(
@@ -213,6 +224,11 @@ LEDGER_INVARIANTS = (
         "conflict_count",
         "Every load has as many conflicts as it counted",
         lambda _: [_wrong_count(Load.conflict_count, Conflict.load_id)],
+    ),
+    Invariant(
+        "left_out_values",
+        "Every value that was left out is one of an event of the same load",
+        lambda _: [_left_out_of_other_loads()],
     ),
     Invariant(
         "event_id_range",

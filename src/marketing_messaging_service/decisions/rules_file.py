@@ -22,17 +22,14 @@ from src.marketing_messaging_service.decisions.rules import (
 )
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.yaml_file import (
-    LARGEST_FILE_BYTES,
     Grammar,
     all_sentences,
     parse_yaml,
     read_yaml_file,
     validation_error,
+    wait_until_settled,
     word,
 )
-
-MOST_WAITS = 5
-"""How often a rules file that goes on changing is waited for."""
 
 _GRAMMAR = Grammar(
     error=RulesError,
@@ -83,39 +80,8 @@ def read_settled_rules(
     One that changed within the last `settle_seconds` is read again after that long, until it is the same as before; an
     editor may have written the half of it. Raises RulesError as `read_rules` does, and when it goes on changing.
     """
-    if settle_seconds and _is_young(path, settle_seconds):
-        before = _bytes_of(path)
-        for _ in range(MOST_WAITS):
-            sleep(settle_seconds)
-            now = _bytes_of(path)
-            if now is not None and now == before:
-                break
-            before = now
-        else:
-            raise RulesError(
-                f"RULES_PATH names {path}, which has changed again and again for {MOST_WAITS * settle_seconds:g} s; "
-                "nothing was decided by half of it. Start the run again when it is written."
-            )
+    wait_until_settled(path, "RULES_PATH", _GRAMMAR, settle_seconds=settle_seconds, sleep=sleep)
     return read_rules(path)
-
-
-def _is_young(path: Path, settle_seconds: float) -> bool:
-    """Return whether a file was changed, or put in its place, within so many seconds; a missing one was not."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    # A copied file may bear the time of its original; when it was changed here, only ctime tells.
-    return max(status.st_mtime, status.st_ctime) > time.time() - settle_seconds
-
-
-def _bytes_of(path: Path) -> bytes | None:
-    """Return what a file holds, as far as it may; None where it cannot be read at this moment."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(LARGEST_FILE_BYTES + 1)
-    except OSError:
-        return None
 
 
 def parse_rules(yaml_text: str, source: str) -> RulesFile:

@@ -21,6 +21,7 @@ TABLE_ORDER = (
     "source_files",
     "rejected_rows",
     "conflicts",
+    "left_out_values",
     "unknown_keys",
     "held_events",
     "event_types",

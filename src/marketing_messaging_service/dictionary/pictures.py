@@ -14,7 +14,7 @@ _STEPS = (
     (
         "raw_files",
         "stage and load",
-        ("source_files", "loads", "rejected_rows", "conflicts", "unknown_keys", "event_types"),
+        ("source_files", "loads", "rejected_rows", "conflicts", "left_out_values", "unknown_keys", "event_types"),
     ),
     ("raw_files", "load only", ("held_events",)),
     ("rules_yaml", "decide", ("rulesets", "ruleset_rules")),

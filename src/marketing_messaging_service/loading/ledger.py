@@ -37,6 +37,7 @@ COUNT_NAMES = (
     "collision_count",
     "rejected_count",
     "blank_count",
+    "dropped_count",
     "outside_count",
 )
 """The counts of lines of a load; each of them is a field of LoadResult too."""

@@ -32,16 +32,18 @@ from src.marketing_messaging_service.loading.ledger import (
     record_files,
 )
 from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
-from src.marketing_messaging_service.loading.split import part_columns, scalars
+from src.marketing_messaging_service.loading.split import left_out_columns, part_columns, scalars
 from src.marketing_messaging_service.models import (
     Event,
     EventType,
+    LeftOutValue,
     Load,
     LoadState,
     RejectedRow,
     UnknownKey,
 )
 from src.marketing_messaging_service.results import (
+    LEFT_OUT,
     READER_VERSION,
     REJECTED_SCHEMA,
     LoadResult,
@@ -69,6 +71,7 @@ class _FileLoad:
     conflict_count: int = 0
     collision_count: int = 0
     outside_count: int = 0
+    left_out_count: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     refused_code: ReasonCode | None = None
     """Why no line of the file could be read."""
@@ -82,7 +85,7 @@ class _FileLoad:
     @property
     def is_unreadable(self) -> bool:
         """Whether the file has lines, and none of them could be read."""
-        return not self.staged.valid_count and self.staged.rejected_count > 0
+        return not (self.staged.valid_count or self.staged.dropped_count) and self.staged.rejected_count > 0
 
     @property
     def earlier_file_ids(self) -> list[int]:
@@ -123,10 +126,12 @@ class _FileLoad:
             collision_count=self.collision_count,
             rejected_count=self.rejected_by_reason.total(),
             blank_count=self.staged.blank_count,
+            dropped_count=self.staged.dropped_count,
             outside_count=self.outside_count,
             seconds=self.seconds,
             rejected_by_reason=dict(self.rejected_by_reason.most_common()),
             unknown_keys=self.staged.unknown_keys if self.is_first_load else {},
+            left_out_count=self.left_out_count,
         )
 
 
@@ -352,6 +357,16 @@ class _Loading:
             columns = part_columns(events, event_ids, part)
             self._child_counts[part] += len(columns["event_id"])
             bulk_insert(self._connection, insert(part.table), columns)
+        self._insert_left_out(events, load_ids, event_ids)
+
+    def _insert_left_out(self, events: pd.DataFrame, load_ids: Numbers, event_ids: Numbers) -> None:
+        """Keep what is wrong with the values that inserted events are kept without."""
+        if not (has_any := events[LEFT_OUT].notna().to_numpy(dtype=np.bool_)).any():
+            return
+        columns = left_out_columns(events.loc[has_any], load_ids[has_any], event_ids[has_any])
+        for load_id in columns["load_id"]:
+            self._load(load_id).left_out_count += 1
+        bulk_insert(self._connection, insert(LeftOutValue), columns)
 
     def _insert_rejected_and_collisions(self, duplicates: DuplicateCheck) -> None:
         """Keep what became no event: load by load the rejected lines, and after them those with a known message_id."""
@@ -426,6 +441,10 @@ class _Loading:
             RejectedRow.__table__: (
                 (RejectedRow.load_id.between(*loads),),
                 sum(each.rejected_by_reason.total() + each.collision_count for each in self._loads),
+            ),
+            LeftOutValue.__table__: (
+                (LeftOutValue.load_id.between(*loads),),
+                sum(each.left_out_count for each in self._loads),
             ),
             UnknownKey.__table__: (
                 (UnknownKey.load_id.between(*loads),),
@@ -526,12 +545,14 @@ def _refuse_wrong_counts(result: LoadResult) -> None:
         + result.collision_count
         + result.rejected_count
         + result.blank_count
+        + result.dropped_count
         + result.outside_count
     )
     if result.read_count != accounted:
         raise LoadError(
             f"{result.display_path}: {result.read_count} lines were read but {accounted} are accounted for "
             f"({result.inserted_count} inserted, {result.duplicate_count} duplicate, {result.collision_count} "
-            f"collision, {result.rejected_count} rejected, {result.blank_count} blank, {result.outside_count} "
-            "outside). Nothing of the file was kept; this is a defect, please report it."
+            f"collision, {result.rejected_count} rejected, {result.blank_count} blank, {result.dropped_count} "
+            f"dropped, {result.outside_count} outside). Nothing of the file was kept; this is a defect, please report "
+            "it."
         )

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from src.marketing_messaging_service.loading.bulk import Columns
+from src.marketing_messaging_service.results import LEFT_OUT
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Part
 from src.marketing_messaging_service.vocabulary.kinds import stored_instants
 
@@ -32,6 +33,25 @@ def part_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.in
     children = children.loc[has_value]
     values = {field.name: _stored(children, field) for field in part.fields}
     return {"event_id": event_ids[has_value].tolist()} | values
+
+
+def left_out_columns(
+    events: pd.DataFrame, load_ids: np.ndarray[Any, np.dtype[np.int64]], event_ids: np.ndarray[Any, np.dtype[np.int64]]
+) -> Columns:
+    """Return the columns of `left_out_values` for events of which each is kept without at least one value."""
+    rows = [
+        (load_id, number, each["field_path"], event_id, each["explanation"])
+        for load_id, event_id, number, found in zip(
+            load_ids.tolist(),
+            event_ids.tolist(),
+            scalars(events, "line_number"),
+            scalars(events, LEFT_OUT),
+            strict=True,
+        )
+        for each in found
+    ]
+    names = ("load_id", "line_number", "field_path", "event_id", "explanation")
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
 def duplicate_columns(duplicates: pd.DataFrame) -> Columns:

@@ -9,7 +9,8 @@ from src.marketing_messaging_service.models.event_properties import EventPropert
 from src.marketing_messaging_service.models.event_type import EventType
 from src.marketing_messaging_service.models.former_suppression import FormerSuppression
 from src.marketing_messaging_service.models.held_event import HeldEvent
-from src.marketing_messaging_service.models.load import Load, LoadState, takes_whole_file
+from src.marketing_messaging_service.models.left_out_value import LeftOutValue
+from src.marketing_messaging_service.models.load import READ_COUNTS, Load, LoadState, takes_whole_file
 from src.marketing_messaging_service.models.rejected_row import RejectedRow
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
@@ -35,6 +36,7 @@ __all__ = [
     "EXPIRED_REASON",
     "HAS_OTHER_KEY",
     "OTHER_KEYS",
+    "READ_COUNTS",
     "Batch",
     "BatchRule",
     "Conflict",
@@ -44,6 +46,7 @@ __all__ = [
     "EventType",
     "FormerSuppression",
     "HeldEvent",
+    "LeftOutValue",
     "Load",
     "LoadState",
     "RejectedRow",

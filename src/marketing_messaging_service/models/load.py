@@ -24,7 +24,8 @@ class LoadState(StrEnum):
 
 
 WHOLE_FILE_SQL = (
-    "outside_count = 0 AND (rejected_count = 0 OR inserted_count > 0 OR duplicate_count > 0 OR collision_count > 0)"
+    "outside_count = 0 AND (rejected_count = 0 OR inserted_count > 0 OR duplicate_count > 0 OR collision_count > 0 "
+    "OR dropped_count > 0)"
 )
 """The condition of `takes_whole_file`, as the text of an index."""
 
@@ -32,12 +33,12 @@ WHOLE_FILE_SQL = (
 class Load(Base):
     """One file's transaction into the tables, with counts of its lines that add up.
 
-    read = inserted + duplicate + collision + rejected + blank + outside, and conflict is the part of duplicate whose
-    time differed from that of the event that stands. Only a backfill leaves lines outside, of its window; a file is
-    taken to the end by a load that leaves none and could read at least one of them. Its events lie between
-    `first_event_id` and `last_event_id` (null when it brought none). `as_of` is the logical time of the run that loaded
-    it; `decided_at` and `ruleset_id` tell when its events were decided, and by which version of the rules, which for
-    held events is told in `held_events`.
+    read = inserted + duplicate + collision + rejected + blank + dropped + outside, and conflict is the part of
+    duplicate whose time differed from that of the event that stands. Only a backfill leaves lines outside, of its
+    window; a file is taken to the end by a load that leaves none and could read at least one of them. Its events lie
+    between `first_event_id` and `last_event_id` (null when it brought none). `as_of` is the logical time of the run
+    that loaded it; `decided_at` and `ruleset_id` tell when its events were decided, and by which version of the rules,
+    which for held events is told in `held_events`.
     """
 
     __tablename__ = "loads"
@@ -45,7 +46,7 @@ class Load(Base):
         CheckConstraint("state IN ('loaded', 'held', 'decided')", name="state"),
         CheckConstraint(
             "read_count = inserted_count + duplicate_count + collision_count + rejected_count + blank_count "
-            "+ outside_count",
+            "+ dropped_count + outside_count",
             name="counts_add_up",
         ),
         CheckConstraint("conflict_count BETWEEN 0 AND duplicate_count", name="conflicts_are_duplicates"),
@@ -84,7 +85,7 @@ class Load(Base):
         "see held_events) or decided (but for those that lay in the future, see held_events).",
     )
     read_count: Mapped[int] = mapped_column(
-        comment="Lines read from the file: inserted + duplicate + collision + rejected + blank + outside."
+        comment="Lines read from the file: inserted + duplicate + collision + rejected + blank + dropped + outside."
     )
     inserted_count: Mapped[int] = mapped_column(comment="Lines that became events.")
     duplicate_count: Mapped[int] = mapped_column(
@@ -102,6 +103,11 @@ class Load(Base):
     )
     rejected_count: Mapped[int] = mapped_column(comment="Lines that could not become events, in rejected_rows.")
     blank_count: Mapped[int] = mapped_column(comment="Lines with nothing on them.")
+    dropped_count: Mapped[int] = mapped_column(
+        server_default=text("0"),
+        default=0,
+        comment="Lines with events of types that the mapping of the file leaves out, in sources.yaml; kept nowhere.",
+    )
     outside_count: Mapped[int] = mapped_column(
         server_default=text("0"),
         default=0,
@@ -142,9 +148,11 @@ class Load(Base):
     batch: Mapped[Batch | None] = relationship()
 
 
+READ_COUNTS = (Load.inserted_count, Load.duplicate_count, Load.collision_count, Load.dropped_count)
+"""The counts of lines that could be read."""
+
+
 def takes_whole_file() -> ColumnElement[bool]:
     """Return whether a load took its file to the end, which one that could read no line of it did not."""
-    has_read_one = or_(
-        Load.rejected_count == 0, Load.inserted_count > 0, Load.duplicate_count > 0, Load.collision_count > 0
-    )
+    has_read_one = or_(Load.rejected_count == 0, *(count > 0 for count in READ_COUNTS))
     return and_(Load.outside_count == 0, has_read_one)

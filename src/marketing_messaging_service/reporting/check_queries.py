@@ -46,6 +46,8 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries += [_rejected_by_reason(report), _rejected_lines(report)]
     if report.unknown_keys:
         queries.append(_unknown_keys(report))
+    if report.left_out:
+        queries.append(_left_out(report))
     if report.rules:
         queries += [_rules(report), _matches_by_rule(report), _suppressed_by_reason(report)]
     if report.problems or report.warnings or report.left:
@@ -70,15 +72,15 @@ SELECT known_file_count, outside_file_count, decided_count FROM runs WHERE id = 
 def _lines(report: RunReport) -> CheckQuery:
     lines = report.lines
     counts = (lines.read, lines.inserted, lines.duplicate, lines.conflict, lines.collision)
-    others = (lines.rejected, lines.blank, lines.outside)
+    others = (lines.rejected, lines.blank, lines.dropped, lines.outside)
     return _query(
         report,
-        "Files and lines: read = inserted + duplicate + collision + rejected + blank + outside",
+        "Files and lines: read = inserted + duplicate + collision + rejected + blank + dropped + outside",
         """\
 SELECT count(*) AS files, sum(read_count) AS lines, sum(inserted_count) AS inserted,
        sum(duplicate_count) AS duplicate, sum(conflict_count) AS conflict,
        sum(collision_count) AS collision, sum(rejected_count) AS rejected, sum(blank_count) AS blank,
-       sum(outside_count) AS outside
+       sum(dropped_count) AS dropped, sum(outside_count) AS outside
 FROM loads WHERE run_id = :run_id;""",
         ((len(report.loads), *counts, *others),),
     )
@@ -90,7 +92,7 @@ def _lines_by_file(report: RunReport) -> CheckQuery:
         "Lines by file",
         """\
 SELECT f.path, l.read_count, l.inserted_count, l.duplicate_count, l.conflict_count,
-       l.collision_count, l.rejected_count, l.blank_count, l.outside_count
+       l.collision_count, l.rejected_count, l.blank_count, l.dropped_count, l.outside_count
 FROM loads AS l JOIN source_files AS f ON f.id = l.source_file_id
 WHERE l.run_id = :run_id ORDER BY l.id;""",
         tuple(
@@ -103,6 +105,7 @@ WHERE l.run_id = :run_id ORDER BY l.id;""",
                 each.collision,
                 each.rejected,
                 each.blank,
+                each.dropped,
                 each.outside,
             )
             for load in report.loads
@@ -206,6 +209,18 @@ SELECT k.key_path, sum(k.occurrence_count) AS lines
 FROM unknown_keys AS k JOIN loads AS l ON l.id = k.load_id
 WHERE l.run_id = :run_id GROUP BY k.key_path ORDER BY lines DESC, k.key_path;""",
         tuple((key.key_path, key.line_count) for key in report.unknown_keys),
+    )
+
+
+def _left_out(report: RunReport) -> CheckQuery:
+    return _query(
+        report,
+        "Values that events were loaded without, because they are invalid",
+        """\
+SELECT v.field_path, count(*) AS events
+FROM left_out_values AS v JOIN loads AS l ON l.id = v.load_id
+WHERE l.run_id = :run_id GROUP BY v.field_path ORDER BY events DESC, v.field_path;""",
+        tuple((each.field_path, each.event_count) for each in report.left_out),
     )
 
 

@@ -35,7 +35,8 @@ def staging_line(name: str, staged: Sequence[StagedFile], seconds: float) -> str
     """Return what staging found in files, which are called by a name, in one line."""
     read, valid = sum(each.read_count for each in staged), sum(each.valid_count for each in staged)
     rejected, blank = sum(each.rejected_count for each in staged), sum(each.blank_count for each in staged)
-    parts = f"{many(valid, 'event')} + {rejected} rejected + {blank} blank"
+    dropped = sum(each.dropped_count for each in staged)
+    parts = f"{many(valid, 'event')} + {rejected} rejected + {blank} blank{f' + {dropped} dropped' if dropped else ''}"
     return f"Staged {name} in {seconds:.1f} s: {many(read, 'line')} = {parts}."
 
 
@@ -56,13 +57,16 @@ def loads_line(name: str, loads: Sequence[LoadResult], seconds: float) -> str:
                 collision=load.collision_count,
                 rejected=load.rejected_count,
                 blank=load.blank_count,
+                dropped=load.dropped_count,
                 outside=load.outside_count,
             )
             for load in loads
         ),
         LineCounts(),
     )
-    return f"Loaded {name} in {seconds:.1f} s: {line_equation(lines)}."
+    left_out = sum(load.left_out_count for load in loads)
+    without = f"; {many(left_out, 'invalid value')} left out" if left_out else ""
+    return f"Loaded {name} in {seconds:.1f} s: {line_equation(lines)}{without}."
 
 
 def decision_line(decision: DecisionResult) -> str:

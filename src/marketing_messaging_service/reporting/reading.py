@@ -15,6 +15,7 @@ from src.marketing_messaging_service.models import (
     Event,
     FormerSuppression,
     HeldEvent,
+    LeftOutValue,
     Load,
     RejectedRow,
     RemarkKind,
@@ -41,6 +42,7 @@ from src.marketing_messaging_service.reporting.run_report import (
     AheadReport,
     KeyReport,
     LeftFiles,
+    LeftOutReport,
     LineCounts,
     LoadReport,
     Problem,
@@ -101,6 +103,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         loads=loads,
         reasons=_reasons(connection, run_id, loads, row.max_rejected_percent),
         unknown_keys=_unknown_keys(connection, run_id),
+        left_out=_left_out(connection, run_id),
         held_count=_held_count(connection, run_id),
         ahead_count=_ahead_count(connection, run_id),
         ahead=_ahead(connection, run_id),
@@ -236,6 +239,7 @@ def _loads(connection: Connection, condition: ColumnElement[bool]) -> tuple[Load
             Load.collision_count,
             Load.rejected_count,
             Load.blank_count,
+            Load.dropped_count,
             Load.outside_count,
         )
         .join_from(Load, SourceFile, SourceFile.id == Load.source_file_id)
@@ -298,6 +302,17 @@ def _unknown_keys(connection: Connection, run_id: int) -> tuple[KeyReport, ...]:
         .order_by(line_count.desc(), UnknownKey.key_path)
     )
     return tuple(KeyReport(masked(key_path), count) for key_path, count in rows)
+
+
+def _left_out(connection: Connection, run_id: int) -> tuple[LeftOutReport, ...]:
+    event_count = func.count()
+    rows = connection.execute(
+        select(LeftOutValue.field_path, event_count, func.min(LeftOutValue.explanation))
+        .where(LeftOutValue.load_id.in_(_load_ids(run_id)))
+        .group_by(LeftOutValue.field_path)
+        .order_by(event_count.desc(), LeftOutValue.field_path)
+    )
+    return tuple(LeftOutReport(path, count, masked(example)) for path, count, example in rows)
 
 
 def _held_count(connection: Connection, run_id: int) -> int:

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LineCounts:
-    """What became of lines; read = inserted + duplicate + collision + rejected + blank + outside.
+    """What became of lines; read = inserted + duplicate + collision + rejected + blank + dropped + outside.
 
-    A conflict is a duplicate that names another time, a collision a line with the message_id of another event.
+    A conflict is a duplicate that names another time, a collision a line with the message_id of another event; what is
+    dropped is of a type that the mapping of its file leaves out.
     """
 
     read: int = 0
@@ -26,6 +27,7 @@ class LineCounts:
     collision: int = 0
     rejected: int = 0
     blank: int = 0
+    dropped: int = 0
     outside: int = 0
 
     @property
@@ -73,6 +75,15 @@ class KeyReport:
 
     key_path: str
     line_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutReport:
+    """How many events were loaded without the value of one field, because it was invalid, and what is wrong."""
+
+    field_path: str
+    event_count: int
+    example: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +183,8 @@ class RunReport:
     reasons: tuple[ReasonReport, ...] = ()
     """Why lines were rejected, the most frequent reason first."""
     unknown_keys: tuple[KeyReport, ...] = ()
+    left_out: tuple[LeftOutReport, ...] = ()
+    """The fields with invalid values that events were loaded without, the most frequent one first."""
     held_count: int = 0
     """Events of its loads that it held for a backfill, whether or not one has decided them since."""
     decided_count: int | None = None

@@ -57,16 +57,16 @@ def _outcomes(rule: RuleReport, reasons: list[str]) -> tuple[int, ...]:
 def files_table(report: RunReport) -> Table:
     """Return what became of the lines of each file.
 
-    lines = inserted + duplicate + collision + rejected + blank + outside.
+    lines = inserted + duplicate + collision + rejected + blank + dropped + outside.
     """
-    has_outside = bool(report.lines.outside)
+    rare = [name for name in ("dropped", "outside") if getattr(report.lines, name)]
     rows: list[tuple[Cell, ...]] = [
-        (load.path, *_lines(load.lines), *[load.lines.outside] * has_outside)
+        (load.path, *_lines(load.lines), *(getattr(load.lines, name) for name in rare))
         for load in problem_files_first(report.loads, report.max_rejected_percent)
     ]
     return table_of(
         f"Files {'that would be taken' if report.is_preview else 'taken'}, problem files first",
-        ("file", "lines", *_LINES[1:], *["outside"] * has_outside),
+        ("file", "lines", *_LINES[1:], *rare),
         rows,
         total=_total(rows),
         remark="a conflict is a duplicate that names another time, a collision has the message_id of another event",
@@ -150,6 +150,17 @@ def keys_table(report: RunReport) -> Table:
     first = next((key for key in report.unknown_keys if key.key_path.startswith(parts)), None)
     note = f"{printable(first.key_path)} stood on {counted(first.line_count, 'line')}; {KEEP_KEY}" if first else ""
     return table_of("Keys not known, their values not kept", ("key", "lines"), rows, note=note)
+
+
+def left_out_table(report: RunReport) -> Table:
+    """Return which fields had invalid values that events were loaded without."""
+    return table_of(
+        f"Invalid values that {'would be' if report.is_preview else 'were'} left out",
+        ("field", "events", "one of them"),
+        ((each.field_path, each.event_count, each.example) for each in report.left_out),
+        remark="all of them stand in left_out_values",
+        longest=LONGEST_LINE,
+    )
 
 
 REASONS_TO_LEAVE = {

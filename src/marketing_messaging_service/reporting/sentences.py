@@ -158,10 +158,12 @@ def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:
     """Return what became of lines as a sum that a person can check."""
     conflicts = f" ({many(lines.conflict, 'conflict')})" if lines.conflict else ""
     collisions = f" + {lines.collision} collision" if lines.collision else ""
+    dropped = f" + {lines.dropped} dropped" if lines.dropped else ""
     outside = f" + {lines.outside} outside the window" if lines.outside else ""
     return (
         f"{many(lines.read, 'line')} = {lines.inserted} {'to insert' if is_preview else 'inserted'} + "
-        f"{lines.duplicate} duplicate{conflicts}{collisions} + {lines.rejected} rejected + {lines.blank} blank{outside}"
+        f"{lines.duplicate} duplicate{conflicts}{collisions} + {lines.rejected} rejected + {lines.blank} blank"
+        f"{dropped}{outside}"
     )
 
 

@@ -6,6 +6,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     ahead_table,
     files_table,
     keys_table,
+    left_out_table,
     left_table,
     reasons_table,
 )
@@ -42,6 +43,7 @@ def _tables(report: RunReport) -> list[Table]:
         ahead_table(report),
         left_table(report),
         reasons_table(report),
+        left_out_table(report),
         keys_table(report),
     ]
 

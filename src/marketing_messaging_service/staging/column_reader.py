@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from src.marketing_messaging_service.results import FORMER_IDS, event_schema
+from src.marketing_messaging_service.results import FORMER_IDS, LEFT_OUT, event_schema
 from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS
 from src.marketing_messaging_service.vocabulary import Field, Payload
 from src.marketing_messaging_service.vocabulary.kinds import staged_instants
@@ -55,7 +55,8 @@ class ColumnReader:
         for part in self._parts:
             for field in part.fields:
                 columns[field.staged_name] = self._staged(pc.struct_field(table[part.key], field.name), field)
-        columns[FORMER_IDS] = pa.nulls(len(numbers), self.schema.field(FORMER_IDS).type)
+        for name in (FORMER_IDS, LEFT_OUT):
+            columns[name] = pa.nulls(len(numbers), self.schema.field(name).type)
         return pa.table({name: columns[name] for name in self.schema.names}, schema=self.schema)
 
     def _read_type(self, field: Field) -> Any:

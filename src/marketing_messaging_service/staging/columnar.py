@@ -5,17 +5,18 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from src.marketing_messaging_service.results import FORMER_IDS, REJECTED_SCHEMA
+from src.marketing_messaging_service.results import FORMER_IDS, LEFT_OUT, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging.column_reader import ColumnReader, may_hold_nul
 from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_columns import ContentColumns
 from src.marketing_messaging_service.staging.content_id import ContentIds, Unknown
-from src.marketing_messaging_service.staging.line_parser import LineParser
+from src.marketing_messaging_service.staging.line_parser import LeftOut, LineParser
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.nearly_plain import (
     NOT_PLAIN,
@@ -80,8 +81,12 @@ class SortedLines:
     """The values of these keys, by line number, where the producer gave no message_id."""
     former_ids: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Ids under which an earlier version may have loaded an event, by line number."""
+    left_out: dict[int, tuple[LeftOut, ...]] = field(default_factory=dict)
+    """The invalid values that an event is kept without, by line number."""
     rejected: list[tuple[int, bytes, Rejection]] = field(default_factory=list)
     blank_count: int = 0
+    dropped_count: int = 0
+    """Events of types that their mapping leaves out."""
 
     def extend(self, others: "SortedLines") -> None:
         """Add lines that come after those here."""
@@ -91,8 +96,10 @@ class SortedLines:
         self.unknown_keys |= others.unknown_keys
         self.unknown_values |= others.unknown_values
         self.former_ids |= others.former_ids
+        self.left_out |= others.left_out
         self.rejected += others.rejected
         self.blank_count += others.blank_count
+        self.dropped_count += others.dropped_count
 
 
 class Stager:
@@ -123,7 +130,7 @@ class Stager:
         sorting = SortedLines()
         decode, group = self._decode_plain, sorting.plain
         odd_streak = 0
-        for number, line in enumerate(chunk.lines, chunk.first_line_number):
+        for number, line in chunk.numbered():
             # Looked at first, because a small packed file can hold a thousand million of them.
             if not line or line.isspace():
                 sorting.blank_count += 1
@@ -145,8 +152,7 @@ class Stager:
             else:
                 group, odd_streak = accepting, 0
                 decode = self._decode_text if group is sorting.text else self._decode_plain
-        if chunk.fault is not None:
-            sorting.rejected.append((chunk.first_line_number + len(chunk.lines), chunk.fault_bytes, chunk.fault))
+        sorting.rejected += chunk.refused_lines()
         return sorting
 
     def into_frames(self, sorting: SortedLines) -> StagedChunk:
@@ -159,7 +165,10 @@ class Stager:
         events = pa.concat_tables([self.schema.empty_table(), *tables, *texts]).combine_chunks()
         if tables and texts:
             events = events.take(pc.sort_indices(events["line_number"]))
-        events = _with_former_ids(events, sorting.former_ids)
+        events = _with_lists(events, FORMER_IDS, sorting.former_ids)
+        events = _with_lists(
+            events, LEFT_OUT, {number: [each._asdict() for each in found] for number, found in sorting.left_out.items()}
+        )
         return StagedChunk(
             events=events.to_pandas(types_mapper=pd.ArrowDtype),
             rejected=_rejected_frame(sorting.rejected),
@@ -279,12 +288,12 @@ class Stager:
         return ContentIds(parsed.event["message_id"], parsed.former_ids)
 
 
-def _with_former_ids(events: pa.Table, former_ids: Mapping[int, tuple[str, ...]]) -> pa.Table:
-    """Return a table of the staged columns with former ids put in, which are given by line number."""
-    if not former_ids:
+def _with_lists(events: pa.Table, name: str, lists: Mapping[int, Sequence[Any]]) -> pa.Table:
+    """Return a table of the staged columns with the lists of a column put in, which are given by line number."""
+    if not lists:
         return events
-    place = events.schema.get_field_index(FORMER_IDS)
-    found = [former_ids.get(number) for number in events["line_number"].to_pylist()]
+    place = events.schema.get_field_index(name)
+    found = [lists.get(number) for number in events["line_number"].to_pylist()]
     return events.set_column(place, events.schema.field(place), pa.array(found, events.schema.field(place).type))
 
 

@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from src.marketing_messaging_service.results import (
 )
 from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
 from src.marketing_messaging_service.staging.opening import open_regular
-from src.marketing_messaging_service.staging.untaken import is_raw_name, look_at_untaken
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
+from src.marketing_messaging_service.staging.untaken import look_at_untaken
 from src.marketing_messaging_service.staging.walking import Sighting, Walk, os_explanation
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -32,18 +34,20 @@ def discover(
     landing_path: Path,
     known: KnownFiles,
     *,
+    sources: SourcesFile = SHIPPED_SOURCES,
     settle_seconds: float = 0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Discovery:
     """Look into landing and its subfolders for files that no load has taken, oldest first by modification time.
 
-    A file whose path and signature are known is not read again; every other one is hashed. A file that changed
-    within the last `settle_seconds` is looked at again after that long, all such files after one common wait, and
-    left for the next run when it has changed in between: it is still being written. What is passed over and what links
-    lead to is said by `walking`, and what becomes of files with other names by `untaken`. A file that cannot be read
-    becomes a problem, not an error. Raises LandingError when landing itself cannot be listed.
+    A file is taken when a pattern of the sources names it. One whose path and signature are known is not read again;
+    every other one is hashed. A file that changed within the last `settle_seconds` is looked at again after that long,
+    all such files after one common wait, and left for the next run when it has changed in between: it is still being
+    written. What is passed over and what links lead to is said by `walking`, and what becomes of files that no pattern
+    names by `untaken`. A file that cannot be read becomes a problem, not an error. Raises LandingError when landing
+    itself cannot be listed.
     """
-    looking = _Looking(landing_path, Memory(known))
+    looking = _Looking(landing_path, Memory(known), sources)
     looking.walk_through(settle_seconds, sleep)
     return looking.discovery()
 
@@ -51,8 +55,9 @@ def discover(
 class _Looking:
     """One look into landing."""
 
-    def __init__(self, landing_path: Path, memory: Memory) -> None:
+    def __init__(self, landing_path: Path, memory: Memory, sources: SourcesFile) -> None:
         self._memory = memory
+        self._sources = sources
         self._walk = Walk(landing_path)
         self._found: dict[str, LandingFile] = {}
         self._known_count = 0
@@ -76,7 +81,7 @@ class _Looking:
 
     def discovery(self) -> Discovery:
         """Return what was found."""
-        problems, ignored = look_at_untaken(self._untaken, self._youngest)
+        problems, ignored = look_at_untaken(self._untaken, self._youngest, self._sources)
         refused = [Remark.on(RemarkKind.UNREADABLE, names, code.advice) for code, names in self._refused.items()]
         waiting = [Remark.on(RemarkKind.WAITING, self._waiting, "")] if self._waiting else []
         passed_over = self._walk.passed_over
@@ -96,7 +101,7 @@ class _Looking:
             self._known_count += 1
         elif refused_code is not None:
             self._refused[refused_code].append(sighting.display_path)
-        elif is_raw_name(sighting.path.name):
+        elif self._sources.number_of(sighting.display_path) is not None:
             return False
         elif not (earlier := self._memory.may_go_on(sighting)):
             self._untaken.append(sighting)
@@ -108,23 +113,26 @@ class _Looking:
 
     def _look_into(self, sighting: Sighting) -> None:
         """Hash a file, and tell by its content whether it is new."""
-        has_raw_name = is_raw_name(sighting.path.name)
+        number = self._sources.number_of(sighting.display_path)
         memory = self._memory
-        earlier = memory.earlier_states(sighting.display_path) if has_raw_name else memory.may_go_on(sighting)
+        earlier = memory.may_go_on(sighting) if number is None else memory.earlier_states(sighting.display_path)
         file = _landing_file(sighting, earlier)
+        grown_from = next((each.path for each in earlier if each.content_hash in file.grown_from), None)
+        source_number = self._sources.number_of(grown_from) if number is None and grown_from else number
         refused = memory.refused_content(file.content_hash)
         if memory.is_taken_content(file.content_hash):
             self._known_count += 1
         elif refused is not None and refused.refused_code and not was_delivered_after(sighting, refused.read_at):
             self._refused[refused.refused_code].append(sighting.display_path)
-        elif not has_raw_name and not file.grown_from:
+        elif source_number is None:
             self._untaken.append(sighting)
         elif file.content_hash in self._found:
             self._known_count += 1
+            file = replace(file, source_number=source_number)
             self._found[file.content_hash] = min(file, self._found[file.content_hash], key=_age)
         else:
-            self._found[file.content_hash] = file
-            if not has_raw_name:
+            self._found[file.content_hash] = replace(file, source_number=source_number)
+            if number is None:
                 self._notes.append(
                     f"{file.display_path} went on growing under another name after it had been taken; "
                     "the rest of it is taken now."

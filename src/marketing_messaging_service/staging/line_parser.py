@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 from sqlalchemy.orm import InstrumentedAttribute
@@ -20,6 +20,7 @@ from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_id import content_ids
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Part, Payload, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import (
+    RefusedValueError,
     WrittenNumber,
     found,
     read_instant,
@@ -59,10 +60,18 @@ _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _LEVELS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-class _DuplicateKeys(dict[str, Any]):
+class DuplicateKeys(dict[str, Any]):
     """An object in which some keys stood more than once; it holds the last value of each, and their names."""
 
     duplicated: frozenset[str]
+
+
+class LeftOut(NamedTuple):
+    """An invalid value that an event is kept without."""
+
+    field_path: str
+    explanation: str
+    """What is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,8 @@ class ParsedLine:
     unknown_keys: tuple[str, ...]
     former_ids: tuple[str, ...] = ()
     """Ids under which an earlier version may have loaded the event, where its producer gave it none."""
+    left_out: tuple[LeftOut, ...] = ()
+    """The values that were invalid, and that the event is kept without."""
 
 
 class LineParser:
@@ -93,8 +104,18 @@ class LineParser:
         Raises RefusedValueError with the first thing that is wrong, in the order: text, depth, JSON, object, then
         field by field.
         """
-        document = _json_object(bare(line))
+        document = json_object(line)
         _refuse_duplicates(document, self.top_keys, "")
+        return self.look_at(document, document)
+
+    def look_at(
+        self, document: Mapping[str, Any], content: Mapping[str, Any], optional_fields: Collection[str] = ()
+    ) -> ParsedLine:
+        """Return the event in a document, numbers as WrittenNumber.
+
+        `content` is what makes its id when it has none. An invalid value of one of the optional fields, such as
+        user_traits.country, is left out. Raises RefusedValueError as `parse` does.
+        """
         event: dict[str, Any] = {"message_id": None}
         event["user_id"] = _required_text(document, "user_id")
         event["event_type"] = _required_text(document, "event_type")
@@ -106,24 +127,36 @@ class LineParser:
             _refuse_missing(document, "event_timestamp")
         event["event_timestamp"] = as_text(read_instant(timestamp, "event_timestamp"))
         parts = {part.key: _nested_object(document, part.key, self.keys[part.key]) for part in self._parts}
-        event |= {part.key: _values(parts[part.key], part) for part in self._parts}
+        left_out: list[LeftOut] = []
+        event |= {part.key: _values(parts[part.key], part, optional_fields, left_out) for part in self._parts}
         former_ids: tuple[str, ...] = ()
         if message_id is None:
-            message_id, former_ids = content_ids(document, self._delivery_keys)
+            message_id, former_ids = content_ids(content, self._delivery_keys)
         event["message_id"] = message_id
         unknown = [key for key in document if key not in self.top_keys]
         for name, level in parts.items():
             unknown.extend(f"{name}.{key}" for key in level if key not in self.keys[name])
-        return ParsedLine(event, tuple(unknown), former_ids)
+        return ParsedLine(event, tuple(unknown), former_ids, tuple(left_out))
 
 
-def _values(level: Mapping[str, Any], part: Part) -> dict[str, Any]:
-    """Return the known values of an object of the payload, typed, without those that are absent or null."""
+def _values(
+    level: Mapping[str, Any], part: Part, optional_fields: Collection[str], left_out: list[LeftOut]
+) -> dict[str, Any]:
+    """Return the known values of an object of the payload, typed, without those that are absent or null.
+
+    Those that are left out because they are invalid are added to the list.
+    """
     values = {}
     for field in part.fields:
         value = level.get(field.name)
-        if value is not None:
+        if value is None:
+            continue
+        try:
             values[field.name] = field.kind.read(value, field)
+        except RefusedValueError as error:
+            if field.path not in optional_fields:
+                raise
+            left_out.append(LeftOut(field.path, error.explanation))
     return values
 
 
@@ -132,7 +165,12 @@ def as_text(instant: datetime) -> str:
     return instant.isoformat(timespec="microseconds")
 
 
-def _json_object(line: bytes) -> Mapping[str, Any]:
+def json_object(raw_line: bytes) -> Mapping[str, Any]:
+    """Return the JSON object on a raw line, of which `bare` says what else may stand on it; numbers as WrittenNumber.
+
+    Raises RefusedValueError where there is none.
+    """
+    line = bare(raw_line)
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -200,7 +238,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(plain) == len(pairs):
         return plain
     counts = Counter(key for key, _ in pairs)
-    marked = _DuplicateKeys(plain)
+    marked = DuplicateKeys(plain)
     marked.duplicated = frozenset(key for key, count in counts.items() if count > 1)
     return marked
 
@@ -216,9 +254,13 @@ def json_value(text: str) -> Any:
 
 
 def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefix: str) -> None:
-    if isinstance(document, _DuplicateKeys) and (names := sorted(document.duplicated & known)):
-        name = prefix + names[0]
-        refuse(ReasonCode.DUPLICATE_KEY, name, f"{name} stands more than once in the object; only one can be meant.")
+    if isinstance(document, DuplicateKeys) and (names := sorted(document.duplicated & known)):
+        refuse_twice(prefix + names[0])
+
+
+def refuse_twice(name: str) -> NoReturn:
+    """Raise RefusedValueError for a key that stands more than once."""
+    refuse(ReasonCode.DUPLICATE_KEY, name, f"{name} stands more than once in the object; only one can be meant.")
 
 
 def _required_text(document: Mapping[str, Any], name: str) -> str:

@@ -2,8 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from src.marketing_messaging_service.staging.content import (
@@ -51,6 +51,23 @@ class Chunk:
     fault_bytes: bytes = b""
     replaces_all: bool = False
     """Whether nothing of the file can be taken after all; then this, the last chunk, takes the place of all others."""
+    refused: Mapping[int, Rejection] = field(default_factory=dict)
+    """Why lines cannot be read as such, by their places in `lines`, which hold what there is of them."""
+
+    def numbered(self) -> Iterator[tuple[int, bytes]]:
+        """Return the lines that can be read as such with their numbers."""
+        lines = enumerate(self.lines, self.first_line_number)
+        if not self.refused:
+            return lines
+        return ((number, line) for number, line in lines if number - self.first_line_number not in self.refused)
+
+    def refused_lines(self) -> list[tuple[int, bytes, Rejection]]:
+        """Return the others with their numbers, and why."""
+        first = self.first_line_number
+        refused = [(first + place, self.lines[place], reason) for place, reason in sorted(self.refused.items())]
+        if self.fault is not None:
+            refused.append((first + len(self.lines), self.fault_bytes, self.fault))
+        return refused
 
 
 class HashedReader:

@@ -2,6 +2,7 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from datetime import datetime
 
 from src.marketing_messaging_service.results import READER_VERSION, KnownFile, KnownFiles
@@ -56,8 +57,7 @@ class Memory:
         It is the same file by its inode, or a copy of one by its name, as programs that rotate files make them.
         """
         same = self._by_inode.get(inode_of(sighting.signature))
-        rotated = _ROTATED.fullmatch(sighting.display_path)
-        copied = self.earlier_states(rotated["path"]) if rotated else []
+        copied = [file for path in _before_rotation(sighting.display_path) for file in self.earlier_states(path)]
         return [*copied, *([same] if same is not None and same not in copied else [])]
 
 
@@ -79,5 +79,10 @@ def was_delivered_after(sighting: Sighting, read_at: datetime | None) -> bool:
     return read_at is None or sighting.status.st_ctime > read_at.timestamp()
 
 
-_ROTATED = re.compile(r"(?P<path>.*\.(?:jsonl|ndjson|json)(?:\.gz|\.zst)?)[-._~].*", re.IGNORECASE | re.DOTALL)
-"""The name of a rotated file: that of a raw file with a number, a date or another ending behind."""
+_ENDING = re.compile(r"[-._~]")
+
+
+def _before_rotation(path: str) -> Iterator[str]:
+    """Yield the paths that a rotated file may have had: its own without a number, a date or another ending behind."""
+    name_start = path.rfind("/") + 1
+    return (path[: sign.start()] for sign in _ENDING.finditer(path, name_start + 1))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -26,9 +25,17 @@ from src.marketing_messaging_service.results import (
 )
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text, stager_for
-from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader, read_chunks
+from src.marketing_messaging_service.staging.envelopes import opened
+from src.marketing_messaging_service.staging.formats import FORMATS
+from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
+from src.marketing_messaging_service.staging.mapped import MappedLines
 from src.marketing_messaging_service.staging.opening import open_regular
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
+from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
+from src.marketing_messaging_service.staging.sources.shipped import NATIVE
+from src.marketing_messaging_service.staging.sources.source import Source
 from src.marketing_messaging_service.staging.spool import SpoolWriter
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS
 
 SMALL_FILE_BYTES = 4 << 20
 """Files up to this size are staged and loaded together with their neighbours: what a step and a transaction cost by
@@ -60,6 +67,7 @@ def stage_file(
     file: LandingFile,
     *,
     chunk_bytes: int = CHUNK_BYTES,
+    sources: SourcesFile = SHIPPED_SOURCES,
     delivery_keys: Collection[str] = (),
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> StagedFile:
@@ -68,7 +76,9 @@ def stage_file(
     Raises LandingError when the file cannot be read, or is no longer the one that was discovered; otherwise as
     `stage_files`.
     """
-    batch = stage_files([file], chunk_bytes=chunk_bytes, delivery_keys=delivery_keys, on_progress=on_progress)
+    batch = stage_files(
+        [file], chunk_bytes=chunk_bytes, sources=sources, delivery_keys=delivery_keys, on_progress=on_progress
+    )
     for failure in batch.failures:
         batch.rows.close()
         raise failure.error
@@ -79,6 +89,7 @@ def stage_files(
     files: Sequence[LandingFile],
     *,
     chunk_bytes: int = CHUNK_BYTES,
+    sources: SourcesFile = SHIPPED_SOURCES,
     delivery_keys: Collection[str] = (),
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> StagedFiles:
@@ -86,14 +97,15 @@ def stage_files(
 
     A file is staged by itself, and as it is read, when it holds more than one chunk: a small packed file may. Other
     files are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that
-    costs the others nothing. The given keys at the top of a line describe its delivery, besides DELIVERY_KEYS.
+    costs the others nothing. How each is written one of the sources says, which are those that it was
+    discovered with. The given keys at the top of a line describe its delivery, besides DELIVERY_KEYS.
     `on_progress` is told how many bytes were read since the last call. Raises SpoolError when there is no room for the
     rows.
     """
     stager = stager_for(frozenset(delivery_keys))
     try:
         with SpoolWriter(EVENT_SCHEMA) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
-            reading = _Reading(stager, files, chunk_bytes, on_progress)
+            reading = _Reading(_as_written(files, sources, frozenset(delivery_keys)), chunk_bytes, on_progress)
             typing = _Typing(stager, events, rejected)
             _stage_in_two_threads(reading.groups(), typing.add)
     except LandingError as error:
@@ -103,27 +115,82 @@ def stage_files(
     return StagedFiles(tuple(each.staged(rows) for each in reading.taken), tuple(reading.failures), rows)
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A file, and how it is written."""
+
+    file: LandingFile
+    source: Source
+    sort_lines: Callable[[Chunk], SortedLines]
+    """Looks at each line of a chunk, and tells those that hold an event from the others."""
+
+    def chunks(self, chunk_bytes: int, on_progress: Callable[[int], None]) -> Generator[Chunk]:
+        """Yield its lines.
+
+        Raises LandingError when it cannot be read, and, at its end, when it has changed.
+        """
+        file, source = self.file, self.source
+        try:
+            with open_regular(file.path) as stream:
+                reader = HashedReader(stream, on_progress)
+                chunks = FORMATS[source.format_name].read(reader, source, chunk_bytes)
+                yield from opened(chunks, source.mapping.batch) if source.mapping.batch else chunks
+                if reader.content_hash() != file.content_hash:
+                    raise LandingError(
+                        f"{file.display_path} changed while it was read; nothing of it was taken, the next run takes "
+                        "it."
+                    )
+        except OSError as error:
+            sentence = f"{file.display_path} cannot be read: {error.strerror or error}."
+            raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
+
+    def raw_lines(self, numbers: Iterable[int]) -> Iterator[RawLine]:
+        """Yield the lines of the given numbers, which ascend. Raises LandingError as `chunks` does, at the end."""
+        wanted = iter(numbers)
+        number = next(wanted, None)
+        for chunk in self.chunks(CHUNK_BYTES, lambda _: None):
+            while number is not None and number < chunk.first_line_number + len(chunk.lines):
+                yield RawLine(number, *as_text(chunk.lines[number - chunk.first_line_number]))
+                number = next(wanted, None)
+
+
+def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Written]:
+    """Return files with how each is written."""
+    used = {file.source_number: sources.sources[file.source_number] for file in files}
+    sort_lines = {number: _sorter(source.mapping, delivery_keys) for number, source in used.items()}
+    return [_Written(file, used[file.source_number], sort_lines[file.source_number]) for file in files]
+
+
+def _sorter(mapping: SourceMapping, delivery_keys: frozenset[str]) -> Callable[[Chunk], SortedLines]:
+    if mapping is NATIVE:
+        # Our own words need no mapping, and most of their lines no close look.
+        return stager_for(delivery_keys).sort_lines
+    return MappedLines(mapping, delivery_keys=delivery_keys.union(DELIVERY_KEYS)).sort_lines
+
+
 @dataclass(slots=True)
 class _FileLines:
     """A file whose lines have been read, and what is known of them."""
 
-    file: LandingFile
+    written: _Written
     lines_before: int
     read_count: int = 0
     valid_count: int = 0
     rejected_count: int = 0
+    dropped_count: int = 0
     unknown_keys: Counter[str] = field(default_factory=Counter)
 
     def staged(self, rows: StagedRows) -> StagedFile:
         return StagedFile(
-            file=self.file,
+            file=self.written.file,
             read_count=self.read_count,
             valid_count=self.valid_count,
             rejected_count=self.rejected_count,
-            blank_count=self.read_count - self.valid_count - self.rejected_count,
+            blank_count=self.read_count - self.valid_count - self.rejected_count - self.dropped_count,
+            dropped_count=self.dropped_count,
             unknown_keys=dict(sorted(self.unknown_keys.items())),
             rows=rows,
-            raw_lines=partial(_raw_lines, self.file),
+            raw_lines=self.written.raw_lines,
             lines_before=self.lines_before,
         )
 
@@ -131,8 +198,7 @@ class _FileLines:
 class _Group:
     """Lines of one file or of several that are typed at once, numbered through."""
 
-    def __init__(self, stager: Stager) -> None:
-        self._stager = stager
+    def __init__(self) -> None:
         self.files: list[_FileLines] = []
         self.lines = SortedLines()
         self.line_count = 0
@@ -148,7 +214,9 @@ class _Group:
         file.read_count += line_count
         self.line_count += line_count
         self.size_bytes += _size(chunk)
-        found = self._stager.sort_lines(replace(chunk, first_line_number=file.lines_before + chunk.first_line_number))
+        renumbered = replace(chunk, first_line_number=file.lines_before + chunk.first_line_number)
+        found = file.written.sort_lines(renumbered)
+        file.dropped_count += found.dropped_count
         self.lines.extend(found)
 
     def is_full(self, chunk_bytes: int) -> bool:
@@ -159,10 +227,7 @@ class _Group:
 class _Reading:
     """Reads files one after the other, until they are enough for one transaction."""
 
-    def __init__(
-        self, stager: Stager, files: Sequence[LandingFile], chunk_bytes: int, on_progress: Callable[[int], None]
-    ) -> None:
-        self._stager = stager
+    def __init__(self, files: Sequence[_Written], chunk_bytes: int, on_progress: Callable[[int], None]) -> None:
         self._files = files
         self._chunk_bytes = chunk_bytes
         self._on_progress = on_progress
@@ -171,14 +236,14 @@ class _Reading:
 
     def groups(self) -> Iterator[_Group]:
         """Yield the lines of the files. Raises LandingError of a first file that is larger than a chunk."""
-        group = _Group(self._stager)
+        group = _Group()
         size_bytes = 0
         for file in self._files:
-            with closing(_chunks(file, self._chunk_bytes, self._on_progress)) as chunks:
+            with closing(file.chunks(self._chunk_bytes, self._on_progress)) as chunks:
                 try:
                     beginning, is_whole = self._beginning(chunks)
                 except LandingError as error:
-                    self.failures.append(FileFailure(file, error))
+                    self.failures.append(FileFailure(file.file, error))
                     continue
                 if not is_whole:
                     if not (self.taken or self.failures):
@@ -190,7 +255,7 @@ class _Reading:
                 size_bytes += _size(chunk)
             if group.is_full(self._chunk_bytes):
                 yield group
-                group = _Group(self._stager)
+                group = _Group()
             if size_bytes >= MOST_BYTES:
                 break
         if group.files:
@@ -209,44 +274,19 @@ class _Reading:
                 return beginning, False
         return beginning, True
 
-    def _take(self, file: LandingFile) -> _FileLines:
+    def _take(self, file: _Written) -> _FileLines:
         before = self.taken[-1] if self.taken else None
         self.taken.append(_FileLines(file, before.lines_before + before.read_count if before else 0))
         return self.taken[-1]
 
     def _as_it_is_read(self, file: _FileLines, chunks: Iterable[Chunk]) -> Iterator[_Group]:
         for chunk in chunks:
-            group = _Group(self._stager)
+            group = _Group()
             if chunk.replaces_all:
-                file.read_count = 0
+                file.read_count = file.dropped_count = 0
                 group.replaces_all = True
             group.add(file, chunk)
             yield group
-
-
-def _chunks(file: LandingFile, chunk_bytes: int, on_progress: Callable[[int], None]) -> Generator[Chunk]:
-    """Yield the lines of a file. Raises LandingError when it cannot be read, and, at its end, when it has changed."""
-    try:
-        with open_regular(file.path) as stream:
-            reader = HashedReader(stream, on_progress)
-            yield from read_chunks(reader, chunk_bytes=chunk_bytes)
-            if reader.content_hash() != file.content_hash:
-                raise LandingError(
-                    f"{file.display_path} changed while it was read; nothing of it was taken, the next run takes it."
-                )
-    except OSError as error:
-        sentence = f"{file.display_path} cannot be read: {error.strerror or error}."
-        raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
-
-
-def _raw_lines(file: LandingFile, numbers: Iterable[int]) -> Iterator[RawLine]:
-    """Yield the lines of the given numbers, which ascend. Raises LandingError as `_chunks` does, at the end."""
-    wanted = iter(numbers)
-    number = next(wanted, None)
-    for chunk in _chunks(file, CHUNK_BYTES, lambda _: None):
-        while number is not None and number < chunk.first_line_number + len(chunk.lines):
-            yield RawLine(number, *as_text(chunk.lines[number - chunk.first_line_number]))
-            number = next(wanted, None)
 
 
 def _size(chunk: Chunk) -> int:

@@ -1,4 +1,4 @@
-"""Files in landing whose names are not those of raw events, and what they seem to be."""
+"""Files in landing that no pattern of the sources names, and what they seem to be."""
 
 import re
 from collections import defaultdict
@@ -11,11 +11,10 @@ from src.marketing_messaging_service.results import FileProblem, Remark, first_n
 from src.marketing_messaging_service.staging.content import BEGINNING_BYTES, Form, seeming
 from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.packing import PACKINGS
+from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.staging.walking import Sighting
 
-RAW_ENDINGS = (".jsonl", ".ndjson", ".json")
 PACKED_ENDINGS = tuple(packing.ending for packing in PACKINGS)
-RAW_FILE_ENDINGS = tuple(f"{ending}{packed}" for ending in RAW_ENDINGS for packed in ("", *PACKED_ENDINGS))
 
 OTHER_ENDINGS = frozenset(
     {
@@ -28,16 +27,13 @@ OTHER_ENDINGS = frozenset(
 means them to be taken."""
 
 _NUMBERED = re.compile(r"\.?[-_.0-9T]*")
-_ROTATED = re.compile(r".*\.(?:jsonl|ndjson|json)(?:\.gz|\.zst)?[-._][-_0-9T]+", re.IGNORECASE | re.DOTALL)
+_ROTATED = re.compile(r"(?P<path>.*?)[-._][-._0-9T]+", re.IGNORECASE | re.DOTALL)
 
 
-def is_raw_name(name: str) -> bool:
-    """Whether files of that name are taken."""
-    return name.lower().endswith(RAW_FILE_ENDINGS)
-
-
-def look_at_untaken(sightings: Sequence[Sighting], youngest: float) -> tuple[list[FileProblem], list[Remark]]:
-    """Return what there is to say of files that are not taken because of their names.
+def look_at_untaken(
+    sightings: Sequence[Sighting], youngest: float, sources: SourcesFile
+) -> tuple[list[FileProblem], list[Remark]]:
+    """Return what there is to say of files that are not taken because no pattern of the sources names them.
 
     One that seems to hold events, and whose name says nothing else, is a problem: somebody meant it to be taken. One
     that was changed after `youngest`, a time of the file system, may get its true name in a moment.
@@ -47,21 +43,20 @@ def look_at_untaken(sightings: Sequence[Sighting], youngest: float) -> tuple[lis
     for sighting in sightings:
         what, form = _seeming(sighting)
         is_settled = max(sighting.status.st_mtime, sighting.status.st_ctime) <= youngest
-        is_meant = form is not None and is_settled and _may_be_meant(sighting.path.name)
+        is_meant = form is not None and is_settled and _may_be_meant(sighting.display_path, sources)
         (meant if is_meant else others)[what].append(sighting.display_path)
     problems = [
-        FileProblem(first_names(names), _not_taken(what, len(names)), len(names))
+        FileProblem(first_names(names), _not_taken(what, len(names), sources.origin), len(names))
         for what, names in sorted(meant.items())
     ]
     return problems, [Remark.on(RemarkKind.IGNORED, names, what) for what, names in sorted(others.items())]
 
 
-def _not_taken(what: str, count: int) -> str:
-    seems, their_names = ("seem", "their names do") if count > 1 else ("seems", "its name does")
-    rename, them = ("rename them", "them") if count > 1 else ("rename it", "it")
+def _not_taken(what: str, count: int, origin: str) -> str:
+    seems, them = ("seem", "them") if count > 1 else ("seems", "it")
     return (
-        f"{seems} to be {what}, but {their_names} not end as names of raw events do ({', '.join(RAW_ENDINGS)}; "
-        f"{' or '.join(PACKED_ENDINGS)} behind), so that nothing was taken; {rename}, or move {them} out of landing."
+        f"{seems} to be {what}, but no pattern of {origin} names {them}, so that nothing was taken; let one name "
+        f"{them}, rename {them}, or move {them} out of landing."
     )
 
 
@@ -82,13 +77,18 @@ def _beginning_of(stream: IO[bytes]) -> Iterator[bytes]:
         yield piece
 
 
-def _may_be_meant(name: str) -> bool:
-    """Whether a name may well be that of a raw file, from a program that gives it no ending or adds one of its own."""
-    stem = name.lower()
+def _may_be_meant(path: str, sources: SourcesFile) -> bool:
+    """Whether a path may well be that of a raw file, from a program that gives it no ending or adds one of its own."""
+    stem = path.lower()
     is_packed = stem.endswith(PACKED_ENDINGS)
     if is_packed:
         stem = stem[: -len(next(ending for ending in PACKED_ENDINGS if stem.endswith(ending)))]
     ending = PurePath(stem).suffix
+    rotated = _ROTATED.fullmatch(stem)
     if ending in OTHER_ENDINGS or stem.endswith("~"):
         return False
-    return is_packed or bool(_NUMBERED.fullmatch(ending)) or bool(_ROTATED.fullmatch(stem))
+    return (
+        is_packed
+        or bool(_NUMBERED.fullmatch(ending))
+        or (rotated is not None and sources.number_of(rotated["path"]) is not None)
+    )

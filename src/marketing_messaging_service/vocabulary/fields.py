@@ -13,7 +13,9 @@ from src.marketing_messaging_service.models import Event, EventProperties, UserT
 from src.marketing_messaging_service.models.taken import Taken, taken_by
 from src.marketing_messaging_service.vocabulary.kinds import Kind, kind_of
 
-STAGED_BESIDE = frozenset({"line_number", "message_id", "user_id", "event_type", "event_timestamp", "former_ids"})
+STAGED_BESIDE = frozenset(
+    {"line_number", "message_id", "user_id", "event_type", "event_timestamp", "former_ids", "left_out"}
+)
 """The columns of a frame of staged events that are no fields of the payload."""
 
 

@@ -96,6 +96,11 @@ class ReasonCode(StrEnum):
         "write it once",
     )
     MISSING_FIELD = "missing_field", "a required key is absent or null", "write it"
+    ANONYMOUS_USER = (
+        "anonymous_user",
+        "there is an anonymous id and no user id, so that nobody is known by it",
+        "deliver the event with the user's id; docs/sources.md says what taking the anonymous id means",
+    )
     WRONG_TYPE = "wrong_type", "another kind of value than the key takes", "write the value as the table above says"
     EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave the message_id out"
     TEXT_TOO_LONG = "text_too_long", "more characters than fit", "shorten it, or give its field a greater length"

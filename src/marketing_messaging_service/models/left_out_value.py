@@ -1,0 +1,33 @@
+"""An invalid value that an event is kept without."""
+
+from __future__ import annotations
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from src.marketing_messaging_service.infrastructure.database import Base
+
+
+class LeftOutValue(Base):
+    """One value that was invalid, and without which its event was loaded, because the mapping of the file says so."""
+
+    __tablename__ = "left_out_values"
+    __table_args__ = (
+        Index(None, "event_id"),
+        {
+            "comment": "One row an invalid value that an event was loaded without, as on_invalid: null says in "
+            "sources.yaml."
+        },
+    )
+
+    load_id: Mapped[int] = mapped_column(
+        ForeignKey("loads.id", ondelete="CASCADE"), primary_key=True, comment="The load that met the line, in loads."
+    )
+    line_number: Mapped[int] = mapped_column(primary_key=True, comment="Line of the file, counted from 1.")
+    field_path: Mapped[str] = mapped_column(
+        String(64), primary_key=True, comment="The field that has no value, such as user_traits.country."
+    )
+    event_id: Mapped[int] = mapped_column(
+        ForeignKey("events.id", ondelete="CASCADE"), comment="The event that was loaded without it, in events."
+    )
+    explanation: Mapped[str] = mapped_column(Text, comment="What is wrong with the value, as a sentence.")
