@@ -21,7 +21,9 @@ from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.database import (
     Base,
     create_database_engine,
+    ended_by,
     file_of,
+    interruptible,
     url_of,
     write_transaction,
 )
@@ -56,7 +58,7 @@ def migrate_online() -> None:
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index", SAWarning)
     warnings.filterwarnings("ignore", "Unnamed CHECK constraint on reflected table", UserWarning)
     engine = create_database_engine(database_url(), foreign_keys=False, create=True)
-    with write_transaction(engine) as connection:
+    with interruptible(engine, ended_by(audience().look)), write_transaction(engine) as connection:
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
         context.configure(
             connection=connection,

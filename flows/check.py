@@ -13,6 +13,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.command_line import final_state, refused
+from flows.ctrl_c import CtrlC
 from flows.endings import RunPage, exit_code, result_of
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
@@ -20,11 +21,13 @@ from flows.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service import checking, decisions, schema
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, interruptible, utc_now
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
 from src.marketing_messaging_service.results import CheckReport, RepairedObject
 from src.marketing_messaging_service.settings import load_settings
+
+_UNCHANGED = "Nothing was changed; start it again."
 
 
 @step("check invariants")
@@ -47,9 +50,9 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
         max_load_age_hours: Fail also when no file was loaded for this many hours, because then events have stopped
             coming in. 0 means not to look.
     """
-    page, stop = RunPage("self-check"), StopRequest()
+    page, stop = RunPage("self-check"), StopRequest(_UNCHANGED)
     try:
-        with page.cut_off(f"Stopped by {CANCEL}. Nothing was changed; start it again."), stop.listening():
+        with page.cut_off(f"Stopped by {CANCEL}. {_UNCHANGED}"), stop.listening():
             check_report: CheckReport = outcome(
                 check_invariants(load_settings().database_path, max_load_age_hours, stop)
             )
@@ -66,8 +69,13 @@ def repair_schema() -> list[RepairedObject]:
     path = settings.database_path
     if not path.is_file():
         raise DatabaseError(f"There is no database at {path} to repair; correct DATABASE_URL.")
-    with run_lock(path, settings.run_lock_timeout_seconds, _telling_once("Waiting for a run to end.")):
-        engine = create_database_engine(settings.database_url)
+    engine = create_database_engine(settings.database_url)
+    ctrl_c = CtrlC()
+    with (
+        ctrl_c.told("What was not finished was taken back; start it again."),
+        run_lock(path, settings.run_lock_timeout_seconds, _telling_once("Waiting for a run to end.")),
+        interruptible(engine, ctrl_c.is_made),
+    ):
         repaired = schema.repair(engine)
         refresh_dictionary(engine)
     return repaired

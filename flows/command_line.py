@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
+from flows.ctrl_c import STOPPED_BY_CTRL_C, StoppedError
 from flows.endings import exit_code, result_of
-from flows.stopping import STOPPED_BY_CTRL_C, StoppedError
 from flows.temporary_server import bind_to_this_process
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.reporting import RunReport, summary_text

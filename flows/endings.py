@@ -17,8 +17,9 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import CancelledRun, FailedRun, PrefectException, TerminationSignal
 from prefect.states import Cancelled, Completed, Failed
 
+from flows.ctrl_c import StoppedError
 from flows.leftovers import mark_tasks_crashed
-from flows.stopping import StoppedError, is_started_by_worker
+from flows.stopping import is_started_by_worker
 from src.marketing_messaging_service.errors import PipelineError
 
 WITHOUT_NUMBERS = (

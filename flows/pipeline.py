@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -14,9 +14,10 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from sqlalchemy import Engine
 
+from flows.ctrl_c import StoppedError
 from flows.endings import RunPage, defect_sentence
 from flows.steps import RETRIES, flow_logger, outcome, step
-from flows.stopping import CUT_OFF, StoppedError, StopRequest, Waiting, is_started_by_worker
+from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
@@ -164,26 +165,35 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
     log = get_run_logger()
     engine = create_database_engine(settings.database_url)
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_path))
-    with (
-        damage_told(engine),
-        waiting.told_when_over(),
-        run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on),
-    ):
-        began = time.monotonic()
-        revisions = outcome(migrate(settings, stop))
-        applied = f"applied {', '.join(revisions)}" if revisions else "the schema is current"
-        log.info("Migrated in %.1f s: %s.", time.monotonic() - began, applied)
-        with run_lease(
-            engine,
-            order.flow_run_name or f"{order.flow_name} run by hand",
-            flow_run_id=order.flow_run_id,
-            lease_seconds=settings.run_lease_seconds,
-            wait=lambda _: waiting.has_time(),
-        ):
+    with damage_told(engine), waiting.told_when_over(), ExitStack() as held:
+        with _ended_by(stop, engine):
+            held.enter_context(run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on))
+            began = time.monotonic()
+            revisions = outcome(migrate(settings, stop))
+            applied = f"applied {', '.join(revisions)}" if revisions else "the schema is current"
+            log.info("Migrated in %.1f s: %s.", time.monotonic() - began, applied)
+            lease = held.enter_context(ExitStack())
+            lease.enter_context(
+                run_lease(
+                    engine,
+                    order.flow_run_name or f"{order.flow_name} run by hand",
+                    flow_run_id=order.flow_run_id,
+                    lease_seconds=settings.run_lease_seconds,
+                    wait=lambda _: waiting.has_time(),
+                )
+            )
+        with lease:
             yield engine
         with suppress(PipelineError):
             if remark := remark_on_readers(engine):
                 log.warning(remark)
+
+
+@contextmanager
+def _ended_by(stop: StopRequest, engine: Engine) -> Iterator[None]:
+    """End what the engine does soon after the run was asked to stop, and make a StoppedError of what comes of that."""
+    with stop.told_as_such(), interruptible(engine, lambda: stop.is_made):
+        yield
 
 
 def _holder_of(engine: Engine, database_path: Path) -> Holder | None:
@@ -196,24 +206,20 @@ def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopReque
     """Do the run; a preview on an engine that keeps nothing."""
     if order.mode is not RunMode.PREVIEW:
         return _record_end(engine, order, settings, stop, page)
-    with preview_engine(settings.database_url) as scratch:
+    with stop.told_as_such(), preview_engine(settings.database_url, lambda: stop.is_made) as scratch:
         return _record_end(scratch, order, settings, stop, page)
 
 
 def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
     """Do the run; one that cannot go on is recorded, and reported, as far as it came."""
-    killed = loading.runs_under_way(engine)
-    run_id = loading.open_run(engine, order)
+    with _ended_by(stop, engine):
+        killed = loading.runs_under_way(engine)
+        run_id = loading.open_run(engine, order)
     if order.mode is not RunMode.PREVIEW and is_started_by_worker():
         _report_killed(engine, page, killed)
     imprint = take_imprint(engine)
     try:
-        with (
-            stop.told_as_such(),
-            replacement_told(engine, imprint),
-            damage_told(engine),
-            interruptible(engine, lambda: stop.is_made),
-        ):
+        with stop.told_as_such(), replacement_told(engine, imprint), damage_told(engine), _ended_by(stop, engine):
             run_report = _run(engine, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)

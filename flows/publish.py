@@ -27,14 +27,16 @@ from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import schema
-from src.marketing_messaging_service.infrastructure.database import create_database_engine
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, interruptible
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.reporting import published_markdown
 from src.marketing_messaging_service.settings import Settings, load_settings
 
-_CUT_OFF = f"Stopped by {CANCEL}. Readers find the files of the time before; start it again."
+_UNPUBLISHED = "Readers find the files of the time before; start it again."
+
+_CUT_OFF = f"Stopped by {CANCEL}. {_UNPUBLISHED}"
 
 LONG_WORK = 200_000
 """Rows, or bytes, from which on a progress bar is shown on a terminal."""
@@ -103,7 +105,9 @@ def migrate(settings: Settings, stop: StopRequest) -> None:
         look=stop.check,
         is_copied=settings.migration_copy,
     )
-    refresh_dictionary(create_database_engine(settings.database_url))
+    engine = create_database_engine(settings.database_url)
+    with interruptible(engine, lambda: stop.is_made):
+        refresh_dictionary(engine)
 
 
 @step("write")
@@ -124,7 +128,7 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     Args:
         publish_path: Folder to write into. Left empty, it is the setting PUBLISH_PATH.
     """
-    page, stop = RunPage("published-files"), StopRequest()
+    page, stop = RunPage("published-files"), StopRequest(_UNPUBLISHED)
     try:
         settings = load_settings()
         places = settings.places
@@ -135,6 +139,7 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
         with (
             stop.listening(),
             page.cut_off(_CUT_OFF),
+            stop.told_as_such(),
         ):
             files = _run(settings, folder, stop)
     except PipelineError as error:

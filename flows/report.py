@@ -8,9 +8,14 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from flows.ctrl_c import CtrlC, StoppedError
 from src.marketing_messaging_service import reporting
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
-from src.marketing_messaging_service.infrastructure.database import create_read_only_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    create_read_only_engine,
+    interruptible,
+    read_transaction,
+)
 from src.marketing_messaging_service.settings import Settings, load_settings
 
 LISTED_RUNS = 20
@@ -19,12 +24,13 @@ LISTED_RUNS = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the report of a run and write it as a file; return the exit code, which is 1 when there is none."""
     options = _parser().parse_args(arguments)
+    ctrl_c = CtrlC()
     try:
-        settings = load_settings()
-        print(_told(settings, options))
+        with ctrl_c.told("Nothing was changed; start it again."):
+            print(_told(load_settings(), options, ctrl_c))
     except PipelineError as error:
         print(error, file=sys.stderr)
-        return 1
+        return error.exit_code if isinstance(error, StoppedError) else 1
     return 0
 
 
@@ -50,16 +56,19 @@ def _row_number(text: str) -> int:
     return int(text)
 
 
-def _told(settings: Settings, options: argparse.Namespace) -> str:
+def _told(settings: Settings, options: argparse.Namespace, ctrl_c: CtrlC) -> str:
     path = settings.database_path
     if not path.is_file():
         raise DatabaseError(f"There is no database at {path}; run the hourly job first, or correct DATABASE_URL.")
-    with read_transaction(create_read_only_engine(path)) as connection:
+    engine = create_read_only_engine(path)
+    with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
         try:
             if options.list:
                 return reporting.runs_text(reporting.last_runs(connection, LISTED_RUNS))
             run_report = reporting.read_run_report(connection, _run_id(connection, options))
         except OperationalError:
+            if ctrl_c.is_made():
+                raise
             _refuse_another_schema(connection)
             raise
     # The read-only URL names the file in another way than the settings and the run itself.

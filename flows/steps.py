@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
@@ -20,6 +20,8 @@ from prefect.states import Failed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from flows.ctrl_c import StoppedError
+from flows.stopping import StopRequest
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.tables import escaped, printable
@@ -68,7 +70,8 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
         def foreseeable(*arguments: Any, **options: Any) -> Any:
             try:
                 return function(*arguments, **options)
-            except PipelineError as error:
+            except PipelineError as failure:
+                error = _stopped(arguments) or failure
                 if error.may_pass and runtime.task_run.run_count <= retries:
                     flow_logger().warning("%s failed and is tried again: %s", function.__name__, error)
                 return Failed(message=str(error), data=error)
@@ -81,6 +84,17 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
         return run
 
     return make_step
+
+
+def _stopped(arguments: Sequence[object]) -> StoppedError | None:
+    """Return that the run was asked to stop, where a step that failed knows of requests: they explain its failure."""
+    for stop in arguments:
+        if isinstance(stop, StopRequest):
+            try:
+                stop.check()
+            except StoppedError as stopped:
+                return stopped
+    return None
 
 
 def _may_pass(_task: Any, _task_run: Any, state: State[Any]) -> bool:

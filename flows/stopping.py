@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect import runtime
 
+from flows.ctrl_c import STOPPED_BY_CTRL_C, StoppedError
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError, RunInProgressError
 
 LOOK_UP_SECONDS = 1.0
@@ -20,10 +21,6 @@ LOOK_UP_SECONDS = 1.0
 
 TELL_SECONDS = 30.0
 """How often a run that waits for another one says so."""
-
-
-STOPPED_BY_CTRL_C = 128 + signal.SIGINT
-"""The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
 
 
 CANCEL = "Cancel, or together with its worker"
@@ -38,18 +35,14 @@ def is_started_by_worker() -> bool:
     return runtime.deployment.id is not None
 
 
-class StoppedError(PipelineError):
-    """Somebody asked the run to stop."""
-
-    def __init__(self, what: str, exit_code: int) -> None:
-        super().__init__(f"Stopped by {what}. {WHO_DOES_THE_REST}")
-        self.exit_code = exit_code
-
-
 class StopRequest:
-    """Remembers that a run was asked to stop, until the run comes to a safe point and looks."""
+    """Remembers that a run was asked to stop, until the run comes to a safe point and looks.
 
-    def __init__(self) -> None:
+    It then says what stays of what the run has done.
+    """
+
+    def __init__(self, what_stays: str = WHO_DOES_THE_REST) -> None:
+        self._what_stays = what_stays
         self._number: signal.Signals | None = None
         self._notes: socket.socket | None = None
 
@@ -65,7 +58,7 @@ class StopRequest:
         if self._number is not None:
             exit_code = STOPPED_BY_CTRL_C if self._number == signal.SIGINT else 1
             who = f"{self._number.name} at a safe point" if self._notes is None else CANCEL
-            raise StoppedError(who, exit_code)
+            raise StoppedError(who, exit_code, self._what_stays)
 
     @contextmanager
     def told_as_such(self) -> Iterator[None]:

@@ -24,6 +24,8 @@ from src.marketing_messaging_service.settings import load_settings
 
 DEFAULT_MAX_LOAD_AGE_HOURS = 2
 
+_UNCHANGED = "Nothing was changed; start it again."
+
 
 @step("look")
 def look(database_path: Path, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
@@ -42,9 +44,9 @@ def watch(max_load_age_hours: AgeHours = DEFAULT_MAX_LOAD_AGE_HOURS) -> State[Ch
     Args:
         max_load_age_hours: Fail when the hourly run loaded no file for this many hours. 0 means not to look.
     """
-    page, stop = RunPage("watch"), StopRequest()
+    page, stop = RunPage("watch"), StopRequest(_UNCHANGED)
     try:
-        with page.cut_off(f"Stopped by {CANCEL}. Nothing was changed; start it again."), stop.listening():
+        with page.cut_off(f"Stopped by {CANCEL}. {_UNCHANGED}"), stop.listening():
             report: CheckReport = outcome(look(load_settings().database_path, max_load_age_hours, stop))
     except PipelineError as error:
         return page.failed(error)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Connection, Select, false, literal, select
+from sqlalchemy import Connection, Select, column, false, literal, select, text
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database, fresh_loads
-from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from src.marketing_messaging_service.infrastructure.schema import VERSIONS
 from src.marketing_messaging_service.results import Invariant
@@ -234,3 +234,20 @@ def test_events_that_have_stopped_coming_in_are_told_when_asked_for(sound: Path)
 def test_a_database_without_a_load_is_not_fresh(database_url: str) -> None:
     path = Path(database_url.removeprefix("sqlite:///"))
     assert set(broken(path, [fresh_loads(24, datetime.now(UTC))])) == {"fresh_loads"}
+
+
+def test_a_query_that_takes_long_is_ended_by_whoever_stops_the_check(sound: Path) -> None:
+    looks: list[None] = []
+
+    def on_progress() -> None:
+        looks.append(None)
+        if len(looks) > 3:
+            raise PipelineError("Stopped.")
+
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT 1 FROM n) SELECT sum(i) AS found FROM n"
+
+    def queries(_connection: Connection) -> Iterator[Select[Any]]:
+        yield select(text(endless).columns(column("found")).subquery())
+
+    with pytest.raises(PipelineError, match="Stopped"):
+        check_database(sound, [Invariant("endless", "It ends", queries)], on_progress=on_progress)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.ctrl_c import StoppedError
 from flows.endings import defect_sentence
 from flows.leftovers import FOUND_AT_START
-from flows.stopping import CUT_OFF, StoppedError
+from flows.stopping import CUT_OFF
 from flows.up import STOPPED_BY_HAND
 from src.marketing_messaging_service import errors
 from src.marketing_messaging_service.dictionary.messages import Message, error_messages, kind_of

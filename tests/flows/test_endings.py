@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import FailedRun, TerminationSignal
 from prefect.states import Completed, get_state_exception
 
+from flows.ctrl_c import StoppedError
 from flows.endings import WITHOUT_NUMBERS, EndedBadly, RunPage, exit_code, result_of
-from flows.stopping import StoppedError
 from src.marketing_messaging_service.errors import PipelineError
 
 SENTENCE = "1 problem. b.jsonl cannot be read."

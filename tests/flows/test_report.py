@@ -1,14 +1,20 @@
 """`python -m flows.report`: the report of any past run, without Prefect."""
 
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from flows.report import main
+from src.marketing_messaging_service import reporting
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import RunState
 from tests.reporting.runs import add_run
@@ -149,3 +155,18 @@ def test_it_needs_neither_prefect_nor_pandas() -> None:
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert found.stdout == "set()\n"
+
+
+def test_ctrl_c_ends_it_with_a_sentence(
+    database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed(_connection: Connection, _count: int) -> NoReturn:
+        with suppress(KeyboardInterrupt):
+            # As SQLite does where it comes within a statement.
+            os.kill(os.getpid(), signal.SIGINT)
+        raise DatabaseError("The database cannot be used: interrupted.")
+
+    monkeypatch.setattr(reporting, "last_runs", pressed)
+    before = signal.getsignal(signal.SIGINT)
+    assert told(capsys, "--list") == (130, "", "Stopped by Ctrl-C. Nothing was changed; start it again.\n")
+    assert signal.getsignal(signal.SIGINT) is before

@@ -11,7 +11,8 @@ from typing import NoReturn
 import pytest
 
 from flows import stopping
-from flows.stopping import CUT_OFF, StoppedError, StopRequest
+from flows.ctrl_c import StoppedError
+from flows.stopping import CUT_OFF, StopRequest
 from src.marketing_messaging_service.errors import PipelineError
 
 

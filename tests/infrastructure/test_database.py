@@ -446,3 +446,28 @@ def test_a_statement_of_a_preview_can_be_ended_too(scratch, tmp_path):
         write_transaction(preview) as connection,
     ):
         connection.exec_driver_sql(ENDLESS)
+
+
+def test_the_wait_for_the_write_lock_of_another_program_can_be_ended(scratch):
+    looks = iter([False, False, True])
+    with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with (
+            interruptible(scratch, lambda: next(looks)),
+            pytest.raises(DatabaseError, match="database is locked"),
+            write_transaction(scratch),
+        ):
+            pass
+    with write_transaction(scratch) as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 60_000
+
+
+def test_so_can_that_of_a_preview(scratch, tmp_path):
+    looks = iter([False, True])
+    with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with (
+            pytest.raises(DatabaseError, match="database is locked"),
+            preview_engine(url_of(tmp_path / "scratch.db"), lambda: next(looks)),
+        ):
+            pass

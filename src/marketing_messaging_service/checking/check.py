@@ -9,7 +9,12 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.database import create_read_only_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    create_read_only_engine,
+    ended_by,
+    interruptible,
+    read_transaction,
+)
 from src.marketing_messaging_service.infrastructure.migrations import current_revision
 from src.marketing_messaging_service.models import Event, Load, RejectedRow, SendRequest, Suppression
 from src.marketing_messaging_service.results import CheckReport, Finding, Invariant
@@ -31,19 +36,20 @@ def check_database(
     """Check invariants on a database as it stands, in one snapshot; a run may go on beside it.
 
     `warnings` gives what breaks no promise and is odd all the same, a sentence each.
-    `on_progress` is called before each invariant, and may end the check by raising.
+    `on_progress` is called again and again, and may end the check by raising.
     Raises DatabaseError when there is no such file, when it is no database of this project, and when its schema is
     another one than this code's. The file is neither created nor written.
     """
     _refuse_missing_file(database_path)
-    with read_transaction(create_read_only_engine(database_path)) as connection:
+    engine = create_read_only_engine(database_path)
+    with interruptible(engine, ended_by(on_progress)), read_transaction(engine) as connection:
         refuse_older_schema(connection)
         return CheckReport(
             database=str(database_path),
             revision=current_revision(connection) or "",
-            row_counts=_row_counts(connection),
+            row_counts=_row_counts(connection, on_progress),
             findings=tuple(_findings(connection, invariants, on_progress)),
-            warnings=_warnings(connection, warnings),
+            warnings=_warnings(connection, warnings, on_progress),
         )
 
 
@@ -61,20 +67,24 @@ def _refuse_missing_file(database_path: Path) -> None:
     raise DatabaseError(f"DATABASE_URL names {database_path}, which {problem}.")
 
 
-def _warnings(connection: Connection, warnings: Callable[[Connection], Sequence[str]]) -> tuple[str, ...]:
+def _warnings(
+    connection: Connection, warnings: Callable[[Connection], Sequence[str]], on_progress: Callable[[], None]
+) -> tuple[str, ...]:
     try:
         return tuple(warnings(connection))
     except DBAPIError:
+        on_progress()
         # What stands in the way is told by the invariants.
         return ()
 
 
-def _row_counts(connection: Connection) -> dict[str, int]:
+def _row_counts(connection: Connection, on_progress: Callable[[], None]) -> dict[str, int]:
     counts = {}
     for table in _COUNTED:
         try:
             counts[table.__tablename__] = connection.execute(select(func.count()).select_from(table)).scalar_one()
         except DBAPIError:
+            on_progress()
             # What stands in the way is told by the invariants.
             continue
     return counts
@@ -85,7 +95,10 @@ def _findings(
 ) -> Iterator[Finding]:
     for invariant in invariants:
         on_progress()
-        yield _finding(connection, invariant)
+        finding = _finding(connection, invariant)
+        if finding.problem:
+            on_progress()
+        yield finding
 
 
 def _finding(connection: Connection, invariant: Invariant) -> Finding:

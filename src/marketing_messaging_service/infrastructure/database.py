@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -58,6 +59,9 @@ _OTHER_SCHEMA = (
     "`python -m flows.check --repair` makes indexes and views anew; if nothing is wrong, please report it as a defect."
 )
 
+LOCK_LOOK_SECONDS = 0.25
+"""How often a transaction that waits for the write lock looks whether it is still wanted."""
+
 STEPS_BETWEEN_LOOKS = 1_000_000
 """How many steps of SQLite's machine lie between two looks whether a statement is still wanted: 20 ms or so."""
 
@@ -67,6 +71,9 @@ LONGEST_SHOWN = 40
 _BEGIN_OPTION = "sqlite_begin"
 
 _MIGRATES_OPTION = "migrates"
+
+_LOOK = "is_over"
+"""The function of `interruptible` among what is known of a connection."""
 
 _CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
 
@@ -243,8 +250,33 @@ def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | N
     def begin_transaction(connection: Connection) -> None:
         mode = connection.get_execution_options().get(_BEGIN_OPTION, "IMMEDIATE")
         if mode == "IMMEDIATE" and begin is None:
-            wal.bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
-        connection.exec_driver_sql(begin or f"BEGIN {mode}")
+            driver_connection = _driver_connection(connection)
+            wal.bring_into_wal(driver_connection, BUSY_TIMEOUT_SECONDS)
+            _begin_writing(driver_connection, connection.info.get(_LOOK, lambda: False))
+        else:
+            connection.exec_driver_sql(begin or f"BEGIN {mode}")
+
+
+def _begin_writing(connection: sqlite3.Connection, is_over: Callable[[], bool]) -> None:
+    """Begin a write transaction, and wait for another program's as long as it may take.
+
+    SQLite itself would wait without letting Python take the signals of the process. Raises sqlite3.OperationalError
+    when the lock is not to be had in time, or `is_over` says that nobody wants it any more.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    connection.execute(f"PRAGMA busy_timeout={LOCK_LOOK_SECONDS * 1000:.0f}")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not is_busy or time.monotonic() >= deadline or is_over():
+                    raise
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
 
 
 def _driver_connection(connection: Connection) -> sqlite3.Connection:
@@ -268,6 +300,8 @@ def cache_for_sorting(connection: Connection, *, threads: int = 0) -> Iterator[N
 def interruptible(engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
     """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
 
+    So does the waiting for another program's write lock.
+
     What comes after that, such as the record of how the run ended, is left alone. It is looked at from within the
     statement, so that Python takes the signals of a process whose main thread is at work in SQLite.
     """
@@ -281,14 +315,29 @@ def interruptible(engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]
         return True
 
     # At each checkout, because a preview's one connection is open already.
-    def watch(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+    def watch(dbapi_connection: Any, record: Any, _proxy: Any) -> None:
         dbapi_connection.set_progress_handler(look, STEPS_BETWEEN_LOOKS)
+        record.info[_LOOK] = look
 
     event.listen(engine, "checkout", watch)
     try:
         yield
     finally:
         event.remove(engine, "checkout", watch)
+
+
+def ended_by(look: Callable[[], None]) -> Callable[[], bool]:
+    """Return for `interruptible` whether a function raises, which within SQLite would only end the statement."""
+
+    def is_over() -> bool:
+        try:
+            look()
+        except Exception:
+            # It raises again when it is called elsewhere.
+            return True
+        return False
+
+    return is_over
 
 
 def is_reading(connection: Connection) -> bool:
@@ -310,13 +359,13 @@ class _PreviewConnection(sqlite3.Connection):
 
 
 @contextmanager
-def preview_engine(database_url: str) -> Iterator[Engine]:
+def preview_engine(database_url: str, is_over: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
     """Yield an engine on which everything works and nothing is kept; it holds the write lock all the while.
 
     All its transactions share one connection and one transaction of the database, in which each sees what those
     before it did, and which is rolled back at the end. Once an error has made SQLite itself roll it back, as one of a
     full disk may, every further transaction raises that error. Raises DatabaseError for what comes from the
-    surroundings.
+    surroundings, and when `is_over` says, while another program is waited for, that nobody wants it any more.
     """
     engine = create_engine(
         database_url,
@@ -343,7 +392,7 @@ def preview_engine(database_url: str) -> Iterator[Engine]:
         connection: Any = engine.raw_connection().driver_connection
         try:
             wal.bring_into_wal(connection, BUSY_TIMEOUT_SECONDS)
-            connection.execute("BEGIN IMMEDIATE")
+            _begin_writing(connection, is_over)
             yield engine
         finally:
             sqlite3.Connection.rollback(connection)

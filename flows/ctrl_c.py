@@ -1,0 +1,49 @@
+"""What a command is that was stopped, and Ctrl-C in one that is no flow. It needs no Prefect."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError
+
+STOPPED_BY_CTRL_C = 128 + signal.SIGINT
+"""The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
+
+
+class StoppedError(PipelineError):
+    """Somebody asked the run to stop."""
+
+    def __init__(self, what: str, exit_code: int, what_stays: str = WHO_DOES_THE_REST) -> None:
+        super().__init__(f"Stopped by {what}. {what_stays}")
+        self.exit_code = exit_code
+
+
+class CtrlC:
+    """Remembers Ctrl-C, whose exception is lost where it comes while SQLite calls back."""
+
+    def __init__(self) -> None:
+        self._is_made = False
+
+    def is_made(self) -> bool:
+        """Whether somebody pressed Ctrl-C."""
+        return self._is_made
+
+    @contextmanager
+    def told(self, what_stays: str) -> Iterator[None]:
+        """Make a StoppedError, which says what stays, of whatever Ctrl-C brings about."""
+
+        def note(_number: int, _frame: FrameType | None) -> NoReturn:
+            self._is_made = True
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        except (KeyboardInterrupt, PipelineError):
+            if self._is_made:
+                raise StoppedError("Ctrl-C", STOPPED_BY_CTRL_C, what_stays) from None
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)
