@@ -61,3 +61,23 @@ def test_a_trigger_that_lets_every_row_pass_is_in_nobodys_way(engine: Engine, lo
     again = load("b.jsonl", EVENT, EVENT | {"message_id": "m2"})
     assert (again.inserted_count, again.duplicate_count) == (1, 1)
     assert rows(engine, "SELECT message_id FROM seen ORDER BY 1") == [("m1",), ("m2",)]
+
+
+IGNORED = ("BEFORE INSERT", "SELECT RAISE(IGNORE)")
+
+
+@pytest.mark.parametrize("trigger", [IGNORED, ("AFTER INSERT", "DELETE FROM conflicts WHERE load_id = NEW.load_id")])
+def test_a_conflict_that_a_trigger_keeps_out_is_a_sentence(engine: Engine, load: Load, trigger: tuple[str, str]):
+    load("a.jsonl", BARE)
+    add_trigger(engine, "conflicts", *trigger)
+    with pytest.raises(LostRowsError, match=r"1 row was written to the table conflicts, and 0 .*DROP TRIGGER"):
+        load("b.jsonl", BARE | {"event_timestamp": "2026-03-01T23:00:00Z"})
+    assert rows(engine, "SELECT count(*) FROM loads") == [(1,)]
+
+
+@pytest.mark.parametrize("trigger", [IGNORED, ("AFTER INSERT", "DELETE FROM held_events")])
+def test_an_event_that_a_trigger_lets_nobody_hold_is_a_sentence(engine: Engine, load: Load, trigger: tuple[str, str]):
+    add_trigger(engine, "held_events", *trigger)
+    with pytest.raises(LostRowsError, match=r"1 row was written to the table held_events, and 0 .*DROP TRIGGER"):
+        load("a.jsonl", BARE, is_held=True)
+    assert rows(engine, "SELECT count(*) FROM events") == [(0,)]

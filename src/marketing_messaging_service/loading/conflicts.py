@@ -141,17 +141,23 @@ class DuplicateCheck:
             table.drop(self._connection, checkfirst=False)
 
     def record_conflicts(self, load_ids: range) -> dict[int, int]:
-        """Record those that differ in the time alone, and return how many there are by load."""
+        """Record those that differ in the time alone, and return how many there are by load.
+
+        Raises LostRowsError when not all of them stand.
+        """
         if self.count == 0:
             return {}
         conflicts = select(*_otherwise.c).where(_otherwise.c.differing_fields == RETRY)
         self._connection.execute(insert(Conflict).from_select(_otherwise.c.keys(), conflicts))
+        written = self._connection.execute(select(func.count()).select_from(conflicts.subquery())).scalar_one()
         by_load = (
             select(Conflict.load_id, func.count().label("line_count"))
             .where(Conflict.load_id.between(load_ids.start, load_ids.stop - 1))
             .group_by(Conflict.load_id)
         )
-        return {row.load_id: row.line_count for row in self._connection.execute(by_load)}
+        counts = {row.load_id: row.line_count for row in self._connection.execute(by_load)}
+        refuse_lost_rows(self._connection, {Conflict.__tablename__: (written, sum(counts.values()))})
+        return counts
 
     def collisions(self) -> Iterator[tuple[int, Iterator[Collision]]]:
         """Yield the loads with lines that differ in more than the time, each with these in their order."""

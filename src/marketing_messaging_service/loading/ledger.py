@@ -198,13 +198,20 @@ def forget_loads(connection: Connection, load_ids: Sequence[int]) -> None:
 
 
 def hold_events(connection: Connection, load_ids: range, first_event_id: int | None, last_event_id: int | None) -> None:
-    """Enter the events of loads among those that only a backfill decides."""
+    """Enter the events of loads among those that only a backfill decides.
+
+    Raises LostRowsError when not all of them stand.
+    """
     if first_event_id is None:
         return
     events = select(Event.id).where(
         Event.id.between(first_event_id, last_event_id), Event.load_id.between(load_ids[0], load_ids[-1])
     )
     connection.execute(insert(HeldEvent).from_select(["event_id"], events))
+    written = select(func.count()).select_from(events.subquery())
+    standing = select(func.count()).where(HeldEvent.event_id.in_(events))
+    counts = connection.execute(written).scalar_one(), connection.execute(standing).scalar_one()
+    refuse_lost_rows(connection, {HeldEvent.__tablename__: counts})
 
 
 def _insert_all(connection: Connection, model: type[SourceFile | Load], rows: Sequence[Mapping[str, Any]]) -> range:
