@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, LostRowsError, RunInProgressError
+from src.marketing_messaging_service.infrastructure import run_lease as leases
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     read_transaction,
@@ -33,6 +34,14 @@ def held_elsewhere(engine: Engine, *, until: timedelta, clock_ahead: timedelta =
             text("REPLACE INTO run_leases VALUES (1, 'theirs', 'backfill', NULL, 'elsewhere', 1, :now, :now, :until)"),
             {"now": timestamp_text(now), "until": timestamp_text(now + until)},
         )
+
+
+def left_by_a_killed_run(engine: Engine) -> None:
+    """Have the lease of a run of this machine that did not give it back."""
+    with lease(engine, seconds=3600), read_transaction(engine) as connection:
+        row = connection.execute(text("SELECT * FROM run_leases")).one()
+    with write_transaction(engine) as connection:
+        connection.exec_driver_sql("INSERT INTO run_leases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", tuple(row))
 
 
 def notes(engine: Engine) -> int:
@@ -220,3 +229,38 @@ def test_reading_needs_no_lease(engine):
 def test_a_database_from_before_leases_has_no_holder(tmp_path):
     engine = create_database_engine(f"sqlite:///{tmp_path}/new.db", create=True)
     assert read_holder(engine) is None
+
+
+def test_one_that_a_killed_run_of_this_machine_left_is_taken_at_once(engine):
+    left_by_a_killed_run(engine)
+    with lease(engine):
+        assert read_holder(engine) is not None
+
+
+@pytest.mark.parametrize("change", ["holder_id = 'b' || substr(holder_id, 2)", "holder_id = 'of an older version'"])
+def test_one_of_another_machine_of_the_same_name_is_not_taken(engine, monkeypatch, tmp_path, change):
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("a")  # its letters begin with another one than b
+    monkeypatch.setattr(leases, "_BOOT_ID", boot_id)
+    left_by_a_killed_run(engine)
+    with write_transaction(engine) as connection:
+        connection.exec_driver_sql(f"UPDATE run_leases SET {change}")
+    with pytest.raises(RunInProgressError), lease(engine):
+        pass
+
+
+def test_one_from_before_this_machine_was_started_anew_is_not_taken_for_one_of_now(engine, monkeypatch, tmp_path):
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("first start")
+    monkeypatch.setattr(leases, "_BOOT_ID", boot_id)
+    left_by_a_killed_run(engine)
+    boot_id.write_text("second start")
+    with pytest.raises(RunInProgressError), lease(engine):
+        pass
+
+
+def test_a_system_without_such_a_name_still_knows_its_own(engine, monkeypatch, tmp_path):
+    monkeypatch.setattr(leases, "_BOOT_ID", tmp_path / "none")
+    left_by_a_killed_run(engine)
+    with lease(engine):
+        assert read_holder(engine) is not None

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from uuid import uuid4
+from hashlib import sha256
+from pathlib import Path
+from uuid import getnode, uuid4
 
 from sqlalchemy import (
     Connection,
@@ -52,6 +54,14 @@ RENEWALS_A_LEASE = 4
 """How often a lease is renewed within the time that it lasts."""
 
 LONGEST_LEASE = timedelta(days=1)
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""Where Linux says which start of the system this is; all containers of a machine read the same."""
+
+_MACHINE_LETTERS = 24
+
+_AFTER_MACHINE = "-"
+"""What stands in a holder's id between its machine and what is the run's own."""
 
 LARGEST_SKEW = timedelta(minutes=1)
 """How far another machine's clock may be ahead of this one's without being remarked on."""
@@ -119,10 +129,11 @@ def run_lease(
     """Hold the lease, renewed by a thread and by each write transaction of the engine, and give it back at the end.
 
     While another run holds it, `wait` is called with its holder over and over; it sleeps, and returns whether to go
-    on waiting. The lease of a run that was killed on this machine is taken at once, because whoever calls this holds
-    the lock file; one of another machine when it has expired, or when no heartbeat was seen for as long as one lasts:
-    that machine's clock may be wrong. Raises RunInProgressError when the waiting is over,
-    and a write transaction of the engine raises LeaseLostError when another run has taken the lease meanwhile.
+    on waiting. The lease of a run that was killed on this machine since it started is taken at once, because whoever
+    calls this holds the lock file; one of another machine, be it of the same name, when it has expired, or when no
+    heartbeat was seen for as long as one lasts: that machine's clock may be wrong. Raises RunInProgressError when the
+    waiting is over, and a write transaction of the engine raises LeaseLostError when another run has taken the lease
+    meanwhile.
     """
     lease = _Lease(engine, holder_name, flow_run_id, lease_seconds)
     lease.acquire(wait)
@@ -136,7 +147,7 @@ def run_lease(
 class _Lease:
     def __init__(self, engine: Engine, holder_name: str, flow_run_id: str | None, lease_seconds: float) -> None:
         self._engine = engine
-        self._holder_id = uuid4().hex
+        self._holder_id = f"{_machine()}{_AFTER_MACHINE}{uuid4().hex}"
         self._holder_name = holder_name
         self._flow_run_id = flow_run_id
         self._duration = timedelta(seconds=lease_seconds)
@@ -189,7 +200,7 @@ class _Lease:
         refuse_lost_rows(connection, {_LEASE.name: (1, entered.rowcount)})
 
     def _may_take(self, holder: Holder, now: datetime) -> bool:
-        return holder.host_name == socket.gethostname() or holder.expires_at <= now
+        return _is_of_this_machine(holder) or holder.expires_at <= now
 
     def _has_stood_still(self, holder: Holder) -> bool:
         """Whether a holder has not renewed its lease for as long as it lasts, by this machine's own watch."""
@@ -253,6 +264,26 @@ class _Lease:
         """Give the lease back, if it is held still; one that cannot be given back expires."""
         with suppress(DatabaseError, DBAPIError), write_transaction(self._engine) as connection:
             connection.execute(delete(_LEASE).where(_LEASE.c.holder_id == self._holder_id))
+
+
+def _is_of_this_machine(holder: Holder) -> bool:
+    """Whether the holder ran on this machine, since it was last started, so that the lock file kept them apart.
+
+    Machines and containers that are copies of each other have the same name, and their process numbers say nothing
+    here. What cannot be told to be of this machine is taken to be of another one, whose lease is waited for.
+    """
+    machine, _, rest = holder.holder_id.partition(_AFTER_MACHINE)
+    return bool(rest) and machine == _machine() and holder.host_name == socket.gethostname()
+
+
+def _machine() -> str:
+    """Return what tells one start of this machine's system from every other one, and from other machines."""
+    try:
+        name = _BOOT_ID.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        # Where there is none: the address of a network card, or a number of this process's own where there is no card.
+        name = f"{getnode()}"
+    return sha256(name.encode()).hexdigest()[:_MACHINE_LETTERS]
 
 
 def _holder(connection: Connection) -> Holder | None:

@@ -20,7 +20,10 @@ class RunLease(Base):
     )
 
     lease_position: Mapped[int] = mapped_column(primary_key=True, comment="Always 1, so that there is one lease.")
-    holder_id: Mapped[str] = mapped_column(String(64), comment="The holder's own id, made anew by each run.")
+    holder_id: Mapped[str] = mapped_column(
+        String(64),
+        comment="The holder's own id, made anew by each run; it begins with that of its machine.",
+    )
     holder_name: Mapped[str] = mapped_column(Text, comment="The holder as people know it, such as the run's name.")
     flow_run_id: Mapped[str | None] = mapped_column(
         String(64), comment="The Prefect run, by its id in the Prefect UI; null when it runs without Prefect."
