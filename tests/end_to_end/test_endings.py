@@ -101,6 +101,28 @@ def test_a_run_that_is_cancelled_while_it_waits_says_so_once_and_leaves_one_repo
     assert reports_of(system, run) == [CUT_OFF]
 
 
+def test_a_run_that_is_cancelled_before_a_worker_took_it_ends_at_once_and_holds_up_no_other(system: System) -> None:
+    system.set_work(is_paused=True)
+    run = system.start_run("hourly/hourly")
+    system.client.set_flow_run_state(run.id, Cancelling())
+    system.run_in_state(run, "Cancelled")
+    system.set_work(is_paused=False)
+    system.run_in_state(system.start_run("hourly/hourly"), "Completed")
+    assert system.run_in_state(run, "Cancelled").run_count == 0
+    assert system.log_of(run) == []
+
+
+def test_a_process_that_is_ended_by_a_signal_says_so_once_and_leaves_one_report(system: System) -> None:
+    big = land(system, "big.jsonl", 400_000)
+    run = run_at_work(system)
+    for pid in processes_of_runs(system):
+        os.kill(pid, signal.SIGTERM)
+    system.run_in_state(run, "Crashed")
+    ends_with(system, run, CUT_OFF)
+    assert reports_of(system, run) == [CUT_OFF]
+    big.unlink()
+
+
 def test_a_run_that_is_killed_has_its_report_from_the_next_one(system: System) -> None:
     big = land(system, "big.jsonl", 400_000)
     run = run_at_work(system)
