@@ -77,6 +77,8 @@ lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allo
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
 		--group explore --constraint requirements.lock --output-file requirements-explore.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
+		--group postgresql --constraint requirements.lock --output-file requirements-postgresql.lock
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
 		--group ui --constraint requirements.lock --output-file requirements-ui.lock
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
 		--group peers --output-file benchmarks/requirements-peers.lock

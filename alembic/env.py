@@ -13,6 +13,7 @@ from typing import Any
 from alembic import context
 from alembic.runtime.migration import MigrationContext, MigrationInfo, RevisionStep
 from alembic.util import CommandError
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SAWarning
 
 import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
@@ -27,6 +28,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     url_of,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.migration_guard import Audience, MigrationGuard
 from src.marketing_messaging_service.infrastructure.migrations import (
     APPLIED_ATTRIBUTE,
@@ -36,7 +38,9 @@ from src.marketing_messaging_service.infrastructure.migrations import (
     SCRIPT_LOCATION,
     upgrade_to_head,
 )
+from src.marketing_messaging_service.infrastructure.view_keeper import ViewKeeper
 from src.marketing_messaging_service.settings import load_settings
+from src.marketing_messaging_service.views.postgresql import VIEWS_OF_POSTGRESQL
 from src.marketing_messaging_service.views.revision import complete_revision, render_type
 
 target_metadata = Base.metadata
@@ -58,8 +62,9 @@ def migrate_online() -> None:
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index", SAWarning)
     warnings.filterwarnings("ignore", "Unnamed CHECK constraint on reflected table", UserWarning)
     engine = create_database_engine(database_url(), foreign_keys=False, create=True)
+    dialect = dialect_named(engine.dialect.name)
     with interruptible(engine, ended_by(audience().look)), write_transaction(engine) as connection:
-        connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
+        dialect.prepare_migration(connection)
         context.configure(
             connection=connection,
             target_metadata=target_metadata,
@@ -68,7 +73,7 @@ def migrate_online() -> None:
             on_version_apply=note_revision,
         )
         scripts = Path(context.script.dir)
-        guard = MigrationGuard(connection, file_of(engine), scripts, audience(), is_copied=is_copied())
+        guard = guard_of(connection, engine, scripts)
         tell_of_steps(context.get_context(), guard)
         with context.begin_transaction():
             context.run_migrations()
@@ -79,7 +84,14 @@ def migrate_online() -> None:
     guard.succeeded()
 
 
-def tell_of_steps(migration: MigrationContext, guard: MigrationGuard) -> None:
+def guard_of(connection: Connection, engine: Engine, scripts: Path) -> MigrationGuard | ViewKeeper:
+    """Return what goes along with a migration of this kind of database."""
+    if dialect_named(engine.dialect.name).has_frozen_views:
+        return MigrationGuard(connection, file_of(engine), scripts, audience(), is_copied=is_copied())
+    return ViewKeeper(connection, context.script.get_heads(), VIEWS_OF_POSTGRESQL)
+
+
+def tell_of_steps(migration: MigrationContext, guard: MigrationGuard | ViewKeeper) -> None:
     """Let the guard begin when Alembic has found out which revisions to go through, which it tells nobody else."""
     steps_of = migration._migrations_fn
     assert steps_of is not None  # noqa: S101  of a command that has nothing to do with revisions it is a function too

@@ -14,6 +14,7 @@ from src.marketing_messaging_service.infrastructure.migrations import upgrade_to
 from src.marketing_messaging_service.settings import Settings
 from tests import sets
 from tests.effort import register_profiles
+from tests.postgresql import TEMPLATE, Server, server_or_skip
 
 register_profiles()
 
@@ -64,3 +65,26 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = create_database_engine(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server of the tests' own."""
+    yield from server_or_skip()
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: Server) -> str:
+    """An empty PostgreSQL database at the newest revision, to be copied and never written to."""
+    postgresql.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
+    upgrade_to_head(postgresql.url_of(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url_of_each(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh migrated database, of each kind in turn."""
+    if request.param == "sqlite":
+        return str(request.getfixturevalue("database_url"))
+    server: Server = request.getfixturevalue("postgresql")
+    return server.new_database(request.getfixturevalue("postgresql_template"))

@@ -7,6 +7,8 @@ Revises:
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER
+
 revision: str = "0001"
 down_revision: str | None = None
 branch_labels: None = None
@@ -17,7 +19,7 @@ def upgrade() -> None:
     """Create the five tables of the first specification."""
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("user_id", sa.String(64), nullable=False),
         sa.Column("event_type", sa.String(64), nullable=False),
         sa.Column("event_timestamp", sa.DateTime(), nullable=False),
@@ -26,10 +28,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "event_properties",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=False),
         sa.Column("amount", sa.Float(), nullable=True),
-        sa.Column("attempt_number", sa.Integer(), nullable=True),
+        sa.Column("attempt_number", WHOLE_NUMBER, nullable=True),
         sa.Column("failure_reason", sa.String(64), nullable=True),
         sa.ForeignKeyConstraint(
             ["event_id"], ["events.id"], name=op.f("fk_event_properties_event_id_events"), ondelete="CASCADE"
@@ -39,8 +41,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "user_traits",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=False),
         sa.Column("email", sa.String(256), nullable=True),
         sa.Column("country", sa.String(8), nullable=True),
         sa.Column("marketing_opt_in", sa.Boolean(), nullable=True),
@@ -53,9 +55,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "send_requests",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("user_id", sa.String(64), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=True),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=True),
         sa.Column("template_name", sa.String(64), nullable=False),
         sa.Column("channel", sa.String(32), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
@@ -67,9 +69,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "suppressions",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("user_id", sa.String(64), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=True),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=True),
         sa.Column("template_name", sa.String(64), nullable=False),
         sa.Column("suppression_reason", sa.Text(), nullable=False),
         sa.Column("decided_at", sa.DateTime(), server_default=sa.text("CURRENT_TIMESTAMP"), nullable=False),

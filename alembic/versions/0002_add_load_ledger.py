@@ -9,6 +9,8 @@ Revises: 0001
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER, times_are_text, where
+
 revision: str = "0002"
 down_revision: str | None = "0001"
 branch_labels: None = None
@@ -27,7 +29,7 @@ def create_rulesets() -> None:
     """Create the table of rule versions, which a decided load points at."""
     op.create_table(
         "rulesets",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("content_hash", sa.String(64), nullable=False),
         sa.Column("yaml_text", sa.Text(), nullable=False),
         sa.Column("first_used_at", sa.DateTime(), nullable=False),
@@ -40,7 +42,7 @@ def create_ledger() -> None:
     """Create `source_files` and `loads`."""
     op.create_table(
         "source_files",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("content_hash", sa.String(64), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
@@ -52,22 +54,22 @@ def create_ledger() -> None:
     )
     op.create_table(
         "loads",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("source_file_id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
+        sa.Column("source_file_id", WHOLE_NUMBER, nullable=False),
         sa.Column("as_of", sa.DateTime(), nullable=False),
         sa.Column("flow_run_id", sa.String(64), nullable=True),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("read_count", sa.Integer(), nullable=False),
-        sa.Column("inserted_count", sa.Integer(), nullable=False),
-        sa.Column("duplicate_count", sa.Integer(), nullable=False),
-        sa.Column("conflict_count", sa.Integer(), nullable=False),
-        sa.Column("rejected_count", sa.Integer(), nullable=False),
-        sa.Column("blank_count", sa.Integer(), nullable=False),
-        sa.Column("first_event_id", sa.Integer(), nullable=True),
-        sa.Column("last_event_id", sa.Integer(), nullable=True),
+        sa.Column("read_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("inserted_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("duplicate_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("conflict_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("rejected_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("blank_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("first_event_id", WHOLE_NUMBER, nullable=True),
+        sa.Column("last_event_id", WHOLE_NUMBER, nullable=True),
         sa.Column("loaded_at", sa.DateTime(), nullable=False),
         sa.Column("decided_at", sa.DateTime(), nullable=True),
-        sa.Column("ruleset_id", sa.Integer(), nullable=True),
+        sa.Column("ruleset_id", WHOLE_NUMBER, nullable=True),
         sa.CheckConstraint("state IN ('loaded', 'decided')", name=op.f("ck_loads_state")),
         sa.CheckConstraint(
             "read_count = inserted_count + duplicate_count + rejected_count + blank_count",
@@ -83,19 +85,19 @@ def create_ledger() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_loads")),
         sa.UniqueConstraint("source_file_id", name=op.f("uq_loads_source_file_id")),
     )
-    op.create_index("ix_loads_undecided", "loads", ["id"], sqlite_where=sa.text("state = 'loaded'"))
+    op.create_index("ix_loads_undecided", "loads", ["id"], **where(sa.text("state = 'loaded'")))
 
 
 def add_event_identity() -> None:
     """Give every event a message_id; rows from before get one that names their own id, and no load."""
     op.add_column("events", sa.Column("message_id", sa.String(255), nullable=True))
     op.execute("UPDATE events SET message_id = 'before-ledger:' || id")
-    for column in ("event_timestamp", "created_at"):
+    for column in ("event_timestamp", "created_at") if times_are_text() else ():
         # CURRENT_TIMESTAMP has whole seconds; the one text format has six decimals.
         op.execute(f"UPDATE events SET {column} = {column} || '.000000' WHERE length({column}) = 19")
     with op.batch_alter_table("events") as batch:
         batch.alter_column("message_id", existing_type=sa.String(255), nullable=False)
-        batch.add_column(sa.Column("load_id", sa.Integer(), nullable=True))
+        batch.add_column(sa.Column("load_id", WHOLE_NUMBER, nullable=True))
         batch.create_foreign_key(op.f("fk_events_load_id_loads"), "loads", ["load_id"], ["id"])
         batch.create_unique_constraint(op.f("uq_events_message_id"), ["message_id"])
     op.create_index(
@@ -107,9 +109,9 @@ def create_load_details() -> None:
     """Create the tables that keep what a load did not turn into events."""
     op.create_table(
         "rejected_rows",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("load_id", sa.Integer(), nullable=False),
-        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
+        sa.Column("load_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("line_number", WHOLE_NUMBER, nullable=False),
         sa.Column("raw_line", sa.Text(), nullable=False),
         sa.Column("raw_bytes", sa.LargeBinary(), nullable=True),
         sa.Column("reason_code", sa.String(32), nullable=False),
@@ -123,9 +125,9 @@ def create_load_details() -> None:
     )
     op.create_table(
         "conflicts",
-        sa.Column("load_id", sa.Integer(), nullable=False),
-        sa.Column("line_number", sa.Integer(), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=False),
+        sa.Column("load_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("line_number", WHOLE_NUMBER, nullable=False),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=False),
         sa.Column("differing_fields", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(["load_id"], ["loads.id"], name=op.f("fk_conflicts_load_id_loads"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
@@ -136,9 +138,9 @@ def create_load_details() -> None:
     op.create_index(op.f("ix_conflicts_event_id"), "conflicts", ["event_id"])
     op.create_table(
         "unknown_keys",
-        sa.Column("load_id", sa.Integer(), nullable=False),
+        sa.Column("load_id", WHOLE_NUMBER, nullable=False),
         sa.Column("key_path", sa.String(255), nullable=False),
-        sa.Column("occurrence_count", sa.Integer(), nullable=False),
+        sa.Column("occurrence_count", WHOLE_NUMBER, nullable=False),
         sa.ForeignKeyConstraint(
             ["load_id"], ["loads.id"], name=op.f("fk_unknown_keys_load_id_loads"), ondelete="CASCADE"
         ),

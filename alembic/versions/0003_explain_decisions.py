@@ -10,6 +10,8 @@ Revises: 0002
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER, times_are_text
+
 revision: str = "0003"
 down_revision: str | None = "0002"
 branch_labels: None = None
@@ -22,16 +24,17 @@ def upgrade() -> None:
     """Add what explains a decision, and the constraints that keep it single."""
     for table in DECISION_TABLES:
         op.add_column(table, sa.Column("rule_name", sa.String(64), nullable=True))
-        op.add_column(table, sa.Column("ruleset_id", sa.Integer(), nullable=True))
+        op.add_column(table, sa.Column("ruleset_id", WHOLE_NUMBER, nullable=True))
         op.add_column(table, sa.Column("event_timestamp", sa.DateTime(), nullable=True))
         # CURRENT_TIMESTAMP has whole seconds; the one text format has six decimals.
-        op.execute(f"UPDATE {table} SET decided_at = decided_at || '.000000' WHERE length(decided_at) = 19")
+        if times_are_text():
+            op.execute(f"UPDATE {table} SET decided_at = decided_at || '.000000' WHERE length(decided_at) = 19")
         op.execute(
             f"UPDATE {table} SET event_timestamp = "
             f"coalesce((SELECT e.event_timestamp FROM events e WHERE e.id = {table}.event_id), decided_at)"
         )
     op.add_column("send_requests", sa.Column("dedupe_key", sa.String(128), nullable=True))
-    op.add_column("suppressions", sa.Column("blocked_by_send_request_id", sa.Integer(), nullable=True))
+    op.add_column("suppressions", sa.Column("blocked_by_send_request_id", WHOLE_NUMBER, nullable=True))
     op.execute("UPDATE send_requests SET dedupe_key = 'before-ledger:' || id")
     name_rules_of_earlier_sends()
     with op.batch_alter_table("send_requests") as batch:
@@ -67,7 +70,8 @@ def name_rules_of_earlier_sends() -> None:
     rule is unique from here on and no row may be lost.
     """
     op.execute(
-        "UPDATE send_requests SET rule_name = substr(reason, 6) WHERE reason GLOB 'rule:*' AND length(reason) <= 69 "
+        "UPDATE send_requests SET rule_name = substr(reason, 6) "
+        "WHERE substr(reason, 1, 5) = 'rule:' AND length(reason) <= 69 "
         "AND (event_id IS NULL OR id IN (SELECT min(id) FROM send_requests GROUP BY event_id, reason))"
     )
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from alembic import op
 from ruamel.yaml import YAML
 
-from src.marketing_messaging_service.infrastructure.migrations import create_view, drop_view
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER, create_view, drop_view
 
 revision: str = "0004"
 down_revision: str | None = "0003"
@@ -45,7 +45,7 @@ def upgrade() -> None:
     op.create_table(
         "data_dictionary",
         sa.Column("table_name", sa.String(64), nullable=False),
-        sa.Column("column_position", sa.Integer(), nullable=False),
+        sa.Column("column_position", WHOLE_NUMBER, nullable=False),
         sa.Column("column_name", sa.String(64), nullable=True),
         sa.Column("kind", sa.String(8), nullable=False),
         sa.Column("data_type", sa.String(16), nullable=True),
@@ -55,9 +55,9 @@ def upgrade() -> None:
     )
     rules = op.create_table(
         "ruleset_rules",
-        sa.Column("ruleset_id", sa.Integer(), nullable=False),
+        sa.Column("ruleset_id", WHOLE_NUMBER, nullable=False),
         sa.Column("rule_name", sa.String(64), nullable=False),
-        sa.Column("rule_position", sa.Integer(), nullable=False),
+        sa.Column("rule_position", WHOLE_NUMBER, nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("is_enabled", sa.Boolean(), nullable=False),
         sa.Column("trigger_event_type", sa.String(64), nullable=False),

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.migrations import create_view
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER, create_view, where
 
 revision: str = "0005"
 down_revision: str | None = "0004"
@@ -47,7 +47,7 @@ def upgrade() -> None:
     create_held_events()
     for table in DECISION_TABLES:
         with op.batch_alter_table(table) as batch:
-            batch.add_column(sa.Column("run_id", sa.Integer(), nullable=True))
+            batch.add_column(sa.Column("run_id", WHOLE_NUMBER, nullable=True))
             batch.create_foreign_key(op.f(f"fk_{table}_run_id_runs"), "runs", ["run_id"], ["id"])
         op.create_index(op.f(f"ix_{table}_run_id"), table, ["run_id"])
     tell_conditions()
@@ -59,14 +59,14 @@ def create_runs() -> None:
     """Create `runs` and what they have to remark."""
     op.create_table(
         "runs",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("flow_name", sa.String(32), nullable=False),
         sa.Column("mode", sa.String(16), nullable=False),
         sa.Column("as_of", sa.DateTime(), nullable=False),
         sa.Column("window_start_at", sa.DateTime(), nullable=True),
         sa.Column("window_end_at", sa.DateTime(), nullable=True),
         sa.Column("source", sa.Text(), nullable=False),
-        sa.Column("max_event_age_hours", sa.Integer(), nullable=True),
+        sa.Column("max_event_age_hours", WHOLE_NUMBER, nullable=True),
         sa.Column("oldest_event_at", sa.DateTime(), nullable=True),
         sa.Column("max_rejected_percent", sa.Float(), nullable=False),
         sa.Column("flow_run_id", sa.String(64), nullable=True),
@@ -75,11 +75,11 @@ def create_runs() -> None:
         sa.Column("ended_at", sa.DateTime(), nullable=True),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("message", sa.Text(), nullable=True),
-        sa.Column("known_file_count", sa.Integer(), nullable=True),
-        sa.Column("outside_file_count", sa.Integer(), nullable=True),
-        sa.Column("decided_count", sa.Integer(), nullable=True),
+        sa.Column("known_file_count", WHOLE_NUMBER, nullable=True),
+        sa.Column("outside_file_count", WHOLE_NUMBER, nullable=True),
+        sa.Column("decided_count", WHOLE_NUMBER, nullable=True),
         sa.Column("decide_seconds", sa.Float(), nullable=True),
-        sa.Column("ruleset_id", sa.Integer(), nullable=True),
+        sa.Column("ruleset_id", WHOLE_NUMBER, nullable=True),
         sa.CheckConstraint("mode IN ('load and decide', 'load only', 'preview')", name=op.f("ck_runs_mode")),
         sa.CheckConstraint(
             "state IN ('running', 'completed', 'failed', 'stopped', 'killed')", name=op.f("ck_runs_state")
@@ -90,8 +90,8 @@ def create_runs() -> None:
     op.create_index(op.f("ix_runs_flow_run_id"), "runs", ["flow_run_id"])
     op.create_table(
         "run_remarks",
-        sa.Column("run_id", sa.Integer(), nullable=False),
-        sa.Column("remark_position", sa.Integer(), nullable=False),
+        sa.Column("run_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("remark_position", WHOLE_NUMBER, nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("subject", sa.Text(), nullable=False),
         sa.Column("explanation", sa.Text(), nullable=False),
@@ -105,12 +105,12 @@ def create_lease() -> None:
     """Create the table of the one lease."""
     op.create_table(
         "run_leases",
-        sa.Column("lease_position", sa.Integer(), nullable=False),
+        sa.Column("lease_position", WHOLE_NUMBER, nullable=False),
         sa.Column("holder_id", sa.String(64), nullable=False),
         sa.Column("holder_name", sa.Text(), nullable=False),
         sa.Column("flow_run_id", sa.String(64), nullable=True),
         sa.Column("host_name", sa.Text(), nullable=False),
-        sa.Column("process_number", sa.Integer(), nullable=False),
+        sa.Column("process_number", WHOLE_NUMBER, nullable=False),
         sa.Column("acquired_at", sa.DateTime(), nullable=False),
         sa.Column("renewed_at", sa.DateTime(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=False),
@@ -125,8 +125,8 @@ def let_files_be_taken_in_parts() -> None:
         batch.drop_constraint(op.f("uq_loads_source_file_id"), type_="unique")
         batch.drop_constraint(op.f("ck_loads_state"), type_="check")
         batch.drop_constraint(op.f("ck_loads_counts_add_up"), type_="check")
-        batch.add_column(sa.Column("run_id", sa.Integer(), nullable=True))
-        batch.add_column(sa.Column("outside_count", sa.Integer(), server_default=sa.text("0"), nullable=False))
+        batch.add_column(sa.Column("run_id", WHOLE_NUMBER, nullable=True))
+        batch.add_column(sa.Column("outside_count", WHOLE_NUMBER, server_default=sa.text("0"), nullable=False))
         batch.create_foreign_key(op.f("fk_loads_run_id_runs"), "runs", ["run_id"], ["id"])
         batch.create_check_constraint(op.f("ck_loads_state"), "state IN ('loaded', 'held', 'decided')")
         batch.create_check_constraint(
@@ -135,7 +135,7 @@ def let_files_be_taken_in_parts() -> None:
         )
     op.create_index(op.f("ix_loads_source_file_id"), "loads", ["source_file_id"])
     op.create_index(
-        "uq_loads_whole_file", "loads", ["source_file_id"], unique=True, sqlite_where=sa.text("outside_count = 0")
+        "uq_loads_whole_file", "loads", ["source_file_id"], unique=True, **where(sa.text("outside_count = 0"))
     )
     op.create_index(op.f("ix_loads_run_id"), "loads", ["run_id"])
 
@@ -144,15 +144,15 @@ def create_held_events() -> None:
     """Create the table of events that wait for a backfill."""
     op.create_table(
         "held_events",
-        sa.Column("event_id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=True),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("run_id", WHOLE_NUMBER, nullable=True),
         sa.ForeignKeyConstraint(
             ["event_id"], ["events.id"], name=op.f("fk_held_events_event_id_events"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_held_events_run_id_runs")),
         sa.PrimaryKeyConstraint("event_id", name=op.f("pk_held_events")),
     )
-    op.create_index("ix_held_events_waiting", "held_events", ["event_id"], sqlite_where=sa.text("run_id IS NULL"))
+    op.create_index("ix_held_events_waiting", "held_events", ["event_id"], **where(sa.text("run_id IS NULL")))
 
 
 def tell_conditions() -> None:

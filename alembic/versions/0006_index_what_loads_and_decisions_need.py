@@ -11,6 +11,8 @@ Revises: 0005
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import where
+
 revision: str = "0006"
 down_revision: str | None = "0005"
 branch_labels: None = None
@@ -33,7 +35,7 @@ def upgrade() -> None:
         op.f("ix_send_requests_other_keys"),
         "send_requests",
         SEND_TIME_COLUMNS,
-        sqlite_where=sa.text("channel != 'internal' AND dedupe_key != 'ever' AND substr(dedupe_key, 1, 4) != 'day:'"),
+        **where(sa.text("channel != 'internal' AND dedupe_key != 'ever' AND substr(dedupe_key, 1, 4) != 'day:'")),
     )
 
 

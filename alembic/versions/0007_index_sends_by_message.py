@@ -10,7 +10,7 @@ Revises: 0006
 import sqlalchemy as sa
 from alembic import op
 
-from src.marketing_messaging_service.infrastructure.migrations import create_view
+from src.marketing_messaging_service.infrastructure.migrations import create_view, where
 
 revision: str = "0007"
 down_revision: str | None = "0006"
@@ -30,7 +30,7 @@ def upgrade() -> None:
     """Turn the unique key around, and let the timeline find a user's sends without it."""
     rebuild(old_key=BY_USER, new_key=BY_MESSAGE)
     op.create_index(
-        op.f("ix_send_requests_no_event"), "send_requests", ["user_id"], sqlite_where=sa.text("event_id IS NULL")
+        op.f("ix_send_requests_no_event"), "send_requests", ["user_id"], **where(sa.text("event_id IS NULL"))
     )
     create_view("user_timeline", version=2)
 
@@ -52,5 +52,5 @@ def rebuild(*, old_key: list[str], new_key: list[str]) -> None:
         op.f("ix_send_requests_other_keys"),
         "send_requests",
         ["user_id", "template_name", "event_timestamp"],
-        sqlite_where=sa.text(OTHER_KEYS),
+        **where(sa.text(OTHER_KEYS)),
     )

@@ -10,6 +10,8 @@ Revises: 0007
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER
+
 revision: str = "0008"
 down_revision: str | None = "0007"
 branch_labels: None = None
@@ -23,13 +25,13 @@ def upgrade() -> None:
     """Create `batches`, let loads and held events name theirs, and put together those of the past."""
     op.create_table(
         "batches",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=True),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
+        sa.Column("run_id", WHOLE_NUMBER, nullable=True),
         sa.Column("as_of", sa.DateTime(), nullable=True),
         sa.Column("oldest_event_at", sa.DateTime(), nullable=True),
-        sa.Column("ruleset_id", sa.Integer(), nullable=False),
-        sa.Column("event_count", sa.Integer(), nullable=False),
-        sa.Column("held_count", sa.Integer(), nullable=False),
+        sa.Column("ruleset_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("event_count", WHOLE_NUMBER, nullable=False),
+        sa.Column("held_count", WHOLE_NUMBER, nullable=False),
         sa.Column("decided_at", sa.DateTime(), nullable=True),
         sa.Column("decide_seconds", sa.Float(), nullable=True),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_batches_run_id_runs")),
@@ -39,7 +41,7 @@ def upgrade() -> None:
     )
     for table in NAMING_TABLES:
         with op.batch_alter_table(table) as batch:
-            batch.add_column(sa.Column("batch_id", sa.Integer(), nullable=True))
+            batch.add_column(sa.Column("batch_id", WHOLE_NUMBER, nullable=True))
             batch.create_foreign_key(op.f(f"fk_{table}_batch_id_batches"), "batches", ["batch_id"], ["id"])
     find_past_batches()
     record_past_batches()
@@ -56,7 +58,7 @@ def find_past_batches() -> None:
     )
     op.execute(
         "CREATE TEMPORARY TABLE past_decisions AS SELECT run_id, max(decided_at) AS decided_at "
-        f"FROM ({decisions}) GROUP BY run_id"
+        f"FROM ({decisions}) AS decisions GROUP BY run_id"
     )
     op.execute(
         "CREATE TEMPORARY TABLE past_held AS SELECT run_id, count(*) AS held_count FROM held_events "
@@ -64,7 +66,8 @@ def find_past_batches() -> None:
     )
     op.execute(
         "CREATE TEMPORARY TABLE past_batches AS "
-        "SELECT l.decided_at, l.ruleset_id, sum(l.inserted_count) AS loaded_count, 0 AS held_count, coalesce("
+        "SELECT row_number() OVER (ORDER BY l.decided_at, l.ruleset_id) AS number, l.decided_at, l.ruleset_id, "
+        "sum(l.inserted_count) AS loaded_count, 0 AS held_count, coalesce("
         "(SELECT max(d.run_id) FROM past_decisions d JOIN runs r ON r.id = d.run_id "
         "WHERE d.decided_at = l.decided_at AND r.ruleset_id = l.ruleset_id), "
         "(SELECT r.id FROM runs r WHERE r.ruleset_id = l.ruleset_id AND r.id = (SELECT o.id FROM runs o "
@@ -74,10 +77,10 @@ def find_past_batches() -> None:
     )
     # Where the clock was set back, a run may seem to have decided at two moments: it did at that of its decisions.
     op.execute(
-        "UPDATE past_batches SET run_id = NULL WHERE rowid NOT IN (SELECT rowid FROM (SELECT p.rowid, row_number() "
-        "OVER (PARTITION BY p.run_id ORDER BY d.run_id IS NULL, p.loaded_count DESC, p.rowid) AS place "
+        "UPDATE past_batches SET run_id = NULL WHERE number NOT IN (SELECT number FROM (SELECT p.number, row_number() "
+        "OVER (PARTITION BY p.run_id ORDER BY d.run_id IS NULL, p.loaded_count DESC, p.number) AS place "
         "FROM past_batches p LEFT JOIN past_decisions d ON d.run_id = p.run_id AND d.decided_at = p.decided_at) "
-        "WHERE place = 1)"
+        "AS ranked WHERE place = 1)"
     )
     op.execute(
         "UPDATE past_batches SET held_count = coalesce((SELECT h.held_count FROM past_held h "

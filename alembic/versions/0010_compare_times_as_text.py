@@ -10,6 +10,7 @@ Revises: 0009
 from alembic import op
 
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.retyping import retype
+from src.marketing_messaging_service.infrastructure.migrations import times_are_text
 
 revision: str = "0010"
 down_revision: str | None = "0009"
@@ -33,9 +34,11 @@ SECONDS_A_MILLION = dict.fromkeys(TIMES, 1.0)
 
 def upgrade() -> None:
     """Let times be text."""
-    retype(op.get_bind(), TIMES, old="DATETIME", new="TEXT")
+    if times_are_text():
+        retype(op.get_bind(), TIMES, old="DATETIME", new="TEXT")
 
 
 def downgrade() -> None:
     """Let times be what SQLite takes for a kind of number."""
-    retype(op.get_bind(), TIMES, old="TEXT", new="DATETIME")
+    if times_are_text():
+        retype(op.get_bind(), TIMES, old="TEXT", new="DATETIME")

@@ -11,7 +11,13 @@ import sqlalchemy as sa
 from alembic import op
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.migrations import create_view, drop_view
+from src.marketing_messaging_service.infrastructure.migrations import (
+    INSTANT,
+    WHOLE_NUMBER,
+    create_view,
+    drop_view,
+    where,
+)
 
 revision: str = "0012"
 down_revision: str | None = "0011"
@@ -23,16 +29,16 @@ VIEWS_CHANGED = ("latest_user_traits", "rule_funnel")
 
 def upgrade() -> None:
     """Record the limit on the future, and let events wait for their time."""
-    op.add_column("runs", sa.Column("max_event_ahead_hours", sa.Integer(), nullable=True))
-    op.add_column("runs", sa.Column("latest_event_at", sa.Text(), nullable=True))
-    op.add_column("batches", sa.Column("latest_event_at", sa.Text(), nullable=True))
-    op.add_column("batches", sa.Column("ahead_count", sa.Integer(), server_default=sa.text("0"), nullable=False))
-    op.add_column("held_events", sa.Column("due_at", sa.Text(), nullable=True))
+    op.add_column("runs", sa.Column("max_event_ahead_hours", WHOLE_NUMBER, nullable=True))
+    op.add_column("runs", sa.Column("latest_event_at", INSTANT, nullable=True))
+    op.add_column("batches", sa.Column("latest_event_at", INSTANT, nullable=True))
+    op.add_column("batches", sa.Column("ahead_count", WHOLE_NUMBER, server_default=sa.text("0"), nullable=False))
+    op.add_column("held_events", sa.Column("due_at", INSTANT, nullable=True))
     op.create_index(
         "ix_held_events_due",
         "held_events",
         ["due_at"],
-        sqlite_where=sa.text("run_id IS NULL AND due_at IS NOT NULL"),
+        **where(sa.text("run_id IS NULL AND due_at IS NOT NULL")),
     )
     op.create_index(op.f("ix_loads_batch_id"), "loads", ["batch_id"])
     for view, version in zip(VIEWS_CHANGED, (2, 4), strict=True):

@@ -10,6 +10,8 @@ Revises: 0012
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import INSTANT, WHOLE_NUMBER, where
+
 revision: str = "0013"
 down_revision: str | None = "0012"
 branch_labels: None = None
@@ -26,11 +28,11 @@ FILE_COUNT = "file_count >= 0"
 
 def upgrade() -> None:
     """Record how files were read, and let those be taken of which nothing could be read."""
-    op.add_column("source_files", sa.Column("read_at", sa.Text(), nullable=True))
-    op.add_column("source_files", sa.Column("reader_number", sa.Integer(), nullable=False, server_default=sa.text("0")))
+    op.add_column("source_files", sa.Column("read_at", INSTANT, nullable=True))
+    op.add_column("source_files", sa.Column("reader_number", WHOLE_NUMBER, nullable=False, server_default=sa.text("0")))
     op.add_column("source_files", sa.Column("refused_code", sa.String(32), nullable=True))
     op.drop_index(op.f(INDEX), table_name="loads")
-    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, sqlite_where=sa.text(WHOLE_FILE_READ))
+    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(WHOLE_FILE_READ)))
     # The reason of the first line that a load rejected which read none of its file.
     op.execute(
         "UPDATE source_files SET refused_code = (SELECT r.reason_code FROM loads AS l JOIN rejected_rows AS r "
@@ -41,7 +43,7 @@ def upgrade() -> None:
     with op.batch_alter_table("run_remarks") as batch:
         batch.drop_constraint(op.f("ck_run_remarks_kind"), type_="check")
         batch.create_check_constraint(op.f("ck_run_remarks_kind"), MORE_KINDS)
-        batch.add_column(sa.Column("file_count", sa.Integer(), nullable=False, server_default=sa.text("1")))
+        batch.add_column(sa.Column("file_count", WHOLE_NUMBER, nullable=False, server_default=sa.text("1")))
         batch.create_check_constraint(op.f("ck_run_remarks_file_count"), FILE_COUNT)
 
 
@@ -55,7 +57,7 @@ def downgrade() -> None:
         batch.create_check_constraint(op.f("ck_run_remarks_kind"), KINDS)
     forget_refused_loads()
     op.drop_index(op.f(INDEX), table_name="loads")
-    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, sqlite_where=sa.text(WHOLE_FILE))
+    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(WHOLE_FILE)))
     for column in ("refused_code", "reader_number", "read_at"):
         op.drop_column("source_files", column)
 

@@ -10,7 +10,13 @@ Revises: 0013
 import sqlalchemy as sa
 from alembic import op
 
-from src.marketing_messaging_service.infrastructure.migrations import create_view
+from src.marketing_messaging_service.infrastructure.migrations import (
+    WHOLE_NUMBER,
+    create_view,
+    text_of_json,
+    times_are_text,
+    where,
+)
 
 revision: str = "0014"
 down_revision: str | None = "0013"
@@ -33,30 +39,29 @@ OF_LOAD = f"(SELECT count(*) FROM rejected_rows WHERE load_id = loads.id AND {CO
 def rebuild_index(condition: str) -> None:
     """Let the index that keeps a file from being taken twice hold the loads of a condition."""
     op.drop_index(op.f(INDEX), table_name="loads")
-    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, sqlite_where=sa.text(condition))
+    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(condition)))
 
 
 def upgrade() -> None:
     """Give collisions their count and their event."""
-    with op.batch_alter_table("loads", recreate="always") as batch:
+    is_rebuilt = times_are_text()
+    with op.batch_alter_table("loads", recreate="always" if is_rebuilt else "never") as batch:
         batch.add_column(
-            sa.Column("collision_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
-            insert_after="conflict_count",
+            sa.Column("collision_count", WHOLE_NUMBER, server_default=sa.text("0"), nullable=False),
+            insert_after="conflict_count" if is_rebuilt else None,
         )
         batch.drop_constraint(op.f("ck_loads_counts_add_up"), type_="check")
         batch.create_check_constraint(op.f("ck_loads_counts_add_up"), COUNTS)
     with op.batch_alter_table("rejected_rows") as batch:
-        batch.add_column(sa.Column("event_id", sa.Integer(), nullable=True))
+        batch.add_column(sa.Column("event_id", WHOLE_NUMBER, nullable=True))
         batch.create_foreign_key(
             op.f("fk_rejected_rows_event_id_events"), "events", ["event_id"], ["id"], ondelete="SET NULL"
         )
-        batch.create_index(
-            op.f("ix_rejected_rows_event_id"), ["event_id"], sqlite_where=sa.text("event_id IS NOT NULL")
-        )
+        batch.create_index(op.f("ix_rejected_rows_event_id"), ["event_id"], **where(sa.text("event_id IS NOT NULL")))
     # None but where somebody has gone back to the revision before and now comes again.
     op.execute(
-        "UPDATE rejected_rows SET event_id = (SELECT id FROM events WHERE message_id = json_extract(raw_line, "
-        f"'$.message_id')) WHERE {COLLISION}"
+        "UPDATE rejected_rows SET event_id = (SELECT id FROM events WHERE message_id = "
+        f"{text_of_json('raw_line', 'message_id')}) WHERE {COLLISION}"
     )
     op.execute(f"UPDATE loads SET collision_count = {OF_LOAD}, rejected_count = rejected_count - {OF_LOAD}")
     rebuild_index(WHOLE_FILE)
@@ -74,7 +79,7 @@ def downgrade() -> None:
         batch.drop_constraint(op.f("ck_loads_counts_add_up"), type_="check")
         batch.drop_column("collision_count")
         batch.create_check_constraint(op.f("ck_loads_counts_add_up"), COUNTS_BEFORE)
-    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, sqlite_where=sa.text(WHOLE_FILE_BEFORE))
+    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(WHOLE_FILE_BEFORE)))
     with op.batch_alter_table("rejected_rows") as batch:
         batch.drop_index(op.f("ix_rejected_rows_event_id"))
         batch.drop_constraint(op.f("fk_rejected_rows_event_id_events"), type_="foreignkey")

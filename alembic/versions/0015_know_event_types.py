@@ -10,6 +10,8 @@ Revises: 0014
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import INSTANT
+
 revision: str = "0015"
 down_revision: str | None = "0014"
 branch_labels: None = None
@@ -24,7 +26,7 @@ def upgrade() -> None:
     op.create_table(
         "event_types",
         sa.Column("event_type", sa.String(64), nullable=False),
-        sa.Column("first_loaded_at", sa.Text(), nullable=False),
+        sa.Column("first_loaded_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("event_type", name=op.f("pk_event_types")),
     )
     op.execute("INSERT INTO event_types SELECT event_type, min(created_at) FROM events GROUP BY event_type")

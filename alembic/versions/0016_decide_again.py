@@ -10,6 +10,8 @@ Revises: 0015
 import sqlalchemy as sa
 from alembic import op
 
+from src.marketing_messaging_service.infrastructure.migrations import INSTANT, WHOLE_NUMBER
+
 revision: str = "0016"
 down_revision: str | None = "0015"
 branch_labels: None = None
@@ -18,10 +20,10 @@ depends_on: None = None
 
 def upgrade() -> None:
     """Make the tables, and let batches count what they decided again."""
-    op.add_column("batches", sa.Column("again_count", sa.Integer(), server_default=sa.text("0"), nullable=False))
+    op.add_column("batches", sa.Column("again_count", WHOLE_NUMBER, server_default=sa.text("0"), nullable=False))
     op.create_table(
         "batch_rules",
-        sa.Column("batch_id", sa.Integer(), nullable=False),
+        sa.Column("batch_id", WHOLE_NUMBER, nullable=False),
         sa.Column("rule_name", sa.String(64), nullable=False),
         sa.ForeignKeyConstraint(
             ["batch_id"], ["batches.id"], name=op.f("fk_batch_rules_batch_id_batches"), ondelete="CASCADE"
@@ -30,17 +32,17 @@ def upgrade() -> None:
     )
     op.create_table(
         "former_suppressions",
-        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("id", WHOLE_NUMBER, nullable=False),
         sa.Column("user_id", sa.String(64), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=True),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=True),
         sa.Column("template_name", sa.String(64), nullable=False),
         sa.Column("suppression_reason", sa.Text(), nullable=False),
-        sa.Column("decided_at", sa.Text(), nullable=False),
+        sa.Column("decided_at", INSTANT, nullable=False),
         sa.Column("rule_name", sa.String(64), nullable=False),
-        sa.Column("ruleset_id", sa.Integer(), nullable=False),
-        sa.Column("run_id", sa.Integer(), nullable=True),
-        sa.Column("event_timestamp", sa.Text(), nullable=False),
-        sa.Column("batch_id", sa.Integer(), nullable=False),
+        sa.Column("ruleset_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("run_id", WHOLE_NUMBER, nullable=True),
+        sa.Column("event_timestamp", INSTANT, nullable=False),
+        sa.Column("batch_id", WHOLE_NUMBER, nullable=False),
         sa.ForeignKeyConstraint(
             ["event_id"], ["events.id"], name=op.f("fk_former_suppressions_event_id_events"), ondelete="SET NULL"
         ),

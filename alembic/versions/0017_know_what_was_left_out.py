@@ -10,7 +10,7 @@ Revises: 0016
 import sqlalchemy as sa
 from alembic import op
 
-from src.marketing_messaging_service.infrastructure.migrations import create_view
+from src.marketing_messaging_service.infrastructure.migrations import WHOLE_NUMBER, create_view, times_are_text, where
 
 revision: str = "0017"
 down_revision: str | None = "0016"
@@ -36,21 +36,22 @@ INDEX = "uq_loads_whole_file"
 
 def upgrade() -> None:
     """Add the count and the table."""
-    with op.batch_alter_table("loads", recreate="always") as batch:
+    is_rebuilt = times_are_text()
+    with op.batch_alter_table("loads", recreate="always" if is_rebuilt else "never") as batch:
         batch.add_column(
-            sa.Column("dropped_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
-            insert_after="blank_count",
+            sa.Column("dropped_count", WHOLE_NUMBER, server_default=sa.text("0"), nullable=False),
+            insert_after="blank_count" if is_rebuilt else None,
         )
         batch.drop_constraint(op.f("ck_loads_counts_add_up"), type_="check")
         batch.create_check_constraint(op.f("ck_loads_counts_add_up"), COUNTS)
     op.drop_index(op.f(INDEX), table_name="loads")
-    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, sqlite_where=sa.text(WHOLE_FILE))
+    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(WHOLE_FILE)))
     op.create_table(
         "left_out_values",
-        sa.Column("load_id", sa.Integer(), nullable=False),
-        sa.Column("line_number", sa.Integer(), nullable=False),
+        sa.Column("load_id", WHOLE_NUMBER, nullable=False),
+        sa.Column("line_number", WHOLE_NUMBER, nullable=False),
         sa.Column("field_path", sa.String(64), nullable=False),
-        sa.Column("event_id", sa.Integer(), nullable=False),
+        sa.Column("event_id", WHOLE_NUMBER, nullable=False),
         sa.Column("explanation", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["load_id"], ["loads.id"], name=op.f("fk_left_out_values_load_id_loads"), ondelete="CASCADE"
@@ -74,4 +75,4 @@ def downgrade() -> None:
         batch.drop_constraint(op.f("ck_loads_counts_add_up"), type_="check")
         batch.drop_column("dropped_count")
         batch.create_check_constraint(op.f("ck_loads_counts_add_up"), COUNTS_BEFORE)
-    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, sqlite_where=sa.text(WHOLE_FILE_BEFORE))
+    op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(WHOLE_FILE_BEFORE)))

@@ -14,7 +14,6 @@ from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, fun
 from sqlalchemy.exc import OperationalError, StatementError
 
 from src.marketing_messaging_service.errors import DatabaseError, LoadError, RefusedRowError
-from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
     create_database_engine,
@@ -28,6 +27,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     utc_now,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect
 from src.marketing_messaging_service.models import Ruleset
 
 moments = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("instant", UtcDateTime))
@@ -382,7 +382,7 @@ class TestAPreview:
             assert self.count(scratch) == 1
 
     def test_holds_the_write_lock_while_readers_go_on(self, engine, database_url, monkeypatch):
-        monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0)
+        monkeypatch.setattr(dialect, "BUSY_TIMEOUT_SECONDS", 0)
         with preview_engine(database_url):
             assert self.count(engine) == 0
             with pytest.raises(DatabaseError, match="locked"), write_transaction(engine):
@@ -397,7 +397,7 @@ def test_a_transaction_that_a_signal_interrupts_is_rolled_back_at_once(engine, d
     def interrupt(*_: object) -> None:
         raise _CancelledError
 
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(dialect, "BUSY_TIMEOUT_SECONDS", 0)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         with write_transaction(engine) as connection:

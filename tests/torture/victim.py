@@ -26,9 +26,9 @@ from src.marketing_messaging_service import decisions, publishing
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.infrastructure import database, run_lease
+from src.marketing_messaging_service.infrastructure import run_lease
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
-from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect, wal
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.loading import new_events
 from src.marketing_messaging_service.models import RunMode
@@ -266,7 +266,7 @@ def _redirect(output: Path) -> None:
 
 def prepare(order: Order, points: int) -> None:
     """Lay in wait in this process for the point of an order, and write the points that it comes by to a file."""
-    database.BUSY_TIMEOUT_SECONDS = order.busy_timeout_seconds
+    dialect.BUSY_TIMEOUT_SECONDS = order.busy_timeout_seconds
     run_lease.RENEWALS_A_LEASE = order.renewals_a_lease  # type: ignore[assignment]
     wal.LARGEST_UNREMARKED_BYTES = 0
     lines.CHUNK_LINES = order.chunk_lines

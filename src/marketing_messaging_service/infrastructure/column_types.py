@@ -4,8 +4,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Date, Dialect, Numeric, String, TypeDecorator
+from sqlalchemy import BigInteger, Date, Dialect, Integer, Numeric, String, TypeDecorator
 from sqlalchemy.types import TypeEngine
+
+WHOLE_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""A whole number of 64 bits, as every number and id is. SQLite's INTEGER is one, and alone numbers rows by itself."""
 
 MONEY_DIGITS = 18
 """Digits of an amount of money, those behind the point among them; in any scale they fit into 64 bits."""

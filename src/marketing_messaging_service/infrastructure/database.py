@@ -1,13 +1,10 @@
 """The one place that knows how the database is opened, and how time is stored in it."""
 
-import re
-import sqlite3
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     URL,
@@ -15,93 +12,46 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Engine,
-    ExceptionContext,
     MetaData,
     NullPool,
-    PoolProxiedConnection,
-    StaticPool,
     Text,
     TypeDecorator,
     create_engine,
     event,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
+from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS, dialect_named, dialect_of
+from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect as sqlite_dialect
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.culprits import culprit_told, may_be_of_others
-
-BUSY_TIMEOUT_SECONDS = 60
-"""How long a connection waits for another program's write lock, such as an analyst's, before it gives up."""
-
-CACHE_KIBIBYTES = 32 * 1024
-"""Page cache of a connection, and as much again while it sorts. With 64 MB nothing that was measured is quicker; with
-SQLite's default of 2 MB a million events load in 17.7 s instead of 11."""
-
-SORTING_CACHE_KIBIBYTES = 8 * 1024
-"""Page cache while indexes are built or matches are sorted. SQLite sorts as much at once as the cache holds, and with
-threads beside the next lot: three indexes of a million rows take 2.6 s and 40 MB, with the larger one 3.6 s and 150 MB.
-Deciding four million events takes as long with either, and 60 MB less with this one."""
-
-SORTING_THREADS = 2
-"""Threads that help with sorting for indexes. Matches are sorted without: no quicker with them, and in 45 MB more."""
-
-_SCHEMA_FAULT = re.compile(
-    "no such (table|column|index|view)|has no column|ON CONFLICT clause does not match|foreign key mismatch|"
-    "cannot modify .* because it is a view"
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.dialect import (
+    DAMAGED,
+    configure_connections,
+    driver_connection,
 )
-"""What SQLite says when a table, column, index or view is not there, or is another one, that a statement needs."""
 
 _OTHER_SCHEMA = (
     "Its tables, indexes or views are not as this program makes them. `python -m flows.check` says which, and "
     "`python -m flows.check --repair` makes indexes and views anew; if nothing is wrong, please report it as a defect."
 )
 
-LOCK_LOOK_SECONDS = 0.25
-"""How often a transaction that waits for the write lock looks whether it is still wanted."""
-
-STEPS_BETWEEN_LOOKS = 1_000_000
-"""How many steps of SQLite's machine lie between two looks whether a statement is still wanted: 20 ms or so."""
+SORTING_THREADS = 2
+"""Threads that help with sorting for indexes. Matches are sorted without: no quicker with them, and in 45 MB more."""
 
 LONGEST_SHOWN = 40
 """Characters that are shown of a value that is not what it should be."""
 
-_BEGIN_OPTION = "sqlite_begin"
-
-_MIGRATES_OPTION = "migrates"
-
-_LOOK = "is_over"
-"""The function of `interruptible` among what is known of a connection."""
-
-_CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
-
-_FREE_SPACE = (
-    "Its disk, or the one for temporary files, is full: free some space, then run again. What was committed before is "
-    "safe."
-)
-
-_DAMAGED = "The file is damaged: put a copy from before back in its place, then run again."
-
-_ADVICE = {
-    "BUSY": f"Another program has held it for {BUSY_TIMEOUT_SECONDS} s; end that, then run again.",
-    "CANTOPEN": _CHECK_FILE,
-    "CORRUPT": _DAMAGED,
-    "FULL": _FREE_SPACE,
-    "INTERRUPT": "It was interrupted; run again.",
-    # What a reader is told when there is no room for the file that it shares with writers.
-    "IOERR_SHMSIZE": _FREE_SPACE,
-    "IOERR": "Its disk cannot be read or written: look at the disk, then run again.",
-    "NOTADB": _CHECK_FILE,
-    "PERM": _CHECK_FILE,
-    "READONLY": _CHECK_FILE,
-}
-"""What to do about each of SQLite's result codes that come from the surroundings and not from a defect."""
-
 
 class Base(DeclarativeBase):
     """Declarative base of every table; the naming convention lets migrations address each constraint."""
+
+    type_annotation_map: ClassVar = {int: WHOLE_NUMBER}
 
     metadata = MetaData(
         naming_convention={
@@ -187,18 +137,12 @@ def file_of(engine: Engine) -> Path:
 
 
 def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
-    """Return an engine whose every transaction takes the write lock at its start, and brings the file into WAL mode.
+    """Return an engine whose every transaction is the only one that writes, but for a `read_transaction`.
 
-    A transaction that begins as a reader and writes later can fail half-way with "database is locked", so
-    BEGIN IMMEDIATE is the rule and `read_transaction` the exception. Connections are not pooled: the last
-    one to close leaves no -wal file behind. `foreign_keys=False` is for migrations alone, which rebuild tables, and so
-    is `create=True`: everywhere else a missing file is an error and not a new, empty database.
+    `foreign_keys=False` is for migrations alone, which rebuild tables, and so is `create=True`: everywhere else a
+    missing SQLite file is an error and not a new, empty database.
     """
-    engine = create_engine(database_url, poolclass=NullPool, execution_options={_MIGRATES_OPTION: create})
-    if not create:
-        _refuse_missing_file(engine)
-    _configure_connections(engine, foreign_keys=foreign_keys)
-    return engine
+    return dialect_of(database_url).write_engine(database_url, foreign_keys=foreign_keys, create=create)
 
 
 def create_read_only_engine(database_path: Path) -> Engine:
@@ -209,121 +153,13 @@ def create_read_only_engine(database_path: Path) -> Engine:
     """
     url = URL.create("sqlite", database=database_path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
     engine = create_engine(url, poolclass=NullPool)
-    _configure_connections(engine, foreign_keys=True)
+    configure_connections(engine, foreign_keys=True)
 
     @event.listens_for(engine, "connect")
     def read_any_text(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.text_factory = lambda content: content.decode("utf-8", errors="replace")
 
     return engine
-
-
-def _refuse_missing_file(engine: Engine) -> None:
-    @event.listens_for(engine, "do_connect")
-    def open_existing(_dialect: Any, _record: Any, arguments: list[str], options: dict[str, Any]) -> None:
-        if not arguments[0].startswith("file:"):
-            arguments[0] = f"{Path(arguments[0]).as_uri()}?mode=rw"
-            options["uri"] = True
-
-
-def _configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | None = None) -> None:
-    @event.listens_for(engine, "connect")
-    def configure(dbapi_connection: Any, _record: Any) -> None:
-        # The driver's own transaction handling commits around DDL; None hands BEGIN to the listener below.
-        dbapi_connection.isolation_level = None
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
-            f"foreign_keys={'ON' if foreign_keys else 'OFF'}",
-            "synchronous=NORMAL",
-            f"cache_size=-{CACHE_KIBIBYTES}",
-        ):
-            dbapi_connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "handle_error")
-    def keep_connection(context: ExceptionContext) -> None:
-        # A connection that a signal interrupts is as good as before. SQLAlchemy would close it instead of rolling
-        # back, and SQLite would hold its lock for as long as anybody remembers the exception.
-        if not isinstance(context.original_exception, Exception):
-            context.is_disconnect = False
-
-    @event.listens_for(engine, "begin")
-    def begin_transaction(connection: Connection) -> None:
-        mode = connection.get_execution_options().get(_BEGIN_OPTION, "IMMEDIATE")
-        if mode == "IMMEDIATE" and begin is None:
-            driver_connection = _driver_connection(connection)
-            wal.bring_into_wal(driver_connection, BUSY_TIMEOUT_SECONDS)
-            _begin_writing(driver_connection, connection.info.get(_LOOK, lambda: False))
-        else:
-            connection.exec_driver_sql(begin or f"BEGIN {mode}")
-
-
-def _begin_writing(connection: sqlite3.Connection, is_over: Callable[[], bool]) -> None:
-    """Begin a write transaction, and wait for another program's as long as it may take.
-
-    SQLite itself would wait without letting Python take the signals of the process. Raises sqlite3.OperationalError
-    when the lock is not to be had in time, or `is_over` says that nobody wants it any more.
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    connection.execute(f"PRAGMA busy_timeout={LOCK_LOOK_SECONDS * 1000:.0f}")
-    try:
-        while True:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-                if not is_busy or time.monotonic() >= deadline or is_over():
-                    raise
-            else:
-                return
-    finally:
-        connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
-
-
-def _driver_connection(connection: Connection) -> sqlite3.Connection:
-    driver_connection = connection.connection.driver_connection
-    assert isinstance(driver_connection, sqlite3.Connection)  # noqa: S101  the only driver that a URL may name
-    return driver_connection
-
-
-@contextmanager
-def cache_for_sorting(connection: Connection, *, threads: int = 0) -> Iterator[None]:
-    """Give a connection the cache that is best for sorting, and so many threads that may help with it."""
-    connection.exec_driver_sql(f"PRAGMA cache_size=-{SORTING_CACHE_KIBIBYTES}")
-    connection.exec_driver_sql(f"PRAGMA threads={threads}")
-    yield
-    # Not after an error, which speaks for itself and ends the transaction.
-    connection.exec_driver_sql(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
-    connection.exec_driver_sql("PRAGMA threads=0")
-
-
-@contextmanager
-def interruptible(engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
-    """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
-
-    So does the waiting for another program's write lock.
-
-    What comes after that, such as the record of how the run ended, is left alone. It is looked at from within the
-    statement, so that Python takes the signals of a process whose main thread is at work in SQLite.
-    """
-    was_interrupted = False
-
-    def look() -> bool:
-        nonlocal was_interrupted
-        if was_interrupted or not is_over():
-            return False
-        was_interrupted = True
-        return True
-
-    # At each checkout, because a preview's one connection is open already.
-    def watch(dbapi_connection: Any, record: Any, _proxy: Any) -> None:
-        dbapi_connection.set_progress_handler(look, STEPS_BETWEEN_LOOKS)
-        record.info[_LOOK] = look
-
-    event.listen(engine, "checkout", watch)
-    try:
-        yield
-    finally:
-        event.remove(engine, "checkout", watch)
 
 
 def ended_by(look: Callable[[], None]) -> Callable[[], bool]:
@@ -342,61 +178,34 @@ def ended_by(look: Callable[[], None]) -> Callable[[], bool]:
 
 def is_reading(connection: Connection) -> bool:
     """Return whether a connection is inside a `read_transaction`."""
-    return connection.get_execution_options().get(_BEGIN_OPTION) == "DEFERRED"
+    return bool(connection.get_execution_options().get(READS_OPTION))
 
 
-class _PreviewConnection(sqlite3.Connection):
-    """Ends a transaction without keeping it: each is a part of one that `preview_engine` rolls back at the end."""
+def cache_for_sorting(connection: Connection, *, threads: int = 0) -> AbstractContextManager[None]:
+    """Give a connection the cache that is best for sorting, and so many threads that may help with it."""
+    return dialect_named(connection.dialect.name).cache_for_sorting(connection, threads)
 
-    def commit(self) -> None:
-        if self.in_transaction:
-            self.execute("RELEASE preview")
 
-    def rollback(self) -> None:
-        if self.in_transaction:
-            self.execute("ROLLBACK TO preview")
-            self.execute("RELEASE preview")
+def interruptible(engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
+    """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
+
+    So does the waiting for another program's write lock.
+
+    What comes after that, such as the record of how the run ended, is left alone.
+    """
+    return dialect_named(engine.dialect.name).interruptible(engine, is_over)
 
 
 @contextmanager
 def preview_engine(database_url: str, is_over: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
-    """Yield an engine on which everything works and nothing is kept; it holds the write lock all the while.
+    """Yield an engine on which everything works and nothing is kept; it keeps every writer out all the while.
 
     All its transactions share one connection and one transaction of the database, in which each sees what those
-    before it did, and which is rolled back at the end. Once an error has made SQLite itself roll it back, as one of a
-    full disk may, every further transaction raises that error. Raises DatabaseError for what comes from the
-    surroundings, and when `is_over` says, while another program is waited for, that nobody wants it any more.
+    before it did, and which is rolled back at the end. Raises DatabaseError for what comes from the surroundings, and
+    when `is_over` says, while another program is waited for, that nobody wants it any more.
     """
-    engine = create_engine(
-        database_url,
-        poolclass=StaticPool,
-        pool_reset_on_return=None,
-        connect_args={"factory": _PreviewConnection, "check_same_thread": False},
-    )
-    ended_by: list[BaseException] = []
-
-    @event.listens_for(engine, "handle_error")
-    def note_end(context: ExceptionContext) -> None:
-        fairy = context.connection and context.connection.connection
-        if isinstance(fairy, PoolProxiedConnection) and not getattr(fairy.driver_connection, "in_transaction", True):
-            ended_by.append(context.sqlalchemy_exception or context.original_exception)
-
-    @event.listens_for(engine, "begin")
-    def refuse_after_end(_connection: Connection) -> None:
-        # Outside of a transaction a savepoint begins one, and its release would commit.
-        if ended_by:
-            raise ended_by[0]
-
-    _configure_connections(engine, foreign_keys=True, begin="SAVEPOINT preview")
-    with foreseeable_errors():
-        connection: Any = engine.raw_connection().driver_connection
-        try:
-            wal.bring_into_wal(connection, BUSY_TIMEOUT_SECONDS)
-            _begin_writing(connection, is_over)
-            yield engine
-        finally:
-            sqlite3.Connection.rollback(connection)
-            engine.dispose()
+    with foreseeable_errors(), dialect_of(database_url).preview_engine(database_url, is_over) as engine:
+        yield engine
 
 
 def ensure_wal(engine: Engine) -> None:
@@ -405,13 +214,13 @@ def ensure_wal(engine: Engine) -> None:
     Raises DatabaseError when another program does not let go of it.
     """
     with foreseeable_errors(), engine.connect() as connection:
-        wal.bring_into_wal(_driver_connection(connection), BUSY_TIMEOUT_SECONDS)
+        wal.bring_into_wal(driver_connection(connection), sqlite_dialect.BUSY_TIMEOUT_SECONDS)
 
 
 def remark_on_readers(engine: Engine) -> str | None:
     """Return a sentence about readers that let the -wal file grow, None when there is nothing to remark on."""
     with foreseeable_errors(), engine.connect() as connection:
-        kept = wal.kept_by_readers(_driver_connection(connection))
+        kept = wal.kept_by_readers(driver_connection(connection))
     if kept <= wal.LARGEST_UNREMARKED_BYTES:
         return None
     name = file_of(engine).name
@@ -450,7 +259,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
     with (
         foreseeable_errors(),
         _schema_faults(engine),
-        engine.connect().execution_options(**{_BEGIN_OPTION: "DEFERRED"}) as connection,
+        engine.connect().execution_options(**{READS_OPTION: True}) as connection,
         connection.begin(),
     ):
         yield connection
@@ -458,33 +267,25 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def foreseeable_errors() -> Iterator[None]:
-    """Turn SQLite's complaints about the surroundings into a DatabaseError; everything else passes as it is."""
+    """Turn a database's complaints about the surroundings into a DatabaseError; everything else passes as it is."""
     try:
         yield
-    except (DBAPIError, sqlite3.Error) as error:
+    except Exception as error:
         original = error.orig if isinstance(error, DBAPIError) else error
-        code = getattr(original, "sqlite_errorname", "").removeprefix("SQLITE_")
-        # An extended code such as SQLITE_READONLY_DIRECTORY begins with its primary one.
-        advice = _ADVICE.get(code) or _ADVICE.get(code.partition("_")[0])
-        if str(original).startswith("Could not decode to UTF-8"):
-            # The driver's own complaint, which has no result code.
-            advice = _DAMAGED
-        if advice is None:
+        complaint = next(filter(None, (each.complaint(original) for each in DIALECTS)), None) if original else None
+        if complaint is None:
             raise
-        may_pass = code.startswith(("BUSY", "LOCKED"))
-        raise DatabaseError(f"The database cannot be used: {original}. {advice}", may_pass=may_pass) from None
-    except UnicodeDecodeError:
-        # What the driver raises when SQLite quotes damaged bytes in the message of an error.
-        raise DatabaseError(f"The database cannot be used: it holds text that is not UTF-8. {_DAMAGED}") from None
+        raise DatabaseError(complaint.told, may_pass=complaint.may_pass) from None
 
 
 @contextmanager
 def _schema_faults(engine: Engine) -> Iterator[None]:
-    """Turn SQLite's complaints about what is not in the schema into a DatabaseError, but for a migration's."""
+    """Turn a database's complaints about what is not in the schema into a DatabaseError, but for a migration's."""
     try:
         yield
-    except OperationalError as error:
-        if engine.get_execution_options().get(_MIGRATES_OPTION) or not _SCHEMA_FAULT.search(str(error.orig)):
+    except (OperationalError, ProgrammingError) as error:
+        is_fault = dialect_named(engine.dialect.name).is_schema_fault(error.orig)
+        if engine.get_execution_options().get(MIGRATES_OPTION) or not is_fault:
             raise
         raise DatabaseError(f"The database cannot be used: {error.orig}. {_OTHER_SCHEMA}") from None
 
@@ -518,7 +319,7 @@ def damage_told(engine: Engine) -> Iterator[None]:
     except Exception as error:
         if (damage := _damage(engine)) is None:
             raise
-        raise DatabaseError(f"The database cannot be used: {damage} ({error!r}). {_DAMAGED}") from None
+        raise DatabaseError(f"The database cannot be used: {damage} ({error!r}). {DAMAGED}") from None
 
 
 def _damage(engine: Engine) -> str | None:
@@ -527,7 +328,7 @@ def _damage(engine: Engine) -> str | None:
         with read_transaction(engine) as connection:
             found: str = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
     except DatabaseError as error:
-        return "its pages cannot be read" if _DAMAGED in str(error) else None
+        return "its pages cannot be read" if DAMAGED in str(error) else None
     return None if found == "ok" else found
 
 

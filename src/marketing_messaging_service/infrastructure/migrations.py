@@ -1,6 +1,7 @@
 """Bringing a database to the schema that this code expects."""
 
 from pathlib import Path
+from typing import Any
 
 from alembic import command, op
 from alembic.config import Config
@@ -8,12 +9,35 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, DateTime, Text, TextClause, inspect
 from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
 
 from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.indexes import partial
 from src.marketing_messaging_service.infrastructure.migration_guard import Audience
+
+__all__ = [
+    "APPLIED_ATTRIBUTE",
+    "AUDIENCE_ATTRIBUTE",
+    "COPY_ATTRIBUTE",
+    "DATABASE_URL_ATTRIBUTE",
+    "INSTANT",
+    "SCRIPT_LOCATION",
+    "WHOLE_NUMBER",
+    "alembic_config",
+    "create_view",
+    "current_revision",
+    "drop_view",
+    "missing_revisions",
+    "revisions_after",
+    "text_of_json",
+    "times_are_text",
+    "upgrade_to_head",
+    "where",
+]
 
 SCRIPT_LOCATION = Path(__file__).resolve().parents[3] / "alembic"
 
@@ -25,6 +49,9 @@ AUDIENCE_ATTRIBUTE = "audience"
 
 COPY_ATTRIBUTE = "is_copied"
 """Where a caller in Python leaves whether a copy is kept until a migration has succeeded; absent, the settings say."""
+
+INSTANT = Text().with_variant(DateTime(), "postgresql")
+"""An instant in a column that a migration adds: UTC, as text in SQLite."""
 
 APPLIED_ATTRIBUTE = "applied_revisions"
 """Where alembic/env.py leaves the ids of the revisions it really applied, in order."""
@@ -80,7 +107,7 @@ def missing_revisions(connection: Connection) -> list[str]:
     """Return the revisions that the database lacks, oldest first; raise DatabaseError when it is not of this code."""
     try:
         revision = current_revision(connection)
-        missing = revisions_after(alembic_config(str(connection.engine.url)), revision)
+        missing = revisions_after(alembic_config(connection.engine.url.render_as_string(hide_password=False)), revision)
     except (CommandError, RevisionError) as error:
         raise DatabaseError(
             f"The database's schema is not one this version knows ({error}). Run the newest version of the code, "
@@ -106,8 +133,28 @@ def revisions_after(config: Config, revision: str | None) -> list[str]:
     return [entry.revision for entry in script.iterate_revisions("head", revision or "base")][::-1]
 
 
+def where(condition: TextClause) -> dict[str, Any]:
+    """Return the options of an index that holds the rows of a condition; for migrations."""
+    return partial(condition)
+
+
+def times_are_text() -> bool:
+    """Return whether the database that is migrated holds instants as text; for migrations."""
+    return dialect_named(op.get_bind().dialect.name).times_are_text
+
+
+def text_of_json(column: str, key: str) -> str:
+    """Return the expression that takes the text of a key from a column of JSON; for migrations."""
+    return dialect_named(op.get_bind().dialect.name).text_of_json(column, key)
+
+
 def create_view(name: str, *, version: int) -> None:
-    """Create a view from its text frozen in alembic/views, replacing the version that is there; for migrations."""
+    """Create a view from its text frozen in alembic/views, replacing the version that is there; for migrations.
+
+    Where these texts, which are SQLite's, cannot be read, there are views at the newest revision alone.
+    """
+    if not dialect_named(op.get_bind().dialect.name).has_frozen_views:
+        return
     select = (SCRIPT_LOCATION / "views" / f"{name}_v{version}.sql").read_text(encoding="utf-8")
     drop_view(name)
     op.get_bind().exec_driver_sql(f"CREATE VIEW {name} AS\n{select}")

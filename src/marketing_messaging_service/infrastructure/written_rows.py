@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from sqlalchemy import Connection, Insert, Update, func, select
-from sqlalchemy import column as sql_column
-from sqlalchemy import table as sql_table
+from sqlalchemy import Connection, Insert, Update
 
 from src.marketing_messaging_service.errors import LostRowsError
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 
 
 def insert_one(connection: Connection, statement: Insert) -> int:
@@ -41,9 +40,7 @@ def refuse_lost_rows(connection: Connection, counts: Mapping[str, tuple[int, int
 
 def triggers_on(connection: Connection, table_name: str) -> list[str]:
     """Return the names of the triggers on a table, none of which is this project's."""
-    schema = sql_table("sqlite_master", *map(sql_column, ("type", "name", "tbl_name")))
-    names = select(schema.c.name).where(schema.c.type == "trigger", func.lower(schema.c.tbl_name) == table_name)
-    return list(connection.execute(names.order_by(schema.c.name)).scalars())
+    return dialect_named(connection.dialect.name).triggers_on(connection, table_name)
 
 
 def _advice(connection: Connection, table_name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Float, ForeignKey, Integer, String, UniqueConstraint
+from sqlalchemy import Float, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base
@@ -41,7 +41,6 @@ class EventProperties(Base):
         info=taken(from_text=True),
     )
     attempt_number: Mapped[int | None] = mapped_column(
-        Integer,
         comment="Which attempt it was, from properties.attempt_number of the raw event; a whole number from 0.",
         info=taken(least=0, from_text=True),
     )

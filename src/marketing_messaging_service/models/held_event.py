@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
+from src.marketing_messaging_service.infrastructure.indexes import partial
 
 
 class HeldEvent(Base):
@@ -22,9 +23,9 @@ class HeldEvent(Base):
     __tablename__ = "held_events"
     __table_args__ = (
         # Finding what waits must not read what was decided long ago.
-        Index("ix_held_events_waiting", "event_id", sqlite_where=text("run_id IS NULL")),
+        Index("ix_held_events_waiting", "event_id", **partial(text("run_id IS NULL"))),
         # Nor may a run read what waits for a time that is years away.
-        Index("ix_held_events_due", "due_at", sqlite_where=text("run_id IS NULL AND due_at IS NOT NULL")),
+        Index("ix_held_events_due", "due_at", **partial(text("run_id IS NULL AND due_at IS NOT NULL"))),
         {
             "comment": "One row an event that is not decided with its load: it was loaded only and waits for a "
             "backfill, or it lay in the future and waits for its time."

@@ -9,6 +9,7 @@ from sqlalchemy import CheckConstraint, ColumnElement, Float, ForeignKey, Index,
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
+from src.marketing_messaging_service.infrastructure.indexes import partial
 from src.marketing_messaging_service.models.batch import Batch
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.run import Run
@@ -52,12 +53,12 @@ class Load(Base):
         CheckConstraint("conflict_count BETWEEN 0 AND duplicate_count", name="conflicts_are_duplicates"),
         Index(None, "source_file_id"),
         # A file is taken to the end once, by whichever run; one of which no line could be read is not taken.
-        Index("uq_loads_whole_file", "source_file_id", unique=True, sqlite_where=text(WHOLE_FILE_SQL)),
+        Index("uq_loads_whole_file", "source_file_id", unique=True, **partial(text(WHOLE_FILE_SQL))),
         Index(None, "run_id"),
         # Answers "what did that batch decide".
         Index(None, "batch_id"),
         # Finding what is still to be decided must not read the years that are done.
-        Index("ix_loads_undecided", "id", sqlite_where=text("state = 'loaded'")),
+        Index("ix_loads_undecided", "id", **partial(text("state = 'loaded'"))),
         {"comment": "One row a raw file taken: its counts of lines, which add up, and how far it has come."},
     )
 

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, LargeBinary, String, Text, UniqueConst
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.infrastructure.indexes import partial
 
 
 class RejectedRow(Base):
@@ -20,7 +21,7 @@ class RejectedRow(Base):
     __table_args__ = (
         UniqueConstraint("load_id", "line_number"),
         # Finding whether the same line is kept already, or which lines lost their message_id to an event.
-        Index(None, "event_id", sqlite_where=text("event_id IS NOT NULL")),
+        Index(None, "event_id", **partial(text("event_id IS NOT NULL"))),
         {"comment": "One row a raw line that did not become an event, kept with the reason."},
     )
 

@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, and_, 
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
+from src.marketing_messaging_service.infrastructure.indexes import partial
 from src.marketing_messaging_service.models.event import Event
 
 ALERT_CHANNEL = "internal"
@@ -47,9 +48,9 @@ class SendRequest(Base):
         UniqueConstraint("template_name", "dedupe_key", "user_id"),
         # With the constraint above, answers "has this user had this message on that day" without reading the user's
         # other rows. Most sends have a key that tells and are not in it.
-        Index("ix_send_requests_other_keys", "user_id", "template_name", "event_timestamp", sqlite_where=HAS_OTHER_KEY),
+        Index("ix_send_requests_other_keys", "user_id", "template_name", "event_timestamp", **partial(HAS_OTHER_KEY)),
         # Finds the sends of a user that no event leads to.
-        Index("ix_send_requests_no_event", "user_id", sqlite_where=HAS_NO_EVENT),
+        Index("ix_send_requests_no_event", "user_id", **partial(HAS_NO_EVENT)),
         # Answers "what did that run decide".
         Index(None, "run_id"),
         # Answers "what went out on that day".

@@ -10,13 +10,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure import database
 from src.marketing_messaging_service.infrastructure.database import (
     preview_engine,
     read_transaction,
     remark_on_readers,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.wal import bring_into_wal, journal_mode
 from src.marketing_messaging_service.infrastructure.schema import migrate
 from src.marketing_messaging_service.publishing import publish
@@ -80,7 +80,7 @@ def test_while_another_program_reads_the_file_in_its_old_mode_it_says_what_is_in
 ) -> None:
     with closing(sqlite3.connect(path)) as other_program:
         other_program.execute("PRAGMA journal_mode=DELETE")
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(dialect, "BUSY_TIMEOUT_SECONDS", 0)
     with (
         reading(path),
         pytest.raises(

@@ -1,0 +1,66 @@
+"""What a kind of database has to say and do for itself; each is one folder beside this file."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine
+
+MIGRATES_OPTION = "migrates"
+"""The execution option of an engine that migrates."""
+
+READS_OPTION = "reads"
+"""The execution option of a connection that only reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a database says of its surroundings, and what to do about it."""
+
+    sentence: str
+    may_pass: bool = False
+    """Whether the same may work a moment later."""
+
+    @property
+    def told(self) -> str:
+        """The whole of what there is to be said."""
+        return f"The database cannot be used: {self.sentence}"
+
+
+class Dialect(Protocol):
+    """One kind of database."""
+
+    name: str
+    """As SQLAlchemy calls it."""
+    times_are_text: bool
+    """Whether instants are held as text."""
+    has_frozen_views: bool
+    """Whether the texts of views that are frozen in alembic/views can be read."""
+
+    def text_of_json(self, column: str, key: str) -> str:
+        """Return the SQL expression that takes the text of a key from a column of JSON."""
+
+    def write_engine(self, database_url: str, *, foreign_keys: bool, create: bool) -> Engine:
+        """Return an engine whose every transaction is the only one that writes, but for those that say they read."""
+
+    def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> AbstractContextManager[Engine]:
+        """Yield an engine on which everything works and nothing is kept."""
+
+    def complaint(self, error: BaseException) -> Complaint | None:
+        """Return what an error of the driver says of the surroundings, None for any other error."""
+
+    def is_schema_fault(self, error: BaseException | None) -> bool:
+        """Whether an error of the driver says that a table, column, index or view is not there."""
+
+    def cache_for_sorting(self, connection: Connection, threads: int) -> AbstractContextManager[None]:
+        """Give a connection what is best for sorting, and so many threads that may help with it."""
+
+    def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
+        """End a long statement of the engine soon after `is_over` has become true, once."""
+
+    def triggers_on(self, connection: Connection, table_name: str) -> list[str]:
+        """Return the names of the triggers on a table, none of which is this project's."""
+
+    def prepare_migration(self, connection: Connection) -> None:
+        """Make a connection ready for changing the schema; raise DatabaseError where the database is not fit."""

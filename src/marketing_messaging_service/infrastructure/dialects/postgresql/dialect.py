@@ -1,0 +1,236 @@
+"""How PostgreSQL is opened, written and read."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, NullPool, StaticPool, create_engine, event, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
+from src.marketing_messaging_service.infrastructure.dialects.postgresql import errors
+
+WRITER_LOCK = 6_017_342_201
+"""The advisory lock that a transaction which writes holds from before its beginning to its end."""
+
+LOCK_TIMEOUT_SECONDS = 60
+"""How long a transaction waits for another one that writes before it gives up."""
+
+CONNECT_TIMEOUT_SECONDS = 10
+
+LOOK_SECONDS = 0.2
+"""How often it is looked at whether a long statement is still wanted."""
+
+ORDERED_BY_CODE_POINT = ("C", "POSIX", "C.UTF-8", "C.utf8")
+
+MISSING_DRIVER = (
+    "DATABASE_URL names a PostgreSQL database, whose driver psycopg is not installed; install it: "
+    "pip install -r requirements-postgresql.lock"
+)
+
+_SESSION = {
+    "timezone": "UTC",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+    # The locks of a killed client are free within a second, and not at the end of its statement.
+    "client_connection_check_interval": "1s",
+    "standard_conforming_strings": "on",
+}
+
+_CONNECTING: dict[str, Any] = {
+    # The listeners of an engine begin its transactions.
+    "autocommit": True,
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "application_name": "marketing_messaging_service",
+    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
+}
+
+_PREVIEW = "preview"
+
+
+class PostgresqlDialect:
+    """PostgreSQL by psycopg.
+
+    A transaction that writes takes an advisory lock before it begins, so that one at a time writes, as on SQLite: each
+    sees all that those before it have committed, and none fails half-way because of another.
+    """
+
+    name = "postgresql"
+    times_are_text = False
+    has_frozen_views = False
+
+    def text_of_json(self, column: str, key: str) -> str:
+        """Return the SQL expression that takes the text of a key from a column of JSON."""
+        return f"(CAST({column} AS json) ->> '{key}')"
+
+    def write_engine(self, database_url: str, *, foreign_keys: bool, create: bool) -> Engine:
+        """Return an engine whose every transaction holds the writer's lock, but for those that say they read."""
+        del foreign_keys  # SQLite's need: no table is built anew here.
+        engine = _engine(make_url(database_url), poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            if connection.get_execution_options().get(READS_OPTION):
+                connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return
+            _take_lock_and_begin(connection)
+
+        return engine
+
+    @contextmanager
+    def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:
+        """Yield an engine on which everything works and nothing is kept; it holds the writer's lock all the while.
+
+        All its transactions are savepoints of one that is rolled back at the end; sequences keep gaps.
+        """
+        del is_over  # The server itself ends the waiting, in LOCK_TIMEOUT_SECONDS.
+        engine = _engine(
+            make_url(database_url), poolclass=StaticPool, pool_reset_on_return=None, factory=_preview_connection()
+        )
+        with engine.connect() as connection:
+            connection.rollback()
+            driver: Any = connection.connection.driver_connection
+            for statement in _lock_and_begin():
+                driver.execute(statement)
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            part: Any = connection.connection.driver_connection
+            part.begin_part()
+
+        try:
+            yield engine
+        finally:
+            with suppress(Exception):
+                driver.end()
+            engine.dispose()
+
+    def complaint(self, error: BaseException) -> Complaint | None:
+        """Return what an error of psycopg says of the surroundings, None for any other error."""
+        return errors.complaint(error)
+
+    def is_schema_fault(self, error: BaseException | None) -> bool:
+        """Whether an error of psycopg says that a table, column, index or view is not there."""
+        return errors.is_schema_fault(error)
+
+    @contextmanager
+    def cache_for_sorting(self, connection: Connection, threads: int) -> Iterator[None]:
+        """Let the server sort as it is set up to."""
+        del connection, threads
+        yield
+
+    @contextmanager
+    def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
+        """Cancel the statement of the engine's last connection soon after `is_over` has become true, once."""
+        at_work: list[Any] = []
+        ended = threading.Event()
+
+        def note(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+            at_work[:] = [dbapi_connection]
+
+        def watch() -> None:
+            while not ended.wait(LOOK_SECONDS):
+                if is_over():
+                    for each in at_work:
+                        with suppress(Exception):
+                            each.cancel()
+                    return
+
+        event.listen(engine, "checkout", note)
+        watcher = threading.Thread(target=watch, name="interruptible", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+            event.remove(engine, "checkout", note)
+
+    def triggers_on(self, connection: Connection, table_name: str) -> list[str]:
+        """Return the names of the triggers on a table, none of which is this project's."""
+        names = text(
+            "SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
+            "WHERE NOT t.tgisinternal AND c.relname = :table_name ORDER BY t.tgname"
+        )
+        return list(connection.execute(names, {"table_name": table_name}).scalars())
+
+    def prepare_migration(self, connection: Connection) -> None:
+        """Raise DatabaseError where the database does not order text by code point, as every comparison here does."""
+        collation, provider = connection.exec_driver_sql(
+            "SELECT datcollate, datlocprovider FROM pg_database WHERE datname = current_database()"
+        ).one()
+        if provider == "i" or collation not in ORDERED_BY_CODE_POINT:
+            raise DatabaseError(
+                f"The database orders text by the collation {collation}, and not by code point, so that it would "
+                "decide otherwise than it should; nothing was changed. Create the database anew (createdb --template "
+                "template0 --locale C --encoding UTF8 NAME) and let DATABASE_URL name that one."
+            )
+
+
+def _engine(url: URL, *, factory: Any = None, **options: Any) -> Engine:
+    """Return an engine whose connections begin no transaction by themselves."""
+    try:
+        engine = create_engine(url, connect_args=_CONNECTING, **options)
+    except ModuleNotFoundError:
+        raise DatabaseError(MISSING_DRIVER) from None
+    # SQLAlchemy forgets the count of an INSERT … SELECT otherwise, and gives -1.
+    engine = engine.execution_options(preserve_rowcount=True)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, arguments: list[Any], connecting: dict[str, Any]) -> Any:
+        return None if factory is None else factory.connect(*arguments, **connecting)
+
+    return engine
+
+
+def _lock_and_begin() -> tuple[str, ...]:
+    # Before the transaction: its snapshot, taken by its first statement, must not miss what the holder before wrote.
+    return (
+        f"SELECT pg_advisory_lock({WRITER_LOCK})",
+        "BEGIN ISOLATION LEVEL REPEATABLE READ",
+        f"SELECT pg_advisory_xact_lock({WRITER_LOCK}), pg_advisory_unlock({WRITER_LOCK})",
+    )
+
+
+def _take_lock_and_begin(connection: Connection) -> None:
+    try:
+        for statement in _lock_and_begin():
+            connection.exec_driver_sql(statement)
+    except DBAPIError:
+        connection.invalidate()
+        raise
+
+
+def _preview_connection() -> Any:
+    """Return a class of connections each of whose transactions is a savepoint of one that is never committed."""
+    try:
+        import psycopg  # noqa: PLC0415  an extra that need not be installed
+    except ModuleNotFoundError:
+        raise DatabaseError(MISSING_DRIVER) from None
+
+    class PreviewConnection(psycopg.Connection[Any]):
+        has_part = False
+
+        def begin_part(self) -> None:
+            self.execute(f"SAVEPOINT {_PREVIEW}")
+            self.has_part = True
+
+        def commit(self) -> None:
+            if self.has_part:
+                self.has_part = False
+                self.execute(f"RELEASE {_PREVIEW}")
+
+        def rollback(self) -> None:
+            if self.has_part:
+                self.has_part = False
+                self.execute(f"ROLLBACK TO {_PREVIEW}")
+                self.execute(f"RELEASE {_PREVIEW}")
+
+        def end(self) -> None:
+            super().rollback()
+
+    return PreviewConnection

@@ -1,0 +1,62 @@
+"""What PostgreSQL complains of, by its sqlstate, as sentences."""
+
+from src.marketing_messaging_service.infrastructure.dialects.dialect import Complaint
+
+_LATER = "Run again in a moment; what was committed before is safe."
+
+_UNREACHABLE = (
+    "Check that the server of DATABASE_URL is running, and that this machine can reach it; then run again. What was "
+    "committed before is safe."
+)
+
+_ADVICE = {
+    "08": _UNREACHABLE,
+    "28": "Check the user and the password of DATABASE_URL, and that the server lets them in (pg_hba.conf).",
+    "3D000": "Check the name of the database in DATABASE_URL, or create that database.",
+    "42501": "Let the role of DATABASE_URL own the database, or give it the right that is missing; then run again.",
+    "25006": "It is a standby, or read-only: let DATABASE_URL name the primary server.",
+    "40": f"Another transaction was in the way. {_LATER}",
+    "53100": "Its disk is full: free some space, then run again. What was committed before is safe.",
+    "53300": f"It has no connection left: end what holds them, or raise max_connections. {_LATER}",
+    "53": f"It is short of memory or disk. {_LATER}",
+    "55P03": "Another program has held a lock for too long; end that, then run again.",
+    "57014": "The statement was cancelled; run again.",
+    "57P": f"The server is stopping, starting or was stopped. {_LATER}",
+    "58": "The server cannot read or write its files: look at its disk and its log, then run again.",
+    "XX001": "Its data is damaged: restore a backup, then run again.",
+    "XX002": "An index is damaged: rebuild it (REINDEX DATABASE), then run again.",
+}
+"""What to do by how the sqlstate begins; the first that fits counts."""
+
+_MAY_PASS = ("08", "25006", "40", "53300", "55P03", "57P")
+"""How the sqlstates begin of what may work a moment later."""
+
+_SCHEMA_FAULTS = ("42P01", "42703", "42P10", "42704", "42809")
+
+
+def is_of_driver(error: BaseException) -> bool:
+    """Whether an error is one of psycopg, which need not be installed."""
+    return type(error).__module__.partition(".")[0] == "psycopg"
+
+
+def complaint(error: BaseException) -> Complaint | None:
+    """Return what an error of psycopg says of the surroundings, None for any other error.
+
+    A connection that failed, or broke, has no sqlstate: the server does not answer.
+    """
+    if not is_of_driver(error):
+        return None
+    state = getattr(error, "sqlstate", None)
+    words = " ".join(str(error).split())
+    if state is None:
+        names = {each.__name__ for each in type(error).__mro__}
+        if "OperationalError" not in names:
+            return None
+        return Complaint(f"the server does not answer as it should ({words}). {_UNREACHABLE}", may_pass=True)
+    advice = next((advice for beginning, advice in _ADVICE.items() if state.startswith(beginning)), None)
+    return None if advice is None else Complaint(f"{words}. {advice}", may_pass=state.startswith(_MAY_PASS))
+
+
+def is_schema_fault(error: BaseException | None) -> bool:
+    """Whether an error says that a table, column, index or view is not there, or is another one."""
+    return error is not None and is_of_driver(error) and getattr(error, "sqlstate", None) in _SCHEMA_FAULTS
