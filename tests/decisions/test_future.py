@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import event as sqlalchemy_event
 
+from src.marketing_messaging_service.errors import LostRowsError
+from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import RunOrder, Window
 from tests.decisions.helpers import event, prior, rule
@@ -193,3 +195,22 @@ def test_an_order_knows_its_limit(tmp_path):
     order = RunOrder("hourly", RunMode.LOAD_AND_DECIDE, TEN, tmp_path, max_event_ahead_hours=2)
     assert order.latest_event_at == TEN + timedelta(hours=2)
     assert RunOrder("hourly", RunMode.LOAD_AND_DECIDE, TEN, tmp_path).latest_event_at is None
+
+
+@pytest.mark.parametrize(
+    "trigger",
+    [
+        "BEFORE INSERT ON held_events BEGIN SELECT RAISE(IGNORE); END",
+        "AFTER INSERT ON held_events BEGIN DELETE FROM held_events; END",
+    ],
+)
+def test_one_that_a_trigger_does_not_let_wait_is_a_sentence_and_is_not_lost(pipeline, trigger):
+    pipeline.land([event("after", at=at(17))])
+    with write_transaction(pipeline.engine) as connection:
+        connection.exec_driver_sql(f"CREATE TRIGGER meddling {trigger}")
+    with pytest.raises(LostRowsError, match=r"1 row was written to the table held_events, and 0 .*DROP TRIGGER"):
+        hourly(pipeline, 10)
+    with write_transaction(pipeline.engine) as connection:
+        connection.exec_driver_sql("DROP TRIGGER meddling")
+    hourly(pipeline, 16)
+    assert sent(pipeline) == ["after"]

@@ -18,7 +18,16 @@ def add_trigger(engine: Engine, table: str, when: str = "BEFORE INSERT", then: s
         connection.execute(text(f"CREATE TRIGGER meddling {when} ON {table} BEGIN {then}; END"))
 
 
-TABLES = ["events", "event_properties", "user_traits", "rejected_rows", "unknown_keys", "source_files", "loads"]
+TABLES = [
+    "events",
+    "event_types",
+    "event_properties",
+    "user_traits",
+    "rejected_rows",
+    "unknown_keys",
+    "source_files",
+    "loads",
+]
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -278,7 +278,10 @@ def _hold_back(
     count = connection.execute(select(func.count()).select_from(Event).where(too_early)).scalar_one()
     if count:
         events = select(Event.id, Event.event_timestamp).where(too_early)
-        held = connection.execute(insert(HeldEvent).from_select(["event_id", "due_at"], events)).rowcount
+        connection.execute(insert(HeldEvent).from_select(["event_id", "due_at"], events))
+        # Not by the number of rows inserted: a trigger may have taken them away again.
+        standing = select(func.count()).where(HeldEvent.event_id.in_(select(Event.id).where(too_early)))
+        held = connection.execute(standing).scalar_one()
         refuse_lost_rows(connection, {HeldEvent.__tablename__: (count, held)})
     return count
 
@@ -399,6 +402,9 @@ def _insert_matches(
         connection.execute(again.insert_events_again(asked.named, window, latest_event_at))
         names = [{"batch_id": asked.batch_id, "rule_name": rule.name} for rule in asked.named.values()]
         connection.execute(insert(BatchRule), names)
+        standing = select(func.count()).where(BatchRule.batch_id == asked.batch_id)
+        counts = len(names), connection.execute(standing).scalar_one()
+        refuse_lost_rows(connection, {BatchRule.__tablename__: counts})
         found.append(again.matches_again(rules, asked.named, written.ruleset_id, asked.oldest_event_at))
         is_decided_again.append(again.is_again(outcomes.decision.c.event_id))
     connection.execute(outcomes.insert_matches(*found))

@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
-from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows, triggers_on
 from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.collisions import CollisionKeeper
 from src.marketing_messaging_service.loading.conflicts import Collision, DuplicateCheck
@@ -424,6 +424,9 @@ class _Loading:
         types = sorted(self._event_types)
         columns = {"event_type": types, "first_loaded_at": [self._created_at] * len(types)}
         bulk_insert(self._connection, _INSERT_TYPE, columns)
+        if triggers_on(self._connection, EventType.__tablename__):
+            known = set(self._connection.execute(select(EventType.event_type)).scalars())
+            refuse_lost_rows(self._connection, {EventType.__tablename__: (len(types), len(known.intersection(types)))})
 
     def _refuse_lost_rows(self) -> None:
         """Count what stands in the tables of what the loads wrote; raise LostRowsError when some of it does not."""
