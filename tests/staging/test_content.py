@@ -60,7 +60,7 @@ def as_parquet(content: bytes) -> bytes:
         (bz2.compress, ReasonCode.UNKNOWN_PACKING, "The file is packed with bzip2; unpack it"),
         (lzma.compress, ReasonCode.UNKNOWN_PACKING, "The file is packed with xz; unpack it"),
         (gzip.compress, ReasonCode.PACKED_TOO_OFTEN, "The file is packed more than twice; unpack it"),
-        (as_parquet, ReasonCode.NOT_TEXT, "The file is Parquet; deliver the events as JSON text in UTF-8"),
+        (as_parquet, ReasonCode.NOT_TEXT, "The file is Parquet; name it .parquet, or let a source"),
     ],
 )
 def test_a_file_of_another_kind_is_named_with_what_to_do(

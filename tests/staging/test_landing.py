@@ -534,7 +534,7 @@ class TestFilesOfOtherNames:
         ("name", "content", "what"),
         [
             ("readme.txt", b"Put raw events here.\n", "text"),
-            ("events.csv", b"user_id,event_type\nu,x\n", "CSV"),
+            ("events.tab", b"user_id,event_type\nu,x\n", "CSV"),
             ("events.tsv", b"user_id\tevent_type\nu\tx\n", "CSV"),
             ("events.txt", EVENT.encode(), "JSON lines"),
             ("old.bak", EVENT.encode(), "JSON lines"),
@@ -547,8 +547,8 @@ class TestFilesOfOtherNames:
             ("page.html", b"<!doctype html>", "XML or HTML, such as the error page of a server"),
             ("noise.bin", bytes(range(256)), "not text"),
             ("nothing", b"", "empty"),
-            ("table.csv.zst", zstd.compress(b"a,b\n1,2\n"), "CSV packed with zstd"),
-            ("broken.txt.gz", gzip.compress(EVENT.encode())[:10], "empty packed with gzip"),
+            ("table.tsv.zst", zstd.compress(b"a,b\n1,2\n"), "CSV packed with zstd"),
+            ("broken.txt.gz", gzip.compress(EVENT.encode(), mtime=0)[:10], "empty packed with gzip"),
         ],
     )
     def test_are_left_and_named_with_what_they_seem_to_be(
@@ -597,12 +597,12 @@ class TestFilesOfOtherNames:
 
     def test_of_thousands_the_first_few_and_a_count_are_named(self, landing: Path) -> None:
         for number in range(2_000):
-            (landing / f"{number:04}.csv").write_text("a,b\n1,2\n")
+            (landing / f"{number:04}.tsv").write_text("a,b\n1,2\n")
             (landing / f"{number:04}").write_text(EVENT)
 
         discovery = discover(landing, NOTHING_KNOWN)
 
-        assert remarks(discovery, RemarkKind.IGNORED) == [("0000.csv, 0001.csv, 0002.csv and 1,997 more", "CSV", 2_000)]
+        assert remarks(discovery, RemarkKind.IGNORED) == [("0000.tsv, 0001.tsv, 0002.tsv and 1,997 more", "CSV", 2_000)]
         [problem] = discovery.problems
         assert (problem.display_path, problem.file_count) == ("0000, 0001, 0002 and 1,997 more", 2_000)
         assert problem.explanation.startswith("seem to be JSON lines, but no pattern of sources.yaml names them")

@@ -59,6 +59,13 @@ def test_an_archive_of_segment_is_read_by_the_mapping_that_comes_with_the_projec
     assert found.reasons == [(3, "anonymous_user")]
 
 
+def test_an_anonymous_line_is_an_event_once_it_has_the_id_of_its_user(tmp_path: Path) -> None:
+    anonymous = track(userId=None, anonymousId="anon-1")
+
+    assert staged(tmp_path, [anonymous], name="segment").reasons == [(1, "anonymous_user")]
+    assert staged(tmp_path, [{**anonymous, "userId": "ana"}], name="segment").user_ids == ["ana"]
+
+
 def test_what_is_wrong_is_said_in_the_words_of_the_producer_too(tmp_path: Path) -> None:
     found = staged(tmp_path, [track(messageId="m-1", context={"traits": {"country": "Deutschland"}})], name="segment")
 

@@ -64,6 +64,7 @@ class Foreign:
 
 
 _UNPACK = "unpack it, and deliver what is in it plain or as gzip or zstd"
+_AS_PARQUET = "name it .parquet, or let a source in sources.yaml give it the format parquet"
 _AS_JSON = "deliver the events as JSON text in UTF-8, one object a line"
 
 FOREIGN = (
@@ -78,7 +79,7 @@ FOREIGN = (
     Foreign("packed with compress", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"\x1f\x9d", b"\x1f\xa0")),
     Foreign("a RAR archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"Rar!\x1a\7",)),
     Foreign("a tar archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"ustar\0", b"ustar "), 257),
-    Foreign("Parquet", ReasonCode.NOT_TEXT, _AS_JSON, (b"PAR1", b"PARE")),
+    Foreign("Parquet", ReasonCode.NOT_TEXT, _AS_PARQUET, (b"PAR1", b"PARE")),
     Foreign("Avro", ReasonCode.NOT_TEXT, _AS_JSON, (b"Obj\1",)),
     Foreign("ORC", ReasonCode.NOT_TEXT, _AS_JSON, (b"ORC",)),
     Foreign("Arrow", ReasonCode.NOT_TEXT, _AS_JSON, (b"ARROW1\0\0",)),

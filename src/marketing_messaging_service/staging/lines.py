@@ -101,7 +101,11 @@ def read_chunks(reader: HashedReader, *, chunk_bytes: int = CHUNK_BYTES) -> Iter
     comes to light only after chunks have been given, the last one takes the place of them all.
     """
     text, _ = unpacked(Lookahead(iter(reader.read, b"")))
-    beginning = text.beginning(BEGINNING_BYTES)
+    yield from read_text_chunks(text, text.beginning(BEGINNING_BYTES), chunk_bytes=chunk_bytes)
+
+
+def read_text_chunks(text: Lookahead, beginning: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
+    """Yield the lines of what a file holds once it is unpacked, as `read_chunks` does, given its beginning."""
     if beginning in BYTE_ORDER_MARKS:
         return
     refusal = refusal_of(beginning)
@@ -134,7 +138,7 @@ class _Splitter(Protocol):
         """Return what is left when the text breaks off, with what is unfinished as its fault."""
 
 
-class _Lines:
+class LinesInChunks:
     """Lines on their way into chunks, numbered in order."""
 
     def __init__(self, chunk_bytes: int) -> None:
@@ -142,6 +146,12 @@ class _Lines:
         self._next_line_number = 1
         self._lines: list[bytes] = []
         self._size = 0
+        self._refused: dict[int, Rejection] = {}
+
+    def add_refused(self, line: bytes, rejection: Rejection) -> Iterator[Chunk]:
+        """Take a further line that cannot be read as such, and yield the chunk that it fills."""
+        self._refused[len(self._lines)] = rejection
+        return self.add([line])
 
     def add(self, lines: list[bytes]) -> Iterator[Chunk]:
         """Take further lines, and yield the chunks that they fill."""
@@ -155,9 +165,9 @@ class _Lines:
 
     def chunk(self, fault: Rejection | None = None, fault_bytes: bytes = b"") -> Chunk:
         """Return the lines that have not been given yet, with a fault in the place of the line after them."""
-        chunk = Chunk(self._next_line_number, self._lines, fault, fault_bytes)
+        chunk = Chunk(self._next_line_number, self._lines, fault, fault_bytes, refused=self._refused)
         self._next_line_number += len(self._lines) + (fault is not None)
-        self._lines, self._size = [], 0
+        self._lines, self._size, self._refused = [], 0, {}
         return chunk
 
     @property
@@ -182,7 +192,7 @@ class _DocumentSplitter:
     """Makes a line of each document of a text."""
 
     def __init__(self, chunk_bytes: int) -> None:
-        self._lines = _Lines(chunk_bytes)
+        self._lines = LinesInChunks(chunk_bytes)
         self._scanner = DocumentScanner(MAX_LINE_BYTES, KEPT_BYTES_OF_LONG_LINE)
 
     def feed(self, piece: bytes) -> Iterator[Chunk]:
@@ -224,14 +234,15 @@ class _DocumentSplitter:
         return Chunk(1, [], fault, self._unfinished(), replaces_all=True)
 
     def _overlong(self, document: Document) -> Chunk:
-        return self._lines.chunk(_too_long(document.length), document.text)
+        return self._lines.chunk(too_long(document.length), document.text)
 
 
 def _fits(document: Document) -> bool:
     return document.length <= MAX_LINE_BYTES
 
 
-def _too_long(length: int) -> Rejection:
+def too_long(length: int) -> Rejection:
+    """Return why a line of so many bytes is not taken."""
     return Rejection(
         ReasonCode.LINE_TOO_LONG,
         None,
@@ -251,7 +262,7 @@ class _LineSplitter:
     """Cuts text into lines at LF."""
 
     def __init__(self, chunk_bytes: int) -> None:
-        self._lines = _Lines(chunk_bytes)
+        self._lines = LinesInChunks(chunk_bytes)
         self._rest = b""
         """The beginning of a line whose end has not come yet."""
         self._long_line = b""
@@ -303,7 +314,7 @@ class _LineSplitter:
         return self._lines.add([line.removesuffix(b"\r") for line in lines])
 
     def _overlong(self) -> Chunk:
-        chunk = self._lines.chunk(_too_long(self._long_length), self._long_line)
+        chunk = self._lines.chunk(too_long(self._long_length), self._long_line)
         self._long_line, self._long_length = b"", 0
         self._at_start = False
         return chunk

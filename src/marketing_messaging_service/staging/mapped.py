@@ -3,6 +3,7 @@
 What comes of them goes the same way as the lines of every other file.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,8 +22,8 @@ from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.nearly_plain import encode
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.sources.mapping import DroppedEventError, SourceMapping
-from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Payload
-from src.marketing_messaging_service.vocabulary.values import RefusedValueError
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, DataType, Field, Payload
+from src.marketing_messaging_service.vocabulary.values import RefusedValueError, WrittenNumber
 
 _Tree = Mapping[str, "_Tree"]
 """Keys, each with those that are looked at in the object under it."""
@@ -32,9 +33,19 @@ class MappedLines:
     """Looks closely at lines that are written as one mapping says."""
 
     def __init__(
-        self, mapping: SourceMapping, payload: Payload = PAYLOAD, delivery_keys: Collection[str] = DELIVERY_KEYS
+        self,
+        mapping: SourceMapping,
+        payload: Payload = PAYLOAD,
+        delivery_keys: Collection[str] = DELIVERY_KEYS,
+        *,
+        has_text_alone: bool = False,
     ) -> None:
-        """Take lines of that mapping; the given keys at their top are no content."""
+        """Take lines of that mapping; the given keys at their top are no content.
+
+        Where every value stands there as text, one is read for what its field holds.
+        """
+        self._payload = payload
+        self._has_text_alone = has_text_alone
         self._mapping = mapping
         self._parser = LineParser(payload, delivery_keys)
         self._used = _tree(mapping.used_keys)
@@ -76,7 +87,8 @@ class MappedLines:
             refuse_twice(".".join(twice))
         try:
             mapped = self._mapping.map(raw)
-            parsed = self._parser.look_at(mapped.document, self._mapping.content(raw), self._optional_fields)
+            document = self._with_values(mapped.document) if self._has_text_alone else mapped.document
+            parsed = self._parser.look_at(document, self._mapping.content(raw), self._optional_fields)
         except RefusedValueError as error:
             explanation = self._in_their_words(error.field_name, error.explanation)
             raise RefusedValueError(error.reason_code, error.field_name, explanation) from None
@@ -89,6 +101,19 @@ class MappedLines:
             ),
         )
 
+    def _with_values(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return a document whose texts are the values that their fields hold, as far as they are that."""
+        found = dict(document)
+        for part in self._payload.parts:
+            level = document.get(part.key)
+            if isinstance(level, dict):
+                found[part.key] = level | {
+                    field.name: _value_of_text(level[field.name], field)
+                    for field in part.fields
+                    if isinstance(level.get(field.name), str)
+                }
+        return found
+
     def _in_their_words(self, name: str | None, explanation: str) -> str:
         """Return an explanation that also says what the producer calls the key that it is about."""
         theirs = self._mapping.key_of(name) if name else ""
@@ -97,6 +122,19 @@ class MappedLines:
             if theirs and theirs not in explanation
             else explanation
         )
+
+
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
+_TRUTHS = {"true": True, "false": False}
+
+
+def _value_of_text(text: str, field: Field) -> Any:
+    """Return what a text says for a field, or the text itself, of which the close look says what is wrong."""
+    if field.kind.view_data_type is DataType.BOOLEAN:
+        return _TRUTHS.get(text.lower(), text)
+    if field.kind.view_data_type in {DataType.INTEGER, DataType.NUMBER} and _NUMBER.fullmatch(text):
+        return WrittenNumber(text)
+    return text
 
 
 def _tree(paths: Collection[Sequence[str]]) -> _Tree:

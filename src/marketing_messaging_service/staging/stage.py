@@ -31,7 +31,6 @@ from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, Ha
 from src.marketing_messaging_service.staging.mapped import MappedLines
 from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
-from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Source
 from src.marketing_messaging_service.staging.spool import SpoolWriter
@@ -157,15 +156,17 @@ class _Written:
 def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Written]:
     """Return files with how each is written."""
     used = {file.source_number: sources.sources[file.source_number] for file in files}
-    sort_lines = {number: _sorter(source.mapping, delivery_keys) for number, source in used.items()}
+    sort_lines = {number: _sorter(source, delivery_keys) for number, source in used.items()}
     return [_Written(file, used[file.source_number], sort_lines[file.source_number]) for file in files]
 
 
-def _sorter(mapping: SourceMapping, delivery_keys: frozenset[str]) -> Callable[[Chunk], SortedLines]:
-    if mapping is NATIVE:
+def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], SortedLines]:
+    has_text_alone = FORMATS[source.format_name].has_text_alone
+    if source.mapping is NATIVE and not has_text_alone:
         # Our own words need no mapping, and most of their lines no close look.
         return stager_for(delivery_keys).sort_lines
-    return MappedLines(mapping, delivery_keys=delivery_keys.union(DELIVERY_KEYS)).sort_lines
+    every_key = delivery_keys.union(DELIVERY_KEYS)
+    return MappedLines(source.mapping, delivery_keys=every_key, has_text_alone=has_text_alone).sort_lines
 
 
 @dataclass(slots=True)

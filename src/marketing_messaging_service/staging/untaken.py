@@ -20,7 +20,7 @@ OTHER_ENDINGS = frozenset(
     {
         *(".bak", ".old", ".orig", ".save"),
         *(".tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".swp"),
-        *(".txt", ".log", ".csv", ".tsv", ".xml", ".tar"),
+        *(".txt", ".log", ".tsv", ".xml", ".tar"),
     }
 )
 """Endings of copies that somebody keeps, of files that are being written, and of other texts, packed or not: nobody

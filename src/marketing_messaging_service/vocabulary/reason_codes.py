@@ -45,7 +45,8 @@ class ReasonCode(StrEnum):
     )
     BROKEN_OFF = (
         "broken_off",
-        "an array, or an object over several lines, is not closed where the file ends; what was whole was taken",
+        "an array, an object over several lines or a quoted cell is not closed where the file ends; what was whole was "
+        "taken",
         "deliver the file again whole: what was taken counts as duplicate",
     )
     ASTRAY = (
@@ -65,6 +66,21 @@ class ReasonCode(StrEnum):
         "not_text",
         "the file is not text, but a database, a picture, encrypted or the like",
         "deliver the events as JSON text",
+    )
+    CORRUPT_PARQUET = (
+        "corrupt_parquet",
+        "the Parquet file breaks off or is damaged; the rows before the damage were taken",
+        "deliver the file again whole: what was taken counts as duplicate",
+    )
+    INVALID_HEADER = (
+        "invalid_header",
+        "the columns of a CSV or Parquet file cannot be told apart by their names; nothing of it was taken",
+        "give each column a name of its own, and deliver the file again",
+    )
+    INVALID_ROW = (
+        "invalid_row",
+        "a row of a CSV has more or fewer cells than its header, or a single quote mark within a quoted cell",
+        "quote a text that holds the delimiter, a quote mark (written twice) or a line end, and deliver the file again",
     )
     NOT_JSON = (
         "not_json",

@@ -5,8 +5,10 @@ A further one is a record here, with a module that reads it.
 
 from collections.abc import Mapping
 
+from src.marketing_messaging_service.staging.formats.csv_rows import read_csv
 from src.marketing_messaging_service.staging.formats.file_format import FileFormat
 from src.marketing_messaging_service.staging.formats.json_lines import read_json_lines
+from src.marketing_messaging_service.staging.formats.parquet_rows import read_parquet
 
 FORMATS: Mapping[str, FileFormat] = {
     each.name: each
@@ -15,6 +17,17 @@ FORMATS: Mapping[str, FileFormat] = {
             name="ndjson",
             endings=(".jsonl", ".ndjson", ".json"),
             read=read_json_lines,
+        ),
+        FileFormat(
+            name="csv",
+            endings=(".csv",),
+            read=read_csv,
+            has_text_alone=True,
+        ),
+        FileFormat(
+            name="parquet",
+            endings=(".parquet",),
+            read=read_parquet,
         ),
     )
 }

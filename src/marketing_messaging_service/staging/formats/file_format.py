@@ -17,3 +17,5 @@ class FileFormat:
     """What the names of such files end in, before the ending of a packing."""
     read: Callable[[HashedReader, Source, int], Iterator[Chunk]]
     """Yields all lines of a file in chunks of about so many bytes; the source says what else there is to know of it."""
+    has_text_alone: bool = False
+    """Whether every value stands on its line as text, so that one is read for what its field holds."""
