@@ -10,7 +10,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import command_line
 from flows.command_line import SERVER_LEVEL, final_state, refused
-from flows.stopping import StoppedError
+from flows.ctrl_c import StoppedError
 from src.marketing_messaging_service.errors import PipelineError
 
 TELLS_ERRORS = (
