@@ -32,13 +32,14 @@ _KEYED = "WITH keyed AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS event
 class Pipeline:
     """A landing folder and a database; each `run` is what one hourly run does."""
 
-    def __init__(self, folder: Path, migrated_template: Path) -> None:
+    def __init__(self, folder: Path, migrated_template: Path, database_url: str | None = None) -> None:
+        """Begin with a copy of a SQLite file, or with a migrated database of any kind that a URL names."""
         self.landing = folder / "landing"
         self.landing.mkdir(parents=True)
         self.rules_path = folder / "rules.yaml"
         self.database_path = folder / "messaging.db"
         shutil.copyfile(migrated_template, self.database_path)
-        self.engine = create_database_engine(f"sqlite:///{self.database_path}")
+        self.engine = create_database_engine(database_url or f"sqlite:///{self.database_path}")
         self._file_count = 0
 
     def land(self, raw_events: Sequence[Mapping[str, Any]]) -> Path:

@@ -19,7 +19,6 @@ from sqlalchemy import (
     ColumnElement,
     Delete,
     Insert,
-    Integer,
     MetaData,
     Select,
     Table,
@@ -41,6 +40,7 @@ from src.marketing_messaging_service.decisions.outcomes import decision
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
     Event,
@@ -59,7 +59,10 @@ MOST_NAMES = 10
 """Rules that an error lists."""
 
 event_again = Table(
-    "batch_events_again", MetaData(), Column("event_id", Integer, primary_key=True), prefixes=["TEMPORARY"]
+    "batch_events_again",
+    MetaData(),
+    Column("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    prefixes=["TEMPORARY"],
 )
 """The events of the window that were decided before and that a named rule looks at."""
 

@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
-    Integer,
     MetaData,
     Select,
     Table,
@@ -32,6 +31,7 @@ from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rul
 from src.marketing_messaging_service.decisions.rule_warnings import rules_warnings
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
@@ -50,7 +50,12 @@ from src.marketing_messaging_service.models import (
 )
 from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
 
-_held = Table("batch_held_events", MetaData(), Column("event_id", Integer, primary_key=True), prefixes=["TEMPORARY"])
+_held = Table(
+    "batch_held_events",
+    MetaData(),
+    Column("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    prefixes=["TEMPORARY"],
+)
 """The held events that one batch decides."""
 
 

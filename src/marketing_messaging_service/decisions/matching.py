@@ -20,6 +20,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.decisions.rules import (
     Condition,
@@ -113,8 +114,21 @@ def has_trigger(rule: Rule) -> ColumnElement[bool]:
 def holds(condition: Condition) -> ColumnElement[bool]:
     """Return a condition of a rule as one on an event that is joined to its properties and traits."""
     if isinstance(condition, FieldCondition):
-        return condition.operator.compare(condition.field.column, condition.operand)
+        column = condition.field.column
+        return condition.operator.compare(column, _bound(condition.operand, column.type))
     return _came_before(condition.prior_event)
+
+
+def _bound(operand: Any, type_: TypeEngine[Any]) -> Any:
+    """Return a value of a rule, or a list of them, bound with the type of the column that it is compared with.
+
+    Left to its own type, a whole number would be none of 64 bits, nor a number like those of a column with decimals.
+    """
+    if operand is None:
+        return None
+    if isinstance(operand, list | tuple | set | frozenset):
+        return [literal(each, type_) for each in operand]
+    return literal(operand, type_)
 
 
 def _came_before(prior_event: PriorEvent) -> ColumnElement[bool]:

@@ -48,6 +48,7 @@ from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.rules import Rule, SuppressionMode
 from src.marketing_messaging_service.decisions.sql_time import EndOfUtcDay, StartOfUtcDay, UtcDay
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
@@ -69,8 +70,8 @@ AFTER_DAY_KEYS = DAY_KEY[:-1] + chr(ord(DAY_KEY[-1]) + 1)
 decision = Table(
     "batch_decisions",
     MetaData(),
-    Column("sequence_number", Integer, primary_key=True),
-    Column("event_id", Integer),
+    Column("sequence_number", WHOLE_NUMBER, primary_key=True),
+    Column("event_id", WHOLE_NUMBER),
     Column("user_id", String),
     Column("event_timestamp", UtcDateTime),
     Column("rule_position", Integer),
@@ -91,7 +92,7 @@ daily_send = Table(
     Column("user_id", String, primary_key=True),
     Column("template_name", String, primary_key=True),
     Column("event_timestamp", UtcDateTime, primary_key=True),
-    Column("send_request_id", Integer, primary_key=True),
+    Column("send_request_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
     prefixes=["TEMPORARY"],
 )
 """Earlier daily sends, for the templates and users that this batch checks for once_ever.
@@ -183,7 +184,7 @@ def insert_send_requests(last_send_id: int, batch: Batch) -> Insert:
         SendRequest.decided_at: literal(batch.decided_at, UtcDateTime),
         SendRequest.rule_name: decision.c.rule_name,
         SendRequest.ruleset_id: literal(batch.ruleset_id),
-        SendRequest.run_id: literal(batch.run_id, Integer),
+        SendRequest.run_id: literal(batch.run_id, WHOLE_NUMBER),
         SendRequest.event_timestamp: decision.c.event_timestamp,
         SendRequest.dedupe_key: dedupe_key(
             decision.c.suppression_mode, decision.c.rule_name, decision.c.event_id, decision.c.event_timestamp
@@ -231,7 +232,7 @@ def insert_suppressions(last_send_id: int, last_suppression_id: int, batch: Batc
         Suppression.decided_at: literal(batch.decided_at, UtcDateTime),
         Suppression.rule_name: refused.c.rule_name,
         Suppression.ruleset_id: literal(batch.ruleset_id),
-        Suppression.run_id: literal(batch.run_id, Integer),
+        Suppression.run_id: literal(batch.run_id, WHOLE_NUMBER),
         Suppression.event_timestamp: refused.c.event_timestamp,
         Suppression.blocked_by_send_request_id: refused.c.blocked_by,
     }

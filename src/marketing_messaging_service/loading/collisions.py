@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Connection, MetaData, String, Table, insert, select
 
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.conflicts import Collision, standing_events
 from src.marketing_messaging_service.models import RejectedRow
@@ -16,14 +18,12 @@ LINES_AT_ONCE = 1_000
 _kept = Table(
     "kept_collisions",
     MetaData(),
-    Column("event_id", Integer, primary_key=True),
+    Column("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
     Column("raw_line", String, primary_key=True),
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
 """What is kept already, by the event that stands; a line is compared as it came."""
-
-_KEEP = "INSERT OR IGNORE INTO kept_collisions VALUES (?, ?)"
 
 
 class CollisionKeeper:
@@ -73,11 +73,11 @@ class CollisionKeeper:
         self._connection.execute(insert(_kept).from_select(["event_id", "raw_line"], earlier))
 
     def _keep(self, load_id: int, lines: Sequence[tuple[Collision, RawLine]]) -> int:
-        cursor = self._connection.connection.cursor()
+        keep = dialect_named(self._connection.dialect.name).insert_ignoring(_kept)
         new = []
         for collision, line in lines:
-            cursor.execute(_KEEP, (collision.event_id, line.text))
-            if cursor.rowcount:
+            kept = {"event_id": collision.event_id, "raw_line": line.text}
+            if self._connection.execute(keep, kept).rowcount:
                 new.append((collision, line))
         bulk_insert(
             self._connection,

@@ -14,7 +14,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Exists,
-    Integer,
     MetaData,
     Select,
     SQLColumnExpression,
@@ -31,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows, triggers_on
 from src.marketing_messaging_service.loading.bulk import bulk_insert
@@ -42,8 +42,8 @@ from src.marketing_messaging_service.vocabulary import PAYLOAD
 _delivered = Table(
     "delivered_again",
     MetaData(),
-    Column("load_id", Integer, primary_key=True),
-    Column("line_number", Integer, primary_key=True),
+    Column("load_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    Column("line_number", WHOLE_NUMBER, primary_key=True, autoincrement=False),
     Column("message_id", String),
     Column("user_id", String),
     Column("event_type", String),
@@ -56,9 +56,9 @@ _delivered = Table(
 _otherwise = Table(
     "delivered_otherwise",
     MetaData(),
-    Column("load_id", Integer, primary_key=True),
-    Column("line_number", Integer, primary_key=True),
-    Column("event_id", Integer),
+    Column("load_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    Column("line_number", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    Column("event_id", WHOLE_NUMBER),
     Column("differing_fields", String),
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from sqlalchemy import Column, Connection, MetaData, String, Table, insert, select
+from sqlalchemy import Column, Connection, MetaData, String, Table, select
 
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.loading.split import scalars
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.results import FORMER_IDS
@@ -61,7 +62,7 @@ class StandingIds:
             _standing.create(self._connection, checkfirst=False)
         rows = [{"message_id": todays[former_id], "standing_id": former_id} for former_id, _ in found]
         if rows:
-            self._connection.execute(insert(_standing).prefix_with("OR IGNORE"), rows)
+            self._connection.execute(dialect_named(self._connection.dialect.name).insert_ignoring(_standing), rows)
             self._count += len(rows)
 
     def _with_standing_ids(self, events: pd.DataFrame) -> pd.DataFrame:

@@ -423,7 +423,7 @@ class _Loading:
     def _insert_event_types(self) -> None:
         types = sorted(self._event_types)
         columns = {"event_type": types, "first_loaded_at": [self._created_at] * len(types)}
-        bulk_insert(self._connection, _INSERT_TYPE, columns)
+        bulk_insert(self._connection, _INSERT_TYPE, columns, unique="event_type")
         if triggers_on(self._connection, EventType.__tablename__):
             known = set(self._connection.execute(select(EventType.event_type)).scalars())
             refuse_lost_rows(self._connection, {EventType.__tablename__: (len(types), len(known.intersection(types)))})

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sqlalchemy import Connection, Table, insert, select
+from sqlalchemy import Connection, Table, bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
@@ -35,7 +36,7 @@ InsertNew = Callable[[pd.DataFrame, Numbers], tuple[Mask, Numbers]]
 """Inserts those of a frame of EVENT_SCHEMA that are new, given the load of each, and returns which they are and the id
 that each has, or would have."""
 
-_STANDING_AMONG = "SELECT message_id FROM events WHERE message_id IN"
+_STANDING_AMONG = select(Event.message_id).where(Event.message_id.in_(bindparam("message_ids", expanding=True)))
 _INSERT = insert(Event)
 _INSERT_UNKNOWN = sqlite_insert(Event).on_conflict_do_nothing(index_elements=[Event.message_id])
 
@@ -87,7 +88,8 @@ def new_events(
     """
     event_ids = EventIds(next_id)
     standing_count = next_id - 1
-    if coming_count >= max(SMALLEST_REBUILD, standing_count / LARGEST_STANDING):
+    may_rebuild = dialect_named(connection.dialect.name).rebuilds_indexes
+    if may_rebuild and coming_count >= max(SMALLEST_REBUILD, standing_count / LARGEST_STANDING):
         coming_ids = (scalars(events, "message_id") for events in coming())
         most_count = coming_count + standing_count
         deliveries = FirstDeliveries(lambda: _standing_ids(connection), coming_ids, most_count)
@@ -98,7 +100,7 @@ def new_events(
             return
     # Of each page that a statement with many rows changes SQLite keeps a copy, to undo a half of it: where every row
     # changes pages of its own, as 100,000 on five million do, that took 5.2 s instead of 3.3.
-    insert_each = partial(bulk_insert, connection, _INSERT_UNKNOWN, rows_a_statement=1)
+    insert_each = partial(bulk_insert, connection, _INSERT_UNKNOWN, rows_a_statement=1, unique="message_id")
     if load_count == 1:
         yield _inserting_unknown(connection, insert_each, event_ids, created_at)
     else:
@@ -152,9 +154,7 @@ def _are_new(connection: Connection, message_ids: Sequence[str]) -> Mask:
     seen: set[str] = set()
     for start in range(0, len(message_ids), LOOKED_UP_AT_ONCE):
         some = message_ids[start : start + LOOKED_UP_AT_ONCE]
-        places = ", ".join("?" * len(some))
-        found = connection.exec_driver_sql(f"{_STANDING_AMONG} ({places})", tuple(some))
-        seen.update(message_id for (message_id,) in found)
+        seen.update(connection.execute(_STANDING_AMONG, {"message_ids": list(some)}).scalars())
     are_new = np.zeros(len(message_ids), dtype=np.bool_)
     for place, message_id in enumerate(message_ids):
         if message_id not in seen:

@@ -1,11 +1,11 @@
 """What a kind of database has to say and do for itself; each is one folder beside this file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Insert, Table
 
 MIGRATES_OPTION = "migrates"
 """The execution option of an engine that migrates."""
@@ -37,6 +37,21 @@ class Dialect(Protocol):
     """Whether instants are held as text."""
     has_frozen_views: bool
     """Whether the texts of views that are frozen in alembic/views can be read."""
+
+    rebuilds_indexes: bool
+    """Whether a large load may drop the indexes of a table and build them anew."""
+
+    def copy_rows(
+        self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
+    ) -> int | None:
+        """Append rows given as columns, in the form that SQLite stores, and return how many went in.
+
+        With a unique column, those whose value stands already are left out, and of several the first goes in. None
+        where the database has no quicker way than statements.
+        """
+
+    def insert_ignoring(self, table: Table) -> Insert:
+        """Return the statement that inserts rows of a table, but for those whose key stands already."""
 
     def text_of_json(self, column: str, key: str) -> str:
         """Return the SQL expression that takes the text of a key from a column of JSON."""

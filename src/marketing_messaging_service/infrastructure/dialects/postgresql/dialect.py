@@ -1,16 +1,29 @@
 """How PostgreSQL is opened, written and read."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, NullPool, StaticPool, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    Insert,
+    NullPool,
+    StaticPool,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
-from src.marketing_messaging_service.infrastructure.dialects.postgresql import errors
+from src.marketing_messaging_service.infrastructure.dialects.postgresql import copying, errors
 
 WRITER_LOCK = 6_017_342_201
 """The advisory lock that a transaction which writes holds from before its beginning to its end."""
@@ -62,6 +75,17 @@ class PostgresqlDialect:
     name = "postgresql"
     times_are_text = False
     has_frozen_views = False
+    rebuilds_indexes = False
+
+    def copy_rows(
+        self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
+    ) -> int | None:
+        """Append rows by COPY; with a unique column by way of a temporary stage, in one order."""
+        return copying.copy_rows(connection, table, columns, unique=unique)
+
+    def insert_ignoring(self, table: Table) -> Insert:
+        """Return the statement that inserts rows of a table, but for those whose key stands already."""
+        return insert(table).on_conflict_do_nothing()
 
     def text_of_json(self, column: str, key: str) -> str:
         """Return the SQL expression that takes the text of a key from a column of JSON."""

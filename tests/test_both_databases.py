@@ -1,0 +1,66 @@
+"""The same raw files leave the same rows in SQLite and in PostgreSQL, ids included."""
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine, Table, select
+
+from src.marketing_messaging_service.infrastructure.database import Base, read_transaction
+from tests import strategies
+from tests.effort import examples
+from tests.pipeline import Pipeline
+from tests.postgresql import Server
+from tests.strategies import RawFile, RulesDocument
+
+OF_THE_CLOCK = frozenset(
+    {
+        "created_at",
+        "decide_seconds",
+        "decided_at",
+        "file_signature",
+        "first_loaded_at",
+        "first_used_at",
+        "load_seconds",
+        "loaded_at",
+        "read_at",
+        "taken_at",
+    }
+)
+"""Columns that say when something was done, or for how long."""
+
+
+def rows(engine: Engine, table: Table) -> list[tuple[object, ...]]:
+    columns = [column for column in table.columns if column.name not in OF_THE_CLOCK]
+    with read_transaction(engine) as connection:
+        return [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
+
+
+@examples(15)
+@given(
+    files=strategies.event_batches(),
+    documents=st.lists(strategies.rules_documents(), min_size=1, max_size=3),
+    files_a_run=st.integers(1, 3),
+)
+def test_the_same_files_leave_the_same_rows(
+    migrated_template: Path,
+    postgresql: Server,
+    postgresql_template: str,
+    files: list[RawFile],
+    documents: list[RulesDocument],
+    files_a_run: int,
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        pipelines = [
+            Pipeline(Path(folder) / "sqlite", migrated_template),
+            Pipeline(Path(folder) / "postgresql", migrated_template, postgresql.new_database(postgresql_template)),
+        ]
+        for pipeline in pipelines:
+            for number, start in enumerate(range(0, len(files), files_a_run)):
+                pipeline.run(files[start : start + files_a_run], documents[number % len(documents)])
+        for table in Base.metadata.sorted_tables:
+            left, right = (rows(pipeline.engine, table) for pipeline in pipelines)
+            assert left == right, table.name
+        for pipeline in pipelines:
+            pipeline.engine.dispose()
