@@ -3,11 +3,13 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, select
 
 from src.marketing_messaging_service.infrastructure.database import Base, read_transaction
+from src.marketing_messaging_service.models import Event, SendRequest
 from tests import strategies
 from tests.effort import examples
 from tests.pipeline import Pipeline
@@ -64,3 +66,31 @@ def test_the_same_files_leave_the_same_rows(
             assert left == right, table.name
         for pipeline in pipelines:
             pipeline.engine.dispose()
+
+
+@pytest.mark.parametrize("field", ["properties.amount", "properties.attempt_number"])
+@pytest.mark.parametrize("value", [3, 2**31, 2**53])
+def test_a_rule_compares_with_whole_numbers_beyond_32_bits(
+    migrated_template: Path, tmp_path: Path, url_of_each: str, field: str, value: int
+) -> None:
+    pipeline = Pipeline(tmp_path / "pipeline", migrated_template, url_of_each)
+    events = [
+        {
+            "message_id": str(number),
+            "user_id": "u",
+            "event_type": "payment_failed",
+            "event_timestamp": "2026-11-22T10:00:00Z",
+            "properties": {field.partition(".")[2]: number},
+        }
+        for number in (value - 1, value)
+    ]
+    rule = {
+        "name": "many",
+        "trigger": {"event_type": "payment_failed"},
+        "conditions": {"all": [{"field": field, "operator": "gte", "value": value}]},
+        "action": {"type": "alert", "template_name": "MANY", "delivery_method": "internal"},
+    }
+    pipeline.run([events], {"rules": [rule]})
+    with read_transaction(pipeline.engine) as connection:
+        sent = select(Event.message_id).join(SendRequest, SendRequest.event_id == Event.id)
+        assert list(connection.execute(sent).scalars()) == [str(value)]
