@@ -115,7 +115,7 @@ def test_the_example_of_a_raw_event_is_one() -> None:
 
 
 def test_the_example_of_a_rule_is_one_of_those_that_ship(tmp_path: Path) -> None:
-    (example,) = blocks((ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), "yaml")
+    example = blocks((ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), "yaml")[0]
     (tmp_path / "rules.yaml").write_text(example, encoding="utf-8")
     (rule,) = read_rules(tmp_path / "rules.yaml").rules
     assert rule in read_rules(ROOT / "data" / "rules.yaml").rules

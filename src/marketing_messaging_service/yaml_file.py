@@ -2,8 +2,9 @@
 
 import difflib
 import os
+import re
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from src.marketing_messaging_service.errors import PipelineError
 
 LARGEST_FILE_BYTES = 256 * 1024
-DEEPEST_NESTING = 20
+DEEPEST_NESTING = 40
 STORABLE_TEXT = "text of whole characters without NUL"
 
 MOST_WAITS = 5
@@ -151,7 +152,13 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
 
 def validation_error(error: ValidationError, document: YamlDocument, source: str, grammar: Grammar) -> PipelineError:
     """Return the grammar's error that names all that is wrong with a document, a line each."""
-    return all_sentences(source, grammar, [_sentence(detail, document, grammar) for detail in error.errors()])
+    details = [detail for detail in error.errors() if not _follows_from_another(detail)]
+    return all_sentences(source, grammar, [_sentence(detail, document, grammar) for detail in details])
+
+
+def _follows_from_another(detail: ErrorDetails) -> bool:
+    """Return whether a list is too short only because entries of it are wrong, which is said of each."""
+    return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def all_sentences(source: str, grammar: Grammar, sentences: Sequence[str]) -> PipelineError:
@@ -160,9 +167,13 @@ def all_sentences(source: str, grammar: Grammar, sentences: Sequence[str]) -> Pi
     return grammar.error(f"{source} cannot be used; {grammar.consequence}.\n{listed}")
 
 
-def expectation_error(expected: str, *place: str | int) -> PydanticCustomError:
-    """Return the error that says what was expected; `place` leads on to the value when a larger part is checked."""
-    return PydanticCustomError("expectation", "expected {expected}", {"expected": expected, "place": place})
+def expectation_error(expected: str, *place: str | int, known: Sequence[str] = ()) -> PydanticCustomError:
+    """Return the error that says what was expected.
+
+    `place` leads on to the value when a larger part is checked; the nearest of the `known` words is asked after.
+    """
+    context = {"expected": expected, "place": place, "known": known}
+    return PydanticCustomError("expectation", "expected {expected}", context)
 
 
 def is_storable(text: str) -> bool:
@@ -263,11 +274,18 @@ def _sentence(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) ->
             return f"{place}: the key is required and is missing{line}"
         case "extra_forbidden":
             known = _known_keys(detail["loc"], grammar)
-            nearest = difflib.get_close_matches(str(path[-1]), known, n=1, cutoff=0.7)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            hint = did_you_mean(str(path[-1]), known)
             return f"{place}: unknown key; expected one of {', '.join(known)}, found {shown(path[-1])}{hint}{line}"
     expected = _EXPECTED[detail["type"]].format_map(context) if detail["type"] in _EXPECTED else detail["msg"]
-    return f"{place}: expected {expected}, found {shown(found)}{line}"
+    known = context.get("known") or re.findall("'([^']+)'", context.get("expected", ""))
+    hint = did_you_mean(found, known) if isinstance(found, str) else ""
+    return f"{place}: expected {expected}, found {shown(found)}{hint}{line}"
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence that asks after the known word that is nearest to one; nothing if none is near."""
+    near = difflib.get_close_matches(text, list(known), n=1, cutoff=0.7)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _part(whole: Any, key: str | int) -> Any:

@@ -593,7 +593,7 @@ BREACHES = [
         "ruleset_rules of rulesets.id 2, extra: ruleset_id, rule_name, rule_position, description",
         (
             "INSERT INTO ruleset_rules SELECT 2, 'extra', 9, description, 0, trigger_event_type, template_name, "
-            "channel, suppression_mode, condition_text, exclusive_group FROM ruleset_rules "
+            "channel, suppression_mode, condition_text, exclusive_group, NULL, NULL FROM ruleset_rules "
             "WHERE rule_name = 'off' AND ruleset_id = 1",
         ),
     ),
@@ -974,9 +974,20 @@ def test_no_invariant_is_without_a_breach(name: str) -> None:
     assert name in {breach.invariant for breach in BREACHES}
 
 
+WAIT = "SELECT min(events.id), 'r', min(event_timestamp), 0, (SELECT min(id) FROM batches)"
+WAITED = {
+    "waiting_matches.decide_at": [f"INSERT INTO waiting_matches {WAIT} FROM events"],
+    "ended_waits.decide_at": [f"INSERT INTO ended_waits {WAIT}, 1, 'lapsed' FROM events"],
+    "send_requests.decision_time": ["UPDATE send_requests SET decision_time = event_timestamp WHERE id = 1"],
+    "suppressions.decision_time": ["UPDATE suppressions SET decision_time = event_timestamp WHERE id = 1"],
+}
+"""How each column comes to hold a time that no rule of the sound database makes."""
+
+
 @pytest.mark.parametrize("column", timestamp_columns(), ids=str)
 def test_every_column_that_holds_a_time_is_looked_at(sound: Path, column: object) -> None:
     table, name = str(column).split(".")
+    execute(sound, *WAITED.get(str(column), ()))
     execute(
         sound,
         f"UPDATE {table} SET {name} = replace({name}, ' ', 'T') "

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, insert, select, text
 
+from src.marketing_messaging_service.decisions.conditions import Happened
 from src.marketing_messaging_service.decisions.prior_there import candidate_columns, had_prior_event
-from src.marketing_messaging_service.decisions.rules import PriorEvent
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import Event, Load, SourceFile
 from tests.effort import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HOUR = PriorEvent(event_type="signup", hours=1)
+HOUR = Happened(event_type="signup", within_hours=1)
 
 # User, type, seconds and microseconds from noon, load (0 for none); ids count in this order.
 Told = tuple[str, str, float, int]

@@ -15,7 +15,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 
 from src.marketing_messaging_service.decisions import again, decide_pending, outcomes, read_rules
-from src.marketing_messaging_service.decisions.matching import matches
+from src.marketing_messaging_service.decisions.looks import DIRECT_LOOKS
+from src.marketing_messaging_service.decisions.matching import Asked, every_match, matches, together
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.models import Event
@@ -252,15 +253,16 @@ def test_the_work_follows_the_new_events_and_not_the_history(
 
 def statements(rules_file: RulesFile) -> list[ClauseElement]:
     rules = rules_file.enabled_rules
-    named = dict(enumerate(rules))
+    named = positions = dict(enumerate(rules))
+    asked = Asked(DIRECT_LOOKS, DECIDED_AT)
     return [
-        outcomes.insert_matches(matches(rules, Event.id >= 1)),
+        outcomes.insert_matches([matches(together(every_match(positions, Event.id >= 1, asked)), positions)]),
         *outcomes.suppress(rules),
-        outcomes.insert_send_requests(0, WRITTEN_BESIDE),
+        outcomes.insert_send_requests(0, WRITTEN_BESIDE, positions, has_verdicts=True),
         outcomes.insert_daily_sends_of_batch(rules, 0),
-        outcomes.insert_suppressions(0, 0, WRITTEN_BESIDE),
+        outcomes.insert_suppressions(0, 0, WRITTEN_BESIDE, has_refusals=True, has_verdicts=True),
         again.insert_events_again(named, DAY, DECIDED_AT),
-        outcomes.insert_matches(again.matches_again(rules, named, 1, DECIDED_AT)),
+        outcomes.insert_matches([again.matches_again(positions, named, 1, DECIDED_AT, asked)]),
         again.keep_former_suppressions(1),
         again.delete_former_suppressions(1),
     ]

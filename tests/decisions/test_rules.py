@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.decisions import read_rules
-from src.marketing_messaging_service.decisions.rules import (
+from src.marketing_messaging_service.decisions.conditions import (
+    EVERYTHING,
     FieldCondition,
     PriorEventCondition,
-    Rule,
-    SuppressionMode,
+    parts_of,
 )
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Operator
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Operand, Operator, SuppressionMode
 from tests.decisions.helpers import Condition, prior, refusal, rule, with_value
 
 SHIPPED = Path(__file__).parents[2] / "data" / "rules.yaml"
@@ -28,9 +30,20 @@ VALUES = {
 }
 """A fitting value of each field."""
 
+HELD = {
+    "properties.amount": "a finite number of at most 64 bits",
+    "properties.attempt_number": "a whole number of at most 64 bits",
+    "user_traits.marketing_opt_in": "true or false",
+    **dict.fromkeys(TEXT_FIELDS, "text"),
+}
+
 HOURS = "a number of hours above 0, at most 87840, that makes whole seconds (24, 0.5)"
 NUMBER = "a finite number of at most 64 bits"
 WHOLE_NUMBER = "a whole number of at most 64 bits"
+MODES = (
+    "'none', 'once_ever', 'once_per_calendar_day', 'once_per_calendar_week', 'once_per_calendar_month' or "
+    "'once_per_hours'"
+)
 STORABLE = "text of whole characters without NUL"
 
 
@@ -57,11 +70,10 @@ def test_the_shipped_file_holds_the_four_rules_of_the_design():
     opted_in = {"field": "user_traits.marketing_opt_in", "operator": "equals", "value": True}
     no_funds = {"field": "properties.failure_reason", "operator": "equals", "value": "INSUFFICIENT_FUNDS"}
     third_attempt = {"field": "properties.attempt_number", "operator": "gte", "value": 3}
-    assert [rule.model_dump(mode="json", exclude={"description"}) for rule in rules] == [
+    assert [rule.model_dump(mode="json", exclude={"description"}, exclude_unset=True) for rule in rules] == [
         {
             "name": "welcome_email",
             "enabled": True,
-            "exclusive_group": None,
             "trigger": {"event_type": "signup_completed"},
             "conditions": {"all": [opted_in]},
             "action": {"type": "send", "template_name": "WELCOME_EMAIL", "delivery_method": "email"},
@@ -70,7 +82,6 @@ def test_the_shipped_file_holds_the_four_rules_of_the_design():
         {
             "name": "bank_link_nudge",
             "enabled": True,
-            "exclusive_group": None,
             "trigger": {"event_type": "link_bank_success"},
             "conditions": {"all": [{"prior_event": {"event_type": "signup_completed", "hours": 24}}]},
             "action": {"type": "send", "template_name": "BANK_LINK_NUDGE_SMS", "delivery_method": "sms"},
@@ -79,7 +90,6 @@ def test_the_shipped_file_holds_the_four_rules_of_the_design():
         {
             "name": "insufficient_funds_email",
             "enabled": True,
-            "exclusive_group": None,
             "trigger": {"event_type": "payment_failed"},
             "conditions": {"all": [no_funds]},
             "action": {"type": "send", "template_name": "INSUFFICIENT_FUNDS_EMAIL", "delivery_method": "email"},
@@ -88,7 +98,6 @@ def test_the_shipped_file_holds_the_four_rules_of_the_design():
         {
             "name": "high_risk_alert",
             "enabled": True,
-            "exclusive_group": None,
             "trigger": {"event_type": "payment_failed"},
             "conditions": {"all": [third_attempt]},
             "action": {"type": "alert", "template_name": "HIGH_RISK_ALERT", "delivery_method": "internal"},
@@ -111,7 +120,7 @@ def test_what_a_rule_leaves_out_is_no_condition_no_suppression_and_enabled(tmp_p
     assert found.enabled
     assert found.description == ""
     assert found.exclusive_group is None
-    assert found.conditions.all == ()
+    assert found.conditions == EVERYTHING
     assert found.suppression.mode is SuppressionMode.NONE
 
 
@@ -125,12 +134,13 @@ def test_a_rule_cannot_be_changed_once_read():
     [
         (
             "bogus",
-            "name, description, enabled, exclusive_group, trigger, conditions, action, suppression",
+            "name, description, enabled, exclusive_group, trigger, wait, conditions, action, suppression, "
+            "expires_after_hours, exempt_from",
         ),
         ("trigger.bogus", "event_type"),
         ("conditions.bogus", "all"),
         ("action.bogus", "type, template_name, delivery_method"),
-        ("suppression.bogus", "mode"),
+        ("suppression.bogus", "mode, hours, per"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_keys_that_are_known_there(tmp_path, keys, expected):
@@ -228,9 +238,9 @@ def test_a_missing_key_of_a_condition_is_named(tmp_path, condition, missing):
         ("action.delivery_method", "e" * 33, "at most 32 characters", "'eeee"),
         ("suppression", "once_ever", "keys with values", "'once_ever'"),
         ("suppression", None, "keys with values", "nothing"),
-        ("suppression.mode", "once", "'none', 'once_ever' or 'once_per_calendar_day'", "'once'"),
-        ("suppression.mode", None, "'none', 'once_ever' or 'once_per_calendar_day'", "nothing"),
-        ("suppression.mode", False, "'none', 'once_ever' or 'once_per_calendar_day'", "false"),
+        ("suppression.mode", "once", MODES, "'once'"),
+        ("suppression.mode", None, MODES, "nothing"),
+        ("suppression.mode", False, MODES, "false"),
     ],
 )
 def test_a_wrong_type_or_an_unknown_word_is_refused(tmp_path, keys, value, expected, found):
@@ -273,40 +283,67 @@ def test_a_rule_that_is_no_mapping_is_told_by_its_number(tmp_path, value, found)
     assert said(tmp_path, rule("first"), value) == [f"rule number 2: expected keys with values, found {found}."]
 
 
-@pytest.mark.parametrize("name", ["amount", "properties", "properties.coupon", "user_traits.Country", "user_id"])
-def test_an_unknown_field_is_refused_with_the_fields_that_are_known(tmp_path, name):
-    *known, last = PAYLOAD.by_path
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("amount", ""),
+        ("properties", ""),
+        ("properties.coupon", ""),
+        ("user_traits.Country", "; did you mean user_traits.country?"),
+        ("latest_traits.contry", "; did you mean latest_traits.country?"),
+        ("latest_traits.amount", ""),
+        ("user_id", ""),
+    ],
+)
+def test_an_unknown_field_is_refused_with_the_fields_that_are_known(tmp_path, name, nearest):
+    *known, last = (*PAYLOAD.by_path, *(f"latest_traits.{trait.name}" for trait in PAYLOAD.traits))
     expected = ", ".join(f"'{field_name}'" for field_name in known) + f" or '{last}'"
 
-    assert said(tmp_path, rule("nudge", field(name, "exists"))) == [
-        f"rule nudge, conditions.all[0].field: expected {expected}, found '{name}'."
-    ]
+    [sentence] = said(tmp_path, rule("nudge", field(name, "exists")))
+    assert sentence.startswith(f"rule nudge, conditions.all[0].field: expected {expected}, found '{name}'")
+    assert nearest in sentence
 
 
-@pytest.mark.parametrize("name", ["==", "EQUALS", "contains", "eq", ""])
-def test_an_unknown_operator_is_refused_with_the_operators_that_are_known(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("==", ""), ("EQUALS", ""), ("contain", "; did you mean contains?"), ("eq", ""), ("", "")]
+)
+def test_an_unknown_operator_is_refused_with_the_operators_that_are_known(tmp_path, name, nearest):
+    *known, last = (f"'{operator}'" for operator in Operator)
     assert said(tmp_path, rule("nudge", field("properties.amount", name, 1))) == [
-        "rule nudge, conditions.all[0].operator: expected 'equals', 'not_equals', 'gt', 'gte', 'lt', 'lte', 'in', "
-        f"'exists' or 'not_exists', found '{name}'."
+        f"rule nudge, conditions.all[0].operator: expected {', '.join(known)} or {last}, found '{name}'{nearest}."
     ]
 
 
 @pytest.mark.parametrize("name", PAYLOAD.by_path)
 @pytest.mark.parametrize("operator", Operator)
-def test_each_operator_takes_each_field_except_that_only_numbers_have_an_order(tmp_path, name, operator):
-    value = [] if operator in ("exists", "not_exists") else [VALUES[name]]
-    condition = field(name, operator, *([value] if operator == "in" else value))
+def test_each_operator_takes_the_fields_of_its_kinds(tmp_path, name, operator):
+    operands: dict[Operand, list[Any]] = {
+        Operand.NOTHING: [],
+        Operand.LIST: [[VALUES[name]]],
+        Operand.VALUE: [VALUES[name]],
+    }
+    operand = operands[operator.operand]
+    condition = field(name, operator, *operand)
 
-    if operator in ("gt", "gte", "lt", "lte") and name not in NUMBER_FIELDS:
+    if not operator.takes.suits(PAYLOAD.by_path[name].kind):
         [sentence] = said(tmp_path, rule("nudge", condition))
-        holds = "text" if name in TEXT_FIELDS else "true or false"
         assert sentence == (
-            f"rule nudge, conditions.all[0].operator: expected an operator for {holds}, which is what {name} holds, "
-            f"found '{operator}'."
+            f"rule nudge, conditions.all[0].operator: expected an operator for {HELD[name]}, which is what {name} "
+            f"holds, found '{operator}'."
         )
     else:
         [found] = accepted(tmp_path, rule("nudge", condition))
-        assert found.conditions.all == (FieldCondition(**condition),)
+        assert parts_of(found.conditions) == (FieldCondition(**condition),)
+
+
+def test_an_order_is_for_numbers_and_a_part_of_the_characters_for_text():
+    taken = {
+        operator: {name for name, field in PAYLOAD.by_path.items() if operator.takes.suits(field.kind)}
+        for operator in Operator
+    }
+    assert {taken[operator] == set(NUMBER_FIELDS) for operator in (Operator.GT, Operator.LTE)} == {True}
+    assert {taken[operator] == set(TEXT_FIELDS) for operator in (Operator.CONTAINS, Operator.ENDS_WITH)} == {True}
+    assert taken[Operator.NOT_IN] == set(PAYLOAD.by_path)
 
 
 @pytest.mark.parametrize(
@@ -424,9 +461,9 @@ def test_hours_that_are_no_number_are_refused(tmp_path, written):
 def test_hours_with_decimals_that_make_whole_seconds_are_taken_exactly(tmp_path, hours, seconds):
     [found] = accepted(tmp_path, rule("nudge", prior("paid", hours)))
 
-    [condition] = found.conditions.all
+    [condition] = parts_of(found.conditions)
     assert isinstance(condition, PriorEventCondition)
-    assert condition.prior_event.seconds == seconds
+    assert seconds_of(condition.prior_event.hours) == seconds
 
 
 @pytest.mark.parametrize("mode", ["once_ever", "once_per_calendar_day"])
@@ -467,8 +504,8 @@ def test_every_wrong_place_is_told_at_once(tmp_path):
 
 def test_names_that_stand_more_than_once_are_told_once_each(tmp_path):
     assert said(tmp_path, rule("a"), rule("b"), rule("a"), rule("a"), rule("b"), rule("c")) == [
-        "rule a: the name stands more than once; give each its own.",
-        "rule b: the name stands more than once; give each its own.",
+        "rule a, name: expected a name that no other one has, found 'a'.",
+        "rule b, name: expected a name that no other one has, found 'b'.",
     ]
 
 

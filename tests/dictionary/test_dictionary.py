@@ -17,7 +17,8 @@ from src.marketing_messaging_service.vocabulary import PAYLOAD, DataType
 
 DOCS = Path(__file__).parents[2] / "docs"
 
-SEED_NAMES = {"event_timestamp", "as_of"}
+SEED_NAMES = {"event_timestamp", "as_of", "decision_time"}
+"""Names that the assignment and the specification of the rule language give."""
 PAYLOAD_NAMES = {field.name for field in PAYLOAD.fields}
 """A field of the payload has the name that producers give it."""
 COLUMNS = [entry for entry in entries() if entry.column_name is not None]
@@ -50,7 +51,7 @@ def test_a_column_is_named_by_the_law(column: Entry):
     if column.data_type is DataType.INTEGER:
         assert name == "id" or name.endswith(("_id", "_count", "_number", "_position", "_bytes", "_hours"))
     if column.data_type is DataType.NUMBER:
-        assert name.endswith(("_seconds", "_percent"))
+        assert name.endswith(("_seconds", "_percent", "_hours"))
 
 
 def test_every_table_has_its_place_in_the_order():

@@ -203,6 +203,9 @@ ROWS_FROM = {
 }
 """The rows that each revision made room for; a revision that makes none is not here."""
 
+NO_WAY_BACK = ("waiting_matches", "ended_waits")
+"""Tables whose rows refuse a downgrade, so that these tests have none on their way; see what the refusal says."""
+
 ROWS_AT = {
     revision: [ROWS_FROM.get(earlier, {}) for earlier in REVISIONS[: number + 1]]
     for number, revision in enumerate(REVISIONS)
@@ -431,7 +434,7 @@ class TestAPopulatedDatabase:
         upgrade_to_head(url_of(path))
         after = rows_of(path)
         assert set(SEED_TABLES) <= before.keys() <= after.keys()
-        assert all(before[table] for table in before)
+        assert all(before[table] for table in before if table not in NO_WAY_BACK)
         assert_kept(before, after)
         assert_sound(path)
 

@@ -63,6 +63,8 @@ TABLES: Mapping[str, TableShape] = {
             "template_name",
             "channel",
             "suppression_mode",
+            "wait_hours",
+            "expires_after_hours",
         ),
         references={"ruleset_id": "rulesets"},
     ),
@@ -138,18 +140,29 @@ TABLES: Mapping[str, TableShape] = {
     ),
     "batch_rules": TableShape(compared=("rule_name",), references={"batch_id": "batches"}),
     "send_requests": TableShape(
-        compared=("user_id", "template_name", "channel", "reason", "rule_name", "event_timestamp", "dedupe_key"),
+        compared=(
+            "user_id",
+            "template_name",
+            "channel",
+            "reason",
+            "rule_name",
+            "event_timestamp",
+            "dedupe_key",
+            "decision_time",
+            "is_exempt_from_limits",
+        ),
         references={"event_id": "events", "ruleset_id": "rulesets"},
         given=("run_id",),
         left_out=("id", "decided_at"),
         key=("event_id", "rule_name", "dedupe_key"),
     ),
     "suppressions": TableShape(
-        compared=("user_id", "template_name", "suppression_reason", "rule_name", "event_timestamp"),
+        compared=("user_id", "template_name", "suppression_reason", "rule_name", "event_timestamp", "decision_time"),
         references={
             "event_id": "events",
             "ruleset_id": "rulesets",
             "blocked_by_send_request_id": "send_requests",
+            "blocked_by_event_id": "events",
         },
         given=("run_id",),
         left_out=("id", "decided_at"),
@@ -159,6 +172,13 @@ TABLES: Mapping[str, TableShape] = {
         references={"event_id": "events", "ruleset_id": "rulesets", "batch_id": "batches"},
         given=("run_id",),
         left_out=("id", "decided_at"),
+    ),
+    "waiting_matches": TableShape(
+        compared=("rule_name", "decide_at", "is_too_old"), references={"event_id": "events", "batch_id": "batches"}
+    ),
+    "ended_waits": TableShape(
+        compared=("rule_name", "decide_at", "is_too_old", "outcome"),
+        references={"event_id": "events", "batch_id": "batches", "ended_batch_id": "batches"},
     ),
 }
 """Every table there is; `loads` and `events` refer to each other, so that a key never goes through both."""
@@ -177,8 +197,8 @@ _EVENT_IN_TEXT: Mapping[str, re.Pattern[str]] = {
 """Where the id of an event stands in a text."""
 
 
-DECISIONS = ("send_requests", "suppressions", "former_suppressions")
-"""The tables of what was decided."""
+DECISIONS = ("send_requests", "suppressions", "former_suppressions", "waiting_matches", "ended_waits")
+"""The tables of what was decided, and of what waits or has waited for it."""
 
 
 def differences(one: Path, other: Path, only: Sequence[str] = ()) -> list[str]:

@@ -24,6 +24,7 @@ from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
     Batch,
     BatchRule,
+    EndedWait,
     Event,
     FormerSuppression,
     HeldEvent,
@@ -90,8 +91,13 @@ def _decided_by_other_batches(_connection: Connection) -> Iterator[Select[Any]]:
             .join(Run, Run.id == Batch.run_id)
             # Of a batch from before they were recorded it may not be known which run it was of.
             .join(first, and_(first.id == EVENT_BATCH_ID, first.run_id.is_not(None)))
-            .where(Batch.id != first.id, not_(func.coalesce(was_to, 0)))
+            .where(Batch.id != first.id, not_(func.coalesce(was_to, 0)), not_(_has_waited(table)))
         )
+
+
+def _has_waited(table: EverDecisionTable) -> ColumnElement[bool]:
+    """Whether a decision was made when the wait of its rule was over, by a later batch than its event's."""
+    return exists().where(EndedWait.event_id == table.event_id, EndedWait.rule_name == table.rule_name)
 
 
 def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:

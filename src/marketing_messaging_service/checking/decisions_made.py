@@ -12,6 +12,7 @@ from sqlalchemy import (
     SQLColumnExpression,
     and_,
     case,
+    exists,
     false,
     func,
     literal,
@@ -26,15 +27,20 @@ from src.marketing_messaging_service.checking.again import EVER_DECIDED, EverDec
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
+    BLOCKED_REASON,
     DAY_KEY,
     EVER_KEY,
     EXPIRED_REASON,
+    HOLDOUT_REASON,
+    LIMIT_REASON,
     BatchRule,
     Event,
     FormerSuppression,
     HeldEvent,
     Load,
     LoadState,
+    Ruleset,
+    RulesetRule,
     Run,
     SendRequest,
     Suppression,
@@ -81,7 +87,13 @@ def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any
             .where(
                 or_(
                     # One that its rule made again has the ruleset of its own run.
-                    and_(decided_by.is_not(None), not_(is_of_load), not_(is_decided_again(table))),
+                    # So has one that waited.
+                    and_(
+                        decided_by.is_not(None),
+                        not_(is_of_load),
+                        not_(is_decided_again(table)),
+                        table.decision_time.is_(None),
+                    ),
                     and_(Event.load_id.is_(None), table.ruleset_id.is_not(None)),
                 )
             )
@@ -119,6 +131,11 @@ def _repeated_sends(_connection: Connection) -> Iterator[Select[Any]]:
     )
 
 
+def _decision_time(table: Any) -> ColumnElement[Any]:
+    """When a decision was due: at its event's time, unless its rule waited."""
+    return func.coalesce(table.decision_time, table.event_timestamp)
+
+
 class _Kind(StrEnum):
     """What a dedupe key says of how often a message may go out."""
 
@@ -139,7 +156,7 @@ def _sends_after_another(connection: Connection) -> Iterator[Select[Any]]:
     days = {_Kind.OWN_DAY, _Kind.OTHER_DAY}
     daily = [name for name, found in kinds.items() if days & found and found != {_Kind.OWN_DAY}]
     if daily:
-        day = func.substr(SendRequest.event_timestamp, 1, 10)
+        day = func.substr(_decision_time(SendRequest), 1, 10)
         follow = _sends_after_one_of(daily, SendRequest.user_id, SendRequest.template_name, day)
         yield follow.where(SendRequest.dedupe_key.startswith(DAY_KEY))
 
@@ -149,7 +166,7 @@ def _kinds_by_template(connection: Connection) -> Mapping[str, set[_Kind]]:
     key = SendRequest.dedupe_key
     kind = case(
         (key == EVER_KEY, _Kind.EVER),
-        (key == literal(DAY_KEY) + func.substr(SendRequest.event_timestamp, 1, 10), _Kind.OWN_DAY),
+        (key == literal(DAY_KEY) + func.substr(_decision_time(SendRequest), 1, 10), _Kind.OWN_DAY),
         (key.startswith(DAY_KEY), _Kind.OTHER_DAY),
         else_=_Kind.OTHER,
     )
@@ -194,27 +211,47 @@ def _sends_after_one_of(template_names: Sequence[str], *reach: SQLColumnExpressi
 
 
 def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
-    send = aliased(SendRequest, name="send")
-    blocked_by = Suppression.blocked_by_send_request_id
+    send, event = aliased(SendRequest, name="send"), aliased(Event, name="blocking")
+    reason, blocked_by = Suppression.suppression_reason, Suppression.blocked_by_send_request_id
+    is_limit, is_block = reason.startswith(LIMIT_REASON), reason.startswith(BLOCKED_REASON)
+    # A file that names a time zone may mean its days, which are not told apart here.
+    names_zone = exists().where(Ruleset.id == Suppression.ruleset_id, Ruleset.yaml_text.contains("timezone"))
+    is_on_day = func.substr(_decision_time(send), 1, 10) == func.substr(_decision_time(Suppression), 1, 10)
     has_reason = and_(
         send.user_id == Suppression.user_id,
-        send.template_name == Suppression.template_name,
+        or_(is_limit, send.template_name == Suppression.template_name),
         send.channel != ALERT_CHANNEL,
-        or_(
-            Suppression.suppression_reason != DAILY,
-            func.substr(send.event_timestamp, 1, 10) == func.substr(Suppression.event_timestamp, 1, 10),
-        ),
+        or_(reason != DAILY, names_zone, is_on_day),
     )
+    needs_no_send = or_(is_block, reason.in_([EXPIRED_REASON, HOLDOUT_REASON]))
     yield (
-        select(told(_place(Suppression), ": ", Suppression.suppression_reason, " by send_requests.id ", blocked_by))
+        select(told(_place(Suppression), ": ", reason, " by send_requests.id ", blocked_by))
         .select_from(Suppression)
         .outerjoin(send, send.id == blocked_by)
-        # One that points at a send that is gone is told of elsewhere; what has expired needs none.
+        # One that points at a send that is gone is told of elsewhere.
         .where(
             Suppression.rule_name.is_not(None),
-            Suppression.suppression_reason != EXPIRED_REASON,
-            or_(blocked_by.is_(None), not_(has_reason)),
+            case(
+                (needs_no_send, and_(blocked_by.is_not(None), reason != EXPIRED_REASON)),
+                else_=or_(blocked_by.is_(None), not_(has_reason)),
+            ),
         )
+    )
+    blocking = Suppression.blocked_by_event_id
+    yield (
+        select(told(_place(Suppression), ": ", reason, " by the event events.id ", blocking))
+        .select_from(Suppression)
+        .outerjoin(event, event.id == blocking)
+        .where(blocking.is_not(None), or_(not_(is_block), event.user_id != Suppression.user_id))
+    )
+
+
+def _may_expire() -> ColumnElement[bool]:
+    """Whether the rule of a suppression lets its messages expire by itself."""
+    return exists().where(
+        RulesetRule.ruleset_id == Suppression.ruleset_id,
+        RulesetRule.rule_name == Suppression.rule_name,
+        RulesetRule.expires_after_hours.is_not(None),
     )
 
 
@@ -232,8 +269,17 @@ def _wrongly_expired(connection: Connection) -> Iterator[Select[Any]]:
     has_expired = Suppression.suppression_reason == EXPIRED_REASON
     is_blocked = Suppression.blocked_by_send_request_id.is_not(None)
     wrong: dict[EverDecisionTable, ColumnElement[bool]] = {
-        SendRequest: and_(SendRequest.channel != ALERT_CHANNEL, is_too_old(SendRequest)),
-        Suppression: and_(has_expired, or_(not_(is_too_old(Suppression)), is_blocked)),
+        # What waited was held to the limit of the run that first decided on its event, which its wait has kept.
+        SendRequest: and_(
+            SendRequest.channel != ALERT_CHANNEL, SendRequest.decision_time.is_(None), is_too_old(SendRequest)
+        ),
+        Suppression: and_(
+            has_expired,
+            or_(
+                and_(not_(is_too_old(Suppression)), Suppression.decision_time.is_(None), not_(_may_expire())),
+                is_blocked,
+            ),
+        ),
         FormerSuppression: not_(is_too_old(FormerSuppression)),
     }
     for table, is_wrong in wrong.items():

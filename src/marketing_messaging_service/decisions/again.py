@@ -25,6 +25,7 @@ from sqlalchemy import (
     and_,
     delete,
     exists,
+    false,
     func,
     insert,
     literal,
@@ -35,14 +36,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from src.marketing_messaging_service.decisions.matching import NotByIndex, every_match
+from src.marketing_messaging_service.decisions.matching import Asked, NotByIndex, beginning_waits, every_match, together
 from src.marketing_messaging_service.decisions.outcomes import decision
+from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
+    EndedWait,
     Event,
     FormerSuppression,
     HeldEvent,
@@ -51,6 +55,7 @@ from src.marketing_messaging_service.models import (
     RulesetRule,
     SendRequest,
     Suppression,
+    WaitingMatch,
 )
 from src.marketing_messaging_service.results import Window
 from src.marketing_messaging_service.yaml_file import word
@@ -121,7 +126,11 @@ def is_again(event_id: ColumnElement[Any]) -> ColumnElement[bool]:
 
 
 def matches_again(
-    rules: Sequence[Rule], named: Mapping[int, Rule], ruleset_id: int, oldest_event_at: datetime | None
+    rules: Mapping[int, Rule],
+    named: Mapping[int, Rule],
+    ruleset_id: int,
+    oldest_event_at: datetime | None,
+    asked: Asked,
 ) -> Select[Any]:
     """Return the matches that the named rules decide again, in the columns of `matching.matches`.
 
@@ -129,10 +138,11 @@ def matches_again(
     `oldest_event_at` expire.
     """
     groups = {rule.exclusive_group for rule in named.values()} - {None}
-    asked = {
-        position: rule for position, rule in enumerate(rules) if position in named or rule.exclusive_group in groups
+    of_groups = {
+        position: rule for position, rule in rules.items() if position in named or rule.exclusive_group in groups
     }
-    match = every_match(asked, Event.id.in_(select(event_again.c.event_id))).subquery("match_again")
+    decided_before = Event.id.in_(select(event_again.c.event_id))
+    match = together(every_match(of_groups, decided_before, asked)).subquery("match_again")
     place = func.row_number().over(
         partition_by=(match.c.event_id, func.coalesce(match.c.exclusive_group, literal(":") + match.c.rule_name)),
         order_by=match.c.rule_position,
@@ -144,9 +154,9 @@ def matches_again(
         Suppression.rule_name == ranked.rule_name,
         Suppression.suppression_reason == EXPIRED_REASON,
     )
-    expires_no_more: ColumnElement[bool] = true()
+    expires_no_more: ColumnElement[bool] = not_(ranked.is_expired)
     if oldest_event_at is not None:
-        expires_no_more = ranked.event_timestamp >= oldest_event_at
+        expires_no_more = and_(expires_no_more, ranked.event_timestamp >= oldest_event_at)
     return select(*(ranked[column.name] for column in match.c)).where(
         ranked.rule_position.in_(list(named)),
         not_(_is_decided_by_another_of_its_group(ranked, ruleset_id)),
@@ -156,6 +166,44 @@ def matches_again(
             and_(not_(own_decision), ranked.place_in_group == 1),
         ),
     )
+
+
+def waits_again(
+    rule: Rule, as_of: datetime, oldest_event_at: datetime | None, *, until_data: datetime | None
+) -> Select[Any]:
+    """Return the events that begin to wait again for a named rule, in the columns of `matching.beginning_waits`.
+
+    Those on which it has no decision and that do not wait for it; and those whose suppression has expired, if their
+    wait is over, so that its place is free when they are decided.
+    """
+    decide_at = SecondsAfter(Event.event_timestamp, seconds_of(rule.wait_hours))
+    last = as_of if until_data is None else min(as_of, until_data)
+    is_in_time: ColumnElement[bool] = true()
+    if rule.expires_after_hours is not None:
+        is_in_time = SecondsAfter(decide_at, seconds_of(rule.expires_after_hours)) >= as_of
+    is_too_old = false() if oldest_event_at is None else Event.event_timestamp < oldest_event_at
+    has_expired = exists().where(
+        Suppression.event_id == Event.id,
+        Suppression.rule_name == rule.name,
+        Suppression.suppression_reason == EXPIRED_REASON,
+    )
+    has_decision = or_(
+        *(
+            exists().where(table.event_id == Event.id, table.rule_name == rule.name)
+            for table in (SendRequest, Suppression)
+        )
+    )
+    waits = exists().where(WaitingMatch.event_id == Event.id, WaitingMatch.rule_name == rule.name)
+    decided_before = Event.id.in_(select(event_again.c.event_id))
+    return beginning_waits(rule, decided_before, is_too_old).where(
+        not_(waits), or_(not_(has_decision), and_(has_expired, not_(is_too_old), is_in_time, decide_at < last))
+    )
+
+
+def forget_ended_waits(rule: Rule) -> Delete:
+    """Return the statement that takes away what became of the waits that have just begun again."""
+    waits = exists().where(WaitingMatch.event_id == EndedWait.event_id, WaitingMatch.rule_name == EndedWait.rule_name)
+    return delete(EndedWait).where(EndedWait.rule_name == rule.name, waits)
 
 
 def _decision_of(match: Any) -> ColumnElement[bool]:

@@ -26,7 +26,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -40,15 +40,24 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    or_,
     select,
     true,
     union_all,
 )
 
 from src.marketing_messaging_service.decisions.audit_again import undecided_again
-from src.marketing_messaging_service.decisions.matching import has_trigger, holds, with_children
+from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons
+from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
+from src.marketing_messaging_service.decisions.one_by_one import PER_HASH_LENGTH
 from src.marketing_messaging_service.decisions.outcomes import dedupe_key
-from src.marketing_messaging_service.decisions.prior_there import candidate_columns, match_for_certain
+from src.marketing_messaging_service.decisions.prior_there import (
+    candidate_columns,
+    match_for_certain,
+    may_have_matched,
+    seems_to_have_matched,
+)
 from src.marketing_messaging_service.decisions.recorded_rules import (
     RecordedRules,
     read_recorded,
@@ -56,16 +65,17 @@ from src.marketing_messaging_service.decisions.recorded_rules import (
     rows_of_rules,
     usable_rulesets,
 )
-from src.marketing_messaging_service.decisions.rules import (
-    Condition,
-    FieldCondition,
-    Rule,
-    SuppressionMode,
-)
+from src.marketing_messaging_service.decisions.rules import Exemption, Rule
+from src.marketing_messaging_service.decisions.truth import MatchRow
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
+    BLOCKED_REASON,
+    CALENDAR_KEY,
+    EVER_KEY,
     EXPIRED_REASON,
+    HOLDOUT_REASON,
+    LIMIT_REASON,
     Batch,
     Event,
     FormerSuppression,
@@ -78,6 +88,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
 )
 from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import SuppressionMode
 
 DecisionTable = type[SendRequest] | type[Suppression]
 EverDecisionTable = DecisionTable | type[FormerSuppression]
@@ -194,13 +205,13 @@ def _events_of_loads(load_ids: Sequence[int]) -> Select[Any]:
     events = (
         select(*candidate_columns()).select_from(numbers).join(Load, Load.id == numbers.c.value).join(Event, in_load)
     )
-    return with_children(events).where(~exists().where(HeldEvent.event_id == Event.id))
+    return with_payload(events).where(~exists().where(HeldEvent.event_id == Event.id))
 
 
 def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> Select[Any]:
     """The events that were held and decided by one of the batches."""
     events = select(*candidate_columns()).select_from(HeldEvent).join(Event, Event.id == HeldEvent.event_id)
-    return with_children(events).where(
+    return with_payload(events).where(
         HeldEvent.run_id.is_not(None), stretch.spans(HeldEvent.event_id), _is_one_of(HeldEvent.batch_id, batch_ids)
     )
 
@@ -212,10 +223,14 @@ def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Selec
     ]
     matches = []
     for position, rule in enumerate(recorded.rules):
-        may_match = (has_trigger(rule), *undecided, *map(holds, rule.conditions.all))
+        if rule.wait is not None:
+            continue
+        may_match = (has_trigger(rule), *undecided, seems_to_have_matched(rule, OWN_ROW))
         wanted = union_all(*(source.where(*may_match) for source in sources)).subquery(f"wanted_{position}")
         columns = (literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
         matches.append(match_for_certain(rule, wanted, position).add_columns(*columns))
+    if not matches:
+        return select(literal("")).where(false())
     match = union_all(*matches).subquery("match").c
     if len(matches) == 1:
         return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
@@ -257,7 +272,7 @@ def _in_lots(in_name: Iterable[_InName]) -> Iterator[Sequence[_InName]]:
     lot: list[_InName] = []
     weight = 0
     for each in sorted(in_name, key=lambda each: (each.stretch.first, each.stretch.last)):
-        values = sum(len(condition.value) for condition in each.rule.conditions.all if _has_list(condition))
+        values = sum(len(each_of.value) for each_of in comparisons(each.rule.conditions) if _has_list(each_of))
         if lot and (len(lot) == RULES_AT_ONCE or weight + values > VALUES_AT_ONCE):
             yield lot
             lot, weight = [], 0
@@ -267,8 +282,8 @@ def _in_lots(in_name: Iterable[_InName]) -> Iterator[Sequence[_InName]]:
         yield lot
 
 
-def _has_list(condition: Condition) -> TypeGuard[FieldCondition]:
-    return isinstance(condition, FieldCondition) and isinstance(condition.value, list)
+def _has_list(condition: FieldCondition) -> bool:
+    return isinstance(condition.value, list)
 
 
 def _decided_by_later_rules(
@@ -320,7 +335,7 @@ def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[A
     decisions = select(_place(table)).select_from(table).join(Event, Event.id == table.event_id)
     stretch = _around(each.stretch for each in lot) or _Stretch(0, 0)
     names = sorted({each.rule.name for each in lot})
-    return with_children(decisions).where(
+    return with_payload(decisions).where(
         stretch.spans(table.event_id), table.rule_name.in_(names), has_grounds == false()
     )
 
@@ -330,22 +345,61 @@ def _grounds(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool],
         Event.event_type == rule.trigger.event_type,
         table.template_name == rule.action.template_name,
         *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule, table)),
-        *map(holds, rule.conditions.all),
+        may_have_matched(rule, _row_of(table)),
     )
 
 
+def _row_of(table: EverDecisionTable) -> MatchRow:
+    """The event of a decision at its decision time."""
+    at = Event.event_timestamp
+    if table is FormerSuppression:
+        return OWN_ROW
+    decided_for = func.coalesce(table.__table__.c.decision_time, at)
+    return MatchRow(Event.id, Event.user_id, at, decided_for, (*OWN_ROW.sources, table.__table__))
+
+
 def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
-    key = dedupe_key(literal(rule.suppression.mode.value), literal(rule.name), Event.id, Event.event_timestamp)
-    return SendRequest.channel == rule.action.delivery_method, SendRequest.dedupe_key == key
+    return (
+        SendRequest.channel == rule.action.delivery_method,
+        SendRequest.is_exempt_from_limits == (Exemption.LIMITS in rule.exempt_from),
+        or_(*_fitting_keys(rule)),
+    )
+
+
+def _fitting_keys(rule: Rule) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions on dedupe keys of which one holds for a send of a rule, in whatever zone its file was."""
+    mode, per = rule.suppression.mode, bool(rule.suppression.per)
+    if not per:
+        decided_for = func.coalesce(SendRequest.decision_time, Event.event_timestamp)
+        yield SendRequest.dedupe_key == dedupe_key(literal(mode.value), literal(rule.name), Event.id, decided_for)
+    elif mode.period is None:
+        yield _has_hash(EVER_KEY)
+    if mode.period is not None:
+        yield _has_hash(CALENDAR_KEY) if per else SendRequest.dedupe_key.startswith(CALENDAR_KEY, autoescape=True)
+
+
+def _has_hash(beginning: str) -> ColumnElement[bool]:
+    length = func.length(SendRequest.dedupe_key) - PER_HASH_LENGTH
+    return and_(
+        SendRequest.dedupe_key.startswith(beginning, autoescape=True),
+        func.substr(SendRequest.dedupe_key, length, 1) == ":",
+    )
 
 
 def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool], ...]:
     if rule.action.is_alert:
         return (false(),)
-    # The mode none suppresses nothing but what has expired.
-    mode = rule.suppression.mode
-    reasons = [EXPIRED_REASON] if mode is SuppressionMode.NONE else [EXPIRED_REASON, mode.value]
-    return (table.__table__.c.suppression_reason.in_(reasons),)
+    # The mode none suppresses nothing by itself.
+    mode, reason = rule.suppression.mode, table.__table__.c.suppression_reason
+    reasons = [EXPIRED_REASON, *([] if mode is SuppressionMode.NONE else [mode.value])]
+    if Exemption.HOLDOUT not in rule.exempt_from:
+        reasons.append(HOLDOUT_REASON)
+    ways: list[ColumnElement[bool]] = [reason.in_(reasons)]
+    if Exemption.BLOCKS not in rule.exempt_from:
+        ways.append(reason.startswith(BLOCKED_REASON, autoescape=True))
+    if Exemption.LIMITS not in rule.exempt_from:
+        ways.append(reason.startswith(LIMIT_REASON, autoescape=True))
+    return (or_(*ways),)
 
 
 def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
@@ -359,8 +413,8 @@ def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name
     stayed = exists().where(
         FormerSuppression.event_id == table.event_id, FormerSuppression.rule_name == table.rule_name
     )
-    may_match = (in_their_name, ~stayed, has_trigger(rule), *map(holds, rule.conditions.all))
-    wanted = with_children(decisions).where(*may_match).subquery("wanted")
+    may_match = (in_their_name, ~stayed, has_trigger(rule), seems_to_have_matched(rule, OWN_ROW))
+    wanted = with_payload(decisions).where(*may_match).subquery("wanted")
     had_to = match_for_certain(rule, wanted, 0).subquery("had_to")
     return select(had_to.c.place)
 

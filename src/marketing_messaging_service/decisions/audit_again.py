@@ -10,8 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, false, func, or_, select, true
 from sqlalchemy.orm import aliased
 
-from src.marketing_messaging_service.decisions.matching import has_trigger, holds, with_children
-from src.marketing_messaging_service.decisions.prior_there import candidate_columns, match_for_certain
+from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
+from src.marketing_messaging_service.decisions.prior_there import (
+    candidate_columns,
+    match_for_certain,
+    seems_to_have_matched,
+)
 from src.marketing_messaging_service.decisions.recorded_rules import RecordedRules, recorded_rules
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.infrastructure.sql_text import told
@@ -51,7 +56,7 @@ def undecided_again(connection: Connection) -> Iterator[Select[Any]]:
         for ruleset_id in recorded.ruleset_ids:
             for batch in asked.get(ruleset_id, ()):
                 for position, rule in enumerate(recorded.rules):
-                    if rule.name in batch.rule_names:
+                    if rule.name in batch.rule_names and rule.wait is None:
                         yield _undecided_by(rule, recorded, position, batch)
 
 
@@ -92,11 +97,11 @@ def _undecided_by(rule: Rule, recorded: RecordedRules, position: int, batch: _As
         events = events.where(Event.event_timestamp <= batch.latest_event_at)
     before = [mate for mate in recorded.rules[:position] if mate.name not in batch.rule_names]
     # A rule of the group that was not to decide again takes what it matches from those behind it.
-    takes = (func.coalesce(and_(has_trigger(mate), *map(holds, mate.conditions.all)), false()) for mate in before)
+    takes = (func.coalesce(and_(has_trigger(mate), seems_to_have_matched(mate, OWN_ROW)), false()) for mate in before)
     is_free = [each == false() for each in takes]
-    wanted = with_children(events).where(
+    wanted = with_payload(events).where(
         has_trigger(rule),
-        *map(holds, rule.conditions.all),
+        seems_to_have_matched(rule, OWN_ROW),
         ~_is_decided_by_another(rule, recorded),
         or_(
             _has_expired_before(rule, batch),

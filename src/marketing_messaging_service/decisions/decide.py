@@ -1,7 +1,7 @@
 """Deciding everything that waits to be decided, in one transaction."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,20 +17,39 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     insert,
     not_,
     or_,
     select,
+    tuple_,
+    union,
     update,
 )
 
-from src.marketing_messaging_service.decisions import again, outcomes
-from src.marketing_messaging_service.decisions.matching import NotByIndex, matches
+from src.marketing_messaging_service.decisions import again, judging, outcomes, waiting
+from src.marketing_messaging_service.decisions.blocks import (
+    blocked_user,
+    held_out_user,
+    insert_blocked_users,
+    insert_held_out_users,
+)
+from src.marketing_messaging_service.decisions.looks import LookTables
+from src.marketing_messaging_service.decisions.matching import (
+    Asked,
+    NotByIndex,
+    beginning_waits,
+    due_matches,
+    every_match,
+    matches,
+    together,
+)
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
 from src.marketing_messaging_service.decisions.rule_warnings import rules_warnings
-from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.decisions.rules import Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.truth import looks_elsewhere
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
@@ -47,8 +66,9 @@ from src.marketing_messaging_service.models import (
     Run,
     SendRequest,
     Suppression,
+    WaitOutcome,
 )
-from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
+from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RuleWaits, RunOrder, Window
 
 _held = Table(
     "batch_held_events",
@@ -57,6 +77,9 @@ _held = Table(
     prefixes=["TEMPORARY"],
 )
 """The held events that one batch decides."""
+
+FEW_RULES = 8
+"""Rules that are asked about without looking first which types of event are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +107,19 @@ class _Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Again:
-    """Which rules decide again what was decided before, and for which batch."""
+class _Batch:
+    """What a batch decides by."""
 
-    named: Mapping[int, Rule]
-    """By their position among the enabled rules."""
+    whole: Rules
+    rules: Mapping[int, Rule]
+    """The enabled ones, by their position among them."""
+    written: outcomes.Batch
+    id: int
+    as_of: datetime
+    due_until: waiting.Until
     order: RunOrder | None
-    batch_id: int
+    named: Mapping[int, Rule]
+    """Those that decide again what was decided before."""
 
     @property
     def oldest_event_at(self) -> datetime | None:
@@ -99,13 +128,17 @@ class _Again:
 
 
 @dataclass(frozen=True, slots=True)
-class _Counts:
-    """Sends, alerts among them, and suppressions by position of the rule."""
+class _Decided:
+    """Sends, alerts among them, and suppressions by position of the rule, and what became of waits."""
 
     first: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """On events that were decided for the first time."""
     again: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """On events that had been decided before."""
+    begun: Mapping[str, int] = field(default_factory=dict)
+    """Matches that began to wait, by name of the rule."""
+    ended: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Matches whose wait was over, by name of the rule and outcome."""
 
     @property
     def again_count(self) -> int:
@@ -143,45 +176,59 @@ def decide_pending(
     and ValueError for a window without a run_id, by which held events are marked, or for `decide_again` without a
     window.
     """
-    rules = rules_file.enabled_rules
+    rules = dict(enumerate(rules_file.enabled_rules))
     window = order.window if order else None
     if window is not None and run_id is None:
         raise ValueError("held events are marked by the run that decides them; give its run_id")
     named = again.named_rules(rules_file, order.decide_again) if order else {}
     if named and window is None:
         raise ValueError("rules decide again in a window; give one")
-    counts = _Counts()
+    as_of = order.as_of if order else decided_at
+    decided = _Decided()
     began = time.monotonic()
     with write_transaction(engine) as connection:
         if not rules:
             return _leaving_all(connection, rules_file, order, run_id)
         pending = _pending(connection, order, run_id)
         event_count = pending.event_count
+        due_until = _due_until(connection, rules_file, as_of)
+        has_due = waiting.is_any_due(connection, due_until)
         # Only where something is decided: an empty hour would say the same again and again.
-        warnings = rules_warnings(connection, rules) if event_count or named else ()
+        warnings = rules_warnings(connection, rules_file.enabled_rules) if event_count or named else ()
         ruleset_id = batch_id = None
-        if pending.load_count or pending.held_count or pending.ahead_count or named:
+        if pending.load_count or pending.held_count or pending.ahead_count or named or has_due:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)
             batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
-            if event_count or named:
-                written = outcomes.Batch(ruleset_id, decided_at, run_id)
-                counts = _decide(connection, rules, pending, written, _Again(named, order, batch_id))
+            if event_count or named or has_due:
+                batch = _Batch(
+                    rules_file.whole,
+                    rules,
+                    outcomes.Batch(ruleset_id, decided_at, run_id),
+                    batch_id,
+                    as_of,
+                    due_until,
+                    order,
+                    named,
+                )
+                decided = _decide(connection, batch, pending)
             _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
             if pending.held_count:
                 _mark_held_events(connection, pending, run_id, batch_id, decided_at)
         _held.drop(connection, checkfirst=False)
         seconds = round(time.monotonic() - began, 3)
-        of_batch = {"again_count": counts.again_count, "decide_seconds": seconds}
+        of_batch = {"again_count": decided.again_count, "decide_seconds": seconds}
         connection.execute(update(Batch).where(Batch.id == batch_id).values(of_batch))
         _note_decision(connection, run_id, ruleset_id, event_count, seconds)
+        waits = _waits(connection, rules, decided, as_of)
     return DecisionResult(
         ruleset_hash=rules_file.content_hash,
         event_count=event_count,
         seconds=seconds,
-        outcomes=tuple(_outcome(rule, *counts.first.get(place, (0, 0))) for place, rule in enumerate(rules)),
-        again=tuple(_outcome(rule, *counts.again.get(place, (0, 0))) for place, rule in named.items()),
+        outcomes=tuple(_outcome(rule, *decided.first.get(place, (0, 0))) for place, rule in rules.items()),
+        again=tuple(_outcome(rule, *decided.again.get(place, (0, 0))) for place, rule in named.items()),
         ahead_count=pending.ahead_count,
         warnings=warnings,
+        waits=waits,
     )
 
 
@@ -367,28 +414,118 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
     return ruleset_id
 
 
-def _decide(
-    connection: Connection, rules: Sequence[Rule], pending: _Pending, written: outcomes.Batch, asked: _Again
-) -> _Counts:
-    """Write the decisions of the pending events, and of those that rules decide again; return how many there are."""
+def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decided:
+    """Write the decisions of the pending events, of those that rules decide again, and of matches that have waited."""
     last_send_id = _last_id(connection, SendRequest)
     last_suppression_id = max(_last_id(connection, Suppression), _last_id(connection, FormerSuppression))
-    for table in (outcomes.decision, outcomes.daily_send):
+    for table in (*outcomes.TABLES, waiting.due_match):
         table.create(connection, checkfirst=False)
+    looked_at = _looked_at(connection, batch, pending)
+    if batch.named:
+        _find_events_again(connection, batch)
+    begun = _let_wait(connection, batch, pending, looked_at)
+    waiting.insert_due_matches(connection, batch.rules, batch.due_until)
+    judged = judging.one_by_one(connection, batch.whole, batch.rules)
     with cache_for_sorting(connection):
-        _insert_matches(connection, rules, pending, written, asked)
-        for statement in outcomes.suppress(rules):
+        _insert_matches(connection, batch, pending, looked_at, judged)
+        _refuse(connection, batch)
+        at_once = [rule for position, rule in batch.rules.items() if position not in judged]
+        for statement in outcomes.suppress(at_once):
             connection.execute(statement)
-    if asked.named:
-        _move_former_suppressions(connection, asked.batch_id)
-    connection.execute(outcomes.insert_send_requests(last_send_id, written))
-    connection.execute(outcomes.insert_daily_sends_of_batch(rules, last_send_id))
-    connection.execute(outcomes.insert_suppressions(last_send_id, last_suppression_id, written))
-    counts = _counts(connection, asked)
-    _refuse_lost_decisions(connection, counts, last_send_id, last_suppression_id)
-    for table in (outcomes.decision, outcomes.daily_send, *([again.event_again] if asked.named else [])):
+        if judged:
+            judging.judge(connection, batch.whole, batch.rules, judged, last_send_id)
+            connection.execute(outcomes.take_back_judged())
+    if batch.named:
+        _move_former_suppressions(connection, batch.id)
+    sends = outcomes.insert_send_requests(last_send_id, batch.written, batch.rules, has_verdicts=bool(judged))
+    connection.execute(sends)
+    connection.execute(outcomes.insert_daily_sends_of_batch(at_once, last_send_id))
+    has_refusals = bool(batch.whole.blocks) or batch.whole.holdout is not None
+    connection.execute(
+        outcomes.insert_suppressions(
+            last_send_id,
+            last_suppression_id,
+            batch.written,
+            has_refusals=has_refusals,
+            has_verdicts=bool(judged),
+        )
+    )
+    ended = waiting.end_waits(connection, batch.id, _is_decided_match())
+    decided = _counts(connection, batch, begun, ended)
+    _refuse_lost_decisions(connection, decided, last_send_id, last_suppression_id)
+    for table in (*outcomes.TABLES, waiting.due_match, *([again.event_again] if batch.named else [])):
         table.drop(connection, checkfirst=False)
-    return counts
+    return decided
+
+
+def _is_decided_match() -> ColumnElement[bool]:
+    """Whether a match whose wait is over became a decision."""
+    decision: Any = outcomes.decision.c
+    decided = select(decision.event_id, decision.rule_position).where(decision.waited_until.is_not(None))
+    # As a set, because nothing leads to the decisions on an event: 50,000 looks at 50,000 rows took four minutes.
+    return tuple_(waiting.due_match.c.event_id, waiting.due_match.c.rule_position).in_(decided)
+
+
+def _looked_at(connection: Connection, batch: _Batch, pending: _Pending) -> Mapping[int, Rule]:
+    """Return the rules that look at pending events; of few rules all, because asking costs more than they do."""
+    if not pending.event_count:
+        return {}
+    if len(batch.rules) <= FEW_RULES:
+        return batch.rules
+    types = select(Event.event_type).where(_pending_events(pending)).distinct()
+    found = set(connection.execute(types).scalars())
+    return {position: rule for position, rule in batch.rules.items() if rule.trigger.event_type in found}
+
+
+def _let_wait(
+    connection: Connection, batch: _Batch, pending: _Pending, looked_at: Mapping[int, Rule]
+) -> Mapping[str, int]:
+    """Let the pending events wait for the rules that ask for it; return how many, by name of the rule."""
+    begun = {}
+    is_too_old = outcomes.is_too_old(Event.id, Event.event_timestamp, batch.oldest_event_at)
+    for rule in looked_at.values():
+        if rule.wait is not None:
+            too_old = is_too_old if pending.may_expire else false()
+            matches = beginning_waits(rule, _pending_events(pending), too_old)
+            begun[rule.name] = connection.execute(waiting.insert_waiting_matches(matches, batch.id)).rowcount
+    for rule in batch.named.values():
+        if rule.wait is not None:
+            matches = again.waits_again(rule, batch.as_of, batch.oldest_event_at, until_data=batch.due_until.data)
+            count = connection.execute(waiting.insert_waiting_matches(matches, batch.id)).rowcount
+            connection.execute(again.forget_ended_waits(rule))
+            begun[rule.name] = begun.get(rule.name, 0) + count
+    return begun
+
+
+def _find_events_again(connection: Connection, batch: _Batch) -> None:
+    """Fill `batch_events_again`, and record which rules decide them."""
+    again.event_again.create(connection, checkfirst=False)
+    if batch.order and batch.order.window:
+        window, latest_event_at = batch.order.window, batch.order.latest_event_at
+        connection.execute(again.insert_events_again(batch.named, window, latest_event_at))
+    names = [{"batch_id": batch.id, "rule_name": rule.name} for rule in batch.named.values()]
+    connection.execute(insert(BatchRule), names)
+    standing = select(func.count()).where(BatchRule.batch_id == batch.id)
+    counts = len(names), connection.execute(standing).scalar_one()
+    refuse_lost_rows(connection, {BatchRule.__tablename__: counts})
+
+
+def _refuse(connection: Connection, batch: _Batch) -> None:
+    """Take back the sends that blocks and the holdout stand against."""
+    holdout, blocks = batch.whole.holdout, batch.whole.blocks
+    if not blocks and holdout is None:
+        return
+    users = select(outcomes.decision.c.user_id).where(not_(outcomes.decision.c.is_alert))
+    for table in (blocked_user, held_out_user):
+        table.create(connection, checkfirst=False)
+    insert_blocked_users(connection, blocks, users, batch.as_of)
+    if holdout is not None:
+        insert_held_out_users(connection, holdout, users)
+    for statement in outcomes.insert_refusals(blocks, batch.rules, has_holdout=holdout is not None):
+        connection.execute(statement)
+    connection.execute(outcomes.take_back_refused())
+    for table in (blocked_user, held_out_user):
+        table.drop(connection, checkfirst=False)
 
 
 def _last_id(connection: Connection, table: type[SendRequest | Suppression | FormerSuppression]) -> int:
@@ -396,25 +533,48 @@ def _last_id(connection: Connection, table: type[SendRequest | Suppression | For
 
 
 def _insert_matches(
-    connection: Connection, rules: Sequence[Rule], pending: _Pending, written: outcomes.Batch, asked: _Again
+    connection: Connection, batch: _Batch, pending: _Pending, looked_at: Mapping[int, Rule], judged: Collection[int]
 ) -> None:
     """Fill `batch_decisions` with what is to be decided, that on events that are too old expired."""
-    found = [matches(rules, _pending_events(pending))] if pending.event_count else []
-    is_decided_again = []
-    if asked.named and asked.order and asked.order.window:
-        again.event_again.create(connection, checkfirst=False)
-        window, latest_event_at = asked.order.window, asked.order.latest_event_at
-        connection.execute(again.insert_events_again(asked.named, window, latest_event_at))
-        names = [{"batch_id": asked.batch_id, "rule_name": rule.name} for rule in asked.named.values()]
-        connection.execute(insert(BatchRule), names)
-        standing = select(func.count()).where(BatchRule.batch_id == asked.batch_id)
-        counts = len(names), connection.execute(standing).scalar_one()
-        refuse_lost_rows(connection, {BatchRule.__tablename__: counts})
-        found.append(again.matches_again(rules, asked.named, written.ruleset_id, asked.oldest_event_at))
-        is_decided_again.append(again.is_again(outcomes.decision.c.event_id))
-    connection.execute(outcomes.insert_matches(*found))
-    if pending.may_expire or (asked.named and asked.oldest_event_at is not None):
-        connection.execute(outcomes.expire(asked.oldest_event_at, *is_decided_again))
+    due = _due_rules(connection, batch)
+    decided_again = []
+    if batch.named and batch.order and batch.order.window:
+        decided_again.append(again.is_again(outcomes.decision.c.event_id))
+    asked_for = [*{**looked_at, **due}.values(), *(batch.rules.values() if batch.named else ())]
+    tables = LookTables([rule.conditions for rule in asked_for])
+    tables.create(connection, _users(pending, batch, asked_for))
+    asked = Asked(tables.looks, batch.as_of, judged)
+    queries = [*every_match(looked_at, _pending_events(pending), asked)] if pending.event_count else []
+    found = [matches(together(queries), looked_at)] if queries else []
+    found += due_matches(due, asked)
+    if any(rule.wait is None for rule in batch.named.values()):
+        found.append(
+            again.matches_again(batch.rules, batch.named, batch.written.ruleset_id, batch.oldest_event_at, asked)
+        )
+    if found:
+        connection.execute(outcomes.insert_matches(found, have_waited=bool(due)))
+    tables.drop(connection)
+    if pending.may_expire or (batch.named and batch.oldest_event_at is not None):
+        connection.execute(outcomes.expire(batch.oldest_event_at, *decided_again))
+
+
+def _due_rules(connection: Connection, batch: _Batch) -> Mapping[int, Rule]:
+    """Return the rules that take over a match whose wait is over."""
+    positions = select(waiting.due_match.c.rule_position).where(waiting.due_match.c.rule_position.is_not(None))
+    found = connection.execute(positions.distinct()).scalars()
+    return {position: batch.rules[position] for position in sorted(found)}
+
+
+def _users(pending: _Pending, batch: _Batch, rules: Sequence[Rule]) -> Select[Any]:
+    """Return the users of the events that rules which look elsewhere are asked about, as a query of user_id."""
+    types = sorted({rule.trigger.event_type for rule in rules if looks_elsewhere(rule.conditions)})
+    events: list[ColumnElement[bool]] = [Event.id.in_(select(waiting.due_match.c.event_id))]
+    if pending.event_count:
+        events.append(and_(_pending_events(pending), NotByIndex(Event.event_type).in_(types)))
+    if batch.named:
+        events.append(Event.id.in_(select(again.event_again.c.event_id)))
+    users = union(*(select(Event.user_id).where(each) for each in events)).subquery("users")
+    return select(users.c.user_id)
 
 
 def _move_former_suppressions(connection: Connection, batch_id: int) -> None:
@@ -438,11 +598,13 @@ def _pending_events(pending: _Pending) -> ColumnElement[bool]:
     return Event.id.in_(held.union(select(Event.id).where(loaded)))
 
 
-def _counts(connection: Connection, asked: _Again) -> _Counts:
-    if not asked.named:
-        return _Counts(_counts_where(connection))
+def _counts(
+    connection: Connection, batch: _Batch, begun: Mapping[str, int], ended: Mapping[tuple[str, str], int]
+) -> _Decided:
+    if not batch.named:
+        return _Decided(_counts_where(connection), {}, begun, ended)
     is_again = again.is_again(outcomes.decision.c.event_id)
-    return _Counts(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again))
+    return _Decided(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again), begun, ended)
 
 
 def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, tuple[int, int]]:
@@ -456,7 +618,7 @@ def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> d
 
 
 def _refuse_lost_decisions(
-    connection: Connection, counts: _Counts, last_send_id: int, last_suppression_id: int
+    connection: Connection, counts: _Decided, last_send_id: int, last_suppression_id: int
 ) -> None:
     """Count the sends and suppressions that stand; raise LostRowsError when they are not those of the batch."""
     every_count = [*counts.first.values(), *counts.again.values()]
@@ -468,6 +630,33 @@ def _refuse_lost_decisions(
     ):
         standing = connection.execute(select(func.count()).where(table_id > last_id)).scalar_one()
         refuse_lost_rows(connection, {table_id.class_.__tablename__: (count, standing)})
+
+
+def _due_until(connection: Connection, rules_file: RulesFile, as_of: datetime) -> waiting.Until:
+    """Return until when waits are over: before the logical time, and where asked for not behind the data."""
+    return waiting.Until(as_of, waiting.data_reach(connection) if rules_file.whole.wait_for_data else None)
+
+
+def _waits(
+    connection: Connection, rules: Mapping[int, Rule], decided: _Decided, as_of: datetime
+) -> tuple[RuleWaits, ...]:
+    """Return what waits by rule, what began to wait and what ended in this run; nothing of rules that do not wait."""
+    by_name = {name: (count, late) for name, count, late in connection.execute(waiting.counts(as_of))}
+    names = [*(rule.name for rule in rules.values() if rule.wait), *by_name, *(name for name, _ in decided.ended)]
+    takers = {rule.name for rule in rules.values() if rule.wait}
+    return tuple(
+        RuleWaits(
+            rule_name=name,
+            begun_count=decided.begun.get(name, 0),
+            waiting_count=by_name.get(name, (0, 0))[0],
+            waiting_for_data_count=by_name.get(name, (0, 0))[1],
+            decided_count=decided.ended.get((name, WaitOutcome.DECIDED), 0),
+            no_match_count=decided.ended.get((name, WaitOutcome.NO_MATCH), 0),
+            lapsed_count=decided.ended.get((name, WaitOutcome.LAPSED), 0),
+            will_lapse=name not in takers,
+        )
+        for name in dict.fromkeys(names)
+    )
 
 
 def _outcome(rule: Rule, send_count: int, suppression_count: int) -> RuleOutcome:

@@ -1,34 +1,38 @@
 """Which events a rule matches, as SQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     CompoundSelect,
     Select,
     String,
-    exists,
+    cast,
+    false,
     func,
     literal,
     null,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
 
-from src.marketing_messaging_service.decisions.rules import (
-    Condition,
-    FieldCondition,
-    PriorEvent,
-    Rule,
-)
-from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
+from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
+from src.marketing_messaging_service.decisions.truth import Looks, MatchRow, holds, may_hold
+from src.marketing_messaging_service.decisions.waiting import due_match
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
 
 
@@ -57,88 +61,109 @@ def _not_by_index_sqlite(element: NotByIndex, compiler: SQLCompiler, **options: 
     return f"+{compiler.process(element.clauses, **options)}"
 
 
-def matches(rules: Sequence[Rule], pending: ColumnElement[bool]) -> Select[Any]:
-    """Return the matches of pending events with rules, one row a match.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What rules are asked with, beside the events."""
 
-    Columns: event_id, user_id, event_timestamp, and of the rule its position in the given sequence (from 0),
-    rule_name, template_name, channel, suppression_mode, is_alert, exclusive_group. Of the rules of one exclusive
-    group only the first that matches an event stands.
-    """
-    found = every_match(dict(enumerate(rules)), pending)
-    if any(rule.exclusive_group is not None for rule in rules):
+    looks: Looks
+    """How conditions look things up."""
+    as_of: datetime
+    one_by_one: Collection[int] = ()
+    """The positions of the rules whose messages are decided one after the other."""
+
+
+PAYLOAD_TABLES = (EventProperties.__table__, UserTraits.__table__)
+
+OWN_ROW = MatchRow(
+    Event.id, Event.user_id, Event.event_timestamp, Event.event_timestamp, (Event.__table__, *PAYLOAD_TABLES)
+)
+"""An event that is decided at once, joined to its payload."""
+
+_DUE_ROW = MatchRow(
+    Event.id,
+    Event.user_id,
+    Event.event_timestamp,
+    due_match.c.decision_time,
+    (Event.__table__, due_match, *PAYLOAD_TABLES),
+)
+"""An event whose wait is over, joined to its payload."""
+
+
+def matches(found: CompoundSelect[Any], rules: Mapping[int, Rule]) -> Select[Any]:
+    """Return of `every_match` what stands: of the rules of one exclusive group only the first that matches an event."""
+    if any(rule.exclusive_group is not None for rule in rules.values()):
         return _first_of_each_group(found)
     return select(found.subquery("every_match"))
 
 
-def every_match(rules: Mapping[int, Rule], pending: ColumnElement[bool]) -> CompoundSelect[Any]:
-    """Return the matches of pending events with rules by position, in the columns of `matches`, groups or not."""
-    return union_all(*(_matches_of_rule(position, rule, pending) for position, rule in rules.items()))
+def every_match(rules: Mapping[int, Rule], pending: ColumnElement[bool], asked: Asked) -> Sequence[Select[Any]]:
+    """Return the matches of pending events with the rules that decide at once, a query for each rule by its position.
 
-
-def _matches_of_rule(position: int, rule: Rule, pending: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
-    return (
-        select(
-            Event.id.label("event_id"),
-            Event.user_id,
-            Event.event_timestamp,
-            literal(position).label("rule_position"),
-            literal(rule.name).label("rule_name"),
-            literal(rule.action.template_name).label("template_name"),
-            literal(rule.action.delivery_method).label("channel"),
-            literal(rule.suppression.mode.value).label("suppression_mode"),
-            literal(rule.action.is_alert).label("is_alert"),
-            (null() if rule.exclusive_group is None else literal(rule.exclusive_group))
-            .cast(String)
-            .label("exclusive_group"),
+    Columns: event_id, user_id, event_timestamp, waited_until (null), is_expired, and of the rule its position,
+    rule_name, template_name, channel, suppression_mode (null where it is decided one by one), is_alert,
+    exclusive_group.
+    """
+    return [
+        with_payload(_match(position, rule, OWN_ROW, asked).select_from(Event)).where(
+            pending, has_trigger(rule), holds(rule.conditions, OWN_ROW, asked.looks)
         )
-        .select_from(Event)
-        .outerjoin(EventProperties, EventProperties.event_id == Event.id)
-        .outerjoin(UserTraits, UserTraits.event_id == Event.id)
-        .where(pending, has_trigger(rule))
-        .where(*(holds(condition) for condition in rule.conditions.all))
-    )
+        for position, rule in rules.items()
+        if rule.wait is None
+    ]
 
 
-def with_children(events: Select[Any]) -> Select[Any]:
-    """Return events joined to their properties and traits, as `holds` asks for."""
-    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
-        UserTraits, UserTraits.event_id == Event.id
+def due_matches(rules: Mapping[int, Rule], asked: Asked) -> Sequence[Select[Any]]:
+    """Return the matches whose wait is over and whose conditions hold, in the columns of `every_match`."""
+    return [
+        with_payload(
+            _match(position, rule, _DUE_ROW, asked).select_from(due_match).join(Event, Event.id == due_match.c.event_id)
+        ).where(due_match.c.rule_position == position, holds(rule.conditions, _DUE_ROW, asked.looks))
+        for position, rule in rules.items()
+        if rule.wait is not None
+    ]
+
+
+def beginning_waits(rule: Rule, pending: ColumnElement[bool], is_too_old: ColumnElement[bool]) -> Select[Any]:
+    """Return the pending events that begin to wait for a rule: event_id, rule_name, decide_at and is_too_old.
+
+    Those of its type for which its conditions are not false already, whatever comes.
+    """
+    decide_at = SecondsAfter(Event.event_timestamp, seconds_of(rule.wait_hours))
+    events: Select[*tuple[Any, ...]] = select(
+        Event.id.label("event_id"),
+        literal(rule.name).label("rule_name"),
+        decide_at.label("decide_at"),
+        is_too_old.label("is_too_old"),
+    ).select_from(Event)
+    return with_payload(events).where(pending, has_trigger(rule), may_hold(rule.conditions, OWN_ROW))
+
+
+def _match(position: int, rule: Rule, row: MatchRow, asked: Asked) -> Select[*tuple[Any, ...]]:
+    has_waited = row is _DUE_ROW
+    expires: list[ColumnElement[bool]] = [due_match.c.is_too_old.is_(true())] if has_waited else []
+    if rule.expires_after_hours is not None:
+        expires.append(SecondsAfter(row.decision_time, seconds_of(rule.expires_after_hours)) < asked.as_of)
+    group = null() if rule.exclusive_group is None else literal(rule.exclusive_group)
+    mode = null() if position in asked.one_by_one else literal(rule.suppression.mode.value)
+    return select(
+        Event.id.label("event_id"),
+        Event.user_id,
+        Event.event_timestamp,
+        (row.decision_time if has_waited else cast(null(), UtcDateTime)).label("waited_until"),
+        (or_(*expires) if expires and not rule.action.is_alert else cast(false(), Boolean)).label("is_expired"),
+        literal(position).label("rule_position"),
+        literal(rule.name).label("rule_name"),
+        literal(rule.action.template_name).label("template_name"),
+        literal(rule.action.delivery_method).label("channel"),
+        cast(mode, String).label("suppression_mode"),
+        literal(rule.action.is_alert).label("is_alert"),
+        cast(group, String).label("exclusive_group"),
     )
 
 
 def has_trigger(rule: Rule) -> ColumnElement[bool]:
     """Return the condition that an event is of the type that a rule looks at; it is no way to find such events."""
     return NotByIndex(Event.event_type) == rule.trigger.event_type
-
-
-def holds(condition: Condition) -> ColumnElement[bool]:
-    """Return a condition of a rule as one on an event that is joined to its properties and traits."""
-    if isinstance(condition, FieldCondition):
-        column = condition.field.column
-        return condition.operator.compare(column, _bound(condition.operand, column.type))
-    return _came_before(condition.prior_event)
-
-
-def _bound(operand: Any, type_: TypeEngine[Any]) -> Any:
-    """Return a value of a rule, or a list of them, bound with the type of the column that it is compared with.
-
-    Left to its own type, a whole number would be none of 64 bits, nor a number like those of a column with decimals.
-    """
-    if operand is None:
-        return None
-    if isinstance(operand, list | tuple | set | frozenset):
-        return [literal(each, type_) for each in operand]
-    return literal(operand, type_)
-
-
-def _came_before(prior_event: PriorEvent) -> ColumnElement[bool]:
-    prior = aliased(Event, name="prior")
-    return exists().where(
-        prior.user_id == Event.user_id,
-        prior.event_type == prior_event.event_type,
-        prior.event_timestamp.between(SecondsBefore(Event.event_timestamp, prior_event.seconds), Event.event_timestamp),
-        prior.id != Event.id,
-    )
 
 
 def _first_of_each_group(found: CompoundSelect[Any]) -> Select[Any]:
@@ -150,3 +175,8 @@ def _first_of_each_group(found: CompoundSelect[Any]) -> Select[Any]:
     return select(*(ranked.c[column.name] for column in match.c)).where(
         or_(ranked.c.exclusive_group.is_(None), ranked.c.place_in_group == 1)
     )
+
+
+def together(queries: Sequence[Select[Any]]) -> CompoundSelect[Any]:
+    """Return the rows of all the queries."""
+    return union_all(*queries)

@@ -13,7 +13,8 @@ that UTC day, and one with `none` always; alerts take no part. Seen over a whole
 Grouping the batch twice like this costs a third of what window functions over the same rows do.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Insert,
-    Integer,
     MetaData,
     ScalarSelect,
     Select,
@@ -35,10 +35,12 @@ from sqlalchemy import (
     case,
     cast,
     exists,
+    false,
     func,
     insert,
     literal,
     not_,
+    null,
     or_,
     select,
     union_all,
@@ -46,16 +48,19 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from src.marketing_messaging_service.decisions.rules import Rule, SuppressionMode
+from src.marketing_messaging_service.decisions.blocks import blocked_user, held_out_user
+from src.marketing_messaging_service.decisions.rules import Block, Exemption, Rule
 from src.marketing_messaging_service.decisions.sql_time import EndOfUtcDay, StartOfUtcDay, UtcDay
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
+    BLOCKED_REASON,
     DAY_KEY,
     EVER_KEY,
     EXPIRED_REASON,
     HAS_OTHER_KEY,
+    HOLDOUT_REASON,
     Event,
     HeldEvent,
     Load,
@@ -63,6 +68,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
+from src.marketing_messaging_service.vocabulary import SuppressionMode
 
 AFTER_DAY_KEYS = DAY_KEY[:-1] + chr(ord(DAY_KEY[-1]) + 1)
 """What sorts behind every dedupe key of a day."""
@@ -74,7 +80,8 @@ decision = Table(
     Column("event_id", WHOLE_NUMBER),
     Column("user_id", String),
     Column("event_timestamp", UtcDateTime),
-    Column("rule_position", Integer),
+    Column("waited_until", UtcDateTime),
+    Column("rule_position", WHOLE_NUMBER),
     Column("rule_name", String),
     Column("template_name", String),
     Column("channel", String),
@@ -84,7 +91,33 @@ decision = Table(
     Column("is_expired", Boolean),
     prefixes=["TEMPORARY"],
 )
-"""The decisions of one batch, numbered from 1 in the order in which they would be made one at a time."""
+"""The decisions of one batch, numbered from 1 in the order in which they would be made one at a time.
+
+`waited_until` is the decision time where that is not the event's own; `suppression_mode` is null where the message is
+decided one by one.
+"""
+
+refusal = Table(
+    "batch_refusals",
+    MetaData(),
+    Column("sequence_number", WHOLE_NUMBER, primary_key=True),
+    Column("reason", String),
+    Column("event_id", WHOLE_NUMBER),
+    prefixes=["TEMPORARY"],
+)
+"""What stands against decisions whatever was sent before: a block, with its event, or the holdout."""
+
+verdict = Table(
+    "batch_verdicts",
+    MetaData(),
+    Column("sequence_number", WHOLE_NUMBER, primary_key=True),
+    Column("dedupe_key", String),
+    Column("reason", String),
+    Column("blocked_by_id", WHOLE_NUMBER),
+    prefixes=["TEMPORARY"],
+)
+"""What was decided one by one: the key of a send, or the reason of a refusal with the send in the way."""
+
 
 daily_send = Table(
     "batch_daily_sends",
@@ -101,6 +134,9 @@ In `send_requests` those of one user are found only day by day, so all of a temp
 There are none but of a template that two rules share, or whose mode was changed.
 """
 
+TABLES = (decision, daily_send, refusal, verdict)
+"""The temporary tables of a batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -115,22 +151,55 @@ _MATCH_COLUMNS = (
     "event_id",
     "user_id",
     "event_timestamp",
+    "waited_until",
     "rule_position",
     "rule_name",
     "template_name",
     "channel",
     "suppression_mode",
     "is_alert",
+    "is_expired",
 )
 
 
-def insert_matches(*matches: Select[Any]) -> Insert:
-    """Return the statement that fills `batch_decisions`, every match a send until something stands against it."""
-    match = (union_all(*matches) if len(matches) > 1 else matches[0]).subquery("match")
-    ordered = select(*(match.c[name] for name in _MATCH_COLUMNS), literal(value=True), literal(value=False)).order_by(
-        match.c.event_timestamp, match.c.event_id, match.c.rule_position
+def decision_time(row: Any) -> ColumnElement[datetime]:
+    """Return when a decision of `batch_decisions`, or a match of its form, is to be decided."""
+    return func.coalesce(row.waited_until, row.event_timestamp)
+
+
+def insert_matches(matches: Sequence[Select[Any]], *, have_waited: bool = False) -> Insert:
+    """Return the statement that fills `batch_decisions`: a send until something is against it, unless expired.
+
+    Unless matches have waited, their order is that of their events, which is quicker to tell.
+    """
+    match = (union_all(*matches) if len(matches) > 1 else matches[0]).subquery("match").c
+    ordered = select(*(match[name] for name in _MATCH_COLUMNS), not_(match.is_expired)).order_by(
+        decision_time(match) if have_waited else match.event_timestamp, match.event_id, match.rule_position
     )
-    return insert(decision).from_select([*_MATCH_COLUMNS, "is_send", "is_expired"], ordered)
+    return insert(decision).from_select([*_MATCH_COLUMNS, "is_send"], ordered)
+
+
+def is_too_old(
+    event_id: SQLColumnExpression[int],
+    event_timestamp: SQLColumnExpression[datetime],
+    oldest_event_at: datetime | None,
+    *is_decided_again: ColumnElement[bool],
+) -> ColumnElement[bool]:
+    """Return whether an event is too old: an event that was held, or that is decided again, for this run.
+
+    Any other one for the run that loaded it.
+    """
+    event = aliased(Event, name="of_load")
+    limit_of_load = (
+        select(Run.oldest_event_at)
+        .join(Load, Load.run_id == Run.id)
+        .join(event, event.load_id == Load.id)
+        .where(event.id == event_id)
+        .scalar_subquery()
+    )
+    is_held = exists().where(HeldEvent.event_id == event_id)
+    limit = case((or_(is_held, *is_decided_again), literal(oldest_event_at, UtcDateTime)), else_=limit_of_load)
+    return event_timestamp < limit
 
 
 def expire(oldest_event_at: datetime | None, *is_decided_again: ColumnElement[bool]) -> Update:
@@ -139,20 +208,67 @@ def expire(oldest_event_at: datetime | None, *is_decided_again: ColumnElement[bo
     An event that was held, or that is decided again, is too old if it happened before `oldest_event_at`, any other one
     by what the run that loaded it was told. Alerts are never suppressed.
     """
-    told = (
-        select(Run.oldest_event_at)
-        .join(Load, Load.run_id == Run.id)
-        .join(Event, Event.load_id == Load.id)
-        .where(Event.id == decision.c.event_id)
-        .scalar_subquery()
-    )
-    is_held = exists().where(HeldEvent.event_id == decision.c.event_id)
-    limit = case((or_(is_held, *is_decided_again), literal(oldest_event_at, UtcDateTime)), else_=told)
+    too_old = is_too_old(decision.c.event_id, decision.c.event_timestamp, oldest_event_at, *is_decided_again)
     return (
         update(decision)
-        .where(not_(decision.c.is_alert), decision.c.event_timestamp < limit)
+        .where(not_(decision.c.is_alert), decision.c.waited_until.is_(None), too_old)
         .values(is_send=False, is_expired=True)
     )
+
+
+def insert_refusals(blocks: Sequence[Block], rules: Mapping[int, Rule], *, has_holdout: bool) -> Iterator[Insert]:
+    """Yield the statements that fill `batch_refusals`: the first block that holds a message back, or the holdout."""
+    of_blocks: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for position, rule in rules.items():
+        places = tuple(place for place, block in enumerate(blocks) if block.covers(rule.action))
+        if places and not rule.action.is_alert and Exemption.BLOCKS not in rule.exempt_from:
+            of_blocks[places].append(position)
+    for places, positions in of_blocks.items():
+        yield _insert_blocked(blocks, places, positions)
+    held_back = [
+        position
+        for position, rule in rules.items()
+        if has_holdout and not rule.action.is_alert and Exemption.HOLDOUT not in rule.exempt_from
+    ]
+    if held_back:
+        rows = select(decision.c.sequence_number, literal(HOLDOUT_REASON), literal(None, WHOLE_NUMBER)).where(
+            decision.c.rule_position.in_(held_back),
+            decision.c.user_id.in_(select(held_out_user.c.user_id)),
+            ~exists().where(refusal.c.sequence_number == decision.c.sequence_number),
+        )
+        yield insert(refusal).from_select(list(refusal.c), rows)
+
+
+def _insert_blocked(blocks: Sequence[Block], places: Sequence[int], positions: Sequence[int]) -> Insert:
+    earlier = blocked_user.alias("earlier")
+    first = select(func.min(earlier.c.block_position)).where(
+        earlier.c.user_id == decision.c.user_id, earlier.c.block_position.in_(places)
+    )
+    reason = case(
+        *(
+            (blocked_user.c.block_position == place, literal(f"{BLOCKED_REASON}{blocks[place].name}"))
+            for place in places
+        )
+    )
+    rows = (
+        select(decision.c.sequence_number, reason, blocked_user.c.event_id)
+        .join(blocked_user, blocked_user.c.user_id == decision.c.user_id)
+        .where(decision.c.rule_position.in_(positions), blocked_user.c.block_position == first.scalar_subquery())
+    )
+    return insert(refusal).from_select(list(refusal.c), rows)
+
+
+def take_back_refused() -> Update:
+    """Return the statement that takes back the sends that a block or the holdout stands against."""
+    refused = select(refusal.c.sequence_number)
+    return update(decision).where(decision.c.sequence_number.in_(refused)).values(is_send=False)
+
+
+def take_back_judged() -> Update:
+    """Return the statement that takes back or lets stand what was decided one by one."""
+    sent = select(verdict.c.sequence_number).where(verdict.c.dedupe_key.is_not(None))
+    judged = decision.c.suppression_mode.is_(None), not_(decision.c.is_alert)
+    return update(decision).where(*judged).values(is_send=decision.c.sequence_number.in_(sent))
 
 
 def suppress(rules: Sequence[Rule]) -> list[Insert | Update]:
@@ -169,11 +285,12 @@ def suppress(rules: Sequence[Rule]) -> list[Insert | Update]:
     return statements
 
 
-def insert_send_requests(last_send_id: int, batch: Batch) -> Insert:
+def insert_send_requests(last_send_id: int, batch: Batch, rules: Mapping[int, Rule], *, has_verdicts: bool) -> Insert:
     """Return the statement that makes send requests of the batch's sends and alerts.
 
     Their ids count on from the last one by sequence number, so that a smaller id means an earlier decision.
     """
+    exempt = [position for position, rule in rules.items() if Exemption.LIMITS in rule.exempt_from]
     columns: dict[Any, ColumnElement[Any]] = {
         SendRequest.id: literal(last_send_id) + decision.c.sequence_number,
         SendRequest.user_id: decision.c.user_id,
@@ -189,8 +306,14 @@ def insert_send_requests(last_send_id: int, batch: Batch) -> Insert:
         SendRequest.dedupe_key: dedupe_key(
             decision.c.suppression_mode, decision.c.rule_name, decision.c.event_id, decision.c.event_timestamp
         ),
+        SendRequest.decision_time: decision.c.waited_until,
+        SendRequest.is_exempt_from_limits: decision.c.rule_position.in_(exempt) if exempt else false(),
     }
+    if has_verdicts:
+        columns[SendRequest.dedupe_key] = func.coalesce(verdict.c.dedupe_key, columns[SendRequest.dedupe_key])
     rows = select(*columns.values()).where(decision.c.is_send).order_by(decision.c.sequence_number)
+    if has_verdicts:
+        rows = rows.outerjoin_from(decision, verdict, verdict.c.sequence_number == decision.c.sequence_number)
     return insert(SendRequest).from_select(list(columns), rows)
 
 
@@ -210,31 +333,50 @@ def insert_daily_sends_of_batch(rules: Sequence[Rule], last_send_id: int) -> Ins
     return insert(daily_send).from_select(list(daily_send.c), sends)
 
 
-def insert_suppressions(last_send_id: int, last_suppression_id: int, batch: Batch) -> Insert:
-    """Return the statement that makes suppressions of the rest, each with the send that blocked it.
+def insert_suppressions(
+    last_send_id: int, last_suppression_id: int, batch: Batch, *, has_refusals: bool, has_verdicts: bool
+) -> Insert:
+    """Return the statement that makes suppressions of the rest, each with the send or the event that blocked it.
 
     What would have gone out, had its event not been too old, is blocked by none and has expired. Their ids count on
-    from the last one that there ever was: the database itself would give a former one's id again.
+    from the last one that there ever was: the database itself would give a former one's id again. Tables in which
+    nothing stands are left out, because the joins cost a tenth of deciding.
     """
-    refused = (
-        select(decision, _blocking_send(last_send_id).label("blocked_by"))
-        .where(not_(decision.c.is_send))
-        .order_by(decision.c.sequence_number)
-        .subquery("refused")
-    )
-    has_expired = and_(refused.c.is_expired, refused.c.blocked_by.is_(None))
+    rows = select(decision, _blocking_send(last_send_id).label("blocking_send")).select_from(decision)
+    if has_refusals:
+        rows = rows.add_columns(
+            refusal.c.reason.label("refusal_reason"), refusal.c.event_id.label("refusing_event_id")
+        ).outerjoin(refusal, refusal.c.sequence_number == decision.c.sequence_number)
+    if has_verdicts:
+        rows = rows.add_columns(
+            verdict.c.reason.label("verdict_reason"), verdict.c.blocked_by_id.label("judged_send")
+        ).outerjoin(verdict, verdict.c.sequence_number == decision.c.sequence_number)
+    refused = rows.where(not_(decision.c.is_send)).order_by(decision.c.sequence_number).subquery("refused").c
+    reasons: list[tuple[ColumnElement[bool], ColumnElement[Any]]] = [
+        (refused.blocking_send.is_not(None), refused.suppression_mode)
+    ]
+    blocked_by: ColumnElement[Any] = refused.blocking_send
+    blocked_by_event: ColumnElement[Any] = null()
+    if has_verdicts:
+        reasons.insert(0, (refused.verdict_reason.is_not(None), refused.verdict_reason))
+        blocked_by = func.coalesce(refused.judged_send, refused.blocking_send)
+    if has_refusals:
+        reasons.append((refused.refusal_reason.is_not(None), refused.refusal_reason))
+        blocked_by_event = case((case(*reasons) == refused.refusal_reason, refused.refusing_event_id))
     columns: dict[Any, ColumnElement[Any]] = {
-        Suppression.id: literal(last_suppression_id) + func.row_number().over(order_by=refused.c.sequence_number),
-        Suppression.user_id: refused.c.user_id,
-        Suppression.event_id: refused.c.event_id,
-        Suppression.template_name: refused.c.template_name,
-        Suppression.suppression_reason: case((has_expired, literal(EXPIRED_REASON)), else_=refused.c.suppression_mode),
+        Suppression.id: literal(last_suppression_id) + func.row_number().over(order_by=refused.sequence_number),
+        Suppression.user_id: refused.user_id,
+        Suppression.event_id: refused.event_id,
+        Suppression.template_name: refused.template_name,
+        Suppression.suppression_reason: case(*reasons, else_=literal(EXPIRED_REASON)),
         Suppression.decided_at: literal(batch.decided_at, UtcDateTime),
-        Suppression.rule_name: refused.c.rule_name,
+        Suppression.rule_name: refused.rule_name,
         Suppression.ruleset_id: literal(batch.ruleset_id),
         Suppression.run_id: literal(batch.run_id, WHOLE_NUMBER),
-        Suppression.event_timestamp: refused.c.event_timestamp,
-        Suppression.blocked_by_send_request_id: refused.c.blocked_by,
+        Suppression.event_timestamp: refused.event_timestamp,
+        Suppression.blocked_by_send_request_id: blocked_by,
+        Suppression.blocked_by_event_id: blocked_by_event,
+        Suppression.decision_time: refused.waited_until,
     }
     return insert(Suppression).from_select(list(columns), select(*columns.values()))
 
@@ -335,7 +477,7 @@ def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
     sends = (
         select(send.id, send.event_timestamp)
         .where(_is_send_of_message(send), send.id < before)
-        .order_by(send.event_timestamp, send.id)
+        .order_by(send.event_timestamp, send.event_id, send.id)
     )
     daily_sends = (
         select(daily_send.c.send_request_id.label("id"), daily_send.c.event_timestamp)

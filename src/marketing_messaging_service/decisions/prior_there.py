@@ -6,6 +6,7 @@ one sort and a moving minimum of the loads in which they came.
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -15,16 +16,28 @@ from sqlalchemy import (
     Integer,
     Select,
     SQLColumnExpression,
+    and_,
     cast,
     func,
     null,
     or_,
     select,
+    true,
     union_all,
 )
 
-from src.marketing_messaging_service.decisions.rules import PriorEvent, PriorEventCondition, Rule
+from src.marketing_messaging_service.decisions.conditions import (
+    AllOf,
+    Condition,
+    Happened,
+    HappenedCondition,
+    PriorEventCondition,
+)
+from src.marketing_messaging_service.decisions.looks import DIRECT_LOOKS
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.sql_time import EpochMicroseconds
+from src.marketing_messaging_service.decisions.truth import MatchRow, at_least_true, at_most_true, holds
 from src.marketing_messaging_service.models import Event
 
 MICROSECONDS = 1_000_000
@@ -47,7 +60,7 @@ def candidate_columns() -> Sequence[ColumnElement[Any]]:
     return [column.label(name) for name, column in COLUMNS.items()]
 
 
-def had_prior_event(candidate: CTE, prior_event: PriorEvent, name: str) -> Select[Any]:
+def had_prior_event(candidate: CTE, prior_event: Happened, name: str) -> Select[Any]:
     """Return the ids of events before which a prior event lay that had been loaded with them or earlier.
 
     Among them are those of the candidates of which it is true, and others. `candidate` has `candidate_columns`; `name`
@@ -66,7 +79,9 @@ def had_prior_event(candidate: CTE, prior_event: PriorEvent, name: str) -> Selec
         row.event_id,
         row.load_id,
         earliest_load.over(
-            partition_by=row.user_id, order_by=at, range_=(-prior_event.seconds * MICROSECONDS, -1)
+            partition_by=row.user_id,
+            order_by=at,
+            range_=(-seconds_of(prior_event.within_hours or Decimal(0)) * MICROSECONDS, -1),
         ).label("before"),
         # Of one instant all the others count, and the event itself does not.
         *(
@@ -84,9 +99,7 @@ def match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any
 
     Columns: event_id, and `place` where `wanted` has it. `number` is that of no other part of the statement.
     """
-    looking_back = [
-        condition.prior_event for condition in rule.conditions.all if isinstance(condition, PriorEventCondition)
-    ]
+    looking_back = [look for part in _parts(rule) if (look := _plain_look(part)) is not None]
     event: FromClause = wanted
     if looking_back:
         event = candidate = select(*wanted.c).cte(f"candidate_{number}").prefix_with("MATERIALIZED")
@@ -95,3 +108,36 @@ def match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any
         for place, prior_event in enumerate(looking_back)
     )
     return select(*(event.c[name] for name in ("event_id", "place") if name in event.c)).where(*certain)
+
+
+def may_have_matched(rule: Rule, row: MatchRow) -> ColumnElement[bool]:
+    """Return whether a rule can have matched an event when it was decided, seen from all events of today."""
+    return at_most_true(rule.conditions, row, DIRECT_LOOKS)
+
+
+def seems_to_have_matched(rule: Rule, row: MatchRow) -> ColumnElement[bool]:
+    """Return whether a rule must have matched an event, if the events that it plainly looks back at were there.
+
+    Whether they were, `match_for_certain` asks of all events at once.
+    """
+    return and_(
+        true(),
+        *(
+            at_least_true(part, row, DIRECT_LOOKS) if _plain_look(part) is None else holds(part, row, DIRECT_LOOKS)
+            for part in _parts(rule)
+        ),
+    )
+
+
+def _parts(rule: Rule) -> tuple[Condition, ...]:
+    """Return the conditions that must hold together."""
+    return rule.conditions.all if isinstance(rule.conditions, AllOf) else (rule.conditions,)
+
+
+def _plain_look(condition: Condition) -> Happened | None:
+    """Return what a condition asks if it is whether one event of a type came within a time before."""
+    if not isinstance(condition, HappenedCondition | PriorEventCondition):
+        return None
+    look = condition.happened
+    is_plain = look.within_hours is not None and look.least == 1 and look.at_most is None
+    return look if is_plain and not look.where and not look.same else None

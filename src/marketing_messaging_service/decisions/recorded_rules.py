@@ -58,6 +58,8 @@ def rows_of_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any]
             "template_name": rule.action.template_name,
             "channel": rule.action.delivery_method,
             "suppression_mode": rule.suppression.mode.value,
+            "wait_hours": float(rule.wait.hours) if rule.wait else None,
+            "expires_after_hours": None if rule.expires_after_hours is None else float(rule.expires_after_hours),
         }
         for position, rule in enumerate(rules, start=1)
     ]

@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import Connection, ScalarSelect, select
 
+from src.marketing_messaging_service.decisions.conditions import happenings
 from src.marketing_messaging_service.decisions.recorded_rules import read_recorded
-from src.marketing_messaging_service.decisions.rules import PriorEventCondition, Rule
+from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.models import Batch, EventType, Ruleset, RulesetRule
 
@@ -59,9 +60,8 @@ def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterat
 def _types_of(rule: Rule) -> Iterator[tuple[str, str]]:
     """Yield the types of events that a rule looks at, and how it does."""
     yield rule.trigger.event_type, "decides on"
-    for condition in rule.conditions.all:
-        if isinstance(condition, PriorEventCondition):
-            yield condition.prior_event.event_type, "looks back at"
+    for happened in happenings(rule.conditions):
+        yield happened.event_type, "looks back at"
 
 
 def lost_rules(before: Sequence[str], now: Collection[str]) -> str:

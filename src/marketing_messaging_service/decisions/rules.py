@@ -1,212 +1,290 @@
-"""What a rule may say: the typed form of rules.yaml."""
+"""What rules.yaml may say: its typed form."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    PlainSerializer,
-    PlainValidator,
-    StrictBool,
-    StrictStr,
-    Tag,
-    model_validator,
-)
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, StrictBool
 from pydantic import Field as Limits
+from pydantic_core import PydanticCustomError
 
+from src.marketing_messaging_service.decisions.conditions import (
+    DEEPEST_CONDITION,
+    EVERYTHING,
+    MOST_ENTRIES,
+    Condition,
+    EventCondition,
+    raw_conditions,
+)
+from src.marketing_messaging_service.decisions.parts import (
+    LATEST_TRAITS,
+    Channel,
+    EventField,
+    Hours,
+    Name,
+    Part,
+    Text,
+    a_list_of,
+    whole_number,
+)
 from src.marketing_messaging_service.models import ALERT_CHANNEL
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Operand, Operator, UnfitValueError
-from src.marketing_messaging_service.yaml_file import STORABLE_TEXT, expectation_error, is_storable, storable
+from src.marketing_messaging_service.vocabulary import Period, SuppressionMode
+from src.marketing_messaging_service.yaml_file import expectation_error
 
-LONGEST_WINDOW_HOURS = 24 * 366 * 10
 MOST_RULES = 300
-"""All rules are one statement, and SQLite takes at most 500 parts in one."""
-MOST_CONDITIONS = 50
-MOST_VALUES = 1000
+MOST_PARTS = 50
+"""Blocks, limits, and names in one of their lists."""
+LARGEST_COUNT = 1_000_000
+UTC = "UTC"
 
 
-class SuppressionMode(StrEnum):
-    """How often a user gets a message: every time, once in a lifetime, or once on each UTC day."""
+class Exemption(StrEnum):
+    """What a rule may be exempt from."""
 
-    NONE = "none"
-    ONCE_EVER = "once_ever"
-    ONCE_PER_CALENDAR_DAY = "once_per_calendar_day"
-
-
-def _field(value: Any) -> Field:
-    """Return the field that a path names; a field itself stays one."""
-    if isinstance(value, Field):
-        return value
-    if not isinstance(value, str) or value not in PAYLOAD.by_path:
-        *others, last = (f"'{path}'" for path in PAYLOAD.by_path)
-        raise expectation_error(f"{', '.join(others)} or {last}")
-    return PAYLOAD.by_path[value]
+    BLOCKS = "blocks"
+    HOLDOUT = "holdout"
+    LIMITS = "limits"
 
 
-_Text = Annotated[StrictStr, AfterValidator(storable)]
-_Name = Annotated[StrictStr, Limits(min_length=1, max_length=64), AfterValidator(storable)]
-_Channel = Annotated[StrictStr, Limits(max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
-
-
-class _Part(BaseModel):
-    """A part of a rule: no other keys than its own, and no change once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Trigger(_Part):
+class Trigger(Part):
     """The events that a rule looks at."""
 
-    event_type: _Name
+    event_type: Name
 
 
-class FieldCondition(_Part):
-    """A comparison of one property or trait of the event with a value of the field's own type."""
+class Wait(Part):
+    """How long after its event a rule decides."""
 
-    field: Annotated[Field, PlainValidator(_field), PlainSerializer(str)]
-    operator: Operator
-    value: Any = None
-
-    @model_validator(mode="after")
-    def _operator_and_value_fit(self) -> Self:
-        kind, operand = self.field.kind, self.operator.operand
-        if self.operator.needs_order and not kind.is_ordered:
-            raise expectation_error(
-                f"an operator for {kind.expected(self.field)}, which is what {self.field} holds",
-                "operator",
-            )
-        has_value = "value" in self.model_fields_set
-        if operand is Operand.NOTHING:
-            if has_value:
-                raise expectation_error(f"no value beside the operator {self.operator}", "value")
-        elif not has_value:
-            raise expectation_error(f"a value beside the operator {self.operator}", "value")
-        elif operand is Operand.LIST:
-            if not isinstance(self.value, list) or not 0 < len(self.value) <= MOST_VALUES:
-                raise expectation_error(f"a list of 1 to {MOST_VALUES} values", "value")
-            for position, item in enumerate(self.value):
-                self._refuse_unfit(item, "value", position)
-        else:
-            self._refuse_unfit(self.value, "value")
-        return self
-
-    def _refuse_unfit(self, value: Any, *place: str | int) -> None:
-        if isinstance(value, str) and not is_storable(value):
-            raise expectation_error(STORABLE_TEXT, *place)
-        try:
-            self.field.kind.comparable(value, self.field)
-        except UnfitValueError:
-            expected = self.field.kind.expected(self.field)
-            raise expectation_error(f"{expected} to compare {self.field} with", *place) from None
-
-    @property
-    def operand(self) -> Any:
-        """What the column is compared with: a value of its own type, a list of them, or None beside no value."""
-        comparable = self.field.kind.comparable
-        match self.operator.operand:
-            case Operand.NOTHING:
-                return None
-            case Operand.LIST:
-                return [comparable(item, self.field) for item in self.value]
-            case Operand.VALUE:
-                return comparable(self.value, self.field)
+    hours: Hours
 
 
-def _window_hours(value: Any) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    # Decimal, because 1.1 hours are 3960 seconds though 1.1 * 3600 is a little more.
-    if not is_number or not 0 < value <= LONGEST_WINDOW_HOURS or Decimal(str(value)) * 3600 % 1:
-        raise expectation_error(
-            f"a number of hours above 0, at most {LONGEST_WINDOW_HOURS}, that makes whole seconds (24, 0.5)"
-        )
-    return float(value)
-
-
-class PriorEvent(_Part):
-    """Another event of the same user, at most `hours` before the event or at the same instant."""
-
-    event_type: _Name
-    hours: Annotated[float, PlainValidator(_window_hours)]
-
-    @property
-    def seconds(self) -> int:
-        """The window's length."""
-        return round(self.hours * 3600)
-
-
-class PriorEventCondition(_Part):
-    """The condition that another event came before."""
-
-    prior_event: PriorEvent
-
-
-def _kind_of_condition(value: Any) -> str:
-    is_prior_event = isinstance(value, PriorEventCondition) or (isinstance(value, dict) and "prior_event" in value)
-    return "prior_event_condition" if is_prior_event else "field_condition"
-
-
-Condition = Annotated[
-    Annotated[FieldCondition, Tag("field_condition")] | Annotated[PriorEventCondition, Tag("prior_event_condition")],
-    Discriminator(_kind_of_condition),
-]
-
-
-class Conditions(_Part):
-    """What must hold, all of it."""
-
-    all: Annotated[tuple[Condition, ...], Limits(max_length=MOST_CONDITIONS)] = ()
-
-
-class Action(_Part):
+class Action(Part):
     """What a match earns: a message to the user, or an alert to our own people."""
 
     type: Literal["send", "alert"]
-    template_name: _Name
-    delivery_method: _Channel
+    template_name: Name
+    delivery_method: Channel
 
     @property
     def is_alert(self) -> bool:
         """Whether it goes to our own people, and so counts as no send and is never suppressed."""
         return self.type == "alert"
 
-    @model_validator(mode="after")
-    def _channel_fits(self) -> Self:
-        if self.is_alert != (self.delivery_method == ALERT_CHANNEL):
-            expected = ALERT_CHANNEL if self.is_alert else f"a channel to users; {ALERT_CHANNEL} is for alerts"
-            raise expectation_error(f"{expected}, beside the type {self.type}", "delivery_method")
-        return self
+    @classmethod
+    def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+        """Yield whether the channel is not one for the type."""
+        kind, channel = raw.get("type"), raw.get("delivery_method")
+        if kind in ("send", "alert") and isinstance(channel, str) and (kind == "alert") != (channel == ALERT_CHANNEL):
+            expected = ALERT_CHANNEL if kind == "alert" else f"a channel to users; {ALERT_CHANNEL} is for alerts"
+            yield expectation_error(f"{expected}, beside the type {kind}", "delivery_method")
 
 
-class SuppressionPolicy(_Part):
+class SuppressionPolicy(Part):
     """How often the message may go out."""
 
     mode: SuppressionMode = SuppressionMode.NONE
+    hours: Hours | None = None
+    per: Annotated[tuple[EventField, ...], Limits(min_length=1, max_length=MOST_ENTRIES)] | None = None
+
+    @classmethod
+    def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+        """Yield what stands beside a mode and does not belong to it, or is missing."""
+        known: Mapping[Any, SuppressionMode] = {mode.value: mode for mode in SuppressionMode}
+        written = raw.get("mode", SuppressionMode.NONE.value)
+        mode = known.get(written) if isinstance(written, str) else None
+        if mode is None:
+            return
+        if mode.needs_hours and "hours" not in raw:
+            yield expectation_error(f"hours beside the mode {mode}", "hours")
+        if not mode.needs_hours and "hours" in raw:
+            yield expectation_error(f"no hours beside the mode {mode}", "hours")
+        if mode is SuppressionMode.NONE and "per" in raw:
+            yield expectation_error("no fields beside the mode none, which nothing stands in the way of", "per")
 
 
-class Rule(_Part):
+def _or_everything(value: Any) -> Any:
+    return {"all": []} if value == {} else value
+
+
+class Rule(Part):
     """One rule of rules.yaml."""
 
-    name: _Name
-    description: _Text = ""
+    may_be_empty = ("exclusive_group",)
+
+    name: Name
+    description: Text = ""
     enabled: StrictBool = True
-    exclusive_group: _Name | None = None
+    exclusive_group: Name | None = None
     trigger: Trigger
-    conditions: Conditions = Conditions()
+    wait: Wait | None = None
+    conditions: Annotated[Condition, BeforeValidator(_or_everything)] = EVERYTHING
     action: Action
     suppression: SuppressionPolicy = SuppressionPolicy()
+    expires_after_hours: Hours | None = None
+    exempt_from: Annotated[tuple[Exemption, ...], Limits(max_length=MOST_PARTS)] = ()
 
-    @model_validator(mode="after")
-    def _alerts_are_never_suppressed(self) -> Self:
-        if self.action.is_alert and self.suppression.mode is not SuppressionMode.NONE:
-            raise expectation_error("none for an alert, which is never suppressed", "suppression", "mode")
-        return self
+    @property
+    def wait_hours(self) -> Decimal:
+        """How long after its event it decides; 0 at once."""
+        return self.wait.hours if self.wait else Decimal(0)
+
+    @classmethod
+    def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+        """Yield what an alert cannot have, what does not go with waiting, and conditions beyond all measure."""
+        action, suppression = (part if isinstance(part := raw.get(key), dict) else {} for key in _NESTED)
+        if action.get("type") == "alert":
+            if suppression.get("mode", SuppressionMode.NONE) != SuppressionMode.NONE:
+                yield expectation_error("none for an alert, which is never suppressed", "suppression", "mode")
+            if "expires_after_hours" in raw:
+                yield expectation_error("no such key for an alert, which never expires", "expires_after_hours")
+            if "exempt_from" in raw:
+                yield expectation_error("no such key for an alert, which nothing stands in the way of", "exempt_from")
+        if raw.get("wait") is not None and raw.get("exclusive_group") is not None:
+            yield expectation_error("no exclusive_group beside wait", "exclusive_group")
+        yield from _clashes_of_conditions(raw)
 
 
-class Rules(_Part):
+_NESTED = ("action", "suppression")
+
+
+def _clashes_of_conditions(raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+    comparison_count = look_count = longest = 0
+    for place, condition in raw_conditions(raw.get("conditions"), ("conditions",)):
+        depth = sum(part in ("all", "any", "not") for part in place)
+        if depth == DEEPEST_CONDITION + 1:
+            yield expectation_error(f"conditions nested at most {DEEPEST_CONDITION} deep", *place)
+        happened = condition.get("happened")
+        longest = max(longest, *(len(a_list_of(condition.get(key))) for key in ("all", "any")))
+        comparison_count += "field" in condition
+        look_count += "happened" in condition or "prior_event" in condition
+        if isinstance(happened, dict):
+            comparison_count += len(a_list_of(happened.get("where")))
+            if happened.get("since_trigger") is True and raw.get("wait") is None:
+                yield expectation_error(
+                    "since_trigger in a rule with wait only: without it nothing lies between",
+                    *place,
+                    "happened",
+                    "since_trigger",
+                )
+    # Of a list that is too long by itself that is said.
+    if comparison_count > MOST_ENTRIES >= longest:
+        yield expectation_error(
+            f"at most {MOST_ENTRIES} comparisons in a rule, here are {comparison_count}", "conditions"
+        )
+    if look_count > MOST_ENTRIES >= longest:
+        expected = f"at most {MOST_ENTRIES} looks at other events in a rule, not {look_count}"
+        yield expectation_error(expected, "conditions")
+
+
+Channels = Annotated[tuple[Channel, ...], Limits(min_length=1, max_length=MOST_PARTS)]
+Templates = Annotated[tuple[Name, ...], Limits(min_length=1, max_length=MOST_PARTS)]
+
+
+class Sign(Part):
+    """An event that begins or ends a block."""
+
+    event_type: Name
+    where: Annotated[tuple[EventCondition, ...], Limits(max_length=MOST_ENTRIES)] = ()
+
+
+class Block(Part):
+    """Who gets nothing, and until when."""
+
+    name: Name
+    channels: Channels | None = None
+    from_: Annotated[Sign | None, Limits(alias="from")] = None
+    until: Sign | None = None
+    while_: Annotated[Condition | None, Limits(alias="while")] = None
+
+    @classmethod
+    def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+        """Yield whether it has not exactly one beginning."""
+        if ("from" in raw) == ("while" in raw):
+            yield expectation_error("either from (with until, or for ever) or while")
+        if "until" in raw and "from" not in raw:
+            yield expectation_error("no until without from", "until")
+        for place, condition in raw_conditions(raw.get("while"), ("while",)):
+            if "happened" in condition or "prior_event" in condition:
+                yield expectation_error("a condition on latest_traits alone", *place)
+            elif isinstance(path := condition.get("field"), str) and not path.startswith(f"{LATEST_TRAITS}."):
+                yield expectation_error("one of latest_traits in a block", *place, "field")
+
+    def covers(self, action: Action) -> bool:
+        """Whether it looks at the channel of an action."""
+        return self.channels is None or action.delivery_method in self.channels
+
+
+class Limit(Part):
+    """How many messages one user gets, whatever the template, or of some templates."""
+
+    name: Name
+    channels: Channels | None = None
+    templates: Templates | None = None
+    at_most: Annotated[int, whole_number(1, LARGEST_COUNT)]
+    hours: Hours | None = None
+    calendar: Period | None = None
+
+    @classmethod
+    def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+        """Yield whether it has not exactly one length."""
+        if ("hours" in raw) == ("calendar" in raw):
+            yield expectation_error("either hours or calendar")
+
+    def counts(self, channel: str, template_name: str) -> bool:
+        """Whether it counts such a message, and holds it back."""
+        return (self.channels is None or channel in self.channels) and (
+            self.templates is None or template_name in self.templates
+        )
+
+    def covers(self, action: Action) -> bool:
+        """Whether it counts what an action sends, and holds it back."""
+        return self.counts(action.delivery_method, action.template_name)
+
+
+def _percent(value: Any) -> Decimal:
+    is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= 100 or Decimal(str(value)) * 100 % 1:
+        raise expectation_error("a number from 0 to 100 with at most two decimals")
+    return Decimal(str(value))
+
+
+class Holdout(Part):
+    """Users who get no message, so that the messages' effect can be measured."""
+
+    percent: Annotated[Decimal, PlainValidator(_percent), PlainSerializer(float)]
+    salt: Text
+
+
+def _zone(value: Any) -> ZoneInfo:
+    if isinstance(value, ZoneInfo):
+        return value
+    try:
+        if isinstance(value, str):
+            return ZoneInfo(value)
+    except (ValueError, OSError, KeyError):
+        pass
+    raise expectation_error("an IANA time zone such as Europe/Paris", known=sorted(available_timezones()))
+
+
+class Rules(Part):
     """All of rules.yaml."""
 
+    timezone: Annotated[ZoneInfo, PlainValidator(_zone), PlainSerializer(str)] = ZoneInfo(UTC)
+    wait_for_data: StrictBool = False
+    holdout: Holdout | None = None
+    blocks: Annotated[tuple[Block, ...], Limits(max_length=MOST_PARTS)] = ()
+    limits: Annotated[tuple[Limit, ...], Limits(max_length=MOST_PARTS)] = ()
     rules: Annotated[tuple[Rule, ...], Limits(max_length=MOST_RULES)]
+
+    @classmethod
+    def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
+        """Yield the names that stand more than once."""
+        for key in ("rules", "blocks", "limits"):
+            names = [part.get("name") if isinstance(part, dict) else None for part in a_list_of(raw.get(key))]
+            counts: Counter[Any] = Counter(name for name in names if isinstance(name, str))
+            for position, name in enumerate(names):
+                if isinstance(name, str) and counts[name] > 1 and names[:position].count(name) == 1:
+                    yield expectation_error("a name that no other one has", key, position, "name")

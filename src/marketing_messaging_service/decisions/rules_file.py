@@ -2,33 +2,32 @@
 
 import hashlib
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from src.marketing_messaging_service.decisions.conditions import TAGS, Happened, PriorEvent
 from src.marketing_messaging_service.decisions.rules import (
     Action,
-    Conditions,
-    FieldCondition,
-    PriorEvent,
-    PriorEventCondition,
+    Block,
+    Holdout,
+    Limit,
     Rule,
     Rules,
+    Sign,
     SuppressionPolicy,
     Trigger,
+    Wait,
 )
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.yaml_file import (
     Grammar,
-    all_sentences,
     parse_yaml,
     read_yaml_file,
     validation_error,
     wait_until_settled,
-    word,
 )
 
 _GRAMMAR = Grammar(
@@ -38,14 +37,20 @@ _GRAMMAR = Grammar(
     whole=Rules,
     parts={
         "rules": Rule,
+        "blocks": Block,
+        "limits": Limit,
+        "holdout": Holdout,
         "trigger": Trigger,
-        "conditions": Conditions,
+        "wait": Wait,
+        "happened": Happened,
         "prior_event": PriorEvent,
         "action": Action,
         "suppression": SuppressionPolicy,
+        "from": Sign,
+        "until": Sign,
     },
-    kinds={"field_condition": FieldCondition, "prior_event_condition": PriorEventCondition},
-    named={"rules": "rule"},
+    kinds=TAGS,
+    named={"rules": "rule", "blocks": "block", "limits": "limit"},
 )
 
 
@@ -56,7 +61,12 @@ class RulesFile:
     content_hash: str
     """SHA-256 of the text, in hexadecimal."""
     yaml_text: str
-    rules: tuple[Rule, ...]
+    whole: Rules
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules, in the order of the file."""
+        return self.whole.rules
 
     @property
     def enabled_rules(self) -> tuple[Rule, ...]:
@@ -91,14 +101,9 @@ def parse_rules(yaml_text: str, source: str) -> RulesFile:
     """
     document = parse_yaml(yaml_text, source, _GRAMMAR)
     try:
-        rules = Rules.model_validate(document.value).rules
+        return RulesFile(text_hash(yaml_text), yaml_text, Rules.model_validate(document.value))
     except ValidationError as error:
         raise validation_error(error, document, source, _GRAMMAR) from None
-    repeated = [name for name, count in Counter(rule.name for rule in rules).items() if count > 1]
-    if repeated:
-        sentences = [f"rule {word(name)}: the name stands more than once; give each its own" for name in repeated]
-        raise all_sentences(source, _GRAMMAR, sentences)
-    return RulesFile(text_hash(yaml_text), yaml_text, rules)
 
 
 def text_hash(yaml_text: str) -> str:

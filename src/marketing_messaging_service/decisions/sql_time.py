@@ -25,6 +25,16 @@ class SecondsBefore(FunctionElement[datetime]):
         super().__init__(instant, literal(f"-{seconds} seconds", String))
 
 
+class SecondsAfter(FunctionElement[datetime]):
+    """The instant a number of whole seconds after another; the last there is where that would be later."""
+
+    inherit_cache = True
+    type = UtcDateTime()
+
+    def __init__(self, instant: SQLColumnExpression[datetime], seconds: int) -> None:
+        super().__init__(instant, literal(f"+{seconds} seconds", String))
+
+
 class EpochMicroseconds(FunctionElement[int]):
     """The microseconds from 1970-01-01 UTC to an instant."""
 
@@ -65,6 +75,13 @@ def _seconds_before(element: SecondsBefore, compiler: SQLCompiler, **options: An
     return f"(replace({shifted}, '0300-02-29', '0300-03-01') || substr({instant}, 20))"
 
 
+@compiles(SecondsAfter)
+def _seconds_after(element: SecondsAfter, compiler: SQLCompiler, **options: Any) -> str:
+    instant, shift = _arguments(element, compiler, **options)
+    shifted = f"replace(strftime('%Y-%m-%d %H:%M:%S', substr({instant}, 1, 19), {shift}), '0300-02-29', '0300-03-01')"
+    return f"coalesce({shifted} || substr({instant}, 20), '9999-12-31 23:59:59.999999')"
+
+
 @compiles(EpochMicroseconds)
 def _epoch_microseconds(element: EpochMicroseconds, compiler: SQLCompiler, **options: Any) -> str:
     (instant,) = _arguments(element, compiler, **options)
@@ -94,6 +111,12 @@ def _end_of_utc_day(element: EndOfUtcDay, compiler: SQLCompiler, **options: Any)
 def _seconds_before_postgresql(element: SecondsBefore, compiler: SQLCompiler, **options: Any) -> str:
     instant, shift = _arguments(element, compiler, **options)
     return f"({instant} + CAST({shift} AS interval))"
+
+
+@compiles(SecondsAfter, "postgresql")
+def _seconds_after_postgresql(element: SecondsAfter, compiler: SQLCompiler, **options: Any) -> str:
+    instant, shift = _arguments(element, compiler, **options)
+    return f"least({instant} + CAST({shift} AS interval), timestamp '9999-12-31 23:59:59.999999')"
 
 
 @compiles(EpochMicroseconds, "postgresql")

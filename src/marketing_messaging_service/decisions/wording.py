@@ -1,22 +1,83 @@
 """What a rule says, in the words of a report."""
 
-from typing import Any
+from typing import Any, assert_never
 
-from src.marketing_messaging_service.decisions.rules import Condition, FieldCondition, Rule
+from src.marketing_messaging_service.decisions.conditions import (
+    AllOf,
+    AnyOf,
+    Condition,
+    FieldCondition,
+    Happened,
+    HappenedCondition,
+    Negation,
+    PriorEventCondition,
+)
+from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.vocabulary import Operand
 
 
 def condition_text(rule: Rule) -> str:
     """Return what must hold besides the event type as a sentence; nothing when the event type is enough."""
-    return " and ".join(_told(condition) for condition in rule.conditions.all)
+    return _worded(rule.conditions)
 
 
-def _told(condition: Condition) -> str:
-    if isinstance(condition, FieldCondition):
-        values = condition.value if condition.operator.operand is Operand.LIST else [condition.value]
-        shown = ", ".join(_shown(value) for value in values if value is not None)
-        return f"{condition.field} {condition.operator.words} {shown}".rstrip()
-    return f"a {condition.prior_event.event_type} in the {condition.prior_event.hours:g} h before"
+def wait_text(rule: Rule) -> str:
+    """Return how long a rule waits, or nothing."""
+    return f"{rule.wait.hours:g} h" if rule.wait else ""
+
+
+def _worded(condition: Condition, *, is_inner: bool = False) -> str:
+    match condition:
+        case AllOf():
+            return _joined(condition.all, " and ", is_inner=is_inner)
+        case AnyOf():
+            return _joined(condition.any, " or ", is_inner=is_inner)
+        case Negation():
+            return f"not ({_worded(condition.not_)})"
+        case FieldCondition():
+            return _comparison(condition)
+        case PriorEventCondition():
+            return f"a {condition.prior_event.event_type} in the {condition.prior_event.hours:g} h before"
+        case HappenedCondition():
+            return _happened(condition.happened)
+        case _:
+            assert_never(condition)
+
+
+def _joined(parts: tuple[Condition, ...], word: str, *, is_inner: bool) -> str:
+    text = word.join(_worded(part, is_inner=len(parts) > 1) for part in parts)
+    return f"({text})" if is_inner and len(parts) > 1 else text or ("anything" if is_inner else "")
+
+
+def _comparison(condition: FieldCondition) -> str:
+    values = condition.value if condition.operator.operand is Operand.LIST else [condition.value]
+    shown = ", ".join(_shown(value) for value in values if value is not None)
+    return f"{condition.field} {condition.operator.words} {shown}".rstrip()
+
+
+def _happened(happened: Happened) -> str:
+    text = f"{_count(happened)} {happened.event_type}"
+    if happened.within_hours is not None:
+        text += f" in the {happened.within_hours:g} h before"
+    elif happened.since_trigger:
+        text += " since then"
+    else:
+        text += " so far"
+    if happened.where:
+        text += f" with {' and '.join(map(_comparison, happened.where))}"
+    if happened.same:
+        text += f" of the same {' and '.join(map(str, happened.same))}"
+    return text
+
+
+def _count(happened: Happened) -> str:
+    if happened.at_most is None:
+        return f"at least {happened.least}"
+    if happened.at_most == 0:
+        return "no"
+    if happened.least == happened.at_most:
+        return f"exactly {happened.at_most}"
+    return f"at most {happened.at_most}" if happened.least == 0 else f"{happened.least} to {happened.at_most}"
 
 
 def _shown(value: Any) -> str:

@@ -15,6 +15,8 @@ TABLE_ORDER = (
     "send_requests",
     "suppressions",
     "former_suppressions",
+    "waiting_matches",
+    "ended_waits",
     "runs",
     "run_remarks",
     "loads",

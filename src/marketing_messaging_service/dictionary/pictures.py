@@ -21,6 +21,8 @@ _STEPS = (
     ("flows", "decide", ("batches",)),
     ("flows", "decide again", ("batch_rules",)),
     ("events", "decide", ("send_requests", "suppressions")),
+    ("events", "wait", ("waiting_matches",)),
+    ("waiting_matches", "decide", ("ended_waits",)),
     ("suppressions", "decide again", ("former_suppressions",)),
     ("flows", "each run", ("runs", "run_remarks", "run_leases")),
 )

@@ -82,7 +82,7 @@ def with_sections(page: str, sections: Mapping[str, Callable[[], str]]) -> str:
 
 
 def _operators(kind: Kind) -> str:
-    without = [f"`{operator}`" for operator in Operator if operator.needs_order and not kind.is_ordered]
+    without = [f"`{operator}`" for operator in Operator if not operator.takes.suits(kind)]
     return f"all but {' '.join(without)}" if without else "all"
 
 

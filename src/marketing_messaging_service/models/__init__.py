@@ -4,6 +4,7 @@ from src.marketing_messaging_service.models.batch import Batch
 from src.marketing_messaging_service.models.batch_rule import BatchRule
 from src.marketing_messaging_service.models.conflict import Conflict
 from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
+from src.marketing_messaging_service.models.ended_wait import EndedWait, WaitOutcome
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.event_properties import EventProperties
 from src.marketing_messaging_service.models.event_type import EventType
@@ -19,28 +20,41 @@ from src.marketing_messaging_service.models.run_lease import RunLease
 from src.marketing_messaging_service.models.run_remark import RemarkKind, RunRemark
 from src.marketing_messaging_service.models.send_request import (
     ALERT_CHANNEL,
+    CALENDAR_KEY,
     DAY_KEY,
     EVER_KEY,
     HAS_OTHER_KEY,
     SendRequest,
 )
 from src.marketing_messaging_service.models.source_file import SourceFile
-from src.marketing_messaging_service.models.suppression import EXPIRED_REASON, Suppression
+from src.marketing_messaging_service.models.suppression import (
+    BLOCKED_REASON,
+    EXPIRED_REASON,
+    HOLDOUT_REASON,
+    LIMIT_REASON,
+    Suppression,
+)
 from src.marketing_messaging_service.models.unknown_key import OTHER_KEYS, UnknownKey
 from src.marketing_messaging_service.models.user_traits import UserTraits
+from src.marketing_messaging_service.models.waiting_match import WaitingMatch
 
 __all__ = [
     "ALERT_CHANNEL",
+    "BLOCKED_REASON",
+    "CALENDAR_KEY",
     "DAY_KEY",
     "EVER_KEY",
     "EXPIRED_REASON",
     "HAS_OTHER_KEY",
+    "HOLDOUT_REASON",
+    "LIMIT_REASON",
     "OTHER_KEYS",
     "READ_COUNTS",
     "Batch",
     "BatchRule",
     "Conflict",
     "DictionaryEntry",
+    "EndedWait",
     "Event",
     "EventProperties",
     "EventType",
@@ -63,5 +77,7 @@ __all__ = [
     "Suppression",
     "UnknownKey",
     "UserTraits",
+    "WaitOutcome",
+    "WaitingMatch",
     "takes_whole_file",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, ForeignKey, String, Text
+from sqlalchemy import Boolean, Float, ForeignKey, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base
@@ -39,5 +39,11 @@ class RulesetRule(Base):
         String(32), comment="The way the message goes out, such as email or sms; internal for an alert."
     )
     suppression_mode: Mapped[str] = mapped_column(
-        String(32), comment="How often a user may have it: none (every time), once_ever or once_per_calendar_day."
+        String(32), comment="How often a user may have it: none (every time), once_ever, and so on; see docs/rules.md."
+    )
+    wait_hours: Mapped[float | None] = mapped_column(
+        Float, comment="Hours after the event that the rule decides; null where it decides at once."
+    )
+    expires_after_hours: Mapped[float | None] = mapped_column(
+        Float, comment="Hours after its decision time that a message is too late; null where the rule sets no limit."
     )

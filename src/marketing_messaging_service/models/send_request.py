@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, and_, func, literal_column
+from sqlalchemy import Boolean, ForeignKey, Index, String, Text, UniqueConstraint, and_, false, func, literal_column
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -20,6 +20,9 @@ EVER_KEY = "ever"
 DAY_KEY = "day:"
 """How the dedupe key of a message that a user gets once on a UTC day begins; the date follows."""
 
+CALENDAR_KEY = "calendar:"
+"""How the dedupe key of a message begins that a user gets once in any other period; time zone and period follow."""
+
 HAS_OTHER_KEY = and_(
     literal_column("channel") != literal_column(f"'{ALERT_CHANNEL}'"),
     literal_column("dedupe_key") != literal_column(f"'{EVER_KEY}'"),
@@ -28,6 +31,9 @@ HAS_OTHER_KEY = and_(
 )
 """The condition on sends, alerts aside, whose dedupe key is neither of these; word for word that of their index, which
 is what SQLite asks for."""
+
+HAS_WAITED = literal_column("decision_time").is_not(None)
+"""The condition on sends whose rule waited."""
 
 HAS_NO_EVENT = literal_column("event_id").is_(None)
 """The condition on sends from before decisions recorded their event, and on those whose event was deleted."""
@@ -49,6 +55,8 @@ class SendRequest(Base):
         # With the constraint above, answers "has this user had this message on that day" without reading the user's
         # other rows. Most sends have a key that tells and are not in it.
         Index("ix_send_requests_other_keys", "user_id", "template_name", "event_timestamp", **partial(HAS_OTHER_KEY)),
+        # Finds the sends of a user by rules that wait, by their decision times; the others are found by their events.
+        Index("ix_send_requests_waited", "user_id", "decision_time", **partial(HAS_WAITED)),
         # Finds the sends of a user that no event leads to.
         Index("ix_send_requests_no_event", "user_id", **partial(HAS_NO_EVENT)),
         # Answers "what did that run decide".
@@ -110,8 +118,19 @@ class SendRequest(Base):
     )
     dedupe_key: Mapped[str] = mapped_column(
         String(128),
-        comment="The scope within which the user gets this template once: `ever`, `day:<UTC date>`, or "
-        "`event:<event id>:<rule>` where nothing limits it.",
+        comment="The scope within which the user gets this template once: `ever`, `day:<UTC date>`, "
+        "`calendar:<time zone>:<day, week or month>`, or `event:<event id>:<rule>` where nothing guards it; with "
+        "`per`, a hash of the values follows.",
+    )
+    decision_time: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="The time by which it was decided, in UTC, where the rule waited; null where that is the event's own.",
+    )
+    is_exempt_from_limits: Mapped[bool] = mapped_column(
+        Boolean,
+        default=False,
+        server_default=false(),
+        comment="Whether its rule was exempt from limits, so that no limit counts it; 1 is yes, 0 is no.",
     )
 
     event: Mapped[Event | None] = relationship()

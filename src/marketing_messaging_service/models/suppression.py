@@ -15,11 +15,20 @@ EXPIRED_REASON = "expired"
 """The suppression_reason of a message that would have gone out, had its event not been too old for the run."""
 
 
-class Suppression(Base):
-    """One message refused, why, and the earlier send that had used up the "once".
+BLOCKED_REASON = "blocked:"
+"""How the suppression_reason of a message to a blocked user begins; the name of the block follows."""
 
-    `rule_name`, `ruleset_id` and `run_id` are null only on rows that were there before decisions recorded them;
-    `blocked_by_send_request_id` also where the event had expired.
+HOLDOUT_REASON = "holdout"
+"""The suppression_reason of a message to a user of the holdout."""
+
+LIMIT_REASON = "limit:"
+"""How the suppression_reason of a message beyond a limit begins; the name of the limit follows."""
+
+
+class Suppression(Base):
+    """One message refused, why, and what stood in the way: an earlier send, or the event by which the user is blocked.
+
+    `rule_name`, `ruleset_id` and `run_id` are null only on rows that were there before decisions recorded them.
     """
 
     __tablename__ = "suppressions"
@@ -49,8 +58,8 @@ class Suppression(Base):
     )
     suppression_reason: Mapped[str] = mapped_column(
         Text,
-        comment="What refused it: the suppression mode, once_ever or once_per_calendar_day; or expired, when the event "
-        "was older than the run allows.",
+        comment="What refused it: the suppression mode, such as once_ever; `blocked:` and the name of a block; "
+        "holdout; `limit:` and the name of a limit; or expired, when it was too late for the message.",
     )
     decided_at: Mapped[datetime] = mapped_column(
         UtcDateTime,
@@ -75,9 +84,17 @@ class Suppression(Base):
     )
     blocked_by_send_request_id: Mapped[int | None] = mapped_column(
         ForeignKey("send_requests.id"),
-        comment="The earlier send that had used up the once, in send_requests; null where the reason is expired, and "
-        "on rows from before it was recorded.",
+        comment="The earliest send that had used up the once or the limit, in send_requests; null where no send stood "
+        "in the way, and on rows from before it was recorded.",
+    )
+    blocked_by_event_id: Mapped[int | None] = mapped_column(
+        ForeignKey("events.id", ondelete="SET NULL"),
+        comment="The event by which the user is blocked, in events; null where no event stood in the way.",
+    )
+    decision_time: Mapped[datetime | None] = mapped_column(
+        UtcDateTime,
+        comment="The time by which it was decided, in UTC, where the rule waited; null where that is the event's own.",
     )
 
-    event: Mapped[Event | None] = relationship()
+    event: Mapped[Event | None] = relationship(foreign_keys=[event_id])
     blocked_by: Mapped[SendRequest | None] = relationship()

@@ -16,7 +16,9 @@ from src.marketing_messaging_service.vocabulary.fields import (
     payload_of,
 )
 from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, UnfitValueError, data_type_of
-from src.marketing_messaging_service.vocabulary.operators import Operand, Operator
+from src.marketing_messaging_service.vocabulary.once_modes import SuppressionMode
+from src.marketing_messaging_service.vocabulary.operators import Operand, Operator, Takes
+from src.marketing_messaging_service.vocabulary.periods import Period
 from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
 from src.marketing_messaging_service.vocabulary.run_endings import RunEnding
 
@@ -33,8 +35,11 @@ __all__ = [
     "Operator",
     "Part",
     "Payload",
+    "Period",
     "ReasonCode",
     "RunEnding",
+    "SuppressionMode",
+    "Takes",
     "UnfitValueError",
     "data_type_of",
     "payload_of",

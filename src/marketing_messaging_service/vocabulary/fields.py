@@ -73,6 +73,11 @@ class Payload:
         return {field.path: field for field in self.fields}
 
     @cached_property
+    def traits(self) -> tuple[Field, ...]:
+        """The fields of which a user has a latest value."""
+        return tuple(field for field in self.fields if field.part == Event.user_traits.key)
+
+    @cached_property
     def staged_columns(self) -> tuple[tuple[str, pa.DataType], ...]:
         """The columns that the payload has in a frame of staged events."""
         return tuple((field.staged_name, field.kind.staged_type(field)) for field in self.fields)

@@ -48,6 +48,8 @@ class Kind:
     """What a field of the kind holds, in the words of the pages about rules."""
     is_ordered: bool
     """Whether one value can be more than another."""
+    is_text: bool
+    """Whether a value is made of characters that can be looked at."""
 
     raw_form: Callable[["Field"], str]
     """What stands in a raw event, in the words of the page about raw events."""
@@ -313,6 +315,7 @@ KINDS = (
         column_type=CalendarDate,
         holds="a date",
         is_ordered=True,
+        is_text=False,
         raw_form=lambda _: "a date like 2026-11-23",
         read=lambda value, field: read_date(value, field.path),
         plain_type=lambda _: date,
@@ -335,6 +338,7 @@ KINDS = (
         column_type=UtcDateTime,
         holds="an instant",
         is_ordered=True,
+        is_text=False,
         raw_form=lambda _: "ISO 8601 with an offset; kept in UTC",
         read=lambda value, field: read_instant(value, field.path),
         plain_type=lambda _: Annotated[datetime, msgspec.Meta(tz=True)],
@@ -357,6 +361,7 @@ KINDS = (
         column_type=Money,
         holds="money",
         is_ordered=True,
+        is_text=False,
         raw_form=lambda field: (
             f"money{_from_least(field)}: a number, or one as text, of up to {MONEY_DIGITS - _scale(field)} digits "
             f"before the point and {_scale(field)} behind it; exact"
@@ -382,6 +387,7 @@ KINDS = (
         column_type=String,
         holds="text",
         is_ordered=False,
+        is_text=True,
         raw_form=lambda field: f"text, up to {field.length}",
         read=lambda value, field: read_text(value, field.path, most=field.length, may_be_empty=True),
         plain_type=_plain_text,
@@ -404,6 +410,7 @@ KINDS = (
         column_type=Boolean,
         holds="true or false",
         is_ordered=False,
+        is_text=False,
         raw_form=lambda _: "true or false",
         read=lambda value, field: read_true_or_false(value, field.path),
         plain_type=lambda _: bool,
@@ -426,6 +433,7 @@ KINDS = (
         column_type=Float,
         holds="a number",
         is_ordered=True,
+        is_text=False,
         raw_form=lambda field: f"a finite number{_from_least(field)}{_or_text(field)}",
         read=lambda value, field: read_number(
             value, field.path, least=field.taken.least, from_text=field.taken.from_text
@@ -450,6 +458,7 @@ KINDS = (
         column_type=Integer,
         holds="a whole number",
         is_ordered=True,
+        is_text=False,
         raw_form=lambda field: f"a whole number{_from_least(field)}{_or_text(field)}",
         read=lambda value, field: read_whole_number(
             value, field.path, least=field.taken.least, from_text=field.taken.from_text

@@ -1,0 +1,228 @@
+"""Who gets no message whatever was sent before: the users whom a block holds back, and the holdout.
+
+Blocks look at the run's logical time and not at the decision time of a match, because nobody may get a message after
+having said no. An event counts from its effective time there: its own, or the logical time of the run that loaded it
+where that is earlier, so that a clock which runs ahead neither hides a no nor outlasts a later yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Column as TableColumn
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    MetaData,
+    Select,
+    String,
+    Table,
+    case,
+    cast,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    select,
+    union_all,
+)
+
+from src.marketing_messaging_service.decisions.conditions import Condition, latest_traits
+from src.marketing_messaging_service.decisions.looks import meets, with_payload
+from src.marketing_messaging_service.decisions.rules import Block, Holdout, Sign
+from src.marketing_messaging_service.decisions.truth import Looks, MatchRow, holds
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.models import Event, Load, UserTraits
+from src.marketing_messaging_service.vocabulary import Field
+
+USERS_AT_ONCE = 10_000
+
+blocked_user = Table(
+    "batch_blocked_users",
+    MetaData(),
+    TableColumn("user_id", String, primary_key=True),
+    TableColumn("block_position", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    TableColumn("event_id", WHOLE_NUMBER),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""The users whom a block holds back, by the block's place in the file, and the event by which it does."""
+
+held_out_user = Table(
+    "batch_held_out_users",
+    MetaData(),
+    TableColumn("user_id", String, primary_key=True),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""The users of the holdout."""
+
+# An event from before loads were recorded counts from its own time.
+_EFFECTIVE_TIME = case((Load.as_of < Event.event_timestamp, Load.as_of), else_=Event.event_timestamp)
+
+
+def insert_blocked_users(connection: Connection, blocks: Sequence[Block], users: Select[Any], as_of: datetime) -> None:
+    """Fill `batch_blocked_users` with those of some users, given as a query of user_id, whom blocks hold back."""
+    if not blocks:
+        return
+    _asked_user.create(connection, checkfirst=False)
+    connection.execute(insert(_asked_user).from_select(["user_id"], users.distinct()))
+    for position, block in enumerate(blocks):
+        if block.from_ is not None:
+            _insert_between(connection, position, block.from_, block.until, as_of)
+        elif block.while_ is not None:
+            _insert_while(connection, position, block.while_, as_of)
+        else:
+            raise AssertionError("a block has from or while")
+    _asked_user.drop(connection, checkfirst=False)
+
+
+_asked_user = Table(
+    "batch_asked_users",
+    MetaData(),
+    TableColumn("user_id", String, primary_key=True),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+
+
+@contextmanager
+def _last(connection: Connection, events: Select[Any], name: str, value: Field | None = None) -> Iterator[Table]:
+    """Give a temporary table of the last of some events for each user, and of the value of a trait there.
+
+    A table and no subquery: joined as one, SQLite looked through all of it for each of 30,000 users.
+    """
+    columns = [TableColumn("value", value.column.type)] if value else []
+    table = Table(
+        name,
+        MetaData(),
+        TableColumn("user_id", String, primary_key=True),
+        TableColumn("event_id", WHOLE_NUMBER),
+        TableColumn("event_timestamp", UtcDateTime),
+        TableColumn("effective_time", UtcDateTime),
+        *columns,
+        prefixes=["TEMPORARY"],
+        sqlite_with_rowid=False,
+    )
+    event = events.subquery("event")
+    place = func.row_number().over(partition_by=event.c.user_id, order_by=_latest_first(event.c))
+    ranked = select(event, place.label("place")).subquery("ranked")
+    rows = select(*(ranked.c[column.name] for column in table.c)).where(ranked.c.place == 1)
+    table.create(connection, checkfirst=False)
+    connection.execute(insert(table).from_select(list(table.c), rows))
+    yield table
+    table.drop(connection, checkfirst=False)
+
+
+def _latest_first(event: Any) -> list[ColumnElement[Any]]:
+    return [event.effective_time.desc(), event.event_timestamp.desc(), event.event_id.desc()]
+
+
+def _events(*others: ColumnElement[Any]) -> Select[Any]:
+    return (
+        select(
+            Event.user_id,
+            Event.id.label("event_id"),
+            Event.event_timestamp,
+            _EFFECTIVE_TIME.label("effective_time"),
+            *others,
+        )
+        .select_from(Event)
+        .outerjoin(Load, Load.id == Event.load_id)
+        .where(Event.user_id.in_(select(_asked_user.c.user_id)))
+    )
+
+
+def _signs(sign: Sign) -> Select[Any]:
+    events = _events().where(Event.event_type == sign.event_type, *meets(sign.where))
+    return with_payload(events) if sign.where else events
+
+
+def _insert_between(connection: Connection, position: int, begins: Sign, ends: Sign | None, as_of: datetime) -> None:
+    with ExitStack() as tables:
+        begin = tables.enter_context(_last(connection, _signs(begins), "batch_begins"))
+        blocked = select(begin.c.user_id, literal(position), begin.c.event_id)
+        if ends is not None:
+            until = _signs(ends).where(as_of >= _EFFECTIVE_TIME)
+            end = tables.enter_context(_last(connection, until, "batch_ends"))
+            has_ended = exists().where(end.c.user_id == begin.c.user_id, end.c.effective_time > begin.c.effective_time)
+            blocked = blocked.where(~has_ended)
+        connection.execute(insert(blocked_user).from_select(list(blocked_user.c), blocked))
+
+
+def _insert_while(connection: Connection, position: int, condition: Condition, as_of: datetime) -> None:
+    with ExitStack() as tables:
+        latest: dict[Field, Table] = {}
+        for path in latest_traits(condition):
+            if path.field not in latest:
+                name = f"batch_trait_{path.field.name}"
+                latest[path.field] = tables.enter_context(
+                    _last(connection, _givers(path.field, as_of), name, path.field)
+                )
+        joined: Any = _asked_user
+        for table in latest.values():
+            joined = joined.outerjoin(table, table.c.user_id == _asked_user.c.user_id)
+        # What a block looks at is of no event.
+        at = literal(as_of, UtcDateTime)
+        row = MatchRow(literal(0), _asked_user.c.user_id, at, at, (_asked_user,))
+        looks = Looks(_no_other_event, lambda trait, _: latest[trait].c.value)
+        blocked = (
+            select(_asked_user.c.user_id, literal(position), _last_giver(list(latest.values())))
+            .select_from(joined)
+            .where(holds(condition, row, looks))
+        )
+        connection.execute(insert(blocked_user).from_select(list(blocked_user.c), blocked))
+
+
+def _last_giver(latest: Sequence[Table]) -> ColumnElement[Any]:
+    """Return the last event that gave a user one of the traits; null where none did."""
+    if len(latest) <= 1:
+        return latest[0].c.event_id if latest else cast(null(), WHOLE_NUMBER)
+    given = []
+    for number, table in enumerate(latest):
+        giver = table.alias(f"giver_{number}")
+        columns = giver.c.event_id, giver.c.effective_time, giver.c.event_timestamp
+        given.append(select(*columns).where(giver.c.user_id == _asked_user.c.user_id).correlate(_asked_user))
+    every = union_all(*given).subquery("given").c
+    return select(every.event_id).order_by(*_latest_first(every)).limit(1).scalar_subquery()
+
+
+def _givers(trait: Field, as_of: datetime) -> Select[Any]:
+    return (
+        _events(trait.column.label("value"))
+        .join(UserTraits, UserTraits.event_id == Event.id)
+        .where(trait.column.is_not(None), as_of >= _EFFECTIVE_TIME)
+    )
+
+
+def _no_other_event(*_: Any) -> ColumnElement[bool]:
+    raise AssertionError("a block looks at latest_traits alone")
+
+
+def insert_held_out_users(connection: Connection, holdout: Holdout, users: Select[Any]) -> None:
+    """Fill `batch_held_out_users` with those of some users, given as a query of user_id, who are in the holdout."""
+    every_user = connection.execute(users.distinct()).scalars()
+    for some in every_user.partitions(USERS_AT_ONCE):
+        rows = [{"user_id": user_id} for user_id in some if is_held_out(holdout, user_id)]
+        if rows:
+            connection.execute(insert(held_out_user), rows)
+
+
+def is_held_out(holdout: Holdout, user_id: str) -> bool:
+    """Return whether a user is in the holdout, by a hash that is the same in every run and on every machine."""
+    digest = hashlib.md5(f"{holdout.salt}:{user_id}".encode(), usedforsecurity=False).hexdigest()
+    return Decimal(int(digest[:8], 16) % 10_000) < holdout.percent * 100
+
+
+def covering(blocks: Sequence[Block], channel: str) -> Iterator[int]:
+    """Yield the places of the blocks that look at a channel."""
+    for position, block in enumerate(blocks):
+        if block.channels is None or channel in block.channels:
+            yield position

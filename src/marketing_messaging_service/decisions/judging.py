@@ -1,0 +1,285 @@
+"""Taking the matches that SQL cannot decide to `one_by_one`, user by user, and its verdicts back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
+from itertools import groupby, islice
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Row,
+    Select,
+    String,
+    Table,
+    func,
+    insert,
+    not_,
+    null,
+    select,
+    union_all,
+)
+
+from src.marketing_messaging_service.decisions.calendar import moved
+from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send, Values, Verdict
+from src.marketing_messaging_service.decisions.outcomes import decision, decision_time, refusal, verdict
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.rules import UTC, Exemption, Rule, Rules
+from src.marketing_messaging_service.models import (
+    ALERT_CHANNEL,
+    Event,
+    EventProperties,
+    RulesetRule,
+    SendRequest,
+    UserTraits,
+)
+from src.marketing_messaging_service.vocabulary import Field, Period, SuppressionMode
+
+VERDICTS_AT_ONCE = 10_000
+ROWS_AT_ONCE = 2_000
+
+_LENGTHS = {Period.DAY: timedelta(days=2), Period.WEEK: timedelta(days=8), Period.MONTH: timedelta(days=32)}
+"""More than the longest period of a kind, clocks that are put back included."""
+
+_judged_user = Table(
+    "batch_judged_users",
+    MetaData(),
+    Column("user_id", String, primary_key=True),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""The users some of whose matches are decided one by one."""
+
+
+def one_by_one(connection: Connection, whole: Rules, rules: Mapping[int, Rule]) -> frozenset[int]:
+    """Return the positions of the rules whose messages SQL cannot decide as a set: all rules of a template, or none.
+
+    They are those of a template for which a rule waits, reaches over hours, weeks, months, the days of another zone
+    or the values of fields, or is held to a limit; and those whose earlier sends did.
+    """
+    templates = {rule.action.template_name for rule in rules.values() if _needs_order(whole, rule)}
+    waited = select(RulesetRule.template_name).where(RulesetRule.wait_hours.is_not(None)).distinct()
+    templates |= set(connection.execute(waited).scalars())
+    return frozenset(
+        position
+        for position, rule in rules.items()
+        if not rule.action.is_alert and rule.action.template_name in templates
+    )
+
+
+def _needs_order(whole: Rules, rule: Rule) -> bool:
+    mode, period = rule.suppression.mode, rule.suppression.mode.period
+    if rule.action.is_alert:
+        return False
+    return (
+        rule.wait is not None
+        or mode.needs_hours
+        or (period is not None and (period is not Period.DAY or whole.timezone.key != UTC))
+        or bool(rule.suppression.per)
+        or (Exemption.LIMITS not in rule.exempt_from and any(limit.covers(rule.action) for limit in whole.limits))
+    )
+
+
+def judge(
+    connection: Connection, whole: Rules, rules: Mapping[int, Rule], positions: Iterable[int], last_send_id: int
+) -> None:
+    """Fill `batch_verdicts` with what becomes of the matches of rules that are decided one by one."""
+    judged = {position: rules[position] for position in positions}
+    fields = _per_fields(judged.values())
+    _judged_user.create(connection, checkfirst=False)
+    users = select(decision.c.user_id).where(*_is_judged()).distinct()
+    connection.execute(insert(_judged_user).from_select(["user_id"], users))
+    engine = OneByOne(whole, judged)
+    earlier = _by_user(connection, _earlier_sends(connection, whole, judged, fields), fields, _send)
+    matches = _by_user(connection, _candidates(fields), fields, _candidate)
+    found = _verdicts(engine, matches, earlier, last_send_id)
+    while some := list(islice(found, VERDICTS_AT_ONCE)):
+        connection.execute(
+            insert(verdict),
+            [
+                {
+                    "sequence_number": each.sequence_number,
+                    "dedupe_key": each.dedupe_key,
+                    "reason": each.reason,
+                    "blocked_by_id": each.blocked_by_id,
+                }
+                for each in some
+            ],
+        )
+    _judged_user.drop(connection, checkfirst=False)
+
+
+def _is_judged() -> tuple[ColumnElement[bool], ...]:
+    return decision.c.suppression_mode.is_(None), not_(decision.c.is_alert)
+
+
+def _per_fields(rules: Iterable[Rule]) -> tuple[Field, ...]:
+    paths = {str(path): path.field for rule in rules for path in rule.suppression.per or ()}
+    return tuple(paths.values())
+
+
+def _verdicts(
+    engine: OneByOne,
+    matches: Iterator[tuple[str, Iterable[Candidate]]],
+    earlier: Iterator[tuple[str, Iterable[Send]]],
+    last_send_id: int,
+) -> Iterator[Verdict]:
+    """Yield the verdicts of every user; both come in the same order, and nobody has earlier sends without a match."""
+    of_user = next(earlier, None)
+    for user_id, candidates in matches:
+        sends: Iterable[Send] = ()
+        if of_user is not None and of_user[0] == user_id:
+            sends = list(of_user[1])
+        yield from engine.verdicts(candidates, sends, last_send_id)
+        if of_user is not None and of_user[0] == user_id:
+            of_user = next(earlier, None)
+
+
+def _by_user(connection: Connection, query: Select[Any], fields: Sequence[Field], made: Any) -> Iterator[Any]:
+    result = connection.execute(query, execution_options={"stream_results": True, "max_row_buffer": ROWS_AT_ONCE})
+    for user_id, rows in groupby(result, key=lambda row: row.user_id):
+        yield user_id, (made(row, fields) for row in rows)
+
+
+def _values(row: Row[Any], fields: Sequence[Field]) -> Values:
+    return {field.path: row[-len(fields) + place] for place, field in enumerate(fields)}
+
+
+def _candidate(row: Row[Any], fields: Sequence[Field]) -> Candidate:
+    return Candidate(
+        row.sequence_number,
+        row.event_id,
+        row.at,
+        row.rule_position,
+        row.reason,
+        bool(row.is_expired),
+        _values(row, fields),
+    )
+
+
+def _send(row: Row[Any], fields: Sequence[Field]) -> Send:
+    return Send(
+        row.id,
+        row.event_id or 0,
+        row.at,
+        row.template_name,
+        row.channel,
+        bool(row.is_exempt_from_limits),
+        _values(row, fields),
+    )
+
+
+def _candidates(fields: Sequence[Field]) -> Select[Any]:
+    rows = (
+        select(
+            decision.c.user_id,
+            decision.c.sequence_number,
+            decision.c.event_id,
+            decision_time(decision.c).label("at"),
+            decision.c.rule_position,
+            refusal.c.reason,
+            decision.c.is_expired,
+            *(field.column for field in fields),
+        )
+        .select_from(decision)
+        .outerjoin(refusal, refusal.c.sequence_number == decision.c.sequence_number)
+    )
+    if fields:
+        rows = rows.outerjoin(EventProperties, EventProperties.event_id == decision.c.event_id).outerjoin(
+            UserTraits, UserTraits.event_id == decision.c.event_id
+        )
+    return rows.where(*_is_judged()).order_by(decision.c.user_id, decision.c.sequence_number)
+
+
+def _earlier_sends(
+    connection: Connection, whole: Rules, rules: Mapping[int, Rule], fields: Sequence[Field]
+) -> Select[Any]:
+    """Return the sends of earlier batches that can stand in the way, in the order of their users.
+
+    They are found by the user's events of the types that earn them, because no index of sends is led by the user but
+    for those of rules that wait.
+    """
+    at = func.coalesce(SendRequest.decision_time, SendRequest.event_timestamp)
+    columns = [
+        _judged_user.c.user_id,
+        SendRequest.id,
+        SendRequest.event_id,
+        at.label("at"),
+        SendRequest.template_name,
+        SendRequest.channel,
+        SendRequest.is_exempt_from_limits,
+    ]
+    is_message = SendRequest.channel != ALERT_CHANNEL
+    near_event, near_wait = _near(connection, whole, rules)
+    by_event = (
+        select(*columns, *(field.column for field in fields))
+        .select_from(_judged_user)
+        .join(Event, Event.user_id == _judged_user.c.user_id)
+        .join(SendRequest, SendRequest.event_id == Event.id)
+        .where(
+            is_message,
+            SendRequest.decision_time.is_(None),
+            Event.event_type.in_(_trigger_types(connection, whole, rules)),
+            *near_event,
+        )
+    )
+    by_wait = (
+        select(*columns, *(field.column for field in fields))
+        .select_from(_judged_user)
+        .join(SendRequest, SendRequest.user_id == _judged_user.c.user_id)
+        .outerjoin(Event, Event.id == SendRequest.event_id)
+        .where(is_message, SendRequest.decision_time.is_not(None), *near_wait)
+    )
+    without_event = (
+        select(*columns, *(null() for _ in fields))
+        .select_from(_judged_user)
+        .join(SendRequest, SendRequest.user_id == _judged_user.c.user_id)
+        .where(is_message, SendRequest.event_id.is_(None), SendRequest.decision_time.is_(None))
+    )
+    queries = [with_payload(by_event), with_payload(by_wait)] if fields else [by_event, by_wait]
+    every = union_all(*queries, without_event).subquery("earlier")
+    return select(every).order_by(every.c.user_id)
+
+
+def _trigger_types(connection: Connection, whole: Rules, rules: Mapping[int, Rule]) -> Sequence[str]:
+    """Return the types of the events that ever earned a message which can stand in the way."""
+    types = select(RulesetRule.trigger_event_type).distinct()
+    if not whole.limits or all(limit.templates is not None for limit in whole.limits):
+        templates = {rule.action.template_name for rule in rules.values()}
+        templates |= {name for limit in whole.limits for name in limit.templates or ()}
+        types = types.where(RulesetRule.template_name.in_(sorted(templates)))
+    return connection.execute(types).scalars().all()
+
+
+def _near(
+    connection: Connection, whole: Rules, rules: Mapping[int, Rule]
+) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+    """Return the conditions on sends that lie near enough, by their event's time and by a waited decision time."""
+    reach = _reach(whole, rules)
+    first, last = connection.execute(
+        select(func.min(decision_time(decision.c)), func.max(decision_time(decision.c))).where(*_is_judged())
+    ).one()
+    if reach is None or first is None:
+        return [], []
+    start, end = moved(first, -reach), moved(last, reach)
+    return [Event.event_timestamp.between(start, end)], [SendRequest.decision_time.between(start, end)]
+
+
+def _reach(whole: Rules, rules: Mapping[int, Rule]) -> timedelta | None:
+    """Return how far apart a send and a match can be where one stands in the way of the other; None without bounds."""
+    lengths = [timedelta(0)]
+    for mode, hours in {(rule.suppression.mode, rule.suppression.hours) for rule in rules.values()}:
+        if mode is SuppressionMode.ONCE_EVER:
+            return None
+        lengths += [_LENGTHS[mode.period]] if mode.period else []
+        lengths += [timedelta(seconds=seconds_of(hours))] if hours is not None else []
+    for limit in whole.limits:
+        lengths += [_LENGTHS[limit.calendar]] if limit.calendar else []
+        # A window that holds the match and begins before it ends behind it, so that sends on either side count.
+        lengths += [2 * timedelta(seconds=seconds_of(limit.hours))] if limit.hours is not None else []
+    return max(lengths)

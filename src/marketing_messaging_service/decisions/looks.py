@@ -1,0 +1,313 @@
+"""What conditions ask of other events, looked up so that no match costs more than a few steps into an index.
+
+A count that is small and asks nothing further is read from the index on (user_id, event_type, event_timestamp) itself,
+which stops at the count. All else is taken from temporary tables of the users in question: the events that qualify,
+numbered in the order of time for each user and each value of `same`, so that a count is the difference of two numbers;
+and every value of a trait in that order. 200,000 events of one user are then 200,000 steps, and not their square.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column as TableColumn
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    MetaData,
+    ScalarSelect,
+    Select,
+    SQLColumnExpression,
+    String,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+)
+from sqlalchemy.orm import aliased
+
+from src.marketing_messaging_service.decisions.conditions import (
+    Condition,
+    EventCondition,
+    Happened,
+    happenings,
+    latest_traits,
+)
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
+from src.marketing_messaging_service.decisions.truth import Looks, MatchRow
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field
+
+MOST_COUNTED = 10
+"""The largest count that is read from the index of events, step by step."""
+
+
+def is_counted_directly(happened: Happened) -> bool:
+    """Return whether a few steps into the index of events answer how often another event happened."""
+    return not happened.where and not happened.same and _enough(happened) <= MOST_COUNTED
+
+
+def looks_directly(happened: Happened, row: MatchRow) -> ColumnElement[bool]:
+    """Return whether another event happened as often as asked, read from `events` up to the count that tells.
+
+    What is asked of its payload is read event by event, so that a user with many events of the type costs their square.
+    """
+    other = aliased(Event, name="prior")
+    found = select(literal(1).label("one")).where(
+        other.user_id == row.user_id,
+        other.event_type == happened.event_type,
+        _lies_within(other.event_timestamp, happened, row),
+        other.id != row.event_id,
+    )
+    if happened.where or happened.same:
+        payload = {part.table: part.table.alias(f"other_{part.key}") for part in PAYLOAD.parts}
+        found = found.select_from(other)
+        for table in payload.values():
+            found = found.outerjoin(table, table.c.event_id == other.id)
+        columns = {field.path: payload[part.table].c[field.name] for part in PAYLOAD.parts for field in part.fields}
+        found = found.where(
+            *(each.compared(columns[each.field.field.path]) for each in happened.where),
+            *(columns[path.field.path] == row.value(path.field) for path in happened.same),
+        )
+    found = found.correlate(*row.sources)
+    enough = _enough(happened)
+    if enough == 1:
+        is_there = exists(found)
+        return is_there if happened.at_most is None else ~is_there
+    few = found.limit(enough).subquery("few")
+    counted = select(func.count()).select_from(few).scalar_subquery()
+    return _is_between(counted, happened)
+
+
+def _enough(happened: Happened) -> int:
+    """Return up to what count one has to count."""
+    return happened.least if happened.at_most is None else happened.at_most + 1
+
+
+def _is_between(count: ColumnElement[int], happened: Happened) -> ColumnElement[bool]:
+    bounds = [count >= happened.least] if happened.least else []
+    if happened.at_most is not None:
+        bounds.append(count <= happened.at_most)
+    return and_(true(), *bounds)
+
+
+def _start(happened: Happened, row: MatchRow) -> SQLColumnExpression[datetime] | None:
+    """Return where the window begins, None where it has no beginning."""
+    if happened.within_hours is not None:
+        return SecondsBefore(row.decision_time, seconds_of(happened.within_hours))
+    return row.event_timestamp if happened.since_trigger else None
+
+
+def _lies_within(at: SQLColumnExpression[datetime], happened: Happened, row: MatchRow) -> ColumnElement[bool]:
+    start = _start(happened, row)
+    return at <= row.decision_time if start is None else at.between(start, row.decision_time)
+
+
+def with_payload(events: Select[Any]) -> Select[Any]:
+    """Return a query of events joined to their properties and traits, as far as they have some."""
+    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
+        UserTraits, UserTraits.event_id == Event.id
+    )
+
+
+def meets(where: Iterable[EventCondition]) -> list[ColumnElement[bool]]:
+    """Return the comparisons with an event that is joined to its payload."""
+    return [each.compared(each.field.field.column) for each in where]
+
+
+_OTHERS = ("event_type", "where", "same")
+
+
+def _key(happened: Happened) -> str:
+    """Return what two looks have in common that can read one table."""
+    return happened.model_dump_json(include=set(_OTHERS))
+
+
+def _temporary(name: str, *columns: TableColumn[Any]) -> Table:
+    return Table(name, MetaData(), *columns, prefixes=["TEMPORARY"], sqlite_with_rowid=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The events of one kind that a look counts, numbered in the order of time for each user and values of `same`."""
+
+    happened: Happened
+    table: Table
+
+    @classmethod
+    def of(cls, happened: Happened, name: str) -> _Counted:
+        same = [
+            TableColumn(f"same_{place}", path.field.column.type, primary_key=True)
+            for place, path in enumerate(happened.same)
+        ]
+        return cls(
+            happened,
+            _temporary(
+                name,
+                TableColumn("user_id", String, primary_key=True),
+                *same,
+                TableColumn("at", UtcDateTime, primary_key=True),
+                TableColumn("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+                TableColumn("number", WHOLE_NUMBER),
+            ),
+        )
+
+    def filled(self, users: Select[Any]) -> Insert:
+        same = [path.field.column for path in self.happened.same]
+        number = func.row_number().over(partition_by=[Event.user_id, *same], order_by=[Event.event_timestamp, Event.id])
+        rows = with_payload(select(Event.user_id, *same, Event.event_timestamp, Event.id, number).select_from(Event))
+        rows = rows.where(
+            Event.user_id.in_(users),
+            Event.event_type == self.happened.event_type,
+            *(column.is_not(None) for column in same),
+            *meets(self.happened.where),
+        )
+        return insert(self.table).from_select(list(self.table.c), rows)
+
+    def holds(self, happened: Happened, row: MatchRow) -> ColumnElement[bool]:
+        """Return whether a match has as many of them in its window as are asked for, itself left out."""
+        start = _start(happened, row)
+        count = self._number(row, lambda at: at <= row.decision_time)
+        own: ColumnElement[bool] = exists().where(
+            *self._of_match(row), self.table.c.at == row.event_timestamp, self.table.c.event_id == row.event_id
+        )
+        if start is not None:
+            count = count - self._number(row, lambda at: at < start)
+            own = and_(row.event_timestamp >= start, own)
+        return _is_between(count - case((own, 1), else_=0), happened)
+
+    def _of_match(self, row: MatchRow) -> list[ColumnElement[bool]]:
+        same = (self.table.c[f"same_{place}"] == row.value(path.field) for place, path in enumerate(self.happened.same))
+        return [self.table.c.user_id == row.user_id, *same]
+
+    def _number(self, row: MatchRow, lies: Any) -> ColumnElement[int]:
+        """Return how many lie before a border."""
+        last = (
+            select(self.table.c.number)
+            .where(*self._of_match(row), lies(self.table.c.at))
+            .order_by(self.table.c.at.desc(), self.table.c.event_id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        return func.coalesce(last, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """Every value of a trait that users have had, in the order of time."""
+
+    trait: Field
+    table: Table
+
+    @classmethod
+    def of(cls, trait: Field) -> _Latest:
+        return cls(
+            trait,
+            _temporary(
+                f"batch_latest_{trait.name}",
+                TableColumn("user_id", String, primary_key=True),
+                TableColumn("at", UtcDateTime, primary_key=True),
+                TableColumn("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+                TableColumn("value", trait.column.type),
+            ),
+        )
+
+    def filled(self, users: Select[Any]) -> Insert:
+        column = self.trait.column
+        rows = (
+            select(Event.user_id, Event.event_timestamp, Event.id, column)
+            .select_from(Event)
+            .join(UserTraits, UserTraits.event_id == Event.id)
+            .where(Event.user_id.in_(users), column.is_not(None))
+        )
+        return insert(self.table).from_select(list(self.table.c), rows)
+
+    def value(self, row: MatchRow) -> ScalarSelect[Any]:
+        """Return the last value by a match's decision time."""
+        return (
+            select(self.table.c.value)
+            .where(self.table.c.user_id == row.user_id, self.table.c.at <= row.decision_time)
+            .order_by(self.table.c.at.desc(), self.table.c.event_id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+
+
+_users = _temporary("batch_users", TableColumn("user_id", String, primary_key=True))
+
+
+def _no_latest_trait(*_: Any) -> ColumnElement[Any]:
+    raise AssertionError("the latest traits of then are not known any more")
+
+
+DIRECT_LOOKS = Looks(looks_directly, _no_latest_trait)
+"""Looks at events of now without any table filled beforehand; at no traits."""
+
+
+@dataclass(slots=True)
+class LookTables:
+    """The temporary tables that some conditions need; there are none before `create` and after `drop`."""
+
+    conditions: Sequence[Condition]
+    _counted: dict[str, _Counted] = field(init=False)
+    _latest: dict[str, _Latest] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out what the conditions ask for; what is asked for twice is kept once."""
+        asked = [each for condition in self.conditions for each in happenings(condition)]
+        by_key = {_key(each): each for each in asked if not is_counted_directly(each)}
+        self._counted = {
+            key: _Counted.of(each, f"batch_happened_{number}") for number, (key, each) in enumerate(by_key.items(), 1)
+        }
+        paths = {path.field.path: path.field for condition in self.conditions for path in latest_traits(condition)}
+        self._latest = {path: _Latest.of(trait) for path, trait in paths.items()}
+
+    @property
+    def _tables(self) -> Sequence[_Counted | _Latest]:
+        return [*self._counted.values(), *self._latest.values()]
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether any condition needs a table."""
+        return bool(self._counted or self._latest)
+
+    def create(self, connection: Connection, users: Select[Any]) -> None:
+        """Create and fill the tables with what concerns some users, given as a query of user_id."""
+        if not self.are_needed:
+            return
+        _users.create(connection, checkfirst=False)
+        connection.execute(insert(_users).from_select(["user_id"], users.distinct()))
+        for each in self._tables:
+            each.table.create(connection, checkfirst=False)
+            connection.execute(each.filled(select(_users.c.user_id)))
+
+    def drop(self, connection: Connection) -> None:
+        """Drop the tables."""
+        if self.are_needed:
+            for table in (_users, *(each.table for each in self._tables)):
+                table.drop(connection, checkfirst=False)
+
+    @property
+    def looks(self) -> Looks:
+        """How conditions look things up while the tables are there."""
+        return Looks(self._happened, self._latest_value)
+
+    def _happened(self, happened: Happened, row: MatchRow) -> ColumnElement[bool]:
+        if is_counted_directly(happened):
+            return looks_directly(happened, row)
+        return self._counted[_key(happened)].holds(happened, row)
+
+    def _latest_value(self, trait: Field, row: MatchRow) -> ColumnElement[Any]:
+        return self._latest[trait.path].value(row)

@@ -1,0 +1,121 @@
+"""Whether a condition holds for a match, as SQL.
+
+A comparison with NULL is not true, and in what is joined by `all` and `any` that comes to the same as false. A `not`
+turns it round, so there, and only there, NULL is made false first: truth has two values.
+
+What looks at other events reads tables that were filled beforehand, where it must (`looks`); all else is read from the
+match's own row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, assert_never
+
+from sqlalchemy import ColumnElement, FromClause, SQLColumnExpression, and_, false, func, not_, or_, true
+
+from src.marketing_messaging_service.decisions.conditions import (
+    AllOf,
+    AnyOf,
+    Condition,
+    FieldCondition,
+    Happened,
+    HappenedCondition,
+    Negation,
+    PriorEventCondition,
+    happenings,
+    latest_traits,
+)
+from src.marketing_messaging_service.vocabulary import Field
+
+
+def _own_column(field: Field) -> ColumnElement[Any]:
+    return field.column
+
+
+@dataclass(frozen=True, slots=True)
+class MatchRow:
+    """The columns of what a condition is asked about: an event at a decision time."""
+
+    event_id: SQLColumnExpression[int]
+    user_id: SQLColumnExpression[str]
+    event_timestamp: SQLColumnExpression[datetime]
+    decision_time: SQLColumnExpression[datetime]
+    sources: tuple[FromClause, ...]
+    """The tables that these are columns of."""
+    value: Callable[[Field], ColumnElement[Any]] = _own_column
+    """The column of a property or trait of the event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """How what a condition cannot read from the match's own row is looked up."""
+
+    happened: Callable[[Happened, MatchRow], ColumnElement[bool]]
+    latest: Callable[[Field, MatchRow], ColumnElement[Any]]
+
+
+def holds(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
+    """Return whether a condition holds; where it does not, the result is false or NULL."""
+    match condition:
+        case AllOf():
+            return and_(true(), *(holds(part, row, looks) for part in condition.all))
+        case AnyOf():
+            return or_(*(holds(part, row, looks) for part in condition.any))
+        case Negation():
+            return not_(func.coalesce(holds(condition.not_, row, looks), false()))
+        case HappenedCondition() | PriorEventCondition():
+            return looks.happened(condition.happened, row)
+        case FieldCondition(field=path):
+            column = looks.latest(path.field, row) if path.is_latest else row.value(path.field)
+            return condition.compared(column)
+        case _:
+            assert_never(condition)
+
+
+def may_hold(condition: Condition, row: MatchRow) -> ColumnElement[bool]:
+    """Return whether a condition is not already false by the event's own fields, all that looks elsewhere left open."""
+    return _bound(condition, row, None, open_as=True)
+
+
+def at_most_true(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
+    """Return whether a condition can have held before, when fewer events were there than now.
+
+    Events are only added, so what happened so often by then has happened so often now; what was the latest trait then
+    is not known any more.
+    """
+    return _bound(condition, row, looks, open_as=True)
+
+
+def at_least_true(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
+    """Return whether a condition must have held before, when fewer events were there than now."""
+    return _bound(condition, row, looks, open_as=False)
+
+
+def looks_elsewhere(condition: Condition) -> bool:
+    """Return whether a condition asks anything that the event itself does not say."""
+    return any(True for _ in happenings(condition)) or any(True for _ in latest_traits(condition))
+
+
+def _bound(condition: Condition, row: MatchRow, looks: Looks | None, *, open_as: bool) -> ColumnElement[bool]:
+    """Return the greatest or least truth that a condition can have, whatever the open parts of it come to."""
+    match condition:
+        case AllOf():
+            return and_(true(), *(_bound(part, row, looks, open_as=open_as) for part in condition.all))
+        case AnyOf():
+            return or_(*(_bound(part, row, looks, open_as=open_as) for part in condition.any))
+        case Negation():
+            return not_(func.coalesce(_bound(condition.not_, row, looks, open_as=not open_as), false()))
+        case FieldCondition(field=path) if not path.is_latest:
+            return condition.compared(row.value(path.field))
+        case HappenedCondition() | PriorEventCondition() if looks and _only_turns(condition.happened, to=open_as):
+            return looks.happened(condition.happened, row)
+        case _:
+            return true() if open_as else false()
+
+
+def _only_turns(happened: Happened, *, to: bool) -> bool:
+    """Return whether more events can make it only true, or only false."""
+    return happened.at_most is None if to else happened.least == 0

@@ -1,0 +1,154 @@
+"""Matches of rules with `wait`: which begin to wait, which are due, and what became of those whose wait is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Delete,
+    Insert,
+    MetaData,
+    Select,
+    String,
+    Table,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy import Column as TableColumn
+
+from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
+from src.marketing_messaging_service.models import (
+    EndedWait,
+    Event,
+    Load,
+    WaitingMatch,
+    WaitOutcome,
+)
+
+due_match = Table(
+    "batch_due_matches",
+    MetaData(),
+    TableColumn("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    TableColumn("rule_name", String, primary_key=True),
+    TableColumn("decision_time", UtcDateTime),
+    TableColumn("is_too_old", Boolean),
+    TableColumn("rule_position", WHOLE_NUMBER),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""The matches whose wait is over; without a position those that lapse, because no rule takes them over."""
+
+
+def data_reach(connection: Connection) -> datetime | None:
+    """Return the latest effective time of an event of any user: how far the data have come."""
+    effective = (
+        select(Event.event_timestamp)
+        .outerjoin(Load, Load.id == Event.load_id)
+        .where(or_(Load.id.is_(None), Event.event_timestamp <= Load.as_of))
+        .order_by(Event.event_timestamp.desc())
+        .limit(1)
+    )
+    on_time = connection.execute(effective).scalar()
+    ahead = select(func.max(Load.as_of)).select_from(Event).join(Load, Load.id == Event.load_id)
+    ahead = ahead.where(Event.event_timestamp > Load.as_of)
+    if on_time is not None:
+        ahead = ahead.where(Event.event_timestamp > on_time)
+    return max(filter(None, (on_time, connection.execute(ahead).scalar())), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Until when a wait is over."""
+
+    as_of: datetime
+    """The logical time of the run, which the decision time lies before."""
+    data: datetime | None
+    """How far the data have come, which the decision time does not lie behind; None where that does not matter."""
+
+    @property
+    def is_over(self) -> ColumnElement[bool]:
+        """Whether the wait of a row of `waiting_matches` is over."""
+        is_over = WaitingMatch.decide_at < self.as_of
+        return is_over if self.data is None else and_(is_over, WaitingMatch.decide_at <= self.data)
+
+
+def is_any_due(connection: Connection, until: Until) -> bool:
+    """Return whether the wait of any match is over."""
+    return connection.execute(select(WaitingMatch.event_id).where(until.is_over).limit(1)).first() is not None
+
+
+def insert_due_matches(connection: Connection, rules: Mapping[int, Rule], until: Until) -> None:
+    """Fill `batch_due_matches` with the matches whose wait is over."""
+    # Not joined, because with stale statistics SQLite's planner would read all events first.
+    event_type = select(Event.event_type).where(Event.id == WaitingMatch.event_id).scalar_subquery()
+    taken_over = [
+        (and_(WaitingMatch.rule_name == rule.name, event_type == rule.trigger.event_type), literal(position))
+        for position, rule in rules.items()
+        if rule.wait is not None
+    ]
+    position = case(*taken_over, else_=None) if taken_over else literal(None, WHOLE_NUMBER)
+    kept = WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at, WaitingMatch.is_too_old
+    due = select(*kept, position).where(until.is_over)
+    connection.execute(insert(due_match).from_select(list(due_match.c), due))
+
+
+def counts(as_of: datetime) -> Select[Any]:
+    """Return the query of what waits by rule: the name, how many, and how many of them only for data."""
+    late = func.sum(case((WaitingMatch.decide_at < as_of, 1), else_=0))
+    counted: Select[*tuple[Any, ...]] = select(WaitingMatch.rule_name, func.count(), late)
+    return counted.group_by(WaitingMatch.rule_name)
+
+
+def insert_waiting_matches(matches: Select[Any], batch_id: int) -> Insert:
+    """Return the statement that lets matches wait: event_id, rule_name, decide_at and is_too_old in this order."""
+    columns = ["event_id", "rule_name", "decide_at", "is_too_old", "batch_id"]
+    match = matches.subquery("match")
+    return insert(WaitingMatch).from_select(columns, select(*match.c, literal(batch_id)))
+
+
+def end_waits(connection: Connection, batch_id: int, is_decided: ColumnElement[bool]) -> Mapping[tuple[str, str], int]:
+    """Move what was due to `ended_waits`, and return how many, by rule and outcome.
+
+    `is_decided` says of a row of `batch_due_matches` whether it became a decision.
+    """
+    outcome = case(
+        (due_match.c.rule_position.is_(None), literal(WaitOutcome.LAPSED.value)),
+        (is_decided, literal(WaitOutcome.DECIDED.value)),
+        else_=literal(WaitOutcome.NO_MATCH.value),
+    )
+    is_due = and_(WaitingMatch.event_id == due_match.c.event_id, WaitingMatch.rule_name == due_match.c.rule_name)
+    kept = [WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at, WaitingMatch.is_too_old]
+    ended = select(*kept, WaitingMatch.batch_id, literal(batch_id), outcome).join(due_match, is_due)
+    columns = [*(column.name for column in kept), "batch_id", "ended_batch_id", "outcome"]
+    kept_count = connection.execute(insert(EndedWait).from_select(columns, ended)).rowcount
+    taken_count = connection.execute(_delete_due()).rowcount
+    refuse_lost_rows(connection, {EndedWait.__tablename__: (taken_count, kept_count)})
+    counted = (
+        select(EndedWait.rule_name, EndedWait.outcome, func.count())
+        .where(EndedWait.ended_batch_id == batch_id)
+        .group_by(EndedWait.rule_name, EndedWait.outcome)
+    )
+    return {(rule_name, outcome): count for rule_name, outcome, count in connection.execute(counted)}
+
+
+def _delete_due() -> Delete:
+    is_due = exists().where(
+        due_match.c.event_id == WaitingMatch.event_id, due_match.c.rule_name == WaitingMatch.rule_name
+    )
+    return delete(WaitingMatch).where(is_due)
