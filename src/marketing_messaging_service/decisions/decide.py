@@ -195,6 +195,8 @@ def decide_pending(
         has_due = waiting.is_any_due(connection, due_until)
         # Only where something is decided: an empty hour would say the same again and again.
         warnings = rules_warnings(connection, rules_file.enabled_rules) if event_count or named else ()
+        if event_count or named or has_due:
+            warnings += waiting.lapse_warnings(connection, rules)
         ruleset_id = batch_id = None
         if pending.load_count or pending.held_count or pending.ahead_count or named or has_due:
             ruleset_id = _ruleset_id(connection, rules_file, decided_at)

@@ -115,6 +115,18 @@ def counts(as_of: datetime) -> Select[Any]:
     return counted.group_by(WaitingMatch.rule_name)
 
 
+def lapse_warnings(connection: Connection, rules: Mapping[int, Rule]) -> tuple[str, ...]:
+    """Return a sentence for each rule for which matches wait that no rule of the file will take over."""
+    takers = {rule.name for rule in rules.values() if rule.wait is not None}
+    waiting = select(WaitingMatch.rule_name, func.count()).group_by(WaitingMatch.rule_name)
+    return tuple(
+        f"Matches wait for the rule {name} ({count}), which no rule of the file takes over. They lapse when their "
+        "time comes; put the rule back as it was to keep them."
+        for name, count in connection.execute(waiting.order_by(WaitingMatch.rule_name))
+        if name not in takers
+    )
+
+
 def insert_waiting_matches(matches: Select[Any], batch_id: int) -> Insert:
     """Return the statement that lets matches wait: event_id, rule_name, decide_at and is_too_old in this order."""
     columns = ["event_id", "rule_name", "decide_at", "is_too_old", "batch_id"]

@@ -12,6 +12,7 @@ from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     Batch,
     BatchRule,
+    EndedWait,
     Event,
     FormerSuppression,
     HeldEvent,
@@ -29,6 +30,8 @@ from src.marketing_messaging_service.models import (
     SourceFile,
     Suppression,
     UnknownKey,
+    WaitingMatch,
+    WaitOutcome,
 )
 from src.marketing_messaging_service.reporting.finding import LISTS_THEM
 from src.marketing_messaging_service.reporting.health import (
@@ -50,6 +53,7 @@ from src.marketing_messaging_service.reporting.run_report import (
     RejectedExample,
     RuleReport,
     RunReport,
+    WaitsReport,
 )
 from src.marketing_messaging_service.usual_hours import unusual_hour
 from src.marketing_messaging_service.vocabulary import ReasonCode
@@ -107,6 +111,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         held_count=_held_count(connection, run_id),
         ahead_count=_ahead_count(connection, run_id),
         ahead=_ahead(connection, run_id),
+        waits=_waits(connection, run_id),
         decided_count=row.decided_count,
         again_rules=_again_rules(connection, run_id),
         again_count=_again_count(connection, run_id),
@@ -343,6 +348,29 @@ def _ahead(connection: Connection, run_id: int) -> tuple[AheadReport, ...]:
         .order_by(event_count.desc(), SourceFile.path)
     )
     return tuple(AheadReport(path, count, first, last) for path, count, first, last in rows if first and last)
+
+
+def _waits(connection: Connection, run_id: int) -> WaitsReport:
+    batch_id = connection.execute(select(Batch.id).where(Batch.run_id == run_id)).scalar()
+    if batch_id is None:
+        return WaitsReport()
+    ended: Counter[str] = Counter()
+    lapsed: Counter[str] = Counter()
+    of_batch = (
+        select(EndedWait.rule_name, EndedWait.outcome, func.count())
+        .where(EndedWait.ended_batch_id == batch_id)
+        .group_by(EndedWait.rule_name, EndedWait.outcome)
+        .order_by(EndedWait.rule_name)
+    )
+    for rule_name, outcome, count in connection.execute(of_batch):
+        ended[outcome] += count
+        if outcome == WaitOutcome.LAPSED:
+            lapsed[rule_name] += count
+    begun, waiting = 0, 0
+    for table, still in ((WaitingMatch, []), (EndedWait, [EndedWait.ended_batch_id > batch_id])):
+        begun += connection.execute(select(func.count()).where(table.batch_id == batch_id)).scalar_one()
+        waiting += connection.execute(select(func.count()).where(table.batch_id <= batch_id, *still)).scalar_one()
+    return WaitsReport(begun, ended[WaitOutcome.DECIDED], ended[WaitOutcome.NO_MATCH], tuple(lapsed.items()), waiting)
 
 
 def _again_rules(connection: Connection, run_id: int) -> tuple[str, ...]:

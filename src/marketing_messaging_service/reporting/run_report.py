@@ -155,6 +155,27 @@ class LeftFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitsReport:
+    """What a run did with matches of rules that wait for their decision time."""
+
+    begun_count: int = 0
+    """Matches that began to wait."""
+    decided_count: int = 0
+    """Matches whose wait was over and whose conditions held."""
+    no_match_count: int = 0
+    """Those whose conditions did not hold."""
+    lapsed: tuple[tuple[str, int], ...] = ()
+    """Those that no rule took over, by name of the rule."""
+    waiting_count: int = 0
+    """Matches that waited when the run had decided."""
+
+    @property
+    def ended_count(self) -> int:
+        """Matches whose wait was over."""
+        return self.decided_count + self.no_match_count + sum(count for _, count in self.lapsed)
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """Everything a run did, for people; `read_run_report` reads it from the database, for any run at any time."""
 
@@ -193,6 +214,7 @@ class RunReport:
     """Events that it left undecided because they lay too far in the future, whether or not they are decided since."""
     ahead: tuple[AheadReport, ...] = ()
     """The same by file, but for those that an earlier run had loaded only; most events first."""
+    waits: WaitsReport = WaitsReport()
     again_rules: tuple[str, ...] = ()
     """Rules that it let decide events which had been decided before."""
     again_count: int = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 from src.marketing_messaging_service.models import RemarkKind, RunState
-from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport
+from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport, WaitsReport
 from src.marketing_messaging_service.reporting.tables import many
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ def headline(report: RunReport) -> str:
         parts.append(f"{_ENDINGS[report.state]} before its end.")
     left = left_sentences(report)
     parts.extend(left)
-    if report.loads or report.decided_count or report.held_count or report.ahead_count or report.again_rules:
+    waited = waits_sentence(report.waits, is_preview=report.is_preview) if report.waits.ended_count else ""
+    did_something = report.decided_count or report.held_count or report.ahead_count or report.again_rules
+    if report.loads or did_something or waited:
         parts.extend(_work(report))
     elif report.problems or report.known_file_count is None:
         parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
@@ -99,7 +101,7 @@ def _work(report: RunReport) -> list[str]:
         parts.append(f"{many(report.decided_count, 'event')} {would}decided{_again(report)}: {outcome}.")
         parts += filter(None, [expired_sentence(report)])
         ahead = ahead_sentence(report.ahead_count, report.max_event_ahead_hours, is_preview=report.is_preview)
-        parts.extend(filter(None, [ahead]))
+        parts.extend(filter(None, [waits_sentence(report.waits, is_preview=report.is_preview), ahead]))
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
@@ -128,6 +130,23 @@ def expired_sentence(report: RunReport) -> str:
         f"{messages} Each stands in suppressions, with the reason expired; a backfill with decide_again and a larger "
         "max_event_age_hours decides them again."
     )
+
+
+def waits_sentence(waits: WaitsReport, *, is_preview: bool = False) -> str:
+    """Return what became of matches of rules that wait, nothing when none waits or has waited."""
+    parts = []
+    if waits.begun_count:
+        parts.append(f"{waits.begun_count} {'would begin' if is_preview else 'began'} to wait")
+    if waits.ended_count:
+        came = [(waits.decided_count, "decided"), (waits.no_match_count, "whose conditions did not hold")]
+        lapsed = ", ".join(f"{name} {count}" for name, count in waits.lapsed)
+        outcomes = [f"{count} {words}" for count, words in came if count]
+        outcomes += [f"lapsed because no rule takes them over: {lapsed}"] if lapsed else []
+        parts.append(f"{waits.ended_count} had waited long enough ({'; '.join(outcomes)})")
+    if not parts and not waits.waiting_count:
+        return ""
+    parts.append(f"{waits.waiting_count} {'would wait' if is_preview else 'wait'} now")
+    return f"Matches of rules with wait: {', '.join(parts)}."
 
 
 def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -> str:

@@ -1,0 +1,118 @@
+"""What a run says of matches that wait, and what the self-check finds in what rules of the language leave."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.infrastructure.database import read_transaction
+from src.marketing_messaging_service.loading import open_run
+from src.marketing_messaging_service.reporting import headline, read_run_report
+from tests.checking.databases import broken
+from tests.pipeline import AS_OF, Pipeline
+
+ORDER = {
+    "message_id": "1",
+    "user_id": "u",
+    "event_type": "order_created",
+    "event_timestamp": "2026-11-23T09:00:00Z",
+}
+REMINDER: dict[str, Any] = {
+    "name": "reminder",
+    "trigger": {"event_type": "order_created"},
+    "wait": {"hours": 2},
+    "action": {"type": "send", "template_name": "REMINDER", "delivery_method": "email"},
+}
+OTHER: dict[str, Any] = {**REMINDER, "name": "other"}
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
+    made = Pipeline(tmp_path, migrated_template)
+    yield made
+    made.engine.dispose()
+
+
+def at(hour: int) -> datetime:
+    return datetime(2026, 11, 23, hour, tzinfo=UTC)
+
+
+def said_of_last_run(pipeline: Pipeline) -> str:
+    with read_transaction(pipeline.engine) as connection:
+        run_id = connection.execute(text("SELECT max(id) FROM runs")).scalar_one()
+        return headline(read_run_report(connection, run_id))
+
+
+def test_a_run_says_what_begins_to_wait_and_the_next_what_came_of_it(pipeline: Pipeline) -> None:
+    pipeline.land([ORDER])
+    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    assert "Matches of rules with wait: 1 began to wait, 1 wait now." in said_of_last_run(pipeline)
+
+    pipeline.do(pipeline.order(as_of=at(12)), {"rules": [REMINDER]})
+    said = said_of_last_run(pipeline)
+    assert "0 events decided: 1 send, 0 suppressions, 0 alerts." in said
+    assert "Matches of rules with wait: 1 had waited long enough (1 decided), 0 wait now." in said
+    assert "all taken before" not in said
+
+
+def test_a_run_names_the_rules_for_which_matches_lapse_and_warns_before(pipeline: Pipeline) -> None:
+    pipeline.land([ORDER])
+    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    pipeline.land([{**ORDER, "message_id": "2", "user_id": "v"}])
+    order = pipeline.order(as_of=at(11))
+    pipeline.take()
+    pipeline.rules_path.write_text(str({"rules": [OTHER]}), encoding="utf-8")
+    result = decide_pending(
+        pipeline.engine,
+        read_rules(pipeline.rules_path),
+        decided_at=AS_OF,
+        order=order,
+        run_id=open_run(pipeline.engine, order),
+    )
+    assert [warning for warning in result.warnings if warning.startswith("Matches wait for the rule reminder (1)")]
+
+    pipeline.do(pipeline.order(as_of=at(12)), {"rules": [OTHER]})
+    assert "lapsed because no rule takes them over: reminder 1" in said_of_last_run(pipeline)
+
+
+def test_the_self_check_finds_nothing_wrong_with_waits_blocks_limits_and_the_holdout(pipeline: Pipeline) -> None:
+    document = {
+        "timezone": "Europe/Paris",
+        "holdout": {"percent": 50, "salt": "s"},
+        "blocks": [{"name": "no", "from": {"event_type": "unsubscribed"}}],
+        "limits": [{"name": "one", "at_most": 1, "calendar": "day"}],
+        "rules": [
+            REMINDER,
+            {
+                "name": "paid",
+                "trigger": {"event_type": "order_paid"},
+                "action": {"type": "send", "template_name": "PAID", "delivery_method": "email"},
+                "suppression": {"mode": "once_per_calendar_day"},
+                "expires_after_hours": 1,
+            },
+        ],
+    }
+    types = ("order_created", "order_paid", "order_paid", "unsubscribed")
+    pipeline.land(
+        [
+            {
+                "message_id": f"{user}-{place}",
+                "user_id": f"u{user}",
+                "event_type": event_type,
+                "event_timestamp": f"2026-11-23T09:{place:02}:00Z",
+            }
+            for user in range(12)
+            for place, event_type in enumerate(types[: 3 + user % 2])
+        ]
+    )
+    for hour in (10, 12):
+        pipeline.do(pipeline.order(as_of=at(hour)), document)
+    reasons = pipeline.rows("SELECT DISTINCT suppression_reason FROM suppressions")
+    assert {"blocked:no", "holdout"} <= {row[0] for row in reasons}
+    pipeline.engine.dispose()
+    found = broken(pipeline.database_path)
+    assert {name: finding.examples for name, finding in found.items()} == {}
