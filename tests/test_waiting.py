@@ -1,6 +1,8 @@
 """What a run says of matches that wait, and what the self-check finds in what rules of the language leave."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from src.marketing_messaging_service.infrastructure.database import read_transac
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.reporting import headline, read_run_report
 from tests.checking.databases import broken
+from tests.exploring.test_answers import answer
 from tests.pipeline import AS_OF, Pipeline
 
 ORDER = {
@@ -116,3 +119,50 @@ def test_the_self_check_finds_nothing_wrong_with_waits_blocks_limits_and_the_hol
     pipeline.engine.dispose()
     found = broken(pipeline.database_path)
     assert {name: finding.examples for name, finding in found.items()} == {}
+
+
+def test_why_a_user_got_no_message_is_answered_for_waits_blocks_and_limits(pipeline: Pipeline) -> None:
+    document = {
+        "blocks": [{"name": "no", "from": {"event_type": "unsubscribed"}}],
+        "limits": [{"name": "one", "at_most": 1, "hours": 24}],
+        "rules": [
+            REMINDER | {"conditions": {"not": {"happened": {"event_type": "order_paid", "since_trigger": True}}}},
+            {
+                "name": "thanks",
+                "trigger": {"event_type": "order_paid"},
+                "action": {"type": "send", "template_name": "THANKS", "delivery_method": "email"},
+            },
+        ],
+    }
+    paid = {**ORDER, "event_type": "order_paid"}
+    pipeline.land(
+        [
+            {**paid, "message_id": "2"},
+            {**paid, "message_id": "3"},
+            {**paid, "message_id": "4", "user_id": "v", "event_timestamp": "2026-11-23T09:30:00Z"},
+            {**ORDER, "message_id": "5", "user_id": "v", "event_type": "unsubscribed"},
+            {**ORDER, "message_id": "6", "user_id": "w", "event_timestamp": "2026-11-23T11:00:00Z"},
+            ORDER,
+        ]
+    )
+    for hour in (10, 12):
+        pipeline.do(pipeline.order(as_of=at(hour)), document)
+    pipeline.engine.dispose()
+    with closing(sqlite3.connect(pipeline.database_path)) as connection:
+        connection.row_factory = sqlite3.Row
+        found = {
+            (row["rule_name"], row["outcome"], row["explanation"])
+            for user in "uvw"
+            for row in answer(connection, "why-no-message", user_id=user)
+        }
+    assert {(rule_name, outcome) for rule_name, outcome, _ in found} == {
+        ("thanks", "sent"),
+        ("thanks", "suppressed: limit:one"),
+        ("thanks", "suppressed: blocked:no"),
+        ("reminder", "a condition of the rule did not hold"),
+        ("reminder", "waits for the rule"),
+    }
+    said = " ".join(explanation for *_, explanation in found)
+    assert "because of the event unsubscribed at 2026-11-23 09:00:00.000000" in said
+    assert "The limit one was full" in said
+    assert "the first run whose as_of is after 2026-11-23 13:00:00.000000 decides" in said

@@ -63,6 +63,9 @@ looked_at AS (
         suppression.suppression_reason,
         blocking.event_timestamp AS blocked_by_event_timestamp,
         blocking.rule_name AS blocked_by_rule_name,
+        said.event_type || ' at ' || said.event_timestamp AS blocked_by_event,
+        wait.decide_at AS waits_until,
+        ended.outcome AS wait_outcome,
         (
             SELECT earlier.rule_name
             FROM ruleset_rules AS earlier
@@ -107,6 +110,11 @@ looked_at AS (
     LEFT JOIN former_suppressions AS former
         ON former.event_id = event.event_id AND former.rule_name = rule_trigger.rule_name
     LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
+    LEFT JOIN events AS said ON said.id = suppression.blocked_by_event_id
+    LEFT JOIN waiting_matches AS wait
+        ON wait.event_id = event.event_id AND wait.rule_name = rule_trigger.rule_name
+    LEFT JOIN ended_waits AS ended
+        ON ended.event_id = event.event_id AND ended.rule_name = rule_trigger.rule_name
 ),
 judged AS (
     SELECT
@@ -124,10 +132,16 @@ judged AS (
         had_expired,
         blocked_by_event_timestamp,
         blocked_by_rule_name,
+        blocked_by_event,
+        waits_until,
+        substr(suppression_reason, instr(suppression_reason, ':') + 1) AS reason_name,
         CASE
             WHEN sent_channel = 'internal' THEN 'alerted'
             WHEN sent_channel IS NOT NULL THEN 'sent'
             WHEN suppression_reason IS NOT NULL THEN 'suppressed: ' || suppression_reason
+            WHEN waits_until IS NOT NULL THEN 'waits for the rule'
+            WHEN wait_outcome = 'lapsed' THEN 'lapsed'
+            WHEN wait_outcome = 'no match' THEN 'a condition of the rule did not hold'
             WHEN state <> 'decided' THEN state
             WHEN rule_position IS NULL THEN 'no such rule then'
             WHEN NOT is_enabled THEN 'rule switched off'
@@ -174,7 +188,7 @@ SELECT
                 ELSE 'The message was decided.'
             END
         WHEN 'alerted' THEN 'The rule alerts our own people; it sends the user nothing.'
-        WHEN 'suppressed: expired' THEN 'The event was older than the run allowed.'
+        WHEN 'suppressed: expired' THEN 'It was too late: the event was older than the run allowed, or the rule''s time was over.'
         WHEN 'suppressed: once_ever' THEN 'The user had been sent this template before, which is sent once ever.'
         WHEN 'suppressed: once_per_calendar_day' THEN 'The user had been sent this template on that UTC day.'
         WHEN 'waits' THEN 'It was loaded, and the next run decides it.'
@@ -202,6 +216,19 @@ SELECT
             THEN 'Not all of this held when the event was decided' || CASE
                     WHEN judged.is_asked_again THEN ' again' ELSE ''
                 END || ', and what arrived later does not count: ' || judged.condition_text || '.'
+        WHEN 'waits for the rule'
+            THEN 'The rule waits: the first run whose as_of is after ' || judged.waits_until || ' decides.'
+        WHEN 'lapsed' THEN 'When the wait was over, no rule of this name with a wait looked at such events any more.'
+        WHEN 'suppressed: holdout' THEN 'The user is in the holdout, who get no message.'
+        WHEN 'suppressed: once_per_calendar_week' THEN 'The user had been sent this template in that week.'
+        WHEN 'suppressed: once_per_calendar_month' THEN 'The user had been sent this template in that month.'
+        WHEN 'suppressed: once_per_hours' THEN 'The user had been sent this template too short a time before or after.'
+        WHEN 'suppressed: blocked:' || judged.reason_name
+            THEN 'The block ' || judged.reason_name || ' held the user back' || coalesce(
+                ', because of the event ' || judged.blocked_by_event, ''
+            ) || '.'
+        WHEN 'suppressed: limit:' || judged.reason_name
+            THEN 'The limit ' || judged.reason_name || ' was full; the earliest send that counted is named beside.'
         ELSE 'The rule asks for nothing but the type of the event, and there is no decision: run the self-check.'
     END AS explanation,
     judged.blocked_by_event_timestamp,
