@@ -194,7 +194,7 @@ def decide_pending(
         due_until = _due_until(connection, rules_file, as_of)
         has_due = waiting.is_any_due(connection, due_until)
         # Only where something is decided: an empty hour would say the same again and again.
-        warnings = rules_warnings(connection, rules_file.enabled_rules) if event_count or named else ()
+        warnings = rules_warnings(connection, rules_file.whole) if event_count or named else ()
         if event_count or named or has_due:
             warnings += waiting.lapse_warnings(connection, rules)
         ruleset_id = batch_id = None

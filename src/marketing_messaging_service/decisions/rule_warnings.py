@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from sqlalchemy import Connection, ScalarSelect, select
 
 from src.marketing_messaging_service.decisions.conditions import happenings
+from src.marketing_messaging_service.decisions.odd_rules import odd_rules
 from src.marketing_messaging_service.decisions.recorded_rules import read_recorded
-from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.decisions.rules import Block, Rule, Rules
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.models import Batch, EventType, Ruleset, RulesetRule
 
@@ -15,8 +16,9 @@ MOST_NAMES = 10
 """Names that a sentence lists; beyond them it says how many more there are."""
 
 
-def rules_warnings(connection: Connection, rules: Sequence[Rule]) -> tuple[str, ...]:
-    """Return what is odd about the enabled rules of a file, seen from what the database holds; a sentence each."""
+def rules_warnings(connection: Connection, whole: Rules) -> tuple[str, ...]:
+    """Return what is odd about a file, by itself and seen from what the database holds; a sentence each."""
+    rules = [rule for rule in whole.rules if rule.enabled]
     known_types = connection.execute(select(EventType.event_type)).scalars().all()
     last = connection.execute(
         select(RulesetRule.rule_name)
@@ -24,7 +26,8 @@ def rules_warnings(connection: Connection, rules: Sequence[Rule]) -> tuple[str, 
         .order_by(RulesetRule.rule_position)
     )
     lost = lost_rules(last.scalars().all(), [rule.name for rule in rules])
-    return (*([lost] if lost else []), *unknown_types(rules, known_types))
+    unknown = (*unknown_types(rules, known_types), *unknown_signs(whole.blocks, known_types))
+    return (*([lost] if lost else []), *odd_rules(whole), *unknown)
 
 
 def recorded_rules_warnings(connection: Connection) -> tuple[str, ...]:
@@ -54,6 +57,19 @@ def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterat
                 yield (
                     f"The rule {rule.name} {how} events of the type {event_type}, and none has ever been loaded{hint} "
                     "What it missed, a backfill with decide_again decides once the rule is mended."
+                )
+
+
+def unknown_signs(blocks: Sequence[Block], known_types: Collection[str]) -> Iterator[str]:
+    """Yield the same for each type that begins or ends a block."""
+    for block in blocks if known_types else ():
+        for sign, key in ((block.from_, "from"), (block.until, "until")):
+            if sign is not None and sign.event_type not in known_types:
+                nearest = difflib.get_close_matches(sign.event_type, known_types, n=1)
+                hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
+                yield (
+                    f"The block {block.name} has {key} the event type {sign.event_type}, and none has ever been "
+                    f"loaded{hint}"
                 )
 
 

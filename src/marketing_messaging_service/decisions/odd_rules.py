@@ -1,0 +1,64 @@
+"""What is odd about a rules file by itself, whatever the database holds, although it can be used."""
+
+from collections.abc import Iterator
+
+from src.marketing_messaging_service.decisions.conditions import EVERYTHING, comparisons, happenings
+from src.marketing_messaging_service.decisions.rules import Exemption, Limit, Rule, Rules
+from src.marketing_messaging_service.yaml_file import word
+
+CURLY_QUOTES = "\u201c\u201d\u2018\u2019"
+
+
+def odd_rules(whole: Rules) -> Iterator[str]:
+    """Yield a sentence for each thing that its owner can hardly have meant; of rules, only of those that are on."""
+    rules = [rule for rule in whole.rules if rule.enabled]
+    for rule in rules:
+        yield from _odd_texts(rule)
+    yield from _hidden_rules(rules)
+    for limit in whole.limits:
+        if not any(_is_held_to(limit, rule) for rule in rules):
+            yield (
+                f"The limit {word(limit.name)} can never bind: no rule that is on sends what it counts without being "
+                "exempt from limits. Check its channels and templates."
+            )
+
+
+def _odd_texts(rule: Rule) -> Iterator[str]:
+    for place, text in _texts(rule):
+        if text != text.strip():
+            yield f"The rule {word(rule.name)} has blanks at an end of {place}, {text!r}. Take them away if not meant."
+        if any(quote in text for quote in CURLY_QUOTES):
+            yield f"The rule {word(rule.name)} has curly quotes in {place}, {text!r}. Did you mean straight ones?"
+
+
+def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a rule that are compared with what producers write, or that name what goes out."""
+    yield "its name", rule.name
+    yield "trigger.event_type", rule.trigger.event_type
+    yield "action.template_name", rule.action.template_name
+    for happened in happenings(rule.conditions):
+        yield "an event_type in its conditions", happened.event_type
+    for comparison in comparisons(rule.conditions):
+        values = comparison.value if isinstance(comparison.value, list) else [comparison.value]
+        for value in values:
+            if isinstance(value, str):
+                yield f"a value to compare {comparison.field} with", value
+
+
+def _hidden_rules(rules: list[Rule]) -> Iterator[str]:
+    """Yield the rules of a group before which another one always matches what they match."""
+    for place, rule in enumerate(rules):
+        for earlier in rules[:place]:
+            is_rival = rule.exclusive_group is not None and earlier.exclusive_group == rule.exclusive_group
+            if not is_rival or earlier.trigger != rule.trigger:
+                continue
+            if earlier.conditions in (EVERYTHING, rule.conditions):
+                yield (
+                    f"The rule {word(rule.name)} never decides: {word(earlier.name)}, which comes before it in the "
+                    f"group {word(rule.exclusive_group or '')}, matches every event that it matches. Put it first."
+                )
+                break
+
+
+def _is_held_to(limit: Limit, rule: Rule) -> bool:
+    return not rule.action.is_alert and Exemption.LIMITS not in rule.exempt_from and limit.covers(rule.action)

@@ -1,0 +1,42 @@
+"""What is odd about a rules file by itself."""
+
+import json
+from typing import Any
+
+from src.marketing_messaging_service.decisions.odd_rules import odd_rules
+from src.marketing_messaging_service.decisions.rules_file import parse_rules
+from tests.decisions.helpers import prior, rule
+
+LIMIT = {"name": "one", "at_most": 1, "hours": 1}
+
+
+def odd(*rules: Any, **others: Any) -> list[str]:
+    return list(odd_rules(parse_rules(json.dumps({"rules": list(rules), **others}), "rules.yaml").whole))
+
+
+def test_a_file_without_anything_odd_is_passed_over_in_silence():
+    assert odd(rule("a"), rule("b", prior("paid")), limits=[LIMIT]) == []
+
+
+def test_blanks_at_an_end_and_curly_quotes_are_named_where_they_stand():
+    compared = {"field": "user_traits.country", "operator": "in", "value": ["FR", "\u201cDE\u201d"]}
+    assert odd(rule("r", compared, on="paid ")) == [
+        "The rule r has blanks at an end of trigger.event_type, 'paid '. Take them away if not meant.",
+        "The rule r has curly quotes in a value to compare user_traits.country with, '\u201cDE\u201d'. "
+        "Did you mean straight ones?",
+    ]
+    assert odd(rule("r", on="paid ", enabled=False)) == []
+
+
+def test_a_rule_that_another_one_of_its_group_always_hides_is_named():
+    [sentence] = odd(rule("all", exclusive_group="g"), rule("some", prior("paid"), exclusive_group="g"))
+    assert sentence.startswith("The rule some never decides: all, which comes before it in the group g")
+    assert odd(rule("some", prior("paid"), exclusive_group="g"), rule("all", exclusive_group="g")) == []
+    assert odd(rule("all", exclusive_group="g", on="a"), rule("some", prior("paid"), exclusive_group="g", on="b")) == []
+
+
+def test_a_limit_that_counts_what_no_rule_sends_is_named():
+    [sentence] = odd(rule("r"), limits=[LIMIT | {"channels": ["pigeon"]}])
+    assert sentence.startswith("The limit one can never bind")
+    [sentence] = odd({**rule("r"), "exempt_from": ["limits"]}, limits=[LIMIT])
+    assert sentence.startswith("The limit one can never bind")
