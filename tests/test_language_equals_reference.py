@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import RunOrder
 from tests import strategies
+from tests.checking.databases import broken
 from tests.effort import examples
 from tests.language_strategies import Document, dense_file, language_documents
 from tests.pipeline import Pipeline
@@ -207,3 +208,17 @@ def test_everything_that_stands_against_a_match_is_found_in_its_order(
             event(refusal.reason)
         event(f"sends: {len(reference.decider.sends)}")
         event(f"lapsed: {bool(reference.decider.lapsed)}")
+
+
+@examples(60)
+@given(runs=dense_runs())
+def test_the_self_check_finds_nothing_wrong_with_what_the_language_decides(
+    migrated_template: Path, runs: list[tuple[datetime, RawFile, Document]]
+) -> None:
+    with fresh_pipeline(migrated_template) as pipeline:
+        for as_of, file, document in runs:
+            pipeline.land(file)
+            pipeline.do(pipeline.order(as_of=as_of), document)
+        pipeline.engine.dispose()
+        found = broken(pipeline.database_path)
+        assert {name: finding.examples for name, finding in found.items()} == {}

@@ -934,6 +934,36 @@ BREACHES = [
         ),
         also=("decisions_have_grounds", "ruleset_of_the_load"),
     ),
+    Breach(
+        "begun_waits",
+        "a match that waits for a time before its event",
+        "waiting_matches of events.id 4, r, batches.id 6: until 2000-01-01 00:00:00.000000",
+        ("INSERT INTO waiting_matches VALUES (4, 'r', '2000-01-01 00:00:00.000000', 0, 6)",),
+    ),
+    Breach(
+        "ended_waits",
+        "a wait that ended before its time",
+        "ended_waits of events.id 4, r: lapsed in batches.id 6",
+        ("INSERT INTO ended_waits VALUES (4, 'r', '2999-01-01 00:00:00.000000', 0, 6, 6, 'lapsed')",),
+    ),
+    Breach(
+        "ended_waits",
+        "a wait that ended with a decision that is not there",
+        "ended_waits of events.id 4, r: decided in batches.id 6",
+        ("INSERT INTO ended_waits VALUES (4, 'r', '2026-03-01 14:00:00.000000', 0, 6, 6, 'decided')",),
+    ),
+    Breach(
+        "ended_waits",
+        "a decision that had not waited",
+        "send_requests.id 1: decided by 2026-03-01 10:00:00.000000, and had not waited",
+        ("UPDATE send_requests SET decision_time = event_timestamp WHERE id = 1",),
+    ),
+    Breach(
+        "due_waits",
+        "a match that a later batch has passed over",
+        "waiting_matches of events.id 4, r: until 2026-03-01 14:00:00.000000",
+        ("INSERT INTO waiting_matches VALUES (4, 'r', '2026-03-01 14:00:00.000000', 0, 1)",),
+    ),
 ]
 
 

@@ -8,6 +8,7 @@ from src.marketing_messaging_service.checking.ledger import LEDGER_INVARIANTS
 from src.marketing_messaging_service.checking.runs import RUN_INVARIANTS
 from src.marketing_messaging_service.checking.schema_made import SCHEMA_INVARIANTS
 from src.marketing_messaging_service.checking.structure import STRUCTURE_INVARIANTS
+from src.marketing_messaging_service.checking.waits import WAIT_INVARIANTS
 
 INVARIANTS = (
     *STRUCTURE_INVARIANTS,
@@ -18,4 +19,5 @@ INVARIANTS = (
     *BATCH_INVARIANTS,
     *DECISION_INVARIANTS,
     *AGAIN_INVARIANTS,
+    *WAIT_INVARIANTS,
 )

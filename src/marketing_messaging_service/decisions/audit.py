@@ -369,7 +369,7 @@ def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
 def _fitting_keys(rule: Rule) -> Iterator[ColumnElement[bool]]:
     """Yield the conditions on dedupe keys of which one holds for a send of a rule, in whatever zone its file was."""
     mode, per = rule.suppression.mode, bool(rule.suppression.per)
-    if not per:
+    if not per or mode.needs_hours:
         decided_for = func.coalesce(SendRequest.decision_time, Event.event_timestamp)
         yield SendRequest.dedupe_key == dedupe_key(literal(mode.value), literal(rule.name), Event.id, decided_for)
     elif mode.period is None:
