@@ -933,6 +933,37 @@ class TestTheRevisionThatKnowsWhatWasLeftOut:
         assert_sound(path)
 
 
+class TestTheRevisionThatSpeaksTheRuleLanguage:
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "INSERT INTO waiting_matches VALUES (9, 'later', '2026-03-01 12:00:00.000000', 0, 1)",
+            "INSERT INTO ended_waits VALUES (9, 'later', '2026-03-01 12:00:00.000000', 0, 1, 1, 'lapsed')",
+            "UPDATE send_requests SET decision_time = event_timestamp WHERE id = 9",
+            "UPDATE send_requests SET is_exempt_from_limits = 1 WHERE id = 9",
+            "UPDATE suppressions SET decision_time = event_timestamp WHERE id = 9",
+            "UPDATE suppressions SET blocked_by_event_id = 9 WHERE id = 9",
+        ],
+    )
+    def test_does_not_go_down_where_the_new_language_has_decided(self, path, statement):
+        populate(path, "0018")
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+        before = path.read_bytes()
+        with pytest.raises(DatabaseError, match="or go back to a copy from before"):
+            downgrade(path, "0017")
+        assert path.read_bytes() == before
+        assert_sound(path)
+
+    def test_keeps_every_decision_on_the_way_up_and_down(self, path):
+        populate(path, "0017")
+        before = rows_of(path)
+        upgrade(path, "0018")
+        assert_kept(before, rows_of(path))
+        downgrade(path, "0017")
+        assert rows_of(path) == before
+
+
 UPGRADE_WHEN_TOLD = """
 import sys
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
