@@ -23,8 +23,8 @@ STOP_SECONDS = 5.0
 
 def bind_to_this_process() -> None:
     """Let a temporary server that Prefect starts from now on end with this process; nothing is started here."""
-    # Half a second to import, which a run with a server of its own is spared; Prefect imports it to start one.
-    from prefect.server.api import server  # noqa: PLC0415
+    # Prefect imports it to start a server.
+    from prefect.server.api import server  # noqa: PLC0415  half a second, which a run without a temporary one saves
 
     vars(server)["subprocess"] = _Subprocess()
 
@@ -39,8 +39,7 @@ class _Subprocess:
         """Start `python -m uvicorn …` by way of this file; any other command as it is."""
         if tuple(args[1:3]) != ("-m", "uvicorn"):
             return subprocess.Popen(args, **options)  # noqa: S603  as Prefect starts it
-        # It outlives this call: Prefect reads it when the server does not start.
-        said = tempfile.TemporaryFile()  # noqa: SIM115
+        said = tempfile.TemporaryFile()  # noqa: SIM115  Prefect reads it later, when the server does not start
         process = subprocess.Popen(  # noqa: S603  the arguments are Prefect's own
             [args[0], "-P", __file__, *args[3:]],
             stdin=subprocess.PIPE,
@@ -49,7 +48,7 @@ class _Subprocess:
             start_new_session=True,
             **options,
         )
-        process.stderr = _FromTheBeginning(said)  # type: ignore[assignment]
+        process.stderr = _FromTheBeginning(said)  # type: ignore[assignment]  # it has what Prefect uses of a stream
         return process
 
 

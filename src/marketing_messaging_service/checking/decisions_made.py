@@ -228,7 +228,7 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
         select(told(_place(Suppression), ": ", reason, " by send_requests.id ", blocked_by))
         .select_from(Suppression)
         .outerjoin(send, send.id == blocked_by)
-        # One that points at a send that is gone is told of elsewhere.
+        # A suppression whose send is gone is reported by references_lead_somewhere.
         .where(
             Suppression.rule_name.is_not(None),
             case(

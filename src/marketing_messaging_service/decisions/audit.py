@@ -7,7 +7,7 @@ round. Only what is certain all the same is a breach:
 - A match had to be decided when what it looks back at came in the same load or an earlier one. A prior event that
   came in a later load of the same run was there as well, but cannot be distinguished from one that came too late, and
   passes.
-- A decision is groundless when its conditions do not hold even with all events of today, or when it has not the
+- A decision is groundless when its conditions do not hold even with all events loaded since, or when it has not the
   template, channel, mode or dedupe key of its rule.
 - In an exclusive group, a decision by any of its rules answers the match. It is groundless when a rule before it had
   to decide in the sense above; and two rules of one group never decide on one event.

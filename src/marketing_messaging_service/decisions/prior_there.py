@@ -95,7 +95,7 @@ def had_prior_event(candidate: CTE, prior_event: Happened, name: str) -> Select[
 
 
 def match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any]:
-    """Return, of events that a rule matches with all events of today, those that it matched when they were decided.
+    """Return the events that a rule certainly matched when they were decided, of those that it matches now.
 
     Columns: event_id, and `place` where `wanted` has it. `number` is that of no other part of the statement.
     """
@@ -111,14 +111,14 @@ def match_for_certain(rule: Rule, wanted: FromClause, number: int) -> Select[Any
 
 
 def may_have_matched(rule: Rule, row: MatchRow) -> ColumnElement[bool]:
-    """Return whether a rule can have matched an event when it was decided, seen from all events of today."""
+    """Return whether a rule may have matched an event when it was decided, judged by the events there are now."""
     return at_most_true(rule.conditions, row, DIRECT_LOOKS)
 
 
 def seems_to_have_matched(rule: Rule, row: MatchRow) -> ColumnElement[bool]:
-    """Return whether a rule must have matched an event, if the events that it plainly looks back at were there.
+    """Return whether a rule must have matched an event, provided that the prior events it asks for had been loaded.
 
-    Whether they were, `match_for_certain` asks of all events at once.
+    `match_for_certain` checks that, for all events at once.
     """
     return and_(
         true(),

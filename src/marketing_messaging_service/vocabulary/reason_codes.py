@@ -74,7 +74,7 @@ class ReasonCode(StrEnum):
     )
     INVALID_HEADER = (
         "invalid_header",
-        "the columns of a CSV or Parquet file cannot be told apart by their names; nothing of it was taken",
+        "a CSV or Parquet file has a column without a name, or column names that clash; nothing of it was taken",
         "give each column a name of its own, and deliver the file again",
     )
     INVALID_ROW = (

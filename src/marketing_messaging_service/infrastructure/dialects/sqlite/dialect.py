@@ -68,7 +68,7 @@ _ADVICE = {
     "CORRUPT": DAMAGED,
     "FULL": _FREE_SPACE,
     "INTERRUPT": "It was interrupted; run again.",
-    # What a reader is told when there is no room for the file that it shares with writers.
+    # The error that a reader gets when there is no room for the -shm file that readers and writers share.
     "IOERR_SHMSIZE": _FREE_SPACE,
     "IOERR": "Its disk cannot be read or written: look at the disk, then run again.",
     "NOTADB": _CHECK_FILE,
