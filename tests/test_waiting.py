@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.errors import LostRowsError
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.reporting import headline, read_run_report
@@ -80,6 +81,55 @@ def test_a_run_names_the_rules_for_which_matches_lapse_and_warns_before(pipeline
 
     pipeline.do(pipeline.order(as_of=at(12)), {"rules": [OTHER]})
     assert "lapsed because no rule takes them over: reminder 1" in said_of_last_run(pipeline)
+
+
+def test_a_rule_that_has_another_trigger_now_is_warned_of_as_well(pipeline: Pipeline) -> None:
+    pipeline.land([ORDER])
+    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    moved = {**REMINDER, "trigger": {"event_type": "order_paid"}}
+    pipeline.rules_path.write_text(str({"rules": [moved]}), encoding="utf-8")
+    order = pipeline.order(as_of=at(12))
+    run_id = open_run(pipeline.engine, order)
+    result = decide_pending(
+        pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, order=order, run_id=run_id
+    )
+    assert result.warnings == (
+        "Matches wait for the rule reminder (1), which no rule of the file takes over. They lapse when their time "
+        "comes; put the rule back as it was to keep them.",
+    )
+    assert pipeline.rows("SELECT outcome FROM ended_waits") == [("lapsed",)]
+
+
+def test_a_run_says_what_waits_for_the_data_alone_also_where_it_decides_nothing(pipeline: Pipeline) -> None:
+    document = {"wait_for_data": True, "rules": [REMINDER]}
+    pipeline.land([ORDER])
+    for hour in (10, 12):
+        pipeline.do(pipeline.order(as_of=at(hour)), document)
+    said = said_of_last_run(pipeline)
+    assert "Matches of rules with wait: 1 wait now (1 of them for the data to come so far)." in said
+
+    pipeline.land([{**ORDER, "message_id": "2", "event_type": "opened", "event_timestamp": "2026-11-23T11:30:00Z"}])
+    pipeline.do(pipeline.order(as_of=at(13)), document)
+    assert "1 had waited long enough (1 decided), 0 wait now." in said_of_last_run(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("table", "when"), [("waiting_matches", "INSERT"), ("ended_waits", "INSERT"), ("waiting_matches", "DELETE")]
+)
+def test_a_trigger_that_loses_what_waits_fails_the_run_and_loses_nothing(
+    pipeline: Pipeline, table: str, when: str
+) -> None:
+    pipeline.land([ORDER])
+    begins = (table, when) == ("waiting_matches", "INSERT")
+    if not begins:
+        pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    pipeline.execute(f"CREATE TRIGGER theirs BEFORE {when} ON {table} BEGIN SELECT RAISE(IGNORE); END")
+    with pytest.raises(LostRowsError, match=table):
+        pipeline.do(pipeline.order(as_of=at(10 if begins else 12)), {"rules": [REMINDER]})
+
+    pipeline.execute("DROP TRIGGER theirs")
+    pipeline.do(pipeline.order(as_of=at(13)), {"rules": [REMINDER]})
+    assert pipeline.rows("SELECT user_id, rule_name FROM send_requests") == [("u", "reminder")]
 
 
 def test_the_self_check_finds_nothing_wrong_with_waits_blocks_limits_and_the_holdout(pipeline: Pipeline) -> None:

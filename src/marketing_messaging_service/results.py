@@ -377,27 +377,6 @@ class RuleOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleWaits:
-    """What a run did with the matches of one rule that wait for their decision time."""
-
-    rule_name: str
-    begun_count: int
-    """Matches that began to wait."""
-    waiting_count: int
-    """Matches that wait at the end of the run."""
-    waiting_for_data_count: int
-    """The part of them whose time has come, and which wait for the data to come so far."""
-    decided_count: int
-    """Matches whose wait was over and whose conditions held."""
-    no_match_count: int
-    """Those whose conditions did not hold."""
-    lapsed_count: int
-    """Those that no rule took over."""
-    will_lapse: bool
-    """Whether the rules file has no rule any more that takes over what waits."""
-
-
-@dataclass(frozen=True, slots=True)
 class DecisionResult:
     """What deciding did: events looked at, and the outcome of every enabled rule in file order."""
 
@@ -414,8 +393,6 @@ class DecisionResult:
     """Events left undecided because no rule is enabled."""
     warnings: tuple[str, ...] = ()
     """What is odd about the rules, a sentence each."""
-    waits: tuple[RuleWaits, ...] = ()
-    """What waits, by rule; of rules that wait, or for which something does."""
 
 
 @dataclass(frozen=True, slots=True)

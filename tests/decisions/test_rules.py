@@ -336,6 +336,14 @@ def test_each_operator_takes_the_fields_of_its_kinds(tmp_path, name, operator):
         assert parts_of(found.conditions) == (FieldCondition(**condition),)
 
 
+@pytest.mark.parametrize(
+    "zone", ["", ".", "../../etc/passwd", "/etc/localtime", "\0", "Europe", "localtime", "UTC+1", 5]
+)
+def test_a_time_zone_that_is_none_or_differs_by_machine_is_refused(tmp_path, zone):
+    sentence = refusal(tmp_path, json.dumps({"timezone": zone, "rules": []}))
+    assert "key timezone: expected an IANA time zone such as Europe/Paris, found " in sentence
+
+
 def test_an_order_is_for_numbers_and_a_part_of_the_characters_for_text():
     taken = {
         operator: {name for name, field in PAYLOAD.by_path.items() if operator.takes.suits(field.kind)}

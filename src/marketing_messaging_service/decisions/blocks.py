@@ -219,10 +219,3 @@ def is_held_out(holdout: Holdout, user_id: str) -> bool:
     """Return whether a user is in the holdout, by a hash that is the same in every run and on every machine."""
     digest = hashlib.md5(f"{holdout.salt}:{user_id}".encode(), usedforsecurity=False).hexdigest()
     return Decimal(int(digest[:8], 16) % 10_000) < holdout.percent * 100
-
-
-def covering(blocks: Sequence[Block], channel: str) -> Iterator[int]:
-    """Yield the places of the blocks that look at a channel."""
-    for position, block in enumerate(blocks):
-        if block.channels is None or channel in block.channels:
-            yield position

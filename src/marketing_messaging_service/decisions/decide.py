@@ -66,9 +66,8 @@ from src.marketing_messaging_service.models import (
     Run,
     SendRequest,
     Suppression,
-    WaitOutcome,
 )
-from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RuleWaits, RunOrder, Window
+from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
 
 _held = Table(
     "batch_held_events",
@@ -129,16 +128,12 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """Sends, alerts among them, and suppressions by position of the rule, and what became of waits."""
+    """Sends, alerts among them, and suppressions by position of the rule."""
 
     first: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """On events that were decided for the first time."""
     again: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """On events that had been decided before."""
-    begun: Mapping[str, int] = field(default_factory=dict)
-    """Matches that began to wait, by name of the rule."""
-    ended: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    """Matches whose wait was over, by name of the rule and outcome."""
 
     @property
     def again_count(self) -> int:
@@ -176,62 +171,68 @@ def decide_pending(
     and ValueError for a window without a run_id, by which held events are marked, or for `decide_again` without a
     window.
     """
-    rules = dict(enumerate(rules_file.enabled_rules))
-    window = order.window if order else None
-    if window is not None and run_id is None:
+    if order is not None and order.window is not None and run_id is None:
         raise ValueError("held events are marked by the run that decides them; give its run_id")
     named = again.named_rules(rules_file, order.decide_again) if order else {}
-    if named and window is None:
+    if named and (order is None or order.window is None):
         raise ValueError("rules decide again in a window; give one")
-    as_of = order.as_of if order else decided_at
-    decided = _Decided()
-    began = time.monotonic()
     with write_transaction(engine) as connection:
-        if not rules:
+        if not rules_file.enabled_rules:
             return _leaving_all(connection, rules_file, order, run_id)
-        pending = _pending(connection, order, run_id)
-        event_count = pending.event_count
-        due_until = _due_until(connection, rules_file, as_of)
-        has_due = waiting.is_any_due(connection, due_until)
-        # Only where something is decided: an empty hour would say the same again and again.
-        warnings = rules_warnings(connection, rules_file.whole) if event_count or named else ()
-        if event_count or named or has_due:
-            warnings += waiting.lapse_warnings(connection, rules)
-        ruleset_id = batch_id = None
-        if pending.load_count or pending.held_count or pending.ahead_count or named or has_due:
-            ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-            batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
-            if event_count or named or has_due:
-                batch = _Batch(
-                    rules_file.whole,
-                    rules,
-                    outcomes.Batch(ruleset_id, decided_at, run_id),
-                    batch_id,
-                    as_of,
-                    due_until,
-                    order,
-                    named,
-                )
-                decided = _decide(connection, batch, pending)
-            _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
-            if pending.held_count:
-                _mark_held_events(connection, pending, run_id, batch_id, decided_at)
-        _held.drop(connection, checkfirst=False)
-        seconds = round(time.monotonic() - began, 3)
-        of_batch = {"again_count": decided.again_count, "decide_seconds": seconds}
-        connection.execute(update(Batch).where(Batch.id == batch_id).values(of_batch))
-        _note_decision(connection, run_id, ruleset_id, event_count, seconds)
-        waits = _waits(connection, rules, decided, as_of)
+        return _decide_all(connection, rules_file, decided_at, order=order, run_id=run_id, named=named)
+
+
+def _decide_all(
+    connection: Connection,
+    rules_file: RulesFile,
+    decided_at: datetime,
+    *,
+    order: RunOrder | None,
+    run_id: int | None,
+    named: Mapping[int, Rule],
+) -> DecisionResult:
+    began = time.monotonic()
+    rules = dict(enumerate(rules_file.enabled_rules))
+    as_of = order.as_of if order else decided_at
+    pending = _pending(connection, order, run_id)
+    due_until = _due_until(connection, rules_file, as_of)
+    has_work = bool(pending.event_count or named) or waiting.is_any_due(connection, due_until)
+    # Only where something is decided: an empty hour would say the same again and again.
+    warnings = _warnings(connection, rules_file, pending, named) if has_work else ()
+    decided = _Decided()
+    ruleset_id = batch_id = None
+    if pending.load_count or pending.held_count or pending.ahead_count or has_work:
+        ruleset_id = _ruleset_id(connection, rules_file, decided_at)
+        batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
+        if has_work:
+            written = outcomes.Batch(ruleset_id, decided_at, run_id)
+            batch = _Batch(rules_file.whole, rules, written, batch_id, as_of, due_until, order, named)
+            decided = _decide(connection, batch, pending)
+        _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
+        if pending.held_count:
+            _mark_held_events(connection, pending, run_id, batch_id, decided_at)
+    _held.drop(connection, checkfirst=False)
+    seconds = round(time.monotonic() - began, 3)
+    of_batch = {"again_count": decided.again_count, "decide_seconds": seconds}
+    connection.execute(update(Batch).where(Batch.id == batch_id).values(of_batch))
+    _note_decision(connection, run_id, ruleset_id, pending.event_count, seconds)
     return DecisionResult(
         ruleset_hash=rules_file.content_hash,
-        event_count=event_count,
+        event_count=pending.event_count,
         seconds=seconds,
         outcomes=tuple(_outcome(rule, *decided.first.get(place, (0, 0))) for place, rule in rules.items()),
         again=tuple(_outcome(rule, *decided.again.get(place, (0, 0))) for place, rule in named.items()),
         ahead_count=pending.ahead_count,
         warnings=warnings,
-        waits=waits,
     )
+
+
+def _warnings(
+    connection: Connection, rules_file: RulesFile, pending: _Pending, named: Mapping[int, Rule]
+) -> tuple[str, ...]:
+    """Return what is odd about the rules, and for which of them nothing will come of what waits."""
+    of_rules = rules_warnings(connection, rules_file.whole) if pending.event_count or named else ()
+    return (*of_rules, *waiting.lapse_warnings(connection, rules_file.enabled_rules))
 
 
 def _leaving_all(
@@ -425,7 +426,7 @@ def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decide
     looked_at = _looked_at(connection, batch, pending)
     if batch.named:
         _find_events_again(connection, batch)
-    begun = _let_wait(connection, batch, pending, looked_at)
+    _let_wait(connection, batch, pending, looked_at)
     waiting.insert_due_matches(connection, batch.rules, batch.due_until)
     judged = judging.one_by_one(connection, batch.whole, batch.rules)
     with cache_for_sorting(connection):
@@ -452,8 +453,8 @@ def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decide
             has_verdicts=bool(judged),
         )
     )
-    ended = waiting.end_waits(connection, batch.id, _is_decided_match())
-    decided = _counts(connection, batch, begun, ended)
+    waiting.end_waits(connection, batch.id, _is_decided_match())
+    decided = _counts(connection, batch)
     _refuse_lost_decisions(connection, decided, last_send_id, last_suppression_id)
     for table in (*outcomes.TABLES, waiting.due_match, *([again.event_again] if batch.named else [])):
         table.drop(connection, checkfirst=False)
@@ -479,24 +480,19 @@ def _looked_at(connection: Connection, batch: _Batch, pending: _Pending) -> Mapp
     return {position: rule for position, rule in batch.rules.items() if rule.trigger.event_type in found}
 
 
-def _let_wait(
-    connection: Connection, batch: _Batch, pending: _Pending, looked_at: Mapping[int, Rule]
-) -> Mapping[str, int]:
-    """Let the pending events wait for the rules that ask for it; return how many, by name of the rule."""
-    begun = {}
-    is_too_old = outcomes.is_too_old(Event.id, Event.event_timestamp, batch.oldest_event_at)
+def _let_wait(connection: Connection, batch: _Batch, pending: _Pending, looked_at: Mapping[int, Rule]) -> None:
+    """Let the pending events, and those that are decided again, wait for the rules that ask for it."""
+    too_old: ColumnElement[bool] = false()
+    if pending.may_expire:
+        too_old = outcomes.is_too_old(Event.id, Event.event_timestamp, batch.oldest_event_at)
     for rule in looked_at.values():
         if rule.wait is not None:
-            too_old = is_too_old if pending.may_expire else false()
-            matches = beginning_waits(rule, _pending_events(pending), too_old)
-            begun[rule.name] = connection.execute(waiting.insert_waiting_matches(matches, batch.id)).rowcount
+            waiting.let_wait(connection, beginning_waits(rule, _pending_events(pending), too_old), batch.id)
     for rule in batch.named.values():
         if rule.wait is not None:
             matches = again.waits_again(rule, batch.as_of, batch.oldest_event_at, until_data=batch.due_until.data)
-            count = connection.execute(waiting.insert_waiting_matches(matches, batch.id)).rowcount
+            waiting.let_wait(connection, matches, batch.id)
             connection.execute(again.forget_ended_waits(rule))
-            begun[rule.name] = begun.get(rule.name, 0) + count
-    return begun
 
 
 def _find_events_again(connection: Connection, batch: _Batch) -> None:
@@ -600,13 +596,11 @@ def _pending_events(pending: _Pending) -> ColumnElement[bool]:
     return Event.id.in_(held.union(select(Event.id).where(loaded)))
 
 
-def _counts(
-    connection: Connection, batch: _Batch, begun: Mapping[str, int], ended: Mapping[tuple[str, str], int]
-) -> _Decided:
+def _counts(connection: Connection, batch: _Batch) -> _Decided:
     if not batch.named:
-        return _Decided(_counts_where(connection), {}, begun, ended)
+        return _Decided(_counts_where(connection))
     is_again = again.is_again(outcomes.decision.c.event_id)
-    return _Decided(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again), begun, ended)
+    return _Decided(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again))
 
 
 def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, tuple[int, int]]:
@@ -637,28 +631,6 @@ def _refuse_lost_decisions(
 def _due_until(connection: Connection, rules_file: RulesFile, as_of: datetime) -> waiting.Until:
     """Return until when waits are over: before the logical time, and where asked for not behind the data."""
     return waiting.Until(as_of, waiting.data_reach(connection) if rules_file.whole.wait_for_data else None)
-
-
-def _waits(
-    connection: Connection, rules: Mapping[int, Rule], decided: _Decided, as_of: datetime
-) -> tuple[RuleWaits, ...]:
-    """Return what waits by rule, what began to wait and what ended in this run; nothing of rules that do not wait."""
-    by_name = {name: (count, late) for name, count, late in connection.execute(waiting.counts(as_of))}
-    names = [*(rule.name for rule in rules.values() if rule.wait), *by_name, *(name for name, _ in decided.ended)]
-    takers = {rule.name for rule in rules.values() if rule.wait}
-    return tuple(
-        RuleWaits(
-            rule_name=name,
-            begun_count=decided.begun.get(name, 0),
-            waiting_count=by_name.get(name, (0, 0))[0],
-            waiting_for_data_count=by_name.get(name, (0, 0))[1],
-            decided_count=decided.ended.get((name, WaitOutcome.DECIDED), 0),
-            no_match_count=decided.ended.get((name, WaitOutcome.NO_MATCH), 0),
-            lapsed_count=decided.ended.get((name, WaitOutcome.LAPSED), 0),
-            will_lapse=name not in takers,
-        )
-        for name in dict.fromkeys(names)
-    )
 
 
 def _outcome(rule: Rule, send_count: int, suppression_count: int) -> RuleOutcome:

@@ -206,7 +206,7 @@ def expire(oldest_event_at: datetime | None, *is_decided_again: ColumnElement[bo
     """Return the statement that takes back the sends on events that are too old, before any other is taken back.
 
     An event that was held, or that is decided again, is too old if it happened before `oldest_event_at`, any other one
-    by what the run that loaded it was told. Alerts are never suppressed.
+    by the age limit of the run that loaded it. Alerts are never suppressed.
     """
     too_old = is_too_old(decision.c.event_id, decision.c.event_timestamp, oldest_event_at, *is_decided_again)
     return (

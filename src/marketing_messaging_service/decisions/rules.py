@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -261,12 +262,15 @@ class Holdout(Part):
 def _zone(value: Any) -> ZoneInfo:
     if isinstance(value, ZoneInfo):
         return value
-    try:
-        if isinstance(value, str):
-            return ZoneInfo(value)
-    except (ValueError, OSError, KeyError):
-        pass
-    raise expectation_error("an IANA time zone such as Europe/Paris", known=sorted(available_timezones()))
+    # Not whatever ZoneInfo finds: `localtime` is another zone on another machine.
+    if isinstance(value, str) and value in _known_zones():
+        return ZoneInfo(value)
+    raise expectation_error("an IANA time zone such as Europe/Paris", known=sorted(_known_zones()))
+
+
+@cache
+def _known_zones() -> frozenset[str]:
+    return frozenset(available_timezones()) - {"localtime"}
 
 
 class Rules(Part):

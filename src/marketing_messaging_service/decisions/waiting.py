@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,10 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Delete,
-    Insert,
     MetaData,
+    ScalarSelect,
     Select,
+    SQLColumnExpression,
     String,
     Table,
     and_,
@@ -53,6 +55,18 @@ due_match = Table(
     sqlite_with_rowid=False,
 )
 """The matches whose wait is over; without a position those that lapse, because no rule takes them over."""
+
+_begun = Table(
+    "batch_begun_waits",
+    MetaData(),
+    TableColumn("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    TableColumn("rule_name", String, primary_key=True),
+    TableColumn("decide_at", UtcDateTime),
+    TableColumn("is_too_old", Boolean),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""The matches that begin to wait, by which what stands of them afterwards is counted."""
 
 
 def data_reach(connection: Connection) -> datetime | None:
@@ -95,8 +109,7 @@ def is_any_due(connection: Connection, until: Until) -> bool:
 
 def insert_due_matches(connection: Connection, rules: Mapping[int, Rule], until: Until) -> None:
     """Fill `batch_due_matches` with the matches whose wait is over."""
-    # Not joined, because with stale statistics SQLite's planner would read all events first.
-    event_type = select(Event.event_type).where(Event.id == WaitingMatch.event_id).scalar_subquery()
+    event_type = _type_of(WaitingMatch.event_id)
     taken_over = [
         (and_(WaitingMatch.rule_name == rule.name, event_type == rule.trigger.event_type), literal(position))
         for position, rule in rules.items()
@@ -108,37 +121,47 @@ def insert_due_matches(connection: Connection, rules: Mapping[int, Rule], until:
     connection.execute(insert(due_match).from_select(list(due_match.c), due))
 
 
-def counts(as_of: datetime) -> Select[Any]:
-    """Return the query of what waits by rule: the name, how many, and how many of them only for data."""
-    late = func.sum(case((WaitingMatch.decide_at < as_of, 1), else_=0))
-    counted: Select[*tuple[Any, ...]] = select(WaitingMatch.rule_name, func.count(), late)
-    return counted.group_by(WaitingMatch.rule_name)
-
-
-def lapse_warnings(connection: Connection, rules: Mapping[int, Rule]) -> tuple[str, ...]:
+def lapse_warnings(connection: Connection, rules: Sequence[Rule]) -> tuple[str, ...]:
     """Return a sentence for each rule for which matches wait that no rule of the file will take over."""
-    takers = {rule.name for rule in rules.values() if rule.wait is not None}
-    waiting = select(WaitingMatch.rule_name, func.count()).group_by(WaitingMatch.rule_name)
+    waiting = (
+        select(WaitingMatch.rule_name, _type_of(WaitingMatch.event_id).label("event_type"), func.count().label("count"))
+        .group_by(WaitingMatch.rule_name, "event_type")
+        .order_by(WaitingMatch.rule_name)
+    )
+    takers = {(rule.name, rule.trigger.event_type) for rule in rules if rule.wait is not None}
+    lapsing: Counter[str] = Counter()
+    for rule_name, event_type, count in connection.execute(waiting):
+        if (rule_name, event_type) not in takers:
+            lapsing[rule_name] += count
     return tuple(
         f"Matches wait for the rule {name} ({count}), which no rule of the file takes over. They lapse when their "
         "time comes; put the rule back as it was to keep them."
-        for name, count in connection.execute(waiting.order_by(WaitingMatch.rule_name))
-        if name not in takers
+        for name, count in lapsing.items()
     )
 
 
-def insert_waiting_matches(matches: Select[Any], batch_id: int) -> Insert:
-    """Return the statement that lets matches wait: event_id, rule_name, decide_at and is_too_old in this order."""
-    columns = ["event_id", "rule_name", "decide_at", "is_too_old", "batch_id"]
-    match = matches.subquery("match")
-    return insert(WaitingMatch).from_select(columns, select(*match.c, literal(batch_id)))
+def _type_of(event_id: SQLColumnExpression[int]) -> ScalarSelect[str]:
+    # Not joined, because with stale statistics SQLite's planner would read all events first.
+    return select(Event.event_type).where(Event.id == event_id).scalar_subquery()
 
 
-def end_waits(connection: Connection, batch_id: int, is_decided: ColumnElement[bool]) -> Mapping[tuple[str, str], int]:
-    """Move what was due to `ended_waits`, and return how many, by rule and outcome.
+def let_wait(connection: Connection, matches: Select[Any], batch_id: int) -> None:
+    """Let matches wait: event_id, rule_name, decide_at and is_too_old. Raises LostRowsError when one does not stand."""
+    columns = [WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at, WaitingMatch.is_too_old]
+    _begun.create(connection, checkfirst=False)
+    count = connection.execute(insert(_begun).from_select(list(_begun.c), matches)).rowcount
+    rows = select(*_begun.c, literal(batch_id))
+    standing = connection.execute(insert(WaitingMatch).from_select([*columns, WaitingMatch.batch_id], rows)).rowcount
+    refuse_lost_rows(connection, {WaitingMatch.__tablename__: (count, standing)})
+    _begun.drop(connection, checkfirst=False)
+
+
+def end_waits(connection: Connection, batch_id: int, is_decided: ColumnElement[bool]) -> None:
+    """Move what was due to `ended_waits`. Raises LostRowsError when a row is lost, or stays, on the way.
 
     `is_decided` says of a row of `batch_due_matches` whether it became a decision.
     """
+    due_count = connection.execute(select(func.count()).select_from(due_match)).scalar_one()
     outcome = case(
         (due_match.c.rule_position.is_(None), literal(WaitOutcome.LAPSED.value)),
         (is_decided, literal(WaitOutcome.DECIDED.value)),
@@ -150,13 +173,8 @@ def end_waits(connection: Connection, batch_id: int, is_decided: ColumnElement[b
     columns = [*(column.name for column in kept), "batch_id", "ended_batch_id", "outcome"]
     kept_count = connection.execute(insert(EndedWait).from_select(columns, ended)).rowcount
     taken_count = connection.execute(_delete_due()).rowcount
-    refuse_lost_rows(connection, {EndedWait.__tablename__: (taken_count, kept_count)})
-    counted = (
-        select(EndedWait.rule_name, EndedWait.outcome, func.count())
-        .where(EndedWait.ended_batch_id == batch_id)
-        .group_by(EndedWait.rule_name, EndedWait.outcome)
-    )
-    return {(rule_name, outcome): count for rule_name, outcome, count in connection.execute(counted)}
+    counts = {EndedWait.__tablename__: (due_count, kept_count), WaitingMatch.__tablename__: (due_count, taken_count)}
+    refuse_lost_rows(connection, counts)
 
 
 def _delete_due() -> Delete:

@@ -21,11 +21,6 @@ def condition_text(rule: Rule) -> str:
     return _worded(rule.conditions)
 
 
-def wait_text(rule: Rule) -> str:
-    """Return how long a rule waits, or nothing."""
-    return f"{rule.wait.hours:g} h" if rule.wait else ""
-
-
 def _worded(condition: Condition, *, is_inner: bool = False) -> str:
     match condition:
         case AllOf():

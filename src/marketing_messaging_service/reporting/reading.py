@@ -111,7 +111,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         held_count=_held_count(connection, run_id),
         ahead_count=_ahead_count(connection, run_id),
         ahead=_ahead(connection, run_id),
-        waits=_waits(connection, run_id),
+        waits=_waits(connection, run_id, row.as_of),
         decided_count=row.decided_count,
         again_rules=_again_rules(connection, run_id),
         again_count=_again_count(connection, run_id),
@@ -350,15 +350,27 @@ def _ahead(connection: Connection, run_id: int) -> tuple[AheadReport, ...]:
     return tuple(AheadReport(path, count, first, last) for path, count, first, last in rows if first and last)
 
 
-def _waits(connection: Connection, run_id: int) -> WaitsReport:
-    batch_id = connection.execute(select(Batch.id).where(Batch.run_id == run_id)).scalar()
-    if batch_id is None:
+def _waits(connection: Connection, run_id: int, as_of: datetime) -> WaitsReport:
+    """Return what the run did with what waits, and what waited after it, also where it had nothing to decide."""
+    last = connection.execute(
+        select(Batch.id, Batch.run_id).where(Batch.run_id <= run_id).order_by(Batch.run_id.desc()).limit(1)
+    ).one_or_none()
+    if last is None:
         return WaitsReport()
+    begun = waiting = late = 0
+    for table, waited_on in ((WaitingMatch, ()), (EndedWait, (EndedWait.ended_batch_id > last.id,))):
+        is_late = func.coalesce(func.sum(case((table.decide_at < as_of, 1), else_=0)), 0)
+        counts = select(func.count(), is_late).where(table.batch_id <= last.id, *waited_on)
+        still, still_late = connection.execute(counts).one()
+        waiting, late = waiting + still, late + still_late
+        begun += connection.execute(select(func.count()).where(table.batch_id == last.id)).scalar_one()
+    if last.run_id != run_id:
+        return WaitsReport(waiting_count=waiting, late_count=late)
     ended: Counter[str] = Counter()
     lapsed: Counter[str] = Counter()
     of_batch = (
         select(EndedWait.rule_name, EndedWait.outcome, func.count())
-        .where(EndedWait.ended_batch_id == batch_id)
+        .where(EndedWait.ended_batch_id == last.id)
         .group_by(EndedWait.rule_name, EndedWait.outcome)
         .order_by(EndedWait.rule_name)
     )
@@ -366,11 +378,8 @@ def _waits(connection: Connection, run_id: int) -> WaitsReport:
         ended[outcome] += count
         if outcome == WaitOutcome.LAPSED:
             lapsed[rule_name] += count
-    begun, waiting = 0, 0
-    for table, still in ((WaitingMatch, []), (EndedWait, [EndedWait.ended_batch_id > batch_id])):
-        begun += connection.execute(select(func.count()).where(table.batch_id == batch_id)).scalar_one()
-        waiting += connection.execute(select(func.count()).where(table.batch_id <= batch_id, *still)).scalar_one()
-    return WaitsReport(begun, ended[WaitOutcome.DECIDED], ended[WaitOutcome.NO_MATCH], tuple(lapsed.items()), waiting)
+    decided, no_match = ended[WaitOutcome.DECIDED], ended[WaitOutcome.NO_MATCH]
+    return WaitsReport(begun, decided, no_match, tuple(lapsed.items()), waiting, late)
 
 
 def _again_rules(connection: Connection, run_id: int) -> tuple[str, ...]:

@@ -168,6 +168,8 @@ class WaitsReport:
     """Those that no rule took over, by name of the rule."""
     waiting_count: int = 0
     """Matches that waited when the run had decided."""
+    late_count: int = 0
+    """The part of them whose time had come, and which waited for the data to come so far."""
 
     @property
     def ended_count(self) -> int:

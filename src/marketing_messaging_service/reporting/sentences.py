@@ -30,9 +30,8 @@ def headline(report: RunReport) -> str:
         parts.append(f"{_ENDINGS[report.state]} before its end.")
     left = left_sentences(report)
     parts.extend(left)
-    waited = waits_sentence(report.waits, is_preview=report.is_preview) if report.waits.ended_count else ""
     did_something = report.decided_count or report.held_count or report.ahead_count or report.again_rules
-    if report.loads or did_something or waited:
+    if report.loads or did_something or report.waits.ended_count:
         parts.extend(_work(report))
     elif report.problems or report.known_file_count is None:
         parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
@@ -45,6 +44,7 @@ def headline(report: RunReport) -> str:
         # A backfill is often told another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
         parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
+    parts.extend(filter(None, [waits_sentence(report.waits, is_preview=report.is_preview)]))
     if report.warnings:
         parts.append(f"{many(len(report.warnings), 'warning')}.")
     parts.extend(report.unusual)
@@ -101,7 +101,7 @@ def _work(report: RunReport) -> list[str]:
         parts.append(f"{many(report.decided_count, 'event')} {would}decided{_again(report)}: {outcome}.")
         parts += filter(None, [expired_sentence(report)])
         ahead = ahead_sentence(report.ahead_count, report.max_event_ahead_hours, is_preview=report.is_preview)
-        parts.extend(filter(None, [waits_sentence(report.waits, is_preview=report.is_preview), ahead]))
+        parts.extend(filter(None, [ahead]))
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
@@ -145,7 +145,8 @@ def waits_sentence(waits: WaitsReport, *, is_preview: bool = False) -> str:
         parts.append(f"{waits.ended_count} had waited long enough ({'; '.join(outcomes)})")
     if not parts and not waits.waiting_count:
         return ""
-    parts.append(f"{waits.waiting_count} {'would wait' if is_preview else 'wait'} now")
+    late = f" ({waits.late_count} of them for the data to come so far)" if waits.late_count else ""
+    parts.append(f"{waits.waiting_count} {'would wait' if is_preview else 'wait'} now{late}")
     return f"Matches of rules with wait: {', '.join(parts)}."
 
 
