@@ -34,4 +34,6 @@ def errors_logged(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPa
     """What the flow logs, which Prefect's loggers keep to themselves otherwise."""
     for name in ("prefect", "prefect.flow_runs", "prefect.task_runs"):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
+    # A test of a program, in the same process, leaves Prefect's logger as quiet as the program does.
+    caplog.set_level(logging.INFO, "prefect")
     return caplog

@@ -58,8 +58,6 @@ ENDINGS: dict[str, tuple[Callable[[RunPage], State[Any]], str, str]] = {
 @pytest.fixture
 def log(_prefect: None, errors_logged: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     errors_logged.set_level(logging.INFO)
-    # A test of a program, in the same process, may have left it quieter.
-    errors_logged.set_level(logging.INFO, "prefect")
     return errors_logged
 
 
