@@ -4,7 +4,8 @@ They have keys that are not known, numbers as text, or no message_id. Nothing is
 decide otherwise; whatever is in doubt is left to it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, NamedTuple, get_args
@@ -258,7 +259,20 @@ def _decoder(
     own_types = {name: text_of(most) for name, most in MAX_LENGTHS.items()}
     own_types["message_id"] |= None | UnsetType
     own_types["event_timestamp"] = instant
-    return msgspec.json.Decoder(struct_types(payload, field_type, own_types, strict=strict)).decode
+    decode = msgspec.json.Decoder(struct_types(payload, field_type, own_types, strict=strict)).decode
+    doubtful = {field.kind.doubtful for field in payload.fields} - {None}
+    return _without(doubtful, decode) if doubtful else decode
+
+
+def _without(doubtful: Collection[re.Pattern[bytes] | None], decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    searches = [pattern.search for pattern in doubtful if pattern]
+
+    def decode_others(line: bytes) -> Any:
+        if any(search(line) for search in searches):
+            raise msgspec.ValidationError("the line has a value that must be looked at closely")
+        return decode(line)
+
+    return decode_others
 
 
 def _chosen(payload: Payload, is_chosen: Callable[[Field], bool]) -> list[tuple[str, list[tuple[str, Field]]]]:

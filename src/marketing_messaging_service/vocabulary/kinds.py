@@ -1,6 +1,7 @@
 """The kinds of values that a field may hold, each with everything that any room needs to know of it."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -57,6 +58,8 @@ class Kind:
     """Reads a raw value that is neither absent nor null, in any form that is taken; raises RefusedValueError."""
     plain_type: Callable[["Field"], Any]
     """The raw values that need no closer look, as msgspec's decoder checks them."""
+    doubtful: re.Pattern[bytes] | None = None
+    """What a raw line holds that must be looked at closely, whatever its decoders make of it; None for nothing."""
     kept_type: Callable[["Field"], Any]
     """The raw values that are plain but for the form in which they are written, of a type that is written again as it
     stood there. One that is no `decoded_type` is still to be read."""
@@ -198,6 +201,10 @@ def _number(value: Any, field: "Field") -> float:
 
 
 # ---- money ----
+
+
+# The columnar reader takes some numbers below 1e-20 for 0, such as 1e-39, where others of them make it fail.
+_SMALL_NUMBER = re.compile(rb':\s*"?-?[0-9][0-9.]*[eE]-[0-9]')
 
 
 def _scale(field: "Field") -> int:
@@ -368,6 +375,7 @@ KINDS = (
         ),
         read=lambda value, field: read_money(value, field.path, scale=_scale(field), least=field.taken.least),
         plain_type=lambda _: Decimal,
+        doubtful=_SMALL_NUMBER,
         kept_type=lambda _: msgspec.Raw,
         decoded_type=None,
         read_type=_money_type,
