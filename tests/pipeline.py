@@ -80,7 +80,7 @@ class Pipeline:
             )
             staged.rows.close()
         if order.mode is not RunMode.LOAD_ONLY:
-            self.rules_path.write_text(json.dumps(rules), encoding="utf-8")
+            self.rules_path.write_text(json.dumps(rules, ensure_ascii=False), encoding="utf-8")
             decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF, order=order, run_id=run_id)
         with write_transaction(self.engine) as connection:
             close_run(connection, run_id, RunState.COMPLETED)
@@ -121,7 +121,7 @@ class Pipeline:
 
     def decide(self, rules: Mapping[str, Any]) -> DecisionResult:
         """Decide by a rules document everything that was not decided yet."""
-        self.rules_path.write_text(json.dumps(rules), encoding="utf-8")
+        self.rules_path.write_text(json.dumps(rules, ensure_ascii=False), encoding="utf-8")
         return decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF)
 
     def run(self, files: Sequence[Sequence[Mapping[str, Any]]], rules: Mapping[str, Any]) -> None:

@@ -126,6 +126,7 @@ daily_send = Table(
     Column("template_name", String, primary_key=True),
     Column("event_timestamp", UtcDateTime, primary_key=True),
     Column("send_request_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
+    Column("event_id", WHOLE_NUMBER),
     prefixes=["TEMPORARY"],
 )
 """Earlier daily sends, for the templates and users that this batch checks for once_ever.
@@ -325,6 +326,7 @@ def insert_daily_sends_of_batch(rules: Sequence[Rule], last_send_id: int) -> Ins
         decision.c.template_name,
         decision.c.event_timestamp,
         literal(last_send_id) + decision.c.sequence_number,
+        decision.c.event_id,
     ).where(
         decision.c.is_send,
         _has_mode(SuppressionMode.ONCE_PER_CALENDAR_DAY),
@@ -388,7 +390,8 @@ def _templates(rules: Sequence[Rule], mode: SuppressionMode) -> frozenset[str]:
 def _insert_daily_sends_of_history(template_names: frozenset[str]) -> Insert:
     """The sends of earlier batches, read off the index of the keys, in which a template has none as a rule."""
     users = select(decision.c.user_id).where(_has_mode(SuppressionMode.ONCE_EVER))
-    sends = select(SendRequest.user_id, SendRequest.template_name, SendRequest.event_timestamp, SendRequest.id).where(
+    send = SendRequest
+    sends = select(send.user_id, send.template_name, send.event_timestamp, send.id, send.event_id).where(
         SendRequest.template_name.in_(sorted(template_names)),
         SendRequest.dedupe_key >= DAY_KEY,
         SendRequest.dedupe_key < AFTER_DAY_KEYS,
@@ -468,21 +471,22 @@ def _ways_to_name_no_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool
 
 
 def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
-    """The earliest send, in event time, that had used up the "once" when the decision was made.
+    """The earliest send, by time and event, that had used up the "once" when the decision was made.
 
     Only what has expired can have the mode none here, and nothing blocks that.
     """
     send = aliased(SendRequest, name="blocking")
     before = literal(last_send_id) + decision.c.sequence_number
     sends = (
-        select(send.id, send.event_timestamp)
+        select(send.id, send.event_timestamp, send.event_id)
         .where(_is_send_of_message(send), send.id < before)
         .order_by(send.event_timestamp, send.event_id, send.id)
     )
     daily_sends = (
-        select(daily_send.c.send_request_id.label("id"), daily_send.c.event_timestamp)
+        select(daily_send.c.send_request_id.label("id"), daily_send.c.event_timestamp, daily_send.c.event_id)
         .where(_is_daily_send_of_message(), daily_send.c.send_request_id < before)
-        .order_by(daily_send.c.event_timestamp, daily_send.c.send_request_id)
+        # No two daily sends of a message have one time.
+        .order_by(daily_send.c.event_timestamp)
     )
     ever = [*(sends.where(way) for way in _ways_to_name_no_day(send)), daily_sends]
     on_day = [sends.where(way) for way in _ways_to_be_on_day(send)]
@@ -492,11 +496,12 @@ def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
     )
 
 
-def _earliest(ways: Sequence[Select[int, datetime]]) -> ScalarSelect[int]:
+def _earliest(ways: Sequence[Select[int, datetime, int | None]]) -> ScalarSelect[int]:
     """The earliest of the sends that come first in each way, so that none but these is read."""
     firsts = [way.correlate(decision).limit(1).subquery(f"first_{number}") for number, way in enumerate(ways, 1)]
     send = union_all(*(select(first) for first in firsts)).subquery("send")
-    return select(send.c.id).order_by(send.c.event_timestamp, send.c.id).limit(1).scalar_subquery()
+    in_order = send.c.event_timestamp, send.c.event_id, send.c.id
+    return select(send.c.id).order_by(*in_order).limit(1).scalar_subquery()
 
 
 def dedupe_key(
