@@ -23,8 +23,7 @@ from flows.stopping import is_started_by_worker
 from src.marketing_messaging_service.errors import PipelineError
 
 WITHOUT_NUMBERS = (
-    "The run came to nothing that could be counted. What each message means, and what to do about it, stands in "
-    "docs/operations.md."
+    "This run has nothing to count. docs/operations.md says what each message means, and what to do about it."
 )
 """The report of a run that has none but its sentence, which the page shows above it."""
 

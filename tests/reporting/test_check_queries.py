@@ -92,9 +92,7 @@ def test_what_expired_and_was_decided_again_is_in_the_reports_of_both_runs(
             assert pipeline.rows(query.sql) == sort_rows(query.rows), query.title
     assert "decide again" in report_markdown(again)
     assert "1 decision was made on events from before, as this run was asked to" in manager_sentence(again)
-    assert [step.share for step in funnel_steps(again) if step.label == "matches of a rule"] == [
-        "1 on events decided before"
-    ]
+    assert [step.share for step in funnel_steps(again) if step.label == "matches of a rule"] == ["1 decided again"]
 
 
 def test_a_run_of_which_nothing_is_known_has_one_query(tmp_path: Path, migrated_template: Path) -> None:

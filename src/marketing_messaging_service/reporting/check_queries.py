@@ -24,7 +24,9 @@ class CheckQuery:
     def sql_with_numbers(self) -> str:
         """The query, and in a comment what it must give where that is one row of numbers; other rows are a table's."""
         numbers = self.rows[0] if len(self.rows) == 1 else ()
-        if not numbers or not all(number is None or isinstance(number, int) for number in numbers):
+        if not any(isinstance(number, int) for number in numbers) or any(
+            number is not None and not isinstance(number, int) for number in numbers
+        ):
             return self.sql
         return f"{self.sql}\n-- {'|'.join('' if number is None else str(number) for number in numbers)}"
 

@@ -57,7 +57,7 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
     rate = f"{100 * report.matched_count / report.decided_count:.1f} per 100 events" if report.decided_count else ""
     if report.again_count:
         # Those are of other events than the ones above.
-        rate = f"{report.again_count:,} on events decided before"
+        rate = f"{report.again_count:,} decided again"
     steps.append(FunnelStep("matches of a rule", report.matched_count, rate, _SKY))
     parts = (
         (f"{would}sent", report.sent_count, _GREEN),
