@@ -1,5 +1,6 @@
 """The README cannot lie: its commands are run and what they print is compared with what it shows."""
 
+import gzip
 import re
 import shlex
 import sqlite3
@@ -8,11 +9,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from src.marketing_messaging_service.decisions import read_rules
+from src.marketing_messaging_service.results import KnownFiles
 from src.marketing_messaging_service.settings import Settings
+from src.marketing_messaging_service.staging import discover
 from src.marketing_messaging_service.staging.line_parser import parse_line
+from src.marketing_messaging_service.staging.sources.file import parse_sources
+from src.marketing_messaging_service.staging.stage import stage_files
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 ROOT = Path(__file__).parents[1]
@@ -155,3 +161,32 @@ def test_a_wrong_setting_is_told_before_prefect_starts(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("RUN_LOCK_TIMEOUT_SECONDS: ")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_an_archive_and_a_spreadsheet_are_read_by_the_sources_that_it_shows(tmp_path: Path) -> None:
+    (shown_sources,) = blocks(README, "yaml")
+    sources = parse_sources(shown_sources, "sources.yaml")
+    call = '{"type": "track", "event": "Signed Up", "userId": "ana", "messageId": "m1", "anonymousId": "a1", '
+    call += (
+        '"timestamp": "2026-11-03T10:00:00Z", "properties": {"revenue": 3}, "context": {"traits": {"country": "FR"}}}'
+    )
+    archive = tmp_path / "segment-logs" / "src" / "1795392000000"
+    archive.mkdir(parents=True)
+    (archive / "1795395600123.0f3a9c.gz").write_bytes(
+        gzip.compress(f"{call}\n{call.replace('ana', '')}\n{call.replace('Signed Up', 'page')}".encode())
+    )
+    (tmp_path / "shop-2026.csv").write_bytes(
+        b"\xef\xbb\xbfCustomer;Event;When;Total;Newsletter;Order;Shop\r\n"
+        b'007;order_placed;03.11.2026 11:00;12,50;Yes;A-1;"Paris; ""Nord"""\r\n'
+    )
+
+    found = stage_files(discover(tmp_path, KnownFiles(), sources=sources).new_files, sources=sources)
+
+    assert [file.dropped_count for file in found.files] == [2, 0]
+    [event, order] = pd.concat(found.rows.event_chunks()).to_dict("records")
+    assert (event["event_type"], event["amount"], event["country"]) == ("signup_completed", 3.0, "FR")
+    assert (order["user_id"], order["amount"], order["order_id"]) == ("007", 12.5, "A-1")
+    assert order["marketing_opt_in"] is True
+    assert order["event_timestamp"] == event["event_timestamp"]
+    assert found.files[1].unknown_keys == {"Shop": 1}
+    found.rows.close()

@@ -100,6 +100,10 @@ class RunOrder:
         return None if self.max_event_ahead_hours is None else hours_after(self.as_of, self.max_event_ahead_hours)
 
 
+READER_VERSION = 2
+"""Raised whenever staging can read a file that it could not before: what was refused is then read once more."""
+
+
 @dataclass(frozen=True, slots=True)
 class LandingFile:
     """A raw file in landing, known by its content."""
@@ -117,13 +121,12 @@ class LandingFile:
     """The content hashes of files that this one begins with and that were read before: it went on growing."""
     source_number: int = 0
     """The place, among the sources of sources.yaml, of the one that says how it is written."""
+    reader_number: int = READER_VERSION
+    """A number that changes when staging, or that source, comes to read it otherwise."""
 
 
 MOST_NAMED = 3
 """Files that have something in common are named one by one up to so many."""
-
-READER_VERSION = 1
-"""Raised whenever staging can read a file that it could not before: what was refused is then read once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ class KnownFile:
     file_signature: str
     refused_code: ReasonCode | None = None
     """Why no line of it could be read; None for a file that was taken."""
-    reader_version: int = READER_VERSION
+    reader_number: int = READER_VERSION
     read_at: datetime | None = None
 
 

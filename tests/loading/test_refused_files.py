@@ -14,6 +14,7 @@ from src.marketing_messaging_service.loading import known_files, load_file
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.results import Discovery, LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import everything, raw, rows
@@ -49,6 +50,9 @@ def counts(outcome: Outcome) -> tuple[int, int, int, int]:
     return outcome.read_count, outcome.inserted_count, outcome.duplicate_count, outcome.rejected_count
 
 
+JSON_LINES = SHIPPED_SOURCES.sources[0]
+
+
 def as_if_by_an_older_reader(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE source_files SET reader_number = 0, read_at = NULL")
@@ -61,7 +65,7 @@ def test_its_lines_are_kept_and_it_is_known_as_refused(engine, landing, take, lo
 
     assert counts(outcome) == (1, 0, 0, 1)
     assert rows(engine, "SELECT path, refused_code, reader_number FROM source_files") == [
-        ("a.jsonl", "utf_16", results.READER_VERSION)
+        ("a.jsonl", "utf_16", JSON_LINES.reader_number)
     ]
     discovery = look()
     assert (discovery.new_files, discovery.known_count) == ((), 0)
@@ -148,7 +152,7 @@ def test_an_older_reader_s_failure_that_is_still_one_is_remarked_and_no_problem(
 
     assert isinstance(outcome, Unreadable)
     assert not outcome.is_delivered_again
-    assert rows(engine, "SELECT reader_number FROM source_files") == [(results.READER_VERSION,)]
+    assert rows(engine, "SELECT reader_number FROM source_files") == [(JSON_LINES.reader_number,)]
     assert take() == []
     assert [each.kind for each in look().remarks] == [RemarkKind.UNREADABLE]
 

@@ -15,7 +15,6 @@ import pytest
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.results import (
-    READER_VERSION,
     Discovery,
     FileProblem,
     KnownFile,
@@ -24,6 +23,7 @@ from src.marketing_messaging_service.results import (
     Remark,
 )
 from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, parse_sources
 from src.marketing_messaging_service.staging.walking import LEADS_NOWHERE, LEADS_OUTSIDE
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
@@ -55,6 +55,9 @@ def hash_of(content: str) -> str:
 def known_as(content_hash: str, *, path: str = "x.jsonl", size: int = 1, signature: str = "1:2:3:4") -> KnownFile:
     """A file that was taken."""
     return KnownFile(path, content_hash, size, signature)
+
+
+JSON_LINES = SHIPPED_SOURCES.sources[0]
 
 
 def as_known(file: LandingFile) -> KnownFile:
@@ -97,6 +100,7 @@ def test_a_file_is_told_with_its_path_hash_size_and_time(landing: Path) -> None:
         size_bytes=7,
         modified_at=datetime.fromtimestamp(1_700_000_000, UTC),
         file_signature=file.file_signature,
+        reader_number=JSON_LINES.reader_number,
     )
 
 
@@ -585,7 +589,7 @@ class TestFilesOfOtherNames:
 
         assert problem.display_path == name
         assert problem.explanation.startswith("seems to be JSON lines")
-        assert problem.explanation.endswith("let one name it, rename it, or move it out of landing.")
+        assert problem.explanation.endswith("let one name it (docs/sources.md), rename it, or move it out of landing.")
 
     def test_are_no_problem_while_they_may_still_get_another_name(self, landing: Path) -> None:
         (landing / "part-00000").write_text(EVENT)
@@ -620,7 +624,8 @@ class TestFilesOfOtherNames:
 def refused(file: LandingFile, **values: Any) -> KnownFile:
     """A file as it is known once it was found that no line of it can be read."""
     now = datetime.now(UTC)
-    return replace(as_known(file), refused_code=ReasonCode.UTF_16, **{"read_at": now} | values)
+    reading: dict[str, Any] = {"read_at": now, "reader_number": file.reader_number}
+    return replace(as_known(file), refused_code=ReasonCode.UTF_16, **reading | values)
 
 
 class TestFilesThatWereRefused:
@@ -642,9 +647,25 @@ class TestFilesThatWereRefused:
         assert remarks(discovery, RemarkKind.UNREADABLE) == [("events.jsonl", ReasonCode.UTF_16.advice, 1)]
 
     def test_are_read_again_by_a_newer_reader(self, landing: Path, file: LandingFile) -> None:
-        known = KnownFiles((refused(file, reader_version=READER_VERSION - 1),))
+        known = KnownFiles((refused(file, reader_number=file.reader_number - 1),))
 
         assert names(discover(landing, known)) == ["events.jsonl"]
+
+    @pytest.mark.parametrize(
+        ("mapping", "is_read"),
+        [
+            ("native", False),
+            ("segment", True),
+            ("shop\nmappings: {shop: {user_id: customer}}", True),
+            ("shop\nmappings: {shop: {cells: {delimiter: ;}}}", True),
+        ],
+    )
+    def test_are_read_again_once_sources_yaml_reads_them_in_another_way(
+        self, landing: Path, file: LandingFile, mapping: str, is_read: bool
+    ) -> None:
+        sources = parse_sources(f"sources:\n  - files: '*.jsonl'\n    mapping: {mapping}\n", "sources.yaml")
+
+        assert names(discover(landing, KnownFiles((refused(file),)), sources=sources)) == ["events.jsonl"] * is_read
 
     @pytest.mark.parametrize("name", ["events.jsonl", "renamed.jsonl"])
     def test_are_read_again_when_they_are_delivered_again(self, landing: Path, file: LandingFile, name: str) -> None:

@@ -66,6 +66,15 @@ def test_an_anonymous_line_is_an_event_once_it_has_the_id_of_its_user(tmp_path: 
     assert staged(tmp_path, [{**anonymous, "userId": "ana"}], name="segment").user_ids == ["ana"]
 
 
+def test_anonymous_lines_are_counted_and_kept_nowhere_where_the_mapping_drops_them(tmp_path: Path) -> None:
+    mapping = "{extends: segment, anonymous_user: drop}"
+
+    found = staged(tmp_path, [track(), track(userId=None, anonymousId="anon-1"), track(userId=None)], mapping)
+
+    assert (found.user_ids, found.dropped_count) == (["ana"], 1)
+    assert found.reasons == [(3, "missing_field")]
+
+
 def test_what_is_wrong_is_said_in_the_words_of_the_producer_too(tmp_path: Path) -> None:
     found = staged(tmp_path, [track(messageId="m-1", context={"traits": {"country": "Deutschland"}})], name="segment")
 

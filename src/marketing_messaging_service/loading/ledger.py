@@ -98,8 +98,8 @@ class FileHistory:
     """Whether one has taken it to the end."""
     is_refused: bool = False
     """Whether one could read no line of it."""
-    reader_version: int = READER_VERSION
-    """The version of the reader that read it last."""
+    reader_number: int = READER_VERSION
+    """The number of the reader that read it last."""
     grown_from_ids: tuple[int, ...] = ()
     """The files in source_files that this one begins with."""
 
@@ -131,14 +131,14 @@ def _known_contents(connection: Connection, content_hashes: Sequence[str]) -> di
     histories = {}
     for start in range(0, len(content_hashes), MOST_PARAMETERS):
         some = content_hashes[start : start + MOST_PARAMETERS]
-        for content_hash, file_id, is_taken, refused_code, reader_version in connection.execute(
+        for content_hash, file_id, is_taken, refused_code, reader_number in connection.execute(
             known.where(SourceFile.content_hash.in_(some))
         ):
             histories[content_hash] = FileHistory(
                 file_id,
                 is_taken=bool(is_taken),
                 is_refused=refused_code is not None,
-                reader_version=reader_version,
+                reader_number=reader_number,
             )
     return histories
 
@@ -169,7 +169,7 @@ def note_readings(
 def _reading_of(file: LandingFile, read_at: datetime) -> dict[str, Any]:
     return {
         "read_at": read_at,
-        "reader_number": READER_VERSION,
+        "reader_number": file.reader_number,
         "path": file.display_path,
         "size_bytes": file.size_bytes,
         "modified_at": file.modified_at,

@@ -44,7 +44,6 @@ from src.marketing_messaging_service.models import (
 )
 from src.marketing_messaging_service.results import (
     LEFT_OUT,
-    READER_VERSION,
     REJECTED_SCHEMA,
     LoadResult,
     NotLoaded,
@@ -111,7 +110,7 @@ class _FileLoad:
         if self.history.is_taken:
             return NotLoaded.TAKEN
         if not self.is_wanted and self.refused_code is not None:
-            is_delivered_again = self.history.reader_version == READER_VERSION
+            is_delivered_again = self.history.reader_number == self.staged.file.reader_number
             return Unreadable(self.staged.file, self.refused_code, is_delivered_again)
         return NotLoaded.NOTHING_NEW if self.brings_nothing else self.result()
 

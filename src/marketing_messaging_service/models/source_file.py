@@ -53,7 +53,8 @@ class SourceFile(Base):
     )
     reader_number: Mapped[int] = mapped_column(
         server_default=text("0"),
-        comment="Version of the reader that read the file last; 0 on files from before versions were recorded.",
+        comment="By which reader the file was read last: its version, and a checksum of what sources.yaml "
+        "says of the file; 0 on files from before that was recorded.",
     )
     refused_code: Mapped[str | None] = mapped_column(
         String(32),

@@ -47,7 +47,7 @@ def discover(
     names by `untaken`. A file that cannot be read becomes a problem, not an error. Raises LandingError when landing
     itself cannot be listed.
     """
-    looking = _Looking(landing_path, Memory(known), sources)
+    looking = _Looking(landing_path, Memory(known, sources), sources)
     looking.walk_through(settle_seconds, sleep)
     return looking.discovery()
 
@@ -119,7 +119,7 @@ class _Looking:
         file = _landing_file(sighting, earlier)
         grown_from = next((each.path for each in earlier if each.content_hash in file.grown_from), None)
         source_number = self._sources.number_of(grown_from) if number is None and grown_from else number
-        refused = memory.refused_content(file.content_hash)
+        refused = memory.refused_content(file.content_hash, sighting)
         if memory.is_taken_content(file.content_hash):
             self._known_count += 1
         elif refused is not None and refused.refused_code and not was_delivered_after(sighting, refused.read_at):
@@ -128,15 +128,21 @@ class _Looking:
             self._untaken.append(sighting)
         elif file.content_hash in self._found:
             self._known_count += 1
-            file = replace(file, source_number=source_number)
-            self._found[file.content_hash] = min(file, self._found[file.content_hash], key=_age)
+            self._found[file.content_hash] = min(
+                self._read_by(source_number, file), self._found[file.content_hash], key=_age
+            )
         else:
-            self._found[file.content_hash] = replace(file, source_number=source_number)
+            self._found[file.content_hash] = self._read_by(source_number, file)
             if number is None:
                 self._notes.append(
                     f"{file.display_path} went on growing under another name after it had been taken; "
                     "the rest of it is taken now."
                 )
+
+    def _read_by(self, source_number: int, file: LandingFile) -> LandingFile:
+        """Return a file with the source by which it is read."""
+        number = self._sources.sources[source_number].reader_number
+        return replace(file, source_number=source_number, reader_number=number)
 
 
 def _settled(

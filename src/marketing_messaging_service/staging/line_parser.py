@@ -46,7 +46,7 @@ OWN_KEYS = frozenset({*MAX_LENGTHS, "event_timestamp"})
 """The known keys of an event beside those of its payload."""
 
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
-    "user_id": ("uid", "user", "distinct_id"),
+    "user_id": ("uid", "user", "distinct_id", "customer", "customer_id"),
     "event_type": ("event", "event_name", "type"),
     "event_timestamp": ("timestamp", "event_time", "time", "ts", "occurred_at", "created_at"),
 }
@@ -276,7 +276,11 @@ def _refuse_missing(document: Mapping[str, Any], name: str) -> NoReturn:
     others = [key for key, value in document.items() if key != name and value is not None and _letters(key) in meant]
     # The name itself in other letters says more than another word for it.
     others.sort(key=lambda key: _letters(key) != _letters(name))
-    hint = f"; {others[0]} stands there: write it as {name}" if others else ""
+    hint = (
+        f"; {others[0]} stands there: write it as {name}, or let sources.yaml say that it is meant (docs/sources.md)"
+        if others
+        else ""
+    )
     refuse(ReasonCode.MISSING_FIELD, name, f"{name} is required and is {absence}{hint}.")
 
 

@@ -22,6 +22,7 @@ from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.nearly_plain import encode
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.sources.mapping import DroppedEventError, SourceMapping
+from src.marketing_messaging_service.staging.sources.source import Cells
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, DataType, Field, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError, WrittenNumber
 
@@ -38,14 +39,14 @@ class MappedLines:
         payload: Payload = PAYLOAD,
         delivery_keys: Collection[str] = DELIVERY_KEYS,
         *,
-        has_text_alone: bool = False,
+        cells: Cells | None = None,
     ) -> None:
         """Take lines of that mapping; the given keys at their top are no content.
 
-        Where every value stands there as text, one is read for what its field holds.
+        Where every value stands there as text, in cells, one is read for what its field holds.
         """
         self._payload = payload
-        self._has_text_alone = has_text_alone
+        self._cells = cells
         self._mapping = mapping
         self._parser = LineParser(payload, delivery_keys)
         self._used = _tree(mapping.used_keys)
@@ -87,7 +88,7 @@ class MappedLines:
             refuse_twice(".".join(twice))
         try:
             mapped = self._mapping.map(raw)
-            document = self._with_values(mapped.document) if self._has_text_alone else mapped.document
+            document = self._with_values(mapped.document, self._cells) if self._cells else mapped.document
             parsed = self._parser.look_at(document, self._mapping.content(raw), self._optional_fields)
         except RefusedValueError as error:
             explanation = self._in_their_words(error.field_name, error.explanation)
@@ -101,14 +102,14 @@ class MappedLines:
             ),
         )
 
-    def _with_values(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _with_values(self, document: Mapping[str, Any], cells: Cells) -> Mapping[str, Any]:
         """Return a document whose texts are the values that their fields hold, as far as they are that."""
         found = dict(document)
         for part in self._payload.parts:
             level = document.get(part.key)
             if isinstance(level, dict):
                 found[part.key] = level | {
-                    field.name: _value_of_text(level[field.name], field)
+                    field.name: _value_of_text(level[field.name], field, cells)
                     for field in part.fields
                     if isinstance(level.get(field.name), str)
                 }
@@ -125,15 +126,18 @@ class MappedLines:
 
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
-_TRUTHS = {"true": True, "false": False}
 
 
-def _value_of_text(text: str, field: Field) -> Any:
+def _value_of_text(text: str, field: Field, cells: Cells) -> Any:
     """Return what a text says for a field, or the text itself, of which the close look says what is wrong."""
     if field.kind.view_data_type is DataType.BOOLEAN:
-        return _TRUTHS.get(text.lower(), text)
-    if field.kind.view_data_type in {DataType.INTEGER, DataType.NUMBER} and _NUMBER.fullmatch(text):
-        return WrittenNumber(text)
+        return cells.truths.get(text.lower(), text)
+    if field.kind.view_data_type in {DataType.INTEGER, DataType.NUMBER}:
+        if cells.decimal == ".":
+            return WrittenNumber(text) if _NUMBER.fullmatch(text) else text
+        number = text.translate({ord("."): cells.decimal, ord(cells.decimal): "."})
+        # Never as it stands: "1.234" is a thousand and more where decimals begin with a comma.
+        return WrittenNumber(number) if _NUMBER.fullmatch(number) else f"{text} (decimals begin with {cells.decimal})"
     return text
 
 

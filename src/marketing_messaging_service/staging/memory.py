@@ -5,7 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
-from src.marketing_messaging_service.results import READER_VERSION, KnownFile, KnownFiles
+from src.marketing_messaging_service.results import KnownFile, KnownFiles
+from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.staging.walking import Sighting
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -16,10 +17,10 @@ MOST_EARLIER = 100
 class Memory:
     """The files that the ledger knows, by place, by content, and by what they may have become."""
 
-    def __init__(self, known: KnownFiles) -> None:
+    def __init__(self, known: KnownFiles, sources: SourcesFile) -> None:
+        self._sources = sources
         taken = [file for file in known.files if file.refused_code is None]
-        # What an older reader refused is as good as unknown.
-        refused = [file for file in known.files if file.refused_code and file.reader_version == READER_VERSION]
+        refused = [file for file in known.files if file.refused_code]
         self._taken_places = {(file.path, file.file_signature) for file in taken}
         self._taken_hashes = {file.content_hash for file in taken}
         self._refused_places = {(file.path, file.file_signature): file for file in refused}
@@ -37,15 +38,20 @@ class Memory:
     def refused_place(self, sighting: Sighting) -> ReasonCode | None:
         """Return why a file was refused that lies where and as it did then."""
         file = self._refused_places.get((sighting.display_path, sighting.signature))
-        return file.refused_code if file else None
+        return file.refused_code if file and self._would_be_read_alike(file, sighting) else None
 
     def is_taken_content(self, content_hash: str) -> bool:
         """Whether content was taken, under whatever name."""
         return content_hash in self._taken_hashes
 
-    def refused_content(self, content_hash: str) -> KnownFile | None:
-        """Return the file of that content that was refused."""
-        return self._refused_hashes.get(content_hash)
+    def refused_content(self, content_hash: str, sighting: Sighting) -> KnownFile | None:
+        """Return the file of the content of the one that is seen, if it was refused and would be read as it was."""
+        file = self._refused_hashes.get(content_hash)
+        return file if file and self._would_be_read_alike(file, sighting) else None
+
+    def _would_be_read_alike(self, file: KnownFile, sighting: Sighting) -> bool:
+        """Whether neither a newer version nor a changed sources.yaml may read what was refused."""
+        return self._sources.reader_number_of(sighting.display_path) in (file.reader_number, None)
 
     def earlier_states(self, path: str) -> list[KnownFile]:
         """Return what a file may have grown from: what was read at its path."""

@@ -161,12 +161,12 @@ def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_key
 
 
 def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], SortedLines]:
-    has_text_alone = FORMATS[source.format_name].has_text_alone
-    if source.mapping is NATIVE and not has_text_alone:
+    cells = source.cells if FORMATS[source.format_name].has_text_alone else None
+    if source.mapping is NATIVE and cells is None:
         # Our own words need no mapping, and most of their lines no close look.
         return stager_for(delivery_keys).sort_lines
     every_key = delivery_keys.union(DELIVERY_KEYS)
-    return MappedLines(source.mapping, delivery_keys=every_key, has_text_alone=has_text_alone).sort_lines
+    return MappedLines(source.mapping, delivery_keys=every_key, cells=cells).sort_lines
 
 
 @dataclass(slots=True)

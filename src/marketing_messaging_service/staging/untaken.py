@@ -56,7 +56,7 @@ def _not_taken(what: str, count: int, origin: str) -> str:
     seems, them = ("seem", "them") if count > 1 else ("seems", "it")
     return (
         f"{seems} to be {what}, but no pattern of {origin} names {them}, so that nothing was taken; let one name "
-        f"{them}, rename {them}, or move {them} out of landing."
+        f"{them} (docs/sources.md), rename {them}, or move {them} out of landing."
     )
 
 

@@ -118,7 +118,7 @@ def test_a_file_without_a_row_has_no_events(tmp_path: Path, content: bytes) -> N
 def test_a_mapping_says_which_column_is_what_and_what_separates_cells(tmp_path: Path) -> None:
     sources = parse_sources(
         "sources:\n  - {files: '*.csv', format: csv, mapping: shop}\n"
-        "mappings:\n  shop:\n    delimiter: ';'\n    user_id: customer\n    event_type: what\n"
+        "mappings:\n  shop:\n    cells: {delimiter: ';'}\n    user_id: customer\n    event_type: what\n"
         "    event_timestamp: when\n"
         "    timestamp_form: {format: '%d.%m.%Y %H:%M', timezone: Europe/Paris}\n"
         "    fields: {properties.amount: total, user_traits.marketing_opt_in: news}\n",
@@ -130,6 +130,50 @@ def test_a_mapping_says_which_column_is_what_and_what_separates_cells(tmp_path: 
 
     assert (event["user_id"], event["amount"], event["marketing_opt_in"]) == ("ana", 3.5, False)
     assert event["event_timestamp"].isoformat() == "2026-11-03T10:00:00+00:00"
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+def test_what_separates_cells_is_seen_in_a_header_without_a_comma(tmp_path: Path, sign: str) -> None:
+    content = "\n".join([HEADER, ANA]).replace(",", sign).encode()
+
+    [event] = stage(tmp_path, content, "events.csv").events
+
+    assert (event["user_id"], event["amount"], event["marketing_opt_in"]) == ("ana", 12.5, True)
+
+
+def test_a_header_with_a_comma_is_cut_there_whatever_else_is_in_it(tmp_path: Path) -> None:
+    content = f"{HEADER},a;b\n{ANA},c;d\n".encode()
+
+    assert stage(tmp_path, content, "events.csv").unknown_keys == {"a;b": 1}
+
+
+GERMAN = parse_sources(
+    "sources:\n  - {files: '*.csv', format: csv, mapping: german}\n"
+    "mappings:\n  german: {cells: {decimal: ',', true_words: [ja, Wahr], false_words: nein}}\n",
+    "sources.yaml",
+)
+
+
+@pytest.mark.parametrize(
+    ("amount", "opt_in", "expected"),
+    [
+        ("12,50", "JA", (12.5, True)),
+        ("-3", "nein", (-3.0, False)),
+        ("7", "WAHR", (7.0, True)),
+        ("1.234,5", "", "invalid_number"),
+        ("12.5", "", "invalid_number"),
+        ("1", "true", "wrong_type"),
+    ],
+)
+def test_a_mapping_says_how_numbers_and_truths_are_written(
+    tmp_path: Path, amount: str, opt_in: str, expected: object
+) -> None:
+    content = "\n".join([HEADER, ANA]).replace(",", ";").replace("12.50", amount).replace("TRUE", opt_in).encode()
+
+    found = stage(tmp_path, content, "events.csv", sources=GERMAN)
+
+    said = [(event["amount"], event["marketing_opt_in"]) for event in found.events]
+    assert [*said, *(code for _, code in found.reasons)] == [expected]
 
 
 def test_the_id_made_of_the_content_is_no_other_one_once_a_column_has_a_field(tmp_path: Path) -> None:

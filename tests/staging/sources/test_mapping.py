@@ -42,6 +42,15 @@ class TestNative:
         assert NATIVE.map(native(app_version="3")).unknown_keys == ("app_version",)
 
 
+class TestTypes:
+    @pytest.mark.parametrize("raw", [None, ""])
+    def test_an_event_that_names_none_has_the_one_that_the_mapping_says(self, raw):
+        mapping = shop("{event_types: {otherwise: order_placed}}")
+
+        assert mapping.map(native(event_type=raw)).document["event_type"] == "order_placed"
+        assert mapping.map(native()).document["event_type"] == "signup"
+
+
 class TestKeys:
     def test_each_value_is_found_where_the_mapping_says(self):
         mapping = shop(

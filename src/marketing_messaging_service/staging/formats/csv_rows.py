@@ -26,6 +26,9 @@ from src.marketing_messaging_service.staging.rejection import DamagedFileError, 
 from src.marketing_messaging_service.staging.sources.source import Source
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
+DELIMITERS = ",;\t|"
+"""What may separate cells without a word about it, the usual one first."""
+
 
 def read_csv(reader: HashedReader, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
     """Yield the rows of a CSV as JSON lines, in chunks of about `chunk_bytes`.
@@ -41,7 +44,7 @@ def read_csv(reader: HashedReader, source: Source, chunk_bytes: int) -> Iterator
     if (refusal := refusal_of(beginning)) is not None:
         yield Chunk(1, [], refusal, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
         return
-    rows = _Rows(text, source.delimiter)
+    rows = _Rows(text, source.cells.delimiter or _delimiter_of(beginning))
     lines = LinesInChunks(chunk_bytes)
     try:
         yield from _lines(rows, lines)
@@ -74,6 +77,15 @@ def _lines(rows: "_Rows", lines: LinesInChunks) -> Iterator[Chunk]:
 
 def _wrong_header(header: list[str]) -> Rejection | None:
     return wrong_columns([name.strip() for name in header], {}) or _not_text(header)
+
+
+def _delimiter_of(beginning: bytes) -> str:
+    """Return what separates the cells of a header: a comma, or what stands there where there is none.
+
+    A header of one column, which a comma would then make of it, has no event below it.
+    """
+    header = beginning.splitlines()[0] if beginning else b""
+    return next((sign for sign in DELIMITERS if sign.encode() in header), DELIMITERS[0])
 
 
 class _TooLongError(Exception):

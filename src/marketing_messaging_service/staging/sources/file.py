@@ -2,6 +2,7 @@
 
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from src.marketing_messaging_service.errors import SourcesError
+from src.marketing_messaging_service.results import READER_VERSION
 from src.marketing_messaging_service.staging.formats import FORMATS
 from src.marketing_messaging_service.staging.packing import PACKINGS
 from src.marketing_messaging_service.staging.sources.mapping import FieldSource, Place, Places, SourceMapping
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE, SHIPPED
-from src.marketing_messaging_service.staging.sources.source import Source
+from src.marketing_messaging_service.staging.sources.source import Cells, Source
 from src.marketing_messaging_service.staging.sources.times import ReadTime, from_epoch, in_format, naive_in
 from src.marketing_messaging_service.staging.sources.types import (
+    CellsForm,
     ContentIdForm,
     EventTypesForm,
     FieldForm,
@@ -48,6 +51,7 @@ _GRAMMAR = Grammar(
         "event_types": EventTypesForm,
         "content_id": ContentIdForm,
         "timestamp_form": TimeForm,
+        "cells": CellsForm,
     },
     kinds={},
     named={"sources": "source", "mappings": "mapping"},
@@ -70,6 +74,11 @@ class SourcesFile:
         """Return the place of the first source whose pattern fits a path from landing, with slashes; None for none."""
         fitting = (number for number, expression in enumerate(self._expressions) if expression.fullmatch(path))
         return next(fitting, None)
+
+    def reader_number_of(self, path: str) -> int | None:
+        """Return the number of the reader that reads a file by its path from landing; None when none does."""
+        source = self.source_of(path)
+        return None if source is None else source.reader_number
 
     def source_of(self, path: str) -> Source | None:
         """Return how a file is written by its path from landing; None when no pattern names it."""
@@ -109,7 +118,8 @@ def parse_sources(yaml_text: str, origin: str) -> SourcesFile:
                 patterns=each.files,
                 format_name=each.format,
                 mapping=mappings[each.mapping],
-                delimiter=_delimiter(each.mapping, said.mappings),
+                cells=_cells(each.mapping, said.mappings),
+                reader_number=_reader_number(each.format, each.mapping, said.mappings),
             )
             for each in said.sources
         ),
@@ -174,9 +184,10 @@ def _extended(name: str, form: MappingForm, base: SourceMapping) -> SourceMappin
         parts={part: _places(getattr(form, part), places) for part, places in base.parts.items()},
         fields=_fields(form.fields, base.fields),
         anonymous_id=_places(form.anonymous_id, base.anonymous_id),
-        takes_anonymous=base.takes_anonymous if form.anonymous_user is None else form.anonymous_user == "take",
+        anonymous_user=form.anonymous_user or base.anonymous_user,
         read_time=base.read_time if form.timestamp_form is None else _read_time(form.timestamp_form),
         renamed_types={**base.renamed_types, **form.event_types.rename},
+        default_type=form.event_types.otherwise or base.default_type,
         dropped_types=base.dropped_types | frozenset(form.event_types.drop),
         message_id_prefix=form.message_id_prefix or base.message_id_prefix,
         batch=form.batch or base.batch,
@@ -212,9 +223,26 @@ def _read_time(said: TimeForm) -> ReadTime | None:
     return None if said.timezone is None else naive_in(said.timezone)
 
 
-def _delimiter(name: str, forms: Mapping[str, MappingForm]) -> str:
-    said = (forms[each].delimiter for each in (name, *_ancestors(name, forms)) if each in forms)
-    return next((delimiter for delimiter in said if delimiter is not None), ",")
+def _cells(name: str, forms: Mapping[str, MappingForm]) -> Cells:
+    cells = Cells()
+    for form in reversed(_line_of(name, forms)):
+        said = form.cells
+        words = {True: said.true_words, False: said.false_words}
+        kept = {word: meaning for word, meaning in cells.truths.items() if words[meaning] is None}
+        own = {word.lower(): meaning for meaning, given in words.items() for word in given or ()}
+        cells = Cells(said.delimiter or cells.delimiter, said.decimal or cells.decimal, {**kept, **own})
+    return cells
+
+
+def _line_of(name: str, forms: Mapping[str, MappingForm]) -> list[MappingForm]:
+    """Return what the file says of a mapping and of those that it extends, itself first."""
+    return [forms[each] for each in (name, *_ancestors(name, forms)) if each in forms]
+
+
+def _reader_number(format_name: str, mapping: str, forms: Mapping[str, MappingForm] = {}) -> int:
+    """Return the version of the reader, and above it a checksum of what a source says of how a file is written."""
+    said = repr((format_name, mapping, _line_of(mapping, forms)))
+    return READER_VERSION + (zlib.crc32(said.encode("utf-8", "surrogatepass")) << 16)
 
 
 def _expression(patterns: Sequence[str]) -> re.Pattern[str]:
@@ -243,6 +271,7 @@ SHIPPED_SOURCES = SourcesFile(
             ),
             format_name=file_format.name,
             mapping=NATIVE,
+            reader_number=_reader_number(file_format.name, NATIVE.name),
         )
         for file_format in FORMATS.values()
     )

@@ -7,7 +7,7 @@ close look as a line that was written in our own words.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from src.marketing_messaging_service.staging.sources.times import ReadTime
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
@@ -17,8 +17,12 @@ Document = Mapping[str, Any]
 """What stands on one raw line: keys and JSON values, numbers as WrittenNumber."""
 
 
+Anonymous = Literal["reject", "take", "drop"]
+"""What becomes of a line with an anonymous id and no user id: it is rejected, taken under that id, or left out."""
+
+
 class DroppedEventError(Exception):
-    """The mapping leaves out events of this type on purpose."""
+    """The mapping leaves out such events on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,13 @@ class SourceMapping:
     """By properties and user_traits, the objects that hold them; where two have one key, the earlier counts."""
     fields: tuple[FieldSource, ...] = ()
     anonymous_id: Places = ()
-    takes_anonymous: bool = False
-    """Whether an anonymous id is taken for the id of a user where there is none."""
+    anonymous_user: Anonymous = "reject"
     read_time: ReadTime | None = None
     """None for ISO 8601 text with an offset, as it stands."""
     renamed_types: Mapping[str, str] = field(default_factory=dict)
     dropped_types: frozenset[str] = frozenset()
+    default_type: str = ""
+    """The type of an event that names none; nothing where it must."""
     message_id_prefix: str = ""
     left_out_of_content_id: frozenset[tuple[str, ...]] = frozenset()
     batch: str = ""
@@ -83,10 +88,13 @@ class SourceMapping:
     def map(self, raw: Document) -> "MappedDocument":
         """Return a raw document in our own words.
 
-        Raises DroppedEventError for an event whose type is left out, and RefusedValueError for one of somebody who
-        has no user id, or with a time that is not written as the mapping says.
+        Raises DroppedEventError for an event that is left out by its type or because nobody is known by it, and
+        RefusedValueError for one of somebody who has no user id, or with a time that is not written as the mapping
+        says.
         """
         raw_type = _first(raw, self.event_type, None)
+        if self.default_type and _is_nothing(raw_type):
+            raw_type = self.default_type
         if isinstance(raw_type, str) and raw_type in self.dropped_types:
             raise DroppedEventError(raw_type)
         mapped: dict[str, Any] = {
@@ -148,12 +156,14 @@ class SourceMapping:
         anonymous = _id_as_text(_first(raw, self.anonymous_id, raw_type))
         if _is_nothing(anonymous):
             return user_id
-        if not self.takes_anonymous:
+        if self.anonymous_user == "drop":
+            raise DroppedEventError(raw_type)
+        if self.anonymous_user == "reject":
             refuse(
                 ReasonCode.ANONYMOUS_USER,
                 "user_id",
-                f"There is no {self.user_id[0]}, only {self.anonymous_id[0]}: nobody is known by it. Deliver the event "
-                "with the user's id, or see docs/sources.md.",
+                f"There is no {self.user_id[0]}, only {self.anonymous_id[0]}: nobody is known by it. Where such lines "
+                "are usual, let their mapping in sources.yaml say `anonymous_user: drop` (docs/sources.md).",
             )
         return anonymous
 

@@ -1,8 +1,22 @@
 """How the files of some paths are written."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from src.marketing_messaging_service.results import READER_VERSION
 from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """How the cells of a CSV are written."""
+
+    delimiter: str | None = None
+    """What separates them; None for the comma, or what a header without one has in its place."""
+    decimal: str = "."
+    """What stands before the decimals of a number."""
+    truths: Mapping[str, bool] = field(default_factory=lambda: {"true": True, "false": False})
+    """The words for true and false, in small letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,5 +27,6 @@ class Source:
     """Patterns of paths from landing; a file that one of them fits is written so."""
     format_name: str
     mapping: SourceMapping
-    delimiter: str = ","
-    """What separates the cells of a CSV."""
+    cells: Cells = Cells()
+    reader_number: int = READER_VERSION
+    """A number that changes when staging, or the source itself, comes to read a file otherwise."""

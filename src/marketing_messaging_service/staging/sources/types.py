@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Pla
 from pydantic import Field as Limits
 
 from src.marketing_messaging_service.staging.formats import FORMATS
+from src.marketing_messaging_service.staging.sources.mapping import Anonymous
 from src.marketing_messaging_service.vocabulary import PAYLOAD
 from src.marketing_messaging_service.yaml_file import expectation_error, storable
 
@@ -114,6 +115,7 @@ class EventTypesForm(_Part):
 
     rename: dict[_Text, Annotated[_Text, Limits(max_length=64)]] = {}
     drop: Annotated[tuple[_Text, ...], BeforeValidator(_list_of_one), Limits(max_length=MOST_ENTRIES)] = ()
+    otherwise: Annotated[_Text, Limits(max_length=64)] | None = None
 
 
 class ContentIdForm(_Part):
@@ -127,6 +129,18 @@ def _fields_are_known(fields: Mapping[str, Any]) -> Mapping[str, Any]:
         if path not in PAYLOAD.by_path:
             raise expectation_error(f"fields of the payload ({', '.join(PAYLOAD.by_path)})", path)
     return fields
+
+
+_Words = Annotated[tuple[_Text, ...], BeforeValidator(_list_of_one), Limits(max_length=MOST_ENTRIES)]
+
+
+class CellsForm(_Part):
+    """How the cells of a CSV are written."""
+
+    delimiter: Annotated[StrictStr, Limits(min_length=1, max_length=1)] | None = None
+    decimal: Literal[".", ","] | None = None
+    true_words: _Words | None = None
+    false_words: _Words | None = None
 
 
 class MappingForm(_Part):
@@ -148,8 +162,8 @@ class MappingForm(_Part):
     batch: _Text | None = None
     message_id_prefix: Annotated[StrictStr, AfterValidator(storable), Limits(max_length=64)] = ""
     anonymous_id: Places | None = None
-    anonymous_user: Literal["reject", "take"] | None = None
-    delimiter: Annotated[StrictStr, Limits(min_length=1, max_length=1)] | None = None
+    anonymous_user: Anonymous | None = None
+    cells: CellsForm = CellsForm()
 
 
 class SourceForm(_Part):
