@@ -692,6 +692,20 @@ class TestLimitsAndTheRest:
         assert outcomes(pipeline) == {"a second sent", "a third limit:one a", "b first limit:one a"}
 
 
+def test_the_view_of_what_waits_says_for_what(pipeline: Pipeline) -> None:
+    def waits() -> list[Any]:
+        return pipeline.rows("SELECT rule_name, template_name, waits_for FROM waiting_messages ORDER BY rule_name")
+
+    rules = [rule("long", wait=5), rule(wait=1)]
+    whole = {"wait_for_data": True, "rules": rules}
+    run(pipeline, whole, "23T10:00:00", event("o", "a", "23T09:30:00"))
+    assert waits() == [("long", "T", "its time"), ("r", "T", "its time")]
+    run(pipeline, whole, "23T11:00:00")
+    assert waits() == [("long", "T", "its time"), ("r", "T", "the data")]
+    run(pipeline, {"wait_for_data": True, "rules": [rule("other")]}, "23T12:00:00", event("x", "x", "23T09:31:00"))
+    assert waits() == [("long", None, "nothing"), ("r", None, "nothing")]
+
+
 def test_quoted_text_stays_text(pipeline: Pipeline, tmp_path: Path) -> None:
     path = tmp_path / "quoted.yaml"
     path.write_text(

@@ -1,5 +1,5 @@
 -- title: How many events became messages on this day?
--- sentence: For each rule: events of the UTC day that triggered it, matched it, and were sent, alerted or suppressed, and the share of the triggers that matched. Events of the day that still wait to be decided are counted by themselves.
+-- sentence: For each rule: events of the UTC day that triggered it, matched it, and were sent, alerted or suppressed, each reason by itself, what waits or has waited for nothing, and the share of the triggers that matched. Events of the day that still wait to be decided are counted by themselves.
 -- parameter event_date: the day, such as 2026-11-23; left empty, the last day that a run has reached
 WITH asked AS (
     SELECT
@@ -30,16 +30,28 @@ SELECT
     funnel.sent_count,
     funnel.alerted_count,
     funnel.suppressed_count,
+    funnel.once_count,
+    funnel.blocked_count,
+    funnel.holdout_count,
+    funnel.limited_count,
+    funnel.expired_count,
+    funnel.waiting_count,
+    funnel.unmatched_count,
+    funnel.lapsed_count,
     round(100.0 * funnel.matched_count / nullif(funnel.triggered_count, 0), 1) AS matched_percent,
     NULL AS remark
 FROM asked
 JOIN rule_funnel AS funnel ON funnel.event_date = asked.event_date
 UNION ALL
-SELECT asked.event_date, NULL, NULL, NULL, NULL, NULL, NULL, NULL, waiting.event_count || ' events of the day wait to be decided.'
+SELECT
+    asked.event_date, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    waiting.event_count || ' events of the day wait to be decided.'
 FROM asked, waiting
 WHERE waiting.event_count > 0
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 'Write event_date like 2026-11-23.'
+SELECT
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    'Write event_date like 2026-11-23.'
 FROM asked
 WHERE asked.event_date IS NULL AND trim(:event_date) <> ''
 ORDER BY remark, rule_name;

@@ -1,5 +1,5 @@
 -- title: Which rule suppressed most on this day, and what blocked it?
--- sentence: Suppressions of one UTC day by rule and reason, with the rule whose earlier send stood in the way; what has expired was blocked by none.
+-- sentence: Suppressions of one UTC day by rule and reason, with what stood in the way: the rule whose earlier send did, or the type of the event by which users are blocked; nothing where it had expired, or the user is in the holdout.
 -- parameter event_date: the day, such as 2026-11-23; left empty, the last day that a run has reached
 WITH asked AS (
     SELECT
@@ -19,6 +19,7 @@ SELECT
     suppressed.template_name,
     suppressed.suppression_reason,
     suppressed.blocked_by_rule_name,
+    suppressed.blocked_by_event_type,
     suppressed.suppression_count AS suppression_count,
     suppressed.user_count,
     NULL AS remark
@@ -26,7 +27,7 @@ FROM asked
 JOIN suppressions_by_reason AS suppressed ON suppressed.event_date = asked.event_date
 UNION ALL
 SELECT
-    asked.event_date, NULL, NULL, NULL, NULL, NULL, NULL,
+    asked.event_date, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
     CASE WHEN asked.event_date IS NULL THEN 'Write event_date like 2026-11-23.' ELSE 'Nothing was suppressed on this day.' END
 FROM asked
 WHERE NOT EXISTS (SELECT 1 FROM suppressions_by_reason WHERE event_date = asked.event_date)

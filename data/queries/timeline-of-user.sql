@@ -1,5 +1,5 @@
 -- title: What happened to this user, in order?
--- sentence: Every event, send, alert and suppression, with the reason and the send that stood in the way. A raw line that could not become an event is told by the question why a user got no message.
+-- sentence: Every event, send, alert, suppression and wait, with the reason and the send or event that stood in the way. A raw line that could not become an event is told by the question why a user got no message.
 -- parameter user_id: the user, such as ada, exactly as the producer writes it
 SELECT
     timeline.event_timestamp AS event_timestamp,
@@ -14,7 +14,9 @@ SELECT
         WHEN held.event_id IS NOT NULL AND held.run_id IS NULL THEN 'Held: waits for a backfill.'
         WHEN held.event_id IS NULL AND load.state = 'loaded' THEN 'Waits for the next run.'
     END AS remark,
+    timeline.decision_time,
     timeline.blocked_by_event_timestamp,
+    timeline.blocked_by_event_type,
     timeline.failure_reason,
     timeline.attempt_number,
     timeline.event_id AS event_id,
@@ -28,6 +30,6 @@ UNION ALL
 SELECT
     NULL, NULL, NULL, NULL, NULL, NULL,
     'No event of a user with this id has arrived: ids are compared exactly.',
-    NULL, NULL, NULL, NULL, NULL
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL
 WHERE :user_id <> '' AND NOT EXISTS (SELECT 1 FROM user_timeline WHERE user_id = :user_id)
 ORDER BY event_timestamp, event_id, entry_position;

@@ -28,6 +28,17 @@ def test_blanks_at_an_end_and_curly_quotes_are_named_where_they_stand():
     assert odd(rule("r", on="paid ", enabled=False)) == []
 
 
+def test_texts_of_blocks_and_limits_are_looked_at_too():
+    where = [{"field": "properties.failure_reason", "operator": "equals", "value": "\u2019x"}]
+    blocks = [{"name": "b", "from": {"event_type": " no", "where": where}}]
+    found = odd(rule("r"), blocks=blocks, limits=[LIMIT, {**LIMIT, "name": "t", "templates": ["T", "T "]}])
+    assert [sentence.split(",")[0] for sentence in found] == [
+        "The block b has blanks at an end of an event_type",
+        "The block b has curly quotes in a value to compare properties.failure_reason with",
+        "The limit t has blanks at an end of its templates",
+    ]
+
+
 def test_a_rule_that_another_one_of_its_group_always_hides_is_named():
     [sentence] = odd(rule("all", exclusive_group="g"), rule("some", prior("paid"), exclusive_group="g"))
     assert sentence.startswith("The rule some never decides: all, which comes before it in the group g")

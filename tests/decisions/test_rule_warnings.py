@@ -84,6 +84,63 @@ def test_an_hour_without_an_event_says_nothing_again(pipeline):
     assert warnings(pipeline, rule("r", on="lnik")) == ()
 
 
+def test_a_version_of_the_rules_is_warned_of_once(pipeline):
+    pipeline.land([event("a", "link")])
+    assert len(warnings(pipeline, rule("r", on="lnik"))) == 1
+    pipeline.land([event("b", "link")])
+    assert warnings(pipeline, rule("r", on="lnik")) == ()
+    pipeline.land([event("c", "link")])
+    assert len(warnings(pipeline, rule("r", on="lnkk"))) == 1
+
+
+AMOUNT = {"field": "properties.amount", "operator": "not_exists"}
+SAME_ORDER = {"happened": {"event_type": "link", "same": ["properties.order_id"]}}
+LATEST = {"field": "latest_traits.country", "operator": "equals", "value": "FR"}
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        (AMOUNT, "properties.amount of events of the type paid, and none of the newest (2) has it"),
+        ({"not": LATEST}, "user_traits.country of events of any type, and none of the newest (3) has it"),
+        (SAME_ORDER, "properties.order_id of events of the type link, and none of the newest (1) has it"),
+        (
+            {"happened": {"event_type": "link", "where": [{**AMOUNT, "field": "properties.currency"}]}},
+            "properties.currency of events of the type link, and none",
+        ),
+    ],
+)
+def test_a_field_that_no_event_of_the_type_has_is_named(pipeline, condition, said):
+    properties = {"order_id": "x", "currency": "EUR"}
+    others = event("p", "paid", properties=properties), event("q", "paid")
+    pipeline.land([*others, event("l", "link", properties={"amount": 3}, user_traits={"risk_segment": "low"})])
+    (warning,) = warnings(pipeline, rule("r", condition))
+    assert f"The rule r looks at {said}" in warning
+
+
+def test_a_field_that_some_event_of_the_type_has_is_not_named_nor_one_of_a_type_that_is_unknown(pipeline):
+    pipeline.land([event("p", properties={"amount": 3}), event("q"), event("l", "link", user_traits={"country": "FR"})])
+    happened = {"happened": {"event_type": "unknown", "where": [AMOUNT]}}
+    found = warnings(pipeline, rule("r", AMOUNT, LATEST, happened))
+    assert ["unknown" in warning for warning in found] == [True]
+
+
+def test_fields_that_a_block_and_a_once_look_at_are_named_too(pipeline):
+    pipeline.land([event("p"), event("n", "no")])
+    pipeline.take()
+    blocks = [
+        {"name": "left", "from": {"event_type": "no", "where": [AMOUNT]}},
+        {"name": "quiet", "while": {"not": LATEST}},
+    ]
+    per = {"mode": "once_ever", "per": ["properties.order_id"]}
+    found = pipeline.decide({"blocks": blocks, "rules": [{**rule("r"), "suppression": per}]}).warnings
+    assert [warning.partition(" looks at ")[::2][0] for warning in found] == [
+        "The rule r",
+        "The block left",
+        "The block quiet",
+    ]
+
+
 def test_many_lost_rules_are_counted_and_the_first_of_them_named():
     warning = lost_rules([f"r{number}" for number in range(30)], [])
     assert "30 are gone or off: r0, r1, r2, r3, r4, r5, r6, r7, r8, r9 and 20 more." in warning

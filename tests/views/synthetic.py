@@ -40,6 +40,12 @@ FROM events WHERE id % 6 = 1;
 INSERT INTO suppressions (user_id, event_id, template_name, suppression_reason, decided_at, rule_name, ruleset_id,
     event_timestamp, blocked_by_send_request_id)
 SELECT user_id, id, 'WELCOME', 'once_ever', created_at, 'welcome', 1, event_timestamp, 1 FROM events WHERE id % 6 = 3;
+INSERT INTO batches (id, ruleset_id, event_count, held_count) VALUES (1, 1, 0, 0);
+INSERT INTO waiting_matches (event_id, rule_name, decide_at, is_too_old, batch_id)
+SELECT id, 'remind', event_timestamp, 0, 1 FROM events WHERE id % 6 = 2;
+INSERT INTO ended_waits (event_id, rule_name, decide_at, is_too_old, batch_id, ended_batch_id, outcome)
+SELECT id, 'remind', event_timestamp, 0, 1, 1, CASE id % 12 WHEN 5 THEN 'no match' ELSE 'lapsed' END
+FROM events WHERE id % 6 = 5;
 """
 
 

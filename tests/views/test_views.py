@@ -54,6 +54,7 @@ def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
             INSERT INTO runs (id, flow_name, mode, as_of, source, max_rejected_percent, started_at, state)
             VALUES (1, 'hourly', 'load and decide', '2026-11-01 00:00:00.000000', 's', 5, '2026-11-01 00:00:00.000000',
                 'completed');
+            UPDATE suppressions SET blocked_by_event_id = 7, decision_time = '2026-11-01 00:00:00.250000';
             UPDATE loads SET run_id = 1, load_seconds = 1.5, loaded_at = '2026-11-01 00:00:00.250000';
             INSERT INTO held_events (event_id, due_at) SELECT id, event_timestamp FROM events WHERE id = 9;
             INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation, event_id)
@@ -214,6 +215,9 @@ def test_the_views_by_day_count_what_is_in_the_tables(many_events):
         ("SELECT sum(suppression_count) FROM suppressions_by_reason", "suppressions"),
         ("SELECT sum(sent_count + alerted_count) FROM rule_funnel", "send_requests"),
         ("SELECT sum(suppressed_count) FROM rule_funnel", "suppressions"),
+        ("SELECT sum(waiting_count) FROM rule_funnel", "waiting_matches"),
+        ("SELECT sum(unmatched_count + lapsed_count) FROM rule_funnel", "ended_waits"),
+        ("SELECT count(*) FROM waiting_messages", "waiting_matches"),
     ):
         assert rows_of(many_events, sql) == rows_of(many_events, f"SELECT count(*) FROM {table}"), sql
 
@@ -227,14 +231,15 @@ def test_the_funnel_counts_triggers_of_enabled_rules_and_its_matches_add_up(many
             f"SELECT count(*) FROM events WHERE date(event_timestamp) = {day} AND event_type = '{event_type}'",
         )
         assert funnel[rule][0] == triggered > 0
-        assert funnel[rule][1] == sum(funnel[rule][2:]) > 0
+        assert funnel[rule][1] == sum(funnel[rule][2:5]) > 0
+        assert funnel[rule][4] == sum(funnel[rule][5:10])
     assert "off" not in funnel
 
 
 def test_a_timeline_has_every_decision_of_a_user_once_also_one_without_its_event(empty):
     fill(empty, 60)
     tables = "SELECT id, user_id FROM send_requests UNION ALL SELECT -id, user_id FROM suppressions"
-    timeline = "SELECT user_id FROM user_timeline WHERE entry_kind <> 'event'"
+    timeline = "SELECT user_id FROM user_timeline WHERE entry_kind NOT IN ('event', 'wait')"
     assert rows_of(empty, "SELECT count(*) FROM suppressions") > [(0,)]
     for deleted in ("id < 0", "id % 4 = 0"):
         empty.execute("PRAGMA foreign_keys=ON")

@@ -3,7 +3,7 @@
 import sqlite3
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.effort import examples
+from tests.language_strategies import Document, language_documents
 from tests.pipeline import Pipeline
-from tests.strategies import RawFile, RulesDocument, Told
+from tests.strategies import RawFile, Told
 
 Row = dict[str, Any]
 Counted = Counter[tuple[Any, ...]]
@@ -82,13 +83,22 @@ def check_messages(tables: Tables) -> None:
 
 
 def check_suppressions(tables: Tables) -> None:
-    sends = tables.by_id("send_requests")
+    sends, events = tables.by_id("send_requests"), tables.by_id("events")
     refused = [
-        row | {"event_date": day(row), "blocked_by_rule_name": blocking and blocking["rule_name"]}
+        row
+        | {
+            "event_date": day(row),
+            "blocked_by_rule_name": blocking and blocking["rule_name"],
+            "blocked_by_event_type": said and said["event_type"],
+        }
         for row in tables["suppressions"]
         for blocking in [sends.get(row["blocked_by_send_request_id"])]
+        for said in [events.get(row["blocked_by_event_id"])]
     ]
-    columns = ("event_date", "rule_name", "template_name", "suppression_reason", "blocked_by_rule_name")
+    columns = (
+        *("event_date", "rule_name", "template_name", "suppression_reason", "blocked_by_rule_name"),
+        "blocked_by_event_type",
+    )
     assert summed(tables["suppressions_by_reason"], "suppression_count", *columns) == counted(refused, *columns)
 
 
@@ -102,6 +112,23 @@ def rulesets_of_events(tables: Tables) -> Iterator[tuple[Row, int | None]]:
             yield event, batch["ruleset_id"] if batch else None
         else:
             yield event, loads[event["load_id"]]["ruleset_id"]
+
+
+REASONS: Mapping[str, Callable[[str], bool]] = {
+    "once_count": lambda reason: reason.startswith("once_"),
+    "blocked_count": lambda reason: reason.startswith("blocked:"),
+    "holdout_count": lambda reason: reason == "holdout",
+    "limited_count": lambda reason: reason.startswith("limit:"),
+    "expired_count": lambda reason: reason == "expired",
+}
+
+
+def waits_of(tables: Tables) -> list[Row]:
+    """What waits, and what has waited for nothing, with its event and a reason."""
+    events = tables.by_id("events")
+    ended = [row | {"reason": row["outcome"]} for row in tables["ended_waits"] if row["outcome"] != "decided"]
+    waiting = [row | {"reason": "waits"} for row in tables["waiting_matches"]]
+    return [events[row["event_id"]] | row for row in (*waiting, *ended)]
 
 
 def check_funnel(tables: Tables) -> None:
@@ -122,19 +149,46 @@ def check_funnel(tables: Tables) -> None:
         [send for send in sends if outcome(send) == "alerted"], *key
     )
     assert summed(funnel, "suppressed_count", *key) == counted(refused, *key)
+    for name, is_of_it in REASONS.items():
+        of_reason = [row for row in refused if is_of_it(row["suppression_reason"])]
+        assert summed(funnel, name, *key) == counted(of_reason, *key), name
+    for name, outcome_of_wait in (
+        ("waiting_count", "waits"),
+        ("unmatched_count", "no match"),
+        ("lapsed_count", "lapsed"),
+    ):
+        waits = [row | {"event_date": day(row)} for row in waits_of(tables) if row["reason"] == outcome_of_wait]
+        assert summed(funnel, name, *key) == counted(waits, *key), name
     for row in funnel:
         assert row["matched_count"] == row["sent_count"] + row["alerted_count"] + row["suppressed_count"]
         assert row["matched_count"] <= row["triggered_count"]
 
 
 def check_timeline(tables: Tables) -> None:
-    columns = ("user_id", "event_timestamp", "entry_kind", "event_id", "rule_name", "template_name")
+    columns = (
+        *("user_id", "event_timestamp", "entry_kind", "event_id", "rule_name", "template_name"),
+        *("reason", "decision_time", "blocked_by_event_id", "blocked_by_event_timestamp", "blocked_by_event_type"),
+    )
+    events, all_sends = tables.by_id("events"), tables.by_id("send_requests")
+
+    def in_the_way(refused: Row) -> Row:
+        said = events.get(refused["blocked_by_event_id"], {})
+        send = all_sends.get(refused["blocked_by_send_request_id"], {})
+        return {
+            "blocked_by_event_timestamp": said.get("event_timestamp") or send.get("event_timestamp"),
+            "blocked_by_event_type": said.get("event_type"),
+        }
+
     nothing = dict.fromkeys(columns)
     kinds = {"sent": "send", "alerted": "alert"}
     entries = [
         *(nothing | event | {"entry_kind": "event", "event_id": event["id"]} for event in tables["events"]),
-        *(send | {"entry_kind": kinds[outcome(send)]} for send in tables["send_requests"]),
-        *(refused | {"entry_kind": "suppression"} for refused in tables["suppressions"]),
+        *(nothing | send | {"entry_kind": kinds[outcome(send)]} for send in tables["send_requests"]),
+        *(
+            refused | in_the_way(refused) | {"entry_kind": "suppression", "reason": refused["suppression_reason"]}
+            for refused in tables["suppressions"]
+        ),
+        *(nothing | wait | {"entry_kind": "wait", "decision_time": wait["decide_at"]} for wait in waits_of(tables)),
     ]
     assert counted(tables["user_timeline"], *columns) == counted(entries, *columns)
 
@@ -181,16 +235,19 @@ def check_waiting(tables: Tables) -> None:
         elif held_event is not None and held_event["batch_id"] is None:
             waiting.append((event["id"], "a backfill" if held_event["due_at"] is None else "its time"))
     assert counted(tables["waiting_events"], "event_id", "waits_for") == Counter(waiting)
+    keys = ("event_id", "user_id", "event_type", "event_timestamp", "rule_name", "decide_at")
+    waits = [row for row in waits_of(tables) if row["reason"] == "waits"]
+    assert counted(tables["waiting_messages"], *keys) == counted(waits, *keys)
 
 
 @examples(15)
 @given(
     files=strategies.event_batches(),
-    documents=st.lists(strategies.rules_documents(), min_size=1, max_size=3),
+    documents=st.lists(st.one_of(strategies.rules_documents(), language_documents()), min_size=1, max_size=3),
     told=st.lists(strategies.run_orders(), min_size=1, max_size=5),
 )
 def test_every_view_says_what_the_tables_say(
-    migrated_template: Path, files: list[RawFile], documents: list[RulesDocument], told: list[Told]
+    migrated_template: Path, files: list[RawFile], documents: list[Document], told: list[Told]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         pipeline = Pipeline(Path(folder), migrated_template)

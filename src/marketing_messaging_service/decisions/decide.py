@@ -46,7 +46,7 @@ from src.marketing_messaging_service.decisions.matching import (
     together,
 )
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
-from src.marketing_messaging_service.decisions.rule_warnings import rules_warnings
+from src.marketing_messaging_service.decisions.rule_warnings import decided_last, rules_warnings
 from src.marketing_messaging_service.decisions.rules import Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.truth import looks_elsewhere
@@ -197,11 +197,11 @@ def _decide_all(
     pending = _pending(connection, order, run_id)
     due_until = _due_until(connection, rules_file, as_of)
     has_work = bool(pending.event_count or named) or waiting.is_any_due(connection, due_until)
-    # Only where something is decided: an empty hour would say the same again and again.
-    warnings = _warnings(connection, rules_file, pending, named) if has_work else ()
+    warnings: tuple[str, ...] = ()
     decided = _Decided()
     ruleset_id = batch_id = None
     if pending.load_count or pending.held_count or pending.ahead_count or has_work:
+        warnings = _warnings(connection, rules_file, has_work=has_work)
         ruleset_id = _ruleset_id(connection, rules_file, decided_at)
         batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
         if has_work:
@@ -227,12 +227,11 @@ def _decide_all(
     )
 
 
-def _warnings(
-    connection: Connection, rules_file: RulesFile, pending: _Pending, named: Mapping[int, Rule]
-) -> tuple[str, ...]:
-    """Return what is odd about the rules, and for which of them nothing will come of what waits."""
-    of_rules = rules_warnings(connection, rules_file.whole) if pending.event_count or named else ()
-    return (*of_rules, *waiting.lapse_warnings(connection, rules_file.enabled_rules))
+def _warnings(connection: Connection, rules_file: RulesFile, *, has_work: bool) -> tuple[str, ...]:
+    """Return what is odd about the rules, once a version, and for which of them nothing will come of what waits."""
+    is_known = decided_last(connection, rules_file.content_hash)
+    of_rules = () if is_known else rules_warnings(connection, rules_file.whole)
+    return (*of_rules, *(waiting.lapse_warnings(connection, rules_file.enabled_rules) if has_work else ()))
 
 
 def _leaving_all(

@@ -1,9 +1,9 @@
 """What is odd about a rules file by itself, whatever the database holds, although it can be used."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from src.marketing_messaging_service.decisions.conditions import EVERYTHING, comparisons, happenings
-from src.marketing_messaging_service.decisions.rules import Exemption, Limit, Rule, Rules
+from src.marketing_messaging_service.decisions.conditions import EVERYTHING, FieldCondition, comparisons, happenings
+from src.marketing_messaging_service.decisions.rules import Block, Exemption, Limit, Rule, Rules
 from src.marketing_messaging_service.yaml_file import word
 
 CURLY_QUOTES = "\u201c\u201d\u2018\u2019"
@@ -13,7 +13,11 @@ def odd_rules(whole: Rules) -> Iterator[str]:
     """Yield a sentence for each thing that its owner can hardly have meant; of rules, only of those that are on."""
     rules = [rule for rule in whole.rules if rule.enabled]
     for rule in rules:
-        yield from _odd_texts(rule)
+        yield from _odd_texts("rule", rule.name, _texts(rule))
+    for block in whole.blocks:
+        yield from _odd_texts("block", block.name, _texts_of_block(block))
+    for limit in whole.limits:
+        yield from _odd_texts("limit", limit.name, [("its templates", name) for name in limit.templates or ()])
     yield from _hidden_rules(rules)
     for limit in whole.limits:
         if not any(_is_held_to(limit, rule) for rule in rules):
@@ -23,12 +27,12 @@ def odd_rules(whole: Rules) -> Iterator[str]:
             )
 
 
-def _odd_texts(rule: Rule) -> Iterator[str]:
-    for place, text in _texts(rule):
+def _odd_texts(kind: str, name: str, texts: Iterable[tuple[str, str]]) -> Iterator[str]:
+    for place, text in texts:
         if text != text.strip():
-            yield f"The rule {word(rule.name)} has blanks at an end of {place}, {text!r}. Take them away if not meant."
+            yield f"The {kind} {word(name)} has blanks at an end of {place}, {text!r}. Take them away if not meant."
         if any(quote in text for quote in CURLY_QUOTES):
-            yield f"The rule {word(rule.name)} has curly quotes in {place}, {text!r}. Did you mean straight ones?"
+            yield f"The {kind} {word(name)} has curly quotes in {place}, {text!r}. Did you mean straight ones?"
 
 
 def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -38,7 +42,18 @@ def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
     yield "action.template_name", rule.action.template_name
     for happened in happenings(rule.conditions):
         yield "an event_type in its conditions", happened.event_type
-    for comparison in comparisons(rule.conditions):
+    yield from _texts_of(comparisons(rule.conditions))
+
+
+def _texts_of_block(block: Block) -> Iterator[tuple[str, str]]:
+    for sign in filter(None, (block.from_, block.until)):
+        yield "an event_type", sign.event_type
+        yield from _texts_of(sign.where)
+    yield from _texts_of(comparisons(block.while_) if block.while_ else ())
+
+
+def _texts_of(conditions: Iterable[FieldCondition]) -> Iterator[tuple[str, str]]:
+    for comparison in conditions:
         values = comparison.value if isinstance(comparison.value, list) else [comparison.value]
         for value in values:
             if isinstance(value, str):

@@ -9,6 +9,7 @@ from src.marketing_messaging_service.decisions.conditions import happenings
 from src.marketing_messaging_service.decisions.odd_rules import odd_rules
 from src.marketing_messaging_service.decisions.recorded_rules import read_recorded
 from src.marketing_messaging_service.decisions.rules import Block, Rule, Rules
+from src.marketing_messaging_service.decisions.unseen_fields import unseen_fields
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.models import Batch, EventType, Ruleset, RulesetRule
 
@@ -27,7 +28,13 @@ def rules_warnings(connection: Connection, whole: Rules) -> tuple[str, ...]:
     )
     lost = lost_rules(last.scalars().all(), [rule.name for rule in rules])
     unknown = (*unknown_types(rules, known_types), *unknown_signs(whole.blocks, known_types))
-    return (*([lost] if lost else []), *odd_rules(whole), *unknown)
+    return (*([lost] if lost else []), *odd_rules(whole), *unknown, *unseen_fields(connection, whole))
+
+
+def decided_last(connection: Connection, content_hash: str) -> bool:
+    """Return whether a version of the rules is the one that decided last, and so was looked at then."""
+    last = select(Ruleset.content_hash).where(Ruleset.id == _last_ruleset())
+    return connection.execute(last).scalar() == content_hash
 
 
 def recorded_rules_warnings(connection: Connection) -> tuple[str, ...]:

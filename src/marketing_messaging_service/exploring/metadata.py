@@ -17,6 +17,7 @@ FACETS: Mapping[str, Sequence[str]] = {
     "rejected_lines_by_reason": ("reason_code",),
     "load_history": ("state",),
     "rule_funnel": ("rule_name",),
+    "waiting_messages": ("rule_name", "waits_for"),
     "data_dictionary": ("kind", "data_type"),
 }
 """The columns worth counting by; `events` has none, because counting by one would read all of history."""

@@ -12,6 +12,7 @@ from src.marketing_messaging_service.views.suppressions_by_reason import SUPPRES
 from src.marketing_messaging_service.views.user_timeline import USER_TIMELINE
 from src.marketing_messaging_service.views.view import View, ViewColumn
 from src.marketing_messaging_service.views.waiting_events import WAITING_EVENTS
+from src.marketing_messaging_service.views.waiting_messages import WAITING_MESSAGES
 
 VIEWS = (
     USER_TIMELINE,
@@ -19,6 +20,7 @@ VIEWS = (
     DAILY_MESSAGES,
     SUPPRESSIONS_BY_REASON,
     RULE_FUNNEL,
+    WAITING_MESSAGES,
     EVENT_VOLUMES,
     EVENT_DATES,
     LOAD_HISTORY,

@@ -59,9 +59,7 @@ def _own_words(select: str) -> str:
 def _with_typed_nulls(select: str) -> str:
     """Return a UNION each of whose bare NULLs in its first part has the type of what stands there in the others."""
     first, *others = select.split("UNION ALL")
-    first = re.sub(
-        r"NULL AS blocked_by_event_timestamp", "CAST(NULL AS timestamp) AS blocked_by_event_timestamp", first
-    )
+    first = re.sub(r"NULL AS (decision_time|blocked_by_event_timestamp)", r"CAST(NULL AS timestamp) AS \1", first)
     first = re.sub(r"(?<=\n)(\s+)NULL AS (\w+),", r"\1CAST(NULL AS text) AS \2,", first)
     return "UNION ALL".join([first, *others])
 

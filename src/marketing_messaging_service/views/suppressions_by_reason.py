@@ -7,7 +7,7 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 SUPPRESSIONS_BY_REASON = View(
     name="suppressions_by_reason",
-    sentence="Suppressions by UTC date, rule, reason and the rule whose send blocked them; a day is quick when you ask "
+    sentence="Suppressions by UTC date, rule, reason and what stood in the way; a day is quick when you ask "
     "for its event_date.",
     columns=(
         EVENT_DATE,
@@ -17,13 +17,18 @@ SUPPRESSIONS_BY_REASON = View(
         ViewColumn(
             "blocked_by_rule_name",
             DataType.TEXT,
-            "The rule of the send that had used up the once; often the same rule, another one where rules share a "
-            "template.",
+            "The rule of the send that had used up the once or the limit; often the same rule, another one where rules "
+            "share a template or a limit.",
+        ),
+        ViewColumn(
+            "blocked_by_event_type",
+            DataType.TEXT,
+            "The type of the event by which the user is blocked; null where no event stood in the way.",
         ),
         ViewColumn("suppression_count", DataType.INTEGER, "Rows of suppressions."),
         ViewColumn("user_count", DataType.INTEGER, "Different users among them."),
     ),
-    reads=("suppressions", "send_requests", "event_dates"),
+    reads=("suppressions", "send_requests", "events", "event_dates"),
     select="""\
 SELECT
     day.event_date,
@@ -31,6 +36,7 @@ SELECT
     suppression.template_name,
     suppression.suppression_reason,
     blocking.rule_name AS blocked_by_rule_name,
+    said.event_type AS blocked_by_event_type,
     CAST(count(*) AS INTEGER) AS suppression_count,
     CAST(count(DISTINCT suppression.user_id) AS INTEGER) AS user_count
 FROM event_dates AS day
@@ -38,11 +44,13 @@ CROSS JOIN suppressions AS suppression
     ON suppression.event_timestamp
         BETWEEN day.event_date || ' 00:00:00.000000' AND day.event_date || ' 23:59:59.999999'
 LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
+LEFT JOIN events AS said ON said.id = suppression.blocked_by_event_id
 GROUP BY
     day.event_date,
     suppression.rule_name,
     suppression.template_name,
     suppression.suppression_reason,
-    blocking.rule_name
+    blocking.rule_name,
+    said.event_type
 """,
 )

@@ -15,14 +15,40 @@ _EACH_PROPERTY = "\n    ".join(map(_shown, PROPERTIES.fields))
 _NO_PROPERTY = "\n    ".join("NULL," for _ in PROPERTIES.fields)
 
 
+def _waits(joined: str, reason: str) -> str:
+    return f"""\
+UNION ALL
+SELECT
+    event.user_id,
+    event.event_timestamp,
+    'wait',
+    event.event_type,
+    NULL,
+    NULL,
+    wait.rule_name,
+    {reason},
+    wait.decide_at,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    {_NO_PROPERTY}
+    event.id,
+    CAST(1 AS INTEGER)
+FROM events AS event
+JOIN {joined}
+"""
+
+
 USER_TIMELINE = View(
     name="user_timeline",
-    sentence="One row an event, send, alert or suppression of a user; ask for one user_id, and sort by "
+    sentence="One row an event, send, alert, suppression or wait of a user; ask for one user_id, and sort by "
     "event_timestamp, event_id and entry_position.",
     columns=(
         passed_on(Event.user_id),
         passed_on(Event.event_timestamp),
-        ViewColumn("entry_kind", DataType.TEXT, "What the row tells of: event, send, alert or suppression."),
+        ViewColumn("entry_kind", DataType.TEXT, "What the row tells of: event, send, alert, suppression or wait."),
         passed_on(Event.event_type),
         ViewColumn(
             "template_name",
@@ -38,13 +64,24 @@ USER_TIMELINE = View(
         ViewColumn(
             "reason",
             DataType.TEXT,
-            "Why a decision is there: `rule:` and the rule's name for a send or alert, the suppression mode for a "
-            "suppression; null for an event.",
+            "Why a row is there: `rule:` and the rule's name for a send or alert, the suppression_reason for a "
+            "suppression, for a wait `waits`, `no match` or `lapsed`; null for an event.",
+        ),
+        ViewColumn(
+            "decision_time",
+            DataType.TIMESTAMP,
+            "When the wait of a rule is or was over, in UTC; null where it decides at once, and for an event.",
         ),
         ViewColumn(
             "blocked_by_event_timestamp",
             DataType.TIMESTAMP,
-            "When the event of the send happened that stood in a suppression's way, in UTC; null for the others.",
+            "When the event happened that stood in a suppression's way, in UTC: that of the send, or the one by which "
+            "the user is blocked; null for the others.",
+        ),
+        ViewColumn(
+            "blocked_by_event_type",
+            DataType.TEXT,
+            "The type of the event by which the user is blocked; null where no event stood in the way.",
         ),
         ViewColumn(
             "blocked_by_rule_name",
@@ -52,15 +89,16 @@ USER_TIMELINE = View(
             "The rule of the send that stood in a suppression's way; null for the others.",
         ),
         passed_on(Suppression.blocked_by_send_request_id),
+        passed_on(Suppression.blocked_by_event_id),
         *map(field_passed_on, PROPERTIES.fields),
         passed_on(SendRequest.event_id),
         ViewColumn(
             "entry_position",
             DataType.INTEGER,
-            "Place among the rows of one event: 0 for the event itself, 1 for what was decided from it.",
+            "Place among the rows of one event: 0 for the event itself, 1 for what came of it.",
         ),
     ),
-    reads=("events", "event_properties", "send_requests", "suppressions"),
+    reads=("events", "event_properties", "send_requests", "suppressions", "waiting_matches", "ended_waits"),
     select=f"""\
 SELECT
     event.user_id,
@@ -71,9 +109,12 @@ SELECT
     NULL AS channel,
     NULL AS rule_name,
     NULL AS reason,
+    NULL AS decision_time,
     NULL AS blocked_by_event_timestamp,
+    NULL AS blocked_by_event_type,
     NULL AS blocked_by_rule_name,
     CAST(NULL AS INTEGER) AS blocked_by_send_request_id,
+    CAST(NULL AS INTEGER) AS blocked_by_event_id,
     {_EACH_PROPERTY}
     event.id AS event_id,
     CAST(0 AS INTEGER) AS entry_position
@@ -89,6 +130,9 @@ SELECT
     send.channel,
     send.rule_name,
     send.reason,
+    send.decision_time,
+    NULL,
+    NULL,
     NULL,
     NULL,
     NULL,
@@ -107,6 +151,9 @@ SELECT
     send.channel,
     send.rule_name,
     send.reason,
+    send.decision_time,
+    NULL,
+    NULL,
     NULL,
     NULL,
     NULL,
@@ -125,14 +172,20 @@ SELECT
     NULL,
     suppression.rule_name,
     suppression.suppression_reason,
-    blocking.event_timestamp,
+    suppression.decision_time,
+    coalesce(blocking.event_timestamp, said.event_timestamp),
+    said.event_type,
     blocking.rule_name,
     suppression.blocked_by_send_request_id,
+    suppression.blocked_by_event_id,
     {_NO_PROPERTY}
     suppression.event_id,
     CAST(1 AS INTEGER)
 FROM suppressions AS suppression
 LEFT JOIN events AS event ON event.id = suppression.event_id
 LEFT JOIN send_requests AS blocking ON blocking.id = suppression.blocked_by_send_request_id
+LEFT JOIN events AS said ON said.id = suppression.blocked_by_event_id
+{_waits("waiting_matches AS wait ON wait.event_id = event.id", "'waits'")}\
+{_waits("ended_waits AS wait ON wait.event_id = event.id AND wait.outcome <> 'decided'", "wait.outcome")}\
 """,
 )

@@ -1,0 +1,54 @@
+SELECT
+    day.event_date,
+    coalesce(rule.rule_name, send.rule_name, suppression.rule_name, waiting.rule_name, ended.rule_name) AS rule_name,
+    CAST(count(rule.rule_name) AS INTEGER) AS triggered_count,
+    CAST(count(send.id) + count(suppression.id) AS INTEGER) AS matched_count,
+    CAST(count(send.id) FILTER (WHERE send.channel <> 'internal') AS INTEGER) AS sent_count,
+    CAST(count(send.id) FILTER (WHERE send.channel = 'internal') AS INTEGER) AS alerted_count,
+    CAST(count(suppression.id) AS INTEGER) AS suppressed_count,
+    CAST(count(suppression.id) FILTER (
+        WHERE suppression.suppression_reason NOT IN ('holdout', 'expired')
+        AND suppression.suppression_reason NOT LIKE 'blocked:%'
+        AND suppression.suppression_reason NOT LIKE 'limit:%'
+    ) AS INTEGER) AS once_count,
+    CAST(count(suppression.id) FILTER (WHERE suppression.suppression_reason LIKE 'blocked:%') AS INTEGER)
+        AS blocked_count,
+    CAST(count(suppression.id) FILTER (WHERE suppression.suppression_reason = 'holdout') AS INTEGER) AS holdout_count,
+    CAST(count(suppression.id) FILTER (WHERE suppression.suppression_reason LIKE 'limit:%') AS INTEGER)
+        AS limited_count,
+    CAST(count(suppression.id) FILTER (WHERE suppression.suppression_reason = 'expired') AS INTEGER) AS expired_count,
+    CAST(count(waiting.rule_name) AS INTEGER) AS waiting_count,
+    CAST(count(ended.rule_name) FILTER (WHERE ended.outcome = 'no match') AS INTEGER) AS unmatched_count,
+    CAST(count(ended.rule_name) FILTER (WHERE ended.outcome = 'lapsed') AS INTEGER) AS lapsed_count
+FROM event_dates AS day
+CROSS JOIN (
+    SELECT 'events' AS name
+    UNION ALL SELECT 'sends'
+    UNION ALL SELECT 'suppressions'
+    UNION ALL SELECT 'waits'
+    UNION ALL SELECT 'ended waits'
+) AS source
+LEFT JOIN events AS event
+    ON event.event_timestamp
+        >= CASE WHEN source.name IN ('events', 'waits', 'ended waits') THEN day.event_date || ' 00:00:00.000000' END
+    AND event.event_timestamp <= day.event_date || ' 23:59:59.999999'
+LEFT JOIN loads AS load ON load.id = CASE source.name WHEN 'events' THEN event.load_id END
+LEFT JOIN held_events AS held ON held.event_id = CASE source.name WHEN 'events' THEN event.id END
+LEFT JOIN runs AS run ON run.id = held.run_id
+LEFT JOIN ruleset_rules AS rule
+    ON rule.ruleset_id = CASE WHEN held.event_id IS NULL THEN load.ruleset_id ELSE run.ruleset_id END
+    AND rule.trigger_event_type = event.event_type AND rule.is_enabled
+LEFT JOIN waiting_matches AS waiting ON waiting.event_id = CASE source.name WHEN 'waits' THEN event.id END
+LEFT JOIN ended_waits AS ended
+    ON ended.event_id = CASE source.name WHEN 'ended waits' THEN event.id END AND ended.outcome <> 'decided'
+LEFT JOIN send_requests AS send
+    ON send.event_timestamp >= CASE source.name WHEN 'sends' THEN day.event_date || ' 00:00:00.000000' END
+    AND send.event_timestamp <= day.event_date || ' 23:59:59.999999'
+LEFT JOIN suppressions AS suppression
+    ON suppression.event_timestamp
+        >= CASE source.name WHEN 'suppressions' THEN day.event_date || ' 00:00:00.000000' END
+    AND suppression.event_timestamp <= day.event_date || ' 23:59:59.999999'
+WHERE coalesce(rule.rule_name, send.rule_name, suppression.rule_name, waiting.rule_name, ended.rule_name) IS NOT NULL
+GROUP BY
+    day.event_date,
+    coalesce(rule.rule_name, send.rule_name, suppression.rule_name, waiting.rule_name, ended.rule_name)
