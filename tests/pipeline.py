@@ -20,6 +20,7 @@ from src.marketing_messaging_service.loading import close_run, known_files, load
 from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Unreadable, Window
 from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from tests.reference import Row, sort_rows
 from tests.strategies import Told
 
@@ -37,6 +38,7 @@ class Pipeline:
         self.landing = folder / "landing"
         self.landing.mkdir(parents=True)
         self.rules_path = folder / "rules.yaml"
+        self.sources = SHIPPED_SOURCES
         self.database_path = folder / "messaging.db"
         shutil.copyfile(migrated_template, self.database_path)
         self.engine = create_database_engine(database_url or f"sqlite:///{self.database_path}")
@@ -58,8 +60,8 @@ class Pipeline:
     def take(self) -> list[LoadResult]:
         """Stage and load everything in landing that was not taken yet."""
         results = []
-        for file in discover(self.landing, known_files(self.engine)).new_files:
-            staged = stage_file(file)
+        for file in discover(self.landing, known_files(self.engine), sources=self.sources).new_files:
+            staged = stage_file(file, sources=self.sources)
             result = load_file(self.engine, staged, as_of=AS_OF)
             staged.close()
             assert isinstance(result, LoadResult)
@@ -70,9 +72,9 @@ class Pipeline:
         """Do a run as it is ordered, and return what became of each file that was not known."""
         run_id = open_run(self.engine, order)
         results: list[LoadResult | NotLoaded | Unreadable] = []
-        files = discover(order.source, known_files(self.engine)).new_files
+        files = discover(order.source, known_files(self.engine), sources=self.sources).new_files
         while len(results) < len(files):
-            staged = stage_files(next_files(files[len(results) :]))
+            staged = stage_files(next_files(files[len(results) :]), sources=self.sources)
             assert not staged.failures
             is_held = order.mode is RunMode.LOAD_ONLY
             results += load_files(
