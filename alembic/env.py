@@ -86,8 +86,8 @@ def migrate_online() -> None:
 
 def guard_of(connection: Connection, engine: Engine, scripts: Path) -> MigrationGuard | ViewKeeper:
     """Return what goes along with a migration of this kind of database."""
-    if dialect_named(engine.dialect.name).has_frozen_views:
-        return MigrationGuard(connection, file_of(engine), scripts, audience(), is_copied=is_copied())
+    if (path := file_of(engine)) is not None:
+        return MigrationGuard(connection, path, scripts, audience(), is_copied=is_copied())
     return ViewKeeper(connection, context.script.get_heads(), VIEWS_OF_POSTGRESQL)
 
 

@@ -7,7 +7,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -21,7 +20,13 @@ from flows.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service import checking, decisions, schema
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, interruptible, utc_now
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    interruptible,
+    is_there,
+    shown_database,
+    utc_now,
+)
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
 from src.marketing_messaging_service.results import CheckReport, RepairedObject
@@ -31,12 +36,12 @@ _UNCHANGED = "Nothing was changed; start it again."
 
 
 @step("check invariants")
-def check_invariants(database_path: Path, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
+def check_invariants(database_url: str, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
     """Check every invariant in one snapshot of the database."""
     fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
     invariants = (*checking.INVARIANTS, *decisions.AUDIT, *fresh)
     return checking.check_database(
-        database_path, invariants, warnings=decisions.recorded_rules_warnings, on_progress=stop.check
+        database_url, invariants, warnings=decisions.recorded_rules_warnings, on_progress=stop.check
     )
 
 
@@ -54,7 +59,7 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     try:
         with page.cut_off(f"Stopped by {CANCEL}. {_UNCHANGED}"), stop.listening():
             check_report: CheckReport = outcome(
-                check_invariants(load_settings().database_path, max_load_age_hours, stop)
+                check_invariants(load_settings().database_url, max_load_age_hours, stop)
             )
     except PipelineError as error:
         return page.failed(error)
@@ -66,14 +71,14 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
 def repair_schema() -> list[RepairedObject]:
     """Make the views and indexes anew that are missing or differ, while no run is at work."""
     settings = load_settings()
-    path = settings.database_path
-    if not path.is_file():
-        raise DatabaseError(f"There is no database at {path} to repair; correct DATABASE_URL.")
+    if not is_there(settings.database_url):
+        shown = shown_database(settings.database_url)
+        raise DatabaseError(f"There is no database at {shown} to repair; correct DATABASE_URL.")
     engine = create_database_engine(settings.database_url)
     ctrl_c = CtrlC()
     with (
         ctrl_c.told("What was not finished was taken back; start it again."),
-        run_lock(path, settings.run_lock_timeout_seconds, _telling_once("Waiting for a run to end.")),
+        run_lock(settings.database_url, settings.run_lock_timeout_seconds, _telling_once("Waiting for a run to end.")),
         interruptible(engine, ctrl_c.is_made),
     ):
         repaired = schema.repair(engine)

@@ -1,6 +1,5 @@
 """One run of the pipeline, from raw files to its report, as the hourly job and a backfill have it in common."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -31,6 +30,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     damage_told,
     interruptible,
+    is_there,
     preview_engine,
     read_transaction,
     remark_on_readers,
@@ -164,10 +164,10 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
     """
     log = get_run_logger()
     engine = create_database_engine(settings.database_url)
-    waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_path))
+    waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_url))
     with damage_told(engine), waiting.told_when_over(), ExitStack() as held:
         with _ended_by(stop, engine):
-            held.enter_context(run_lock(settings.database_path, settings.run_lock_timeout_seconds, waiting.go_on))
+            held.enter_context(run_lock(settings.database_url, settings.run_lock_timeout_seconds, waiting.go_on))
             began = time.monotonic()
             revisions = outcome(migrate(settings, stop))
             applied = f"applied {', '.join(revisions)}" if revisions else "the schema is current"
@@ -196,9 +196,9 @@ def _ended_by(stop: StopRequest, engine: Engine) -> Iterator[None]:
         yield
 
 
-def _holder_of(engine: Engine, database_path: Path) -> Holder | None:
+def _holder_of(engine: Engine, database_url: str) -> Holder | None:
     with suppress(PipelineError):
-        return read_holder(engine) if os.path.isfile(database_path) else None  # noqa: PTH113  raises nothing
+        return read_holder(engine) if is_there(database_url) else None
     return None
 
 

@@ -28,7 +28,7 @@ from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import schema
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, interruptible
-from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.infrastructure.file_lock import file_lock
 from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.reporting import published_markdown
@@ -163,7 +163,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
     # One at a time: the folder has a lock of its own, so that publishing never waits for a long hourly run.
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds)
     own = folder / settings.database_path.name
-    with run_lock(own, settings.run_lock_timeout_seconds, waiting.go_on, setting="PUBLISH_PATH"):
+    with file_lock(own, settings.run_lock_timeout_seconds, waiting.go_on, setting="PUBLISH_PATH"):
         files: tuple[PublishedFile, ...] = outcome(write(settings.database_path, folder, stop))
     for file in files:
         rows = "" if file.row_count is None else f"{file.row_count} rows, "

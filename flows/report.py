@@ -14,7 +14,10 @@ from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import (
     create_read_only_engine,
     interruptible,
+    is_there,
     read_transaction,
+    shown_database,
+    shown_url,
 )
 from src.marketing_messaging_service.settings import Settings, load_settings
 
@@ -57,10 +60,10 @@ def _row_number(text: str) -> int:
 
 
 def _told(settings: Settings, options: argparse.Namespace, ctrl_c: CtrlC) -> str:
-    path = settings.database_path
-    if not path.is_file():
-        raise DatabaseError(f"There is no database at {path}; run the hourly job first, or correct DATABASE_URL.")
-    engine = create_read_only_engine(path)
+    if not is_there(settings.database_url):
+        shown = shown_database(settings.database_url)
+        raise DatabaseError(f"There is no database at {shown}; run the hourly job first, or correct DATABASE_URL.")
+    engine = create_read_only_engine(settings.database_url)
     with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
         try:
             if options.list:
@@ -72,7 +75,7 @@ def _told(settings: Settings, options: argparse.Namespace, ctrl_c: CtrlC) -> str
             _refuse_another_schema(connection)
             raise
     # The read-only URL names the file in another way than the settings and the run itself.
-    run_report = replace(run_report, database=settings.database_url)
+    run_report = replace(run_report, database=shown_url(settings.database_url))
     file = reporting.write_report(settings.reports_path, run_report)
     return f"{reporting.summary_text(run_report)}\n\nReport: {file}"
 

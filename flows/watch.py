@@ -5,7 +5,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -28,10 +27,10 @@ _UNCHANGED = "Nothing was changed; start it again."
 
 
 @step("look")
-def look(database_path: Path, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
+def look(database_url: str, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
     """Look at the newest load and at the newest hour, in one snapshot of the database."""
     fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
-    return checking.check_database(database_path, (*fresh, checking.USUAL_HOUR), on_progress=stop.check)
+    return checking.check_database(database_url, (*fresh, checking.USUAL_HOUR), on_progress=stop.check)
 
 
 @flow(name="watch", flow_run_name=named_by_start("watch"))
@@ -47,7 +46,7 @@ def watch(max_load_age_hours: AgeHours = DEFAULT_MAX_LOAD_AGE_HOURS) -> State[Ch
     page, stop = RunPage("watch"), StopRequest(_UNCHANGED)
     try:
         with page.cut_off(f"Stopped by {CANCEL}. {_UNCHANGED}"), stop.listening():
-            report: CheckReport = outcome(look(load_settings().database_path, max_load_age_hours, stop))
+            report: CheckReport = outcome(look(load_settings().database_url, max_load_age_hours, stop))
     except PipelineError as error:
         return page.failed(error)
     sentence = watch_sentence(report)

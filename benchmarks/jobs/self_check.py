@@ -14,7 +14,7 @@ from benchmarks.job import not_measured, step
 from benchmarks.jobs.ours import RULES_PATH
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, url_of, utc_now
 from src.marketing_messaging_service.loading import known_files, load_file
 from src.marketing_messaging_service.staging import discover, stage_file
 
@@ -91,7 +91,7 @@ def _check_late(database: Path, count: int) -> None:
 
 def _check(database: Path) -> None:
     with step("check"):
-        report = check_database(database, (*INVARIANTS, *AUDIT))
+        report = check_database(url_of(database), (*INVARIANTS, *AUDIT))
     if report.broken:
         raise AssertionError(f"what is measured does not hold: {report.broken}")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import CheckReport, Finding, Invariant, Window
 from tests.pipeline import Pipeline
@@ -179,9 +180,9 @@ def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def check(path: Path) -> CheckReport:
     """Check everything."""
-    return check_database(path, EVERYTHING)
+    return check_database(url_of(path), EVERYTHING)
 
 
 def broken(path: Path, invariants: Iterable[Invariant] = EVERYTHING) -> dict[str, Finding]:
     """What a check finds broken, by name."""
-    return {finding.invariant: finding for finding in check_database(path, invariants).broken}
+    return {finding.invariant: finding for finding in check_database(url_of(path), invariants).broken}

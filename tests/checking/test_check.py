@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, column, false, literal, select, text
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database, fresh_loads
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from src.marketing_messaging_service.infrastructure.schema import VERSIONS
 from src.marketing_messaging_service.results import Invariant
@@ -105,7 +106,7 @@ def test_all_is_one_snapshot(sound: Path) -> None:
         yield select(literal("nothing")).where(false())
 
     meddling = Invariant("meddling", "Somebody writes in the middle of the check", meddle)
-    assert check_database(sound, (meddling, *INVARIANTS)).broken == ()
+    assert check_database(url_of(sound), (meddling, *INVARIANTS)).broken == ()
     assert set(broken(sound)) == {"rejected_count"}
 
 
@@ -250,4 +251,4 @@ def test_a_query_that_takes_long_is_ended_by_whoever_stops_the_check(sound: Path
         yield select(text(endless).columns(column("found")).subquery())
 
     with pytest.raises(PipelineError, match="Stopped"):
-        check_database(sound, [Invariant("endless", "It ends", queries)], on_progress=on_progress)
+        check_database(url_of(sound), [Invariant("endless", "It ends", queries)], on_progress=on_progress)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
+from src.marketing_messaging_service.infrastructure.database import url_of
 from tests import strategies
 from tests.effort import examples
 from tests.pipeline import Pipeline
@@ -29,7 +30,7 @@ def test_every_run_leaves_a_database_in_which_everything_holds(
         for number, run in enumerate(runs):
             pipeline.run(run, documents[number % len(documents)])
         pipeline.engine.dispose()
-        assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()
+        assert check_database(url_of(pipeline.database_path), (*INVARIANTS, *AUDIT)).broken == ()
 
 
 @examples(15)
@@ -48,4 +49,4 @@ def test_hourly_runs_and_backfills_in_any_order_leave_a_database_in_which_everyt
                 pipeline.land(file)
             pipeline.do(pipeline.told(run), rules)
         pipeline.engine.dispose()
-        assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()
+        assert check_database(url_of(pipeline.database_path), (*INVARIANTS, *AUDIT)).broken == ()

@@ -10,6 +10,7 @@ import pytest
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, named_rules, read_rules
 from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import DecisionResult, RunOrder, Window
@@ -31,7 +32,7 @@ def at(hour: int) -> str:
 def again(pipeline: Pipeline, rules: Sequence[Rule], *names: str, window: Window = DAY, **limits: Any) -> None:
     """A backfill in which rules decide again; what it leaves passes the self-check."""
     pipeline.do(pipeline.order(window, decide_again=names, **limits), {"rules": list(rules)})
-    assert check_database(pipeline.database_path, (*INVARIANTS, *AUDIT)).broken == ()
+    assert check_database(url_of(pipeline.database_path), (*INVARIANTS, *AUDIT)).broken == ()
 
 
 def expired(pipeline: Pipeline, rules: Sequence[Rule], *events: dict[str, Any]) -> None:

@@ -13,14 +13,14 @@ from src.marketing_messaging_service.checking import check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.decisions import audit as audit_module
 from src.marketing_messaging_service.decisions.rules_file import text_hash
-from src.marketing_messaging_service.infrastructure.database import read_transaction
+from src.marketing_messaging_service.infrastructure.database import read_transaction, url_of
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import AS_OF, Pipeline
 
 
 def audit(pipeline: Pipeline) -> dict[str, tuple[str, ...]]:
     """What the audit finds broken, and the examples."""
-    return {found.invariant: found.examples for found in check_database(pipeline.database_path, AUDIT).broken}
+    return {found.invariant: found.examples for found in check_database(url_of(pipeline.database_path), AUDIT).broken}
 
 
 def by_hand(pipeline: Pipeline, sql: str, *parameters: Any) -> None:

@@ -92,7 +92,7 @@ def test_a_run_that_is_cancelled_while_it_loads_says_so_once_and_leaves_one_repo
 
 
 def test_a_run_that_is_cancelled_while_it_waits_says_so_once_and_leaves_one_report(system: System) -> None:
-    with run_lock(system.database_path, 0, lambda: None):
+    with run_lock(f"sqlite:///{system.database_path}", 0, lambda: None):
         run = system.start_run("hourly/hourly")
         wait_until(lambda: any(line.startswith("Waiting") for line in system.log_of(run)), 60.0, "it waits")
         system.client.set_flow_run_state(run.id, Cancelling())

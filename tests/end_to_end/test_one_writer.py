@@ -38,7 +38,7 @@ def test_a_run_that_finds_another_one_at_work_for_too_long_is_cancelled_and_says
             lease_seconds=60,
             wait=lambda _: False,
         )
-        with run_lock(system.database_path, 0, lambda: None), long_backfill:
+        with run_lock(f"sqlite:///{system.database_path}", 0, lambda: None), long_backfill:
             run = system.run_in_state(system.start_run("hourly/hourly"), "Cancelled")
             time.sleep(WORKER_SECONDS)
         found = system.client.read_flow_run(run.id)

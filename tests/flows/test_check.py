@@ -94,7 +94,10 @@ def test_a_repair_waits_for_a_run_says_so_once_and_gives_up(
     database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "1")
-    with run_lock(database, 0, lambda: None), pytest.raises(RunInProgressError, match="Another run is at work on"):
+    with (
+        run_lock(f"sqlite:///{database}", 0, lambda: None),
+        pytest.raises(RunInProgressError, match="Another run is at work on"),
+    ):
         repair_schema()
     assert capsys.readouterr().err == "Waiting for a run to end.\n"
 

@@ -333,7 +333,7 @@ def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(
     landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "1")
-    with run_lock(landing.parent / "messaging.db", 0, on_wait=lambda: None):
+    with run_lock(f"sqlite:///{landing.parent}/messaging.db", 0, on_wait=lambda: None):
         state = run()
     assert state.is_cancelled()
     assert state.message == (

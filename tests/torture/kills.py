@@ -10,6 +10,7 @@ from alembic import command
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config
 from tests.torture import tracing
 from tests.torture.compare import differences, run_record_breaches
@@ -198,7 +199,7 @@ def unlike_undisturbed(database: Path, undisturbed: Path, *, killed: int | None 
 
 def self_check(database: Path) -> list[str]:
     """Return what the self-check finds broken."""
-    report = check_database(database, (*INVARIANTS, *AUDIT))
+    report = check_database(url_of(database), (*INVARIANTS, *AUDIT))
     return [f"self-check: {finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
 
 

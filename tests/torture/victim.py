@@ -99,7 +99,7 @@ def _migrate(settings: Settings) -> list[str]:
 
 
 def _check(settings: Settings) -> list[str]:
-    report = check_database(settings.database_path, (*INVARIANTS, *decisions.AUDIT))
+    report = check_database(settings.database_url, (*INVARIANTS, *decisions.AUDIT))
     return [f"{finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
 
 

@@ -87,7 +87,7 @@ for file in discover(Path("landing"), known_files(engine)).new_files:
     print(load_file(engine, staged, as_of=as_of))
     staged.close()
 decide_pending(engine, read_rules(Path("rules.yaml")), decided_at=as_of)
-print([finding for finding in check_database(Path("messaging.db"), INVARIANTS).findings if not finding.holds])
+print([finding for finding in check_database("sqlite:///messaging.db", INVARIANTS).findings if not finding.holds])
 """
 
 

@@ -1,19 +1,17 @@
-"""Checking one database file."""
+"""Checking one database."""
 
-import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
-from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
     create_read_only_engine,
     ended_by,
     interruptible,
     read_transaction,
+    refuse_missing,
+    shown_database,
 )
 from src.marketing_messaging_service.infrastructure.migrations import current_revision
 from src.marketing_messaging_service.models import Event, Load, RejectedRow, SendRequest, Suppression
@@ -27,7 +25,7 @@ _COUNTED = (Load, Event, RejectedRow, SendRequest, Suppression)
 
 
 def check_database(
-    database_path: Path,
+    database_url: str,
     invariants: Iterable[Invariant],
     *,
     warnings: Callable[[Connection], Sequence[str]] = lambda _: (),
@@ -37,34 +35,20 @@ def check_database(
 
     `warnings` gives what breaks no promise and is odd all the same, a sentence each.
     `on_progress` is called again and again, and may end the check by raising.
-    Raises DatabaseError when there is no such file, when it is no database of this project, and when its schema is
-    another one than this code's. The file is neither created nor written.
+    Raises DatabaseError when there is no such database, when it is no database of this project, and when its schema is
+    another one than this code's. It is neither created nor written.
     """
-    _refuse_missing_file(database_path)
-    engine = create_read_only_engine(database_path)
+    refuse_missing(database_url)
+    engine = create_read_only_engine(database_url)
     with interruptible(engine, ended_by(on_progress)), read_transaction(engine) as connection:
         refuse_older_schema(connection)
         return CheckReport(
-            database=str(database_path),
+            database=shown_database(database_url),
             revision=current_revision(connection) or "",
             row_counts=_row_counts(connection, on_progress),
             findings=tuple(_findings(connection, invariants, on_progress)),
             warnings=_warnings(connection, warnings, on_progress),
         )
-
-
-def _refuse_missing_file(database_path: Path) -> None:
-    try:
-        mode = database_path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        problem = "does not exist; run the hourly job first, or correct DATABASE_URL"
-    except OSError as error:
-        problem = f"cannot be read ({os.strerror(error.errno or 0)}); let this user read it, or correct DATABASE_URL"
-    else:
-        if stat.S_ISREG(mode):
-            return
-        problem = "is no file; correct DATABASE_URL"
-    raise DatabaseError(f"DATABASE_URL names {database_path}, which {problem}.")
 
 
 def _warnings(

@@ -13,11 +13,9 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
-    NullPool,
     Text,
     TypeDecorator,
-    create_engine,
-    event,
+    make_url,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -27,14 +25,6 @@ from src.marketing_messaging_service.errors import DatabaseError, PipelineError,
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS, dialect_named, dialect_of
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION
-from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect as sqlite_dialect
-from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.culprits import culprit_told, may_be_of_others
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.dialect import (
-    DAMAGED,
-    configure_connections,
-    driver_connection,
-)
 
 _OTHER_SCHEMA = (
     "Its tables, indexes or views are not as this program makes them. `python -m flows.check` says which, and "
@@ -131,9 +121,32 @@ def url_of(path: Path) -> str:
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def file_of(engine: Engine) -> Path:
-    """Return the path of the file that an engine is on."""
-    return Path(engine.url.database or "")
+def file_of(engine: Engine) -> Path | None:
+    """Return the path of the file that an engine is on, None where the database is none."""
+    return dialect_named(engine.dialect.name).file_of(engine.url)
+
+
+def shown_database(database_url: str | URL) -> str:
+    """Return a database as people are told of it, with no password: a file by its path."""
+    url = make_url(database_url)
+    return dialect_named(url.get_backend_name()).shown(url)
+
+
+def shown_url(database_url: str | URL) -> str:
+    """Return the URL of a database as people are told of it, with no password in it."""
+    url = make_url(database_url)
+    dialect = dialect_named(url.get_backend_name())
+    return dialect.shown(url) if dialect.file_of(url) is None else url.render_as_string()
+
+
+def is_there(database_url: str) -> bool:
+    """Whether it is worth while to open a database for reading; a server can only be asked."""
+    return dialect_of(database_url).is_there(make_url(database_url))
+
+
+def refuse_missing(database_url: str) -> None:
+    """Raise DatabaseError, saying what is wrong, when there is nothing to be opened for reading."""
+    dialect_of(database_url).refuse_missing(make_url(database_url))
 
 
 def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
@@ -145,21 +158,9 @@ def create_database_engine(database_url: str, *, foreign_keys: bool = True, crea
     return dialect_of(database_url).write_engine(database_url, foreign_keys=foreign_keys, create=create)
 
 
-def create_read_only_engine(database_path: Path) -> Engine:
-    """Return an engine that neither creates nor writes the file, for use with `read_transaction`.
-
-    SQLite itself may leave an empty -wal file and a -shm file beside it; the next writer takes them away. Text that
-    is no UTF-8 comes with replacement characters instead of an error.
-    """
-    url = URL.create("sqlite", database=database_path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
-    engine = create_engine(url, poolclass=NullPool)
-    configure_connections(engine, foreign_keys=True)
-
-    @event.listens_for(engine, "connect")
-    def read_any_text(dbapi_connection: Any, _record: Any) -> None:
-        dbapi_connection.text_factory = lambda content: content.decode("utf-8", errors="replace")
-
-    return engine
+def create_read_only_engine(database_url: str) -> Engine:
+    """Return an engine that neither creates nor writes anything, for use with `read_transaction`."""
+    return dialect_of(database_url).read_engine(database_url)
 
 
 def ended_by(look: Callable[[], None]) -> Callable[[], bool]:
@@ -208,28 +209,19 @@ def preview_engine(database_url: str, is_over: Callable[[], bool] = lambda: Fals
         yield engine
 
 
-def ensure_wal(engine: Engine) -> None:
-    """Bring the file into WAL mode, for whoever reads it for so long that a run would wait.
+def make_ready(engine: Engine) -> None:
+    """See to what else is promised of a database whose schema is current, such as WAL mode.
 
     Raises DatabaseError when another program does not let go of it.
     """
-    with foreseeable_errors(), engine.connect() as connection:
-        wal.bring_into_wal(driver_connection(connection), sqlite_dialect.BUSY_TIMEOUT_SECONDS)
+    with foreseeable_errors():
+        dialect_named(engine.dialect.name).make_ready(engine)
 
 
 def remark_on_readers(engine: Engine) -> str | None:
-    """Return a sentence about readers that let the -wal file grow, None when there is nothing to remark on."""
-    with foreseeable_errors(), engine.connect() as connection:
-        kept = wal.kept_by_readers(driver_connection(connection))
-    if kept <= wal.LARGEST_UNREMARKED_BYTES:
-        return None
-    name = file_of(engine).name
-    return (
-        f"{name}-wal holds {kept / 1e6:.0f} MB that cannot be moved into {name}, because another program, such as a "
-        "notebook with an open cursor, goes on reading what stood there before; every run adds to it and makes reading "
-        f"slower. End what that program reads (`lsof {file_of(engine)}` lists who has the file open): the next run "
-        "then empties it."
-    )
+    """Return a sentence about readers that stand in the way, None when there is nothing to remark on."""
+    with foreseeable_errors():
+        return dialect_named(engine.dialect.name).remark_on_readers(engine)
 
 
 @contextmanager
@@ -296,11 +288,12 @@ def _strangers_faults(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (IntegrityError, OperationalError) as error:
-        if not may_be_of_others(error.orig):
+        dialect = dialect_named(engine.dialect.name)
+        if not dialect.may_be_of_others(error.orig):
             raise
         told = None
         with suppress(DBAPIError, DatabaseError), read_transaction(engine) as connection:
-            told = culprit_told(connection, error.orig, Base.metadata)
+            told = dialect.culprit_told(connection, error.orig, Base.metadata)
         if told is None:
             raise
         raise (RefusedRowError if isinstance(error, IntegrityError) else DatabaseError)(told) from None
@@ -317,19 +310,10 @@ def damage_told(engine: Engine) -> Iterator[None]:
     except PipelineError:
         raise
     except Exception as error:
-        if (damage := _damage(engine)) is None:
+        dialect = dialect_named(engine.dialect.name)
+        if (damage := dialect.damage(engine)) is None:
             raise
-        raise DatabaseError(f"The database cannot be used: {damage} ({error!r}). {DAMAGED}") from None
-
-
-def _damage(engine: Engine) -> str | None:
-    """Return the first thing that SQLite finds wrong with the file itself, None when it is sound or not to be read."""
-    try:
-        with read_transaction(engine) as connection:
-            found: str = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
-    except DatabaseError as error:
-        return "its pages cannot be read" if DAMAGED in str(error) else None
-    return None if found == "ok" else found
+        raise DatabaseError(f"The database cannot be used: {damage} ({error!r}). {dialect.after_damage}") from None
 
 
 @contextmanager

@@ -15,7 +15,12 @@ from src.marketing_messaging_service.errors import (
     PipelineError,
     RefusedRowError,
 )
-from src.marketing_messaging_service.infrastructure.database import UtcDateTime, file_of, read_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    UtcDateTime,
+    file_of,
+    read_transaction,
+    shown_database,
+)
 
 FileIdentity = tuple[int, int] | None
 """Device and inode of a file, None where there is none."""
@@ -42,10 +47,10 @@ def take_imprint(engine: Engine) -> Imprint:
         return Imprint(file_identity(file_of(engine)), _revisions(connection), tuple(last_run) if last_run else None)
 
 
-def refuse_another_file(path: Path, identity: FileIdentity) -> None:
+def refuse_another_file(path: Path | None, identity: FileIdentity) -> None:
     """Raise DatabaseError if the path leads to another file than it did; it costs a look at the file system."""
-    if file_identity(path) != identity:
-        raise DatabaseError(_sentence(path, "another file lies there"))
+    if path is not None and file_identity(path) != identity:
+        raise DatabaseError(_sentence(str(path), "another file lies there"))
 
 
 _MAY_FOLLOW = (DatabaseError, LeaseLostError, LostRowsError, RefusedRowError)
@@ -65,12 +70,12 @@ def replacement_told(engine: Engine, imprint: Imprint) -> Iterator[None]:
             raise
         if (difference := _difference(engine, imprint)) is None:
             raise
-        raise DatabaseError(_sentence(file_of(engine), difference)) from None
+        raise DatabaseError(_sentence(shown_database(engine.url), difference)) from None
 
 
-def _sentence(path: Path, difference: str) -> str:
+def _sentence(database: str, difference: str) -> str:
     return (
-        f"The database {path} was replaced while this run was at work: {difference}. What this run had committed "
+        f"The database {database} was replaced while this run was at work: {difference}. What this run had committed "
         "stands in the one that was there before. Let no run be at work while a database is put in place; then run "
         "again, which takes every file that this database does not know."
     )
@@ -102,8 +107,10 @@ def _revisions(connection: Connection) -> tuple[str, ...]:
         return ()
 
 
-def file_identity(path: Path) -> FileIdentity:
-    """Return by what the file system knows the file that a path leads to."""
+def file_identity(path: Path | None) -> FileIdentity:
+    """Return by what the file system knows the file that a path leads to, None where there is none."""
+    if path is None:
+        return None
     try:
         status = path.stat()
     except OSError:

@@ -1,8 +1,9 @@
 """The lease: the right to write, held by one run at a time and recorded in the database itself.
 
-The lock file (`run_lock`) keeps runs of one machine apart at once, and its holder cannot die without letting go. The
-lease says who is at work and since when, holds between machines that share the file, and guards every transaction: one
-whose run has lost the lease is rolled back.
+The run lock keeps runs apart at once, and its holder cannot die without letting go: a lock file those of one machine,
+a lock of a server all. The lease says who is at work and since when, holds between machines that share a file, and
+guards every transaction: one whose run has lost the lease is rolled back. So a run of which the server has forgotten
+the lock, because their connection broke, writes nothing beside the run that took its place.
 """
 
 import os
@@ -47,6 +48,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     utc_now,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.replacement import file_identity, refuse_another_file
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 
@@ -130,10 +132,10 @@ def run_lease(
 
     While another run holds it, `wait` is called with its holder over and over; it sleeps, and returns whether to go
     on waiting. The lease of a run that was killed on this machine since it started is taken at once, because whoever
-    calls this holds the lock file; one of another machine, be it of the same name, when it has expired, or when no
-    heartbeat was seen for as long as one lasts: that machine's clock may be wrong. Raises RunInProgressError when the
-    waiting is over, and a write transaction of the engine raises LeaseLostError when another run has taken the lease
-    meanwhile.
+    calls this holds the run lock; so is any lease where that lock keeps all machines apart. Elsewhere one of another
+    machine, be it of the same name, is taken when it has expired, or when no heartbeat was seen for as long as one
+    lasts: that machine's clock may be wrong. Raises RunInProgressError when the waiting is over, and a write
+    transaction of the engine raises LeaseLostError when another run has taken the lease meanwhile.
     """
     lease = _Lease(engine, holder_name, flow_run_id, lease_seconds)
     lease.acquire(wait)
@@ -152,6 +154,7 @@ class _Lease:
         self._flow_run_id = flow_run_id
         self._duration = timedelta(seconds=lease_seconds)
         self._file = file_identity(file_of(engine))
+        self._is_alone = dialect_named(engine.dialect.name).lock_spans_machines
         self._seen: Holder | None = None
         self._seen_since = 0.0
 
@@ -200,7 +203,7 @@ class _Lease:
         refuse_lost_rows(connection, {_LEASE.name: (1, entered.rowcount)})
 
     def _may_take(self, holder: Holder, now: datetime) -> bool:
-        return _is_of_this_machine(holder) or holder.expires_at <= now
+        return self._is_alone or _is_of_this_machine(holder) or holder.expires_at <= now
 
     def _has_stood_still(self, holder: Holder) -> bool:
         """Whether a holder has not renewed its lease for as long as it lasts, by this machine's own watch."""
@@ -256,9 +259,14 @@ class _Lease:
         )
         if renewed.rowcount != 1:
             raise LeaseLostError(
-                f"Another run took over, because this one sent no heartbeat for {self._duration.total_seconds():g} s. "
-                f"Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
+                f"Another run took over, because {self._why_lost()}. Its uncommitted work was rolled back. "
+                f"{WHO_DOES_THE_REST}"
             )
+
+    def _why_lost(self) -> str:
+        if self._is_alone:
+            return "the connection broke by which this one held the database"
+        return f"this one sent no heartbeat for {self._duration.total_seconds():g} s"
 
     def release(self) -> None:
         """Give the lease back, if it is held still; one that cannot be given back expires."""

@@ -8,11 +8,9 @@ from sqlalchemy.exc import DatabaseError as SqlalchemyDatabaseError
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
-    ensure_wal,
-    file_of,
+    make_ready,
     read_transaction,
 )
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
 
 VERSIONS = Path(__file__).resolve().parents[3] / "alembic" / "versions"
 
@@ -34,10 +32,7 @@ def migrate(
     a file that a run works on, WAL mode, is made true of a current one too.
     """
     if _has_revision(database_url, newest_revision()):
-        engine = create_database_engine(database_url)
-        ensure_wal(engine)
-        # A migration that was killed when it had succeeded, and not yet removed it, left it.
-        forget_copy(file_of(engine))
+        make_ready(create_database_engine(database_url))
         return []
     from src.marketing_messaging_service.infrastructure.migration_guard import Audience  # noqa: PLC0415  slow
     from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415  slow

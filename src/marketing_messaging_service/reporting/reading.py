@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, func, or_, select
 
 from src.marketing_messaging_service.errors import ReportError
+from src.marketing_messaging_service.infrastructure.database import shown_url
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     Batch,
@@ -89,7 +90,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         flow_name=row.flow_name,
         mode=RunMode(row.mode),
         state=RunState(row.state),
-        database=connection.engine.url.render_as_string(hide_password=True),
+        database=shown_url(connection.engine.url),
         source=row.source,
         as_of=row.as_of,
         started_at=row.started_at,

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Insert, Table
+from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Table
 
 MIGRATES_OPTION = "migrates"
 """The execution option of an engine that migrates."""
@@ -41,6 +42,32 @@ class Dialect(Protocol):
     rebuilds_indexes: bool
     """Whether a large load may drop the indexes of a table and build them anew."""
 
+    lock_spans_machines: bool
+    """Whether the run lock keeps runs of all machines apart, so that whoever holds it is alone."""
+
+    after_damage: str
+    """What to do about a damaged database."""
+
+    def file_of(self, url: URL) -> Path | None:
+        """Return the file that the database is, None where it is none."""
+
+    def shown(self, url: URL) -> str:
+        """Return the database as people are told of it, with no password in it."""
+
+    def is_there(self, url: URL) -> bool:
+        """Whether it is worth while to open the database for reading."""
+
+    def refuse_missing(self, url: URL) -> None:
+        """Raise DatabaseError, saying what is wrong, when there is nothing to be opened for reading."""
+
+    def run_lock(
+        self, database_url: str, timeout_seconds: float, on_wait: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Hold the right to run, which is free when its holder is gone; raise RunInProgressError where it is not had.
+
+        `on_wait` is called about once a second while another run holds it.
+        """
+
     def copy_rows(
         self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
     ) -> int | None:
@@ -58,6 +85,24 @@ class Dialect(Protocol):
 
     def write_engine(self, database_url: str, *, foreign_keys: bool, create: bool) -> Engine:
         """Return an engine whose every transaction is the only one that writes, but for those that say they read."""
+
+    def read_engine(self, database_url: str) -> Engine:
+        """Return an engine that neither creates nor writes anything, and reads also what is damaged."""
+
+    def make_ready(self, engine: Engine) -> None:
+        """See to what else is promised of a database whose schema is current."""
+
+    def remark_on_readers(self, engine: Engine) -> str | None:
+        """Return a sentence about readers that stand in the way, None when there is nothing to remark on."""
+
+    def damage(self, engine: Engine) -> str | None:
+        """Return what is damaged in the database; None when nothing is, or it cannot be told."""
+
+    def may_be_of_others(self, error: BaseException | None) -> bool:
+        """Whether an error of the driver is one that an object of somebody else can bring about."""
+
+    def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
+        """Return a sentence about the object of somebody else that an error came from, None without one."""
 
     def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> AbstractContextManager[Engine]:
         """Yield an engine on which everything works and nothing is kept."""

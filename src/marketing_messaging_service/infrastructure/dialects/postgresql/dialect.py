@@ -1,8 +1,10 @@
 """How PostgreSQL is opened, written and read."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -10,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Insert,
+    MetaData,
     NullPool,
     StaticPool,
     Table,
@@ -24,9 +27,13 @@ from sqlalchemy.exc import DBAPIError
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
 from src.marketing_messaging_service.infrastructure.dialects.postgresql import copying, errors
+from src.marketing_messaging_service.infrastructure.turns import take_turn
 
 WRITER_LOCK = 6_017_342_201
 """The advisory lock that a transaction which writes holds from before its beginning to its end."""
+
+RUN_LOCK = 6_017_342_202
+"""The advisory lock that a run holds, in a session of its own, from its beginning to its end."""
 
 LOCK_TIMEOUT_SECONDS = 60
 """How long a transaction waits for another one that writes before it gives up."""
@@ -49,6 +56,8 @@ _SESSION = {
     # The locks of a killed client are free within a second, and not at the end of its statement.
     "client_connection_check_interval": "1s",
     "standard_conforming_strings": "on",
+    # A session that holds the run lock has nothing else to do.
+    "idle_session_timeout": "0",
 }
 
 _CONNECTING: dict[str, Any] = {
@@ -76,6 +85,52 @@ class PostgresqlDialect:
     times_are_text = False
     has_frozen_views = False
     rebuilds_indexes = False
+    lock_spans_machines = True
+    after_damage = "Restore a backup, then run again."
+
+    def file_of(self, url: URL) -> Path | None:
+        """Return None: a server has the database."""
+        del url
+        return None
+
+    def shown(self, url: URL) -> str:
+        """Return user, server and database, and nothing of what else a URL may hold, such as a password."""
+        host = url.query.get("host") if url.host is None else None
+        shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
+        return shown.render_as_string() + (f" ({host})" if isinstance(host, str) else "")
+
+    def is_there(self, url: URL) -> bool:
+        """Return that it is: the server says so otherwise."""
+        del url
+        return True
+
+    def refuse_missing(self, url: URL) -> None:
+        """Do nothing: the server says so when it is asked."""
+
+    @contextmanager
+    def run_lock(self, database_url: str, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
+        """Hold an advisory lock in a session of its own, with which it is gone."""
+        url = make_url(database_url)
+        engine = _engine(url, poolclass=NullPool)
+
+        def has_acquired(seconds: float) -> bool:
+            deadline = time.monotonic() + seconds
+            while not connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({RUN_LOCK})").scalar_one():
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(min(LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+            return True
+
+        with engine.connect() as connection:
+            _refuse_pooler(engine, connection, self.shown(url))
+            take_turn(has_acquired, self.shown(url), timeout_seconds, on_wait)
+            try:
+                yield
+            finally:
+                with suppress(Exception):
+                    connection.exec_driver_sql(f"SELECT pg_advisory_unlock({RUN_LOCK})")
+                # Where the server does not answer any more, the lock goes with the session.
+                connection.invalidate()
 
     def copy_rows(
         self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
@@ -104,6 +159,35 @@ class PostgresqlDialect:
             _take_lock_and_begin(connection)
 
         return engine
+
+    def read_engine(self, database_url: str) -> Engine:
+        """Return an engine whose every transaction only reads."""
+        return self.write_engine(database_url, foreign_keys=True, create=False).execution_options(
+            **{READS_OPTION: True}
+        )
+
+    def make_ready(self, engine: Engine) -> None:
+        """Do nothing: there is nothing else to see to."""
+
+    def remark_on_readers(self, engine: Engine) -> str | None:
+        """Return None: readers stand in nobody's way."""
+        del engine
+        return None
+
+    def damage(self, engine: Engine) -> str | None:
+        """Return None: the server says what is damaged when it meets it."""
+        del engine
+        return None
+
+    def may_be_of_others(self, error: BaseException | None) -> bool:
+        """Return that it is not: the server names what it was that refused."""
+        del error
+        return False
+
+    def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
+        """Return None: the server's own words name it."""
+        del connection, error, own
+        return None
 
     @contextmanager
     def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:
@@ -149,22 +233,26 @@ class PostgresqlDialect:
 
     @contextmanager
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
-        """Cancel the statement of the engine's last connection soon after `is_over` has become true, once."""
-        at_work: list[Any] = []
+        """Cancel the statements of the engine soon after `is_over` has become true, once."""
+        at_work: set[Any] = set()
         ended = threading.Event()
 
-        def note(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
-            at_work[:] = [dbapi_connection]
+        def begun(dbapi_connection: Any, _record: Any, _proxy: Any) -> None:
+            at_work.add(dbapi_connection)
+
+        def done(dbapi_connection: Any, _record: Any) -> None:
+            at_work.discard(dbapi_connection)
 
         def watch() -> None:
             while not ended.wait(LOOK_SECONDS):
                 if is_over():
-                    for each in at_work:
+                    for each in list(at_work):
                         with suppress(Exception):
                             each.cancel()
                     return
 
-        event.listen(engine, "checkout", note)
+        event.listen(engine, "checkout", begun)
+        event.listen(engine, "checkin", done)
         watcher = threading.Thread(target=watch, name="interruptible", daemon=True)
         watcher.start()
         try:
@@ -172,7 +260,8 @@ class PostgresqlDialect:
         finally:
             ended.set()
             watcher.join()
-            event.remove(engine, "checkout", note)
+            event.remove(engine, "checkout", begun)
+            event.remove(engine, "checkin", done)
 
     def triggers_on(self, connection: Connection, table_name: str) -> list[str]:
         """Return the names of the triggers on a table, none of which is this project's."""
@@ -209,6 +298,19 @@ def _engine(url: URL, *, factory: Any = None, **options: Any) -> Engine:
         return None if factory is None else factory.connect(*arguments, **connecting)
 
     return engine
+
+
+def _refuse_pooler(engine: Engine, connection: Connection, database: str) -> None:
+    """Raise DatabaseError where sessions are not what they seem: two that are open at once would be one."""
+    number = "SELECT pg_backend_pid(), current_setting('lock_timeout')"
+    with engine.connect() as other:
+        (first, timeout), (second, _) = (each.exec_driver_sql(number).one() for each in (connection, other))
+    if first == second or timeout not in (f"{LOCK_TIMEOUT_SECONDS}s", f"{LOCK_TIMEOUT_SECONDS // 60}min"):
+        raise DatabaseError(
+            f"Between this program and {database} stands a pooler that shares one session among many (pool_mode "
+            "transaction or statement), in which no lock holds. Let DATABASE_URL name the server itself, or a pool in "
+            "session mode."
+        )
 
 
 def _lock_and_begin() -> tuple[str, ...]:

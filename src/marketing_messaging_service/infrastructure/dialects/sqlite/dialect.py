@@ -1,30 +1,39 @@
 """How a SQLite file is opened, written and read."""
 
+import os
 import re
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    URL,
     Connection,
     Engine,
     ExceptionContext,
     Insert,
+    MetaData,
     NullPool,
     PoolProxiedConnection,
     StaticPool,
     Table,
     create_engine,
     event,
+    make_url,
 )
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import DBAPIError
 
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
-from src.marketing_messaging_service.infrastructure.dialects.sqlite import wal
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, wal
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, standing_objects
+from src.marketing_messaging_service.infrastructure.file_lock import file_lock
 
 BUSY_TIMEOUT_SECONDS = 60
 """How long a connection waits for another program's write lock, such as an analyst's, before it gives up."""
@@ -98,6 +107,42 @@ class SqliteDialect:
     times_are_text = True
     has_frozen_views = True
     rebuilds_indexes = True
+    lock_spans_machines = False
+    after_damage = DAMAGED
+
+    def file_of(self, url: URL) -> Path | None:
+        """Return the file that the database is."""
+        return Path(url.database or "")
+
+    def shown(self, url: URL) -> str:
+        """Return the database as people are told of it, which is its file."""
+        return url.database or ""
+
+    def is_there(self, url: URL) -> bool:
+        """Whether there is such a file."""
+        return os.path.isfile(url.database or "")  # noqa: PTH113  Path.is_file raises where a folder is closed
+
+    def refuse_missing(self, url: URL) -> None:
+        """Raise DatabaseError when there is no such file, or it may not be read."""
+        path = Path(url.database or "")
+        try:
+            mode = path.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            problem = "does not exist; run the hourly job first, or correct DATABASE_URL"
+        except OSError as error:
+            reason = os.strerror(error.errno or 0)
+            problem = f"cannot be read ({reason}); let this user read it, or correct DATABASE_URL"
+        else:
+            if stat.S_ISREG(mode):
+                return
+            problem = "is no file; correct DATABASE_URL"
+        raise DatabaseError(f"DATABASE_URL names {path}, which {problem}.")
+
+    def run_lock(
+        self, database_url: str, timeout_seconds: float, on_wait: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """Hold the lock file beside the database's."""
+        return file_lock(Path(make_url(database_url).database or ""), timeout_seconds, on_wait)
 
     def copy_rows(
         self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
@@ -126,6 +171,61 @@ class SqliteDialect:
             _refuse_missing_file(engine)
         configure_connections(engine, foreign_keys=foreign_keys)
         return engine
+
+    def read_engine(self, database_url: str) -> Engine:
+        """Return an engine that neither creates nor writes the file.
+
+        SQLite itself may leave an empty -wal file and a -shm file beside it; the next writer takes them away. Text that
+        is no UTF-8 comes with replacement characters instead of an error.
+        """
+        path = Path(make_url(database_url).database or "")
+        url = URL.create("sqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+        engine = create_engine(url, poolclass=NullPool)
+        configure_connections(engine, foreign_keys=True)
+
+        @event.listens_for(engine, "connect")
+        def read_any_text(dbapi_connection: Any, _record: Any) -> None:
+            dbapi_connection.text_factory = lambda content: content.decode("utf-8", errors="replace")
+
+        return engine
+
+    def make_ready(self, engine: Engine) -> None:
+        """Bring the file into WAL mode, and forget a copy that a migration left which was killed in its last moment."""
+        with engine.connect() as connection:
+            wal.bring_into_wal(driver_connection(connection), BUSY_TIMEOUT_SECONDS)
+        forget_copy(Path(engine.url.database or ""))
+
+    def remark_on_readers(self, engine: Engine) -> str | None:
+        """Return a sentence about readers that let the -wal file grow, None when there is nothing to remark on."""
+        with engine.connect() as connection:
+            kept = wal.kept_by_readers(driver_connection(connection))
+        if kept <= wal.LARGEST_UNREMARKED_BYTES:
+            return None
+        path = Path(engine.url.database or "")
+        return (
+            f"{path.name}-wal holds {kept / 1e6:.0f} MB that cannot be moved into {path.name}, because another "
+            "program, such as a notebook with an open cursor, goes on reading what stood there before; every run adds "
+            f"to it and makes reading slower. End what that program reads (`lsof {path}` lists who has the file open): "
+            "the next run then empties it."
+        )
+
+    def damage(self, engine: Engine) -> str | None:
+        """Return the first thing that SQLite finds wrong with the file itself, None when it is sound."""
+        try:
+            with engine.connect().execution_options(**{READS_OPTION: True}) as connection, connection.begin():
+                found: str = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+        except DBAPIError as error:
+            complaint = self.complaint(error.orig) if error.orig else None
+            return "its pages cannot be read" if complaint and DAMAGED in complaint.sentence else None
+        return None if found == "ok" else found
+
+    def may_be_of_others(self, error: BaseException | None) -> bool:
+        """Whether an error of SQLite is one that an object of somebody else can bring about."""
+        return culprits.may_be_of_others(error)
+
+    def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
+        """Return a sentence about the object of somebody else that an error came from, None without one."""
+        return culprits.culprit_told(connection, error, own)
 
     @contextmanager
     def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:
