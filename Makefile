@@ -7,32 +7,43 @@ PORT ?= 4200
 ARGS ?=
 THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypothesis-profile thorough
 
+# What a run needs besides: the driver of PostgreSQL, where DATABASE_URL names such a database.
+DRIVER := $(VENV)/installed$(if $(filter postgresql%,$(DATABASE_URL)),-postgresql)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check repair explore publish test test-all test-rest test-ui torture check bench format samples docs lock clean
+.PHONY: help demo up run self-check repair explore publish postgresql test test-all test-rest test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
-demo: $(VENV)/installed ## Run the hourly job once on the sample events, into ./demo.db
-	@DATABASE_URL=sqlite:///./demo.db LANDING_PATH=data/samples SOURCES_PATH=data/sources.yaml RULES_PATH=data/rules.yaml $(BIN)/python -m flows.hourly
-
-up: $(VENV)/installed ## Run Prefect's server, the deployments and a worker, at http://127.0.0.1:4200 (PORT=…)
-	@exec $(BIN)/python -m flows.up --port $(PORT)
-
-run: $(VENV)/installed ## Run the hourly job once, as the settings say (environment or .env)
+# Only one that stands on the command line itself counts: the demo is not for the database of the environment. By export,
+# because what stands in a recipe's line stands in the list of processes.
+demo: export DATABASE_URL := $(if $(filter command line,$(origin DATABASE_URL)),$(DATABASE_URL),sqlite:///./demo.db)
+demo: export LANDING_PATH := data/samples
+demo: export SOURCES_PATH := data/sources.yaml
+demo: export RULES_PATH := data/rules.yaml
+demo: $(DRIVER) ## Run the hourly job once on the sample events, into ./demo.db (or DATABASE_URL=…)
 	@$(BIN)/python -m flows.hourly
 
-self-check: $(VENV)/installed ## Check that the database keeps every promise; it is only read
+up: $(DRIVER) ## Run Prefect's server, the deployments and a worker, at http://127.0.0.1:4200 (PORT=…)
+	@exec $(BIN)/python -m flows.up --port $(PORT)
+
+run: $(DRIVER) ## Run the hourly job once, as the settings say (environment or .env)
+	@$(BIN)/python -m flows.hourly
+
+self-check: $(DRIVER) ## Check that the database keeps every promise; it is only read
 	@$(BIN)/python -m flows.check
 
-repair: $(VENV)/installed ## Make views and indexes anew where they are missing or changed, then check; no row is touched
+repair: $(DRIVER) ## Make views and indexes anew where they are missing or changed, then check; no row is touched
 	@$(BIN)/python -m flows.check --repair
 
-explore: $(VENV)/installed-explore ## Open the database in the browser, read-only, at http://127.0.0.1:8001
+explore: $(VENV)/installed-explore $(DRIVER) ## Open the database in the browser, read-only, at http://127.0.0.1:8001
 	@$(BIN)/python -m src.marketing_messaging_service.exploring
 
-publish: $(VENV)/installed ## Write a consistent copy and Parquet of every table and view into data/published
+publish: $(DRIVER) ## Write a consistent copy and Parquet of every table and view into data/published
 	@$(BIN)/python -m flows.publish
+
+postgresql: $(VENV)/installed-postgresql ## Install the driver of PostgreSQL, for a DATABASE_URL that names such a database
 
 test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in under three minutes (ARGS="-k rules -x")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
@@ -104,6 +115,11 @@ $(VENV)/installed-dev: requirements-dev.lock $(VENV)/installed
 $(VENV)/installed-explore: requirements-explore.lock $(VENV)/installed
 	@echo "Installing Datasette into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-explore.lock
+	@touch $@
+
+$(VENV)/installed-postgresql: requirements-postgresql.lock $(VENV)/installed
+	@echo "Installing PostgreSQL's driver into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-postgresql.lock
 	@touch $@
 
 $(VENV)/installed-ui: requirements-ui.lock $(VENV)/installed-dev

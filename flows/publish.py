@@ -5,7 +5,6 @@
 
 import argparse
 import logging
-import os
 import sys
 import threading
 import time
@@ -27,7 +26,12 @@ from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import schema
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, interruptible
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    interruptible,
+    is_there,
+    shown_database,
+)
 from src.marketing_messaging_service.infrastructure.file_lock import file_lock
 from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.publishing import PublishedFile
@@ -111,11 +115,11 @@ def migrate(settings: Settings, stop: StopRequest) -> None:
 
 
 @step("write")
-def write(database_path: Path, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
+def write(database_url: str, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
     """Write everything beside, then put it in place."""
     course = Course(flow_logger(), TELL_SECONDS)
     with course.telling():
-        return publishing.publish(database_path, folder, partial(course.progress, stop))
+        return publishing.publish(database_url, folder, partial(course.progress, stop))
 
 
 @flow(name="publish", flow_run_name=named_by_start("publish"))
@@ -153,8 +157,9 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
 
 def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
     log = get_run_logger()
-    if not os.path.isfile(settings.database_path):  # noqa: PTH113  Path.is_file raises where a folder is closed
-        raise DatabaseError(f"There is no database at {settings.database_path} to publish; run the hourly job first.")
+    if not is_there(settings.database_url):
+        shown = shown_database(settings.database_url)
+        raise DatabaseError(f"There is no database at {shown} to publish; run the hourly job first.")
     outcome(migrate(settings, stop))
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,9 +167,9 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
         raise DatabaseError(f"PUBLISH_PATH names {folder}, which cannot be made ({error.strerror}).") from None
     # One at a time: the folder has a lock of its own, so that publishing never waits for a long hourly run.
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds)
-    own = folder / settings.database_path.name
+    own = folder / settings.places.copy_name
     with file_lock(own, settings.run_lock_timeout_seconds, waiting.go_on, setting="PUBLISH_PATH"):
-        files: tuple[PublishedFile, ...] = outcome(write(settings.database_path, folder, stop))
+        files: tuple[PublishedFile, ...] = outcome(write(settings.database_url, folder, stop))
     for file in files:
         rows = "" if file.row_count is None else f"{file.row_count} rows, "
         log.info("Wrote %s: %s%.1f MB.", file.path.name, rows, file.size_bytes / 1e6)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.publishing import publish
 from tests.pipeline import AS_OF, Pipeline
 
@@ -32,7 +33,7 @@ def folder(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
     shutil.copytree(ROOT / "data" / "samples", pipeline.landing, dirs_exist_ok=True)
     pipeline.take()
     decide_pending(pipeline.engine, read_rules(ROOT / "data" / "rules.yaml"), decided_at=AS_OF)
-    publish(pipeline.database_path, folder / "data" / "published", silent)
+    publish(url_of(pipeline.database_path), folder / "data" / "published", silent)
     return folder
 
 

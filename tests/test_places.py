@@ -158,3 +158,12 @@ def test_settings_that_lie_over_each_other_are_refused_when_they_are_read(monkey
 
 def test_the_settings_as_they_come_lie_apart():
     load_settings()
+
+
+def test_a_database_of_a_server_lies_in_no_place(places):
+    of_a_server = replace(places, database=None, copy_name="messages.db")
+    refuse_overlaps(of_a_server)
+    refuse_overlaps(replace(of_a_server, publish=places.database.parent))
+    assert "PUBLISH_PATH names" in refusal(replace(of_a_server, publish=places.landing))
+    rules = of_a_server.publish / "messages.db"
+    assert "files of such names are written there" in refusal(replace(of_a_server, rules=rules))

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.publishing import publish
 from tests.checking.databases import EVER, event, rule
 from tests.pipeline import Pipeline
@@ -26,7 +27,7 @@ def test_what_was_decided_after_the_copy_is_known_by_the_same_keys_and_not_by_th
 ) -> None:
     pipeline = Pipeline(tmp_path / "pipeline", migrated_template)
     pipeline.run([[event("m1", "ada", "signup", "10:00")]], RULES)
-    publish(pipeline.database_path, tmp_path / "published", silent)
+    publish(url_of(pipeline.database_path), tmp_path / "published", silent)
     pipeline.run([[event("m2", "bob", "paid", "11:00"), event("m3", "eve", "signup", "11:10")]], RULES)
     once, every_time, by_row = (pipeline.rows(sql) for sql in (ONCE, EVERY_TIME, BY_ROW))
 

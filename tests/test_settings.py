@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.errors import SettingsError
+from src.marketing_messaging_service.infrastructure.database import shown_database, shown_url
+from src.marketing_messaging_service.infrastructure.dialects.postgresql import url as postgresql_url
 from src.marketing_messaging_service.settings import load_settings
 
 
@@ -113,7 +115,12 @@ def test_an_env_file_that_is_not_utf8_is_an_error():
     [
         ("messaging.db", "is not a database URL"),
         ("sqlite:messaging.db", "is not a database URL"),
-        ("postgresql://localhost/db", "names a postgresql database; only SQLite files are supported"),
+        ("mysql://localhost/db", "names a mysql database; only SQLite files (sqlite:///…) and PostgreSQL"),
+        ("postgres://localhost/db", "names a postgres database; only SQLite files (sqlite:///…) and PostgreSQL"),
+        ("postgresql://localhost/db", "asks for the driver psycopg2; expected postgresql+psycopg://…"),
+        ("postgresql+asyncpg://localhost/db", "asks for the driver asyncpg; expected postgresql+psycopg://…"),
+        ("postgresql+psycopg://localhost", "names no database; expected postgresql+psycopg://user@host/database"),
+        ("postgresql+psycopg://localhost/db?options=-c", "has something behind the ? that is not taken; what is: host"),
         ("sqlite+aiosqlite:///messaging.db", "asks for the driver aiosqlite"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
@@ -124,7 +131,7 @@ def test_an_env_file_that_is_not_utf8_is_an_error():
         ("sqlite:///messaging.db?mode=memory&uri=true", "names more than a file"),
     ],
 )
-def test_a_database_url_that_names_no_sqlite_file_is_an_error_that_says_what_is_wrong(monkeypatch, url, expected):
+def test_a_database_url_that_cannot_be_used_is_an_error_that_says_what_is_wrong(monkeypatch, url, expected):
     monkeypatch.setenv("DATABASE_URL", url)
     message = error_of_load()
     assert message.startswith(f"DATABASE_URL: {expected}")
@@ -138,6 +145,9 @@ def test_a_database_url_that_names_no_sqlite_file_is_an_error_that_says_what_is_
         "postgresql://ana:hunter2@localhost:port/db",
         "postgresql://ana:hunter2/db",
         "postgresql//ana:hunter2@localhost/db",
+        "postgresql+psycopg://ana:hunter2@localhost",
+        "postgresql+psycopg://ana@localhost/db?password=hunter2",
+        "postgresql+psycopg://ana@localhost/db?hunter2=x",
         "sqlite://ana:hunter2@localhost/messaging.db",
         "sqlite://:hunter2@/messaging.db",
         "sqlite:///messaging.db?password=hunter2",
@@ -150,6 +160,26 @@ def test_a_password_in_a_url_never_appears_in_the_error(monkeypatch, url):
         load_settings()
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_a_postgresql_database_is_taken_and_shown_without_its_password(monkeypatch):
+    pytest.importorskip("psycopg", reason="there is no PostgreSQL driver to test with")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://ana:hunter2@db.example.org:5433/messages?sslmode=require")
+    settings = load_settings()
+    assert settings.database_path is None
+    assert settings.places.copy_path == Path("data/published/messages.db")
+    assert "hunter2" not in f"{settings!r} {settings}"
+    for shown in (shown_database, shown_url):
+        assert shown(settings.database_url) == "postgresql://ana@db.example.org:5433/messages"
+
+
+def test_a_postgresql_database_without_its_driver_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(postgresql_url, "find_spec", lambda _: None)
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://localhost/messages")
+    assert error_of_load() == (
+        "DATABASE_URL: names a PostgreSQL database, whose driver psycopg is not installed; `make postgresql` installs "
+        "it, or `pip install -r requirements-postgresql.lock`. Correct it in the environment or in .env."
+    )
 
 
 def test_a_database_whose_name_was_taken_as_written_before_is_not_passed_over_for_a_new_one(monkeypatch):

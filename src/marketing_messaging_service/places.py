@@ -18,14 +18,22 @@ keeps beside it, and the copy that a migration keeps until it has succeeded."""
 class Places:
     """The paths that a run uses, each with the setting or parameter that named it."""
 
-    database: Path
+    database: Path | None
+    """The file of the database, None where a server has it."""
     landing: Path
     sources: Path
     rules: Path
     publish: Path
     reports: Path
+    copy_name: str = "messaging.db"
+    """The name of the published copy of the database."""
     landing_name: str = "LANDING_PATH"
     publish_name: str = "PUBLISH_PATH"
+
+    @property
+    def copy_path(self) -> Path:
+        """The published copy of the database."""
+        return self.publish / self.copy_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +69,10 @@ def _without_meaning(places: Places) -> Iterator[str]:
 
 
 def _copy_over_database(places: Places) -> Iterator[str]:
+    if places.database is None:
+        return
     folders = (places.database.parent, _real(places.database).parent)
-    copy = places.publish / places.database.name
+    copy = places.copy_path
     if any(_is_same(places.publish, folder) for folder in folders) or _is_same(copy, places.database):
         yield (
             f"{places.publish_name} names {places.publish}, where the published copy would take the place of the "
@@ -81,7 +91,7 @@ def _over_another_file(places: Places) -> Iterator[str]:
 
 
 def _twice_the_same(places: Places) -> Iterator[str]:
-    files = [("DATABASE_URL", places.database), *(("DATABASE_URL", file) for file in _companions(places))]
+    files = _files_of_database(places)
     folders = ((places.publish_name, places.publish), ("REPORTS_PATH", places.reports))
     others = (*_read_files(places), (places.landing_name, places.landing), *folders)
     for _, file in files:
@@ -97,7 +107,7 @@ def _in_landing(places: Places) -> Iterator[str]:
     written = [
         (places.publish_name, places.publish),
         ("REPORTS_PATH", places.reports),
-        ("DATABASE_URL", places.database),
+        *_files_of_database(places)[:1],
     ]
     if temporary := os.environ.get("TMPDIR"):
         written.append(("TMPDIR", Path(temporary)))
@@ -113,8 +123,7 @@ _LOOKS = (_without_meaning, _copy_over_database, _twice_the_same, _in_landing, _
 
 
 def _files(places: Places) -> list[tuple[str, Path]]:
-    database = (places.database, _real(places.database), *_companions(places))
-    return [*(("DATABASE_URL", file) for file in database), *_read_files(places)]
+    return [*_files_of_database(places), *_read_files(places)]
 
 
 def _read_files(places: Places) -> tuple[tuple[str, Path], ...]:
@@ -122,12 +131,16 @@ def _read_files(places: Places) -> tuple[tuple[str, Path], ...]:
     return (("SOURCES_PATH", places.sources), ("RULES_PATH", places.rules))
 
 
-def _companions(places: Places) -> list[Path]:
-    return [companion(places.database, ending) for ending in COMPANIONS]
+def _files_of_database(places: Places) -> list[tuple[str, Path]]:
+    """Return the file of the database first, then where it really lies and what belongs to it."""
+    if places.database is None:
+        return []
+    companions = (companion(places.database, ending) for ending in COMPANIONS)
+    return [("DATABASE_URL", file) for file in (places.database, _real(places.database), *companions)]
 
 
 def _writers(places: Places) -> tuple[_Writer, ...]:
-    copy = places.database.name
+    copy = places.copy_name
     return (
         _Writer(places.publish_name, places.publish, lambda name: name in (copy, copy + LOCK) or _is_parquet(name)),
         _Writer("REPORTS_PATH", places.reports, lambda name: name.endswith(".html")),

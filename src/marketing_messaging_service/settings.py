@@ -8,9 +8,9 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
 
 from src.marketing_messaging_service.errors import SettingsError
+from src.marketing_messaging_service.infrastructure.dialects.choice import checked_url, dialect_of
 from src.marketing_messaging_service.places import Places, refuse_overlaps
 
 ENV_FILE = Path(".env")
@@ -19,36 +19,12 @@ FOREIGN_PREFIXES = ("PREFECT_",)
 """Variables in `.env` that belong to other programs and are left to them."""
 
 
-def _sqlite_file_url(value: str) -> str:
-    """Return the URL if it names a SQLite file; the error never repeats the value, which may hold a password."""
-    try:
-        url = make_url(value)
-    except (ArgumentError, ValueError):
-        # The ValueError of a port that is no number repeats it, and it may be half a password.
-        raise ValueError("is not a database URL; expected the form sqlite:///./messaging.db") from None
-    if url.get_backend_name() != "sqlite":
-        raise ValueError(f"names a {url.get_backend_name()} database; only SQLite files are supported (sqlite:///…)")
-    if url.get_driver_name() != "pysqlite":
-        raise ValueError(f"asks for the driver {url.get_driver_name()}; expected plain sqlite:///…")
-    if url.host or url.port or url.username or url.password or url.query:
-        raise ValueError("names more than a file; expected sqlite:/// and a path, such as sqlite:///./messaging.db")
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ValueError("names no file; a run needs one to leave its result in (sqlite:///./messaging.db)")
-    as_written = value.partition(":///")[2]
-    if as_written != url.database and Path(as_written).exists() and not Path(url.database).exists():
-        # Versions before SQLAlchemy 2.1 took the text as it is; a new, empty database would decide everything again.
-        raise ValueError(
-            f"means the file {url.database}, which does not exist, while {as_written} does; write %25 for each % of it"
-        )
-    return value
-
-
 class Settings(BaseSettings):
     """The settings of a run. Relative paths are relative to the current folder."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True)
 
-    database_url: Annotated[str, AfterValidator(_sqlite_file_url)] = "sqlite:///./messaging.db"
+    database_url: Annotated[str, AfterValidator(checked_url), Field(repr=False)] = "sqlite:///./messaging.db"
     landing_path: Path = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     delivery_keys: str = ""
@@ -61,9 +37,9 @@ class Settings(BaseSettings):
     run_lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
 
     @property
-    def database_path(self) -> Path:
-        """The SQLite file that `database_url` names."""
-        return Path(make_url(self.database_url).database or "")
+    def database_path(self) -> Path | None:
+        """The file that `database_url` names, None where it names a database of a server."""
+        return dialect_of(self.database_url).file_of(make_url(self.database_url))
 
     @property
     def more_delivery_keys(self) -> frozenset[str]:
@@ -81,6 +57,7 @@ class Settings(BaseSettings):
         """Every path that these settings name."""
         return Places(
             database=self.database_path,
+            copy_name=dialect_of(self.database_url).copy_name(make_url(self.database_url)),
             landing=self.landing_path,
             sources=self.sources_path,
             rules=self.rules_path,

@@ -17,7 +17,6 @@ from src.marketing_messaging_service.errors import DatabaseError, LoadError, Ref
 from src.marketing_messaging_service.infrastructure.database import (
     UtcDateTime,
     create_database_engine,
-    create_session,
     damage_told,
     interruptible,
     preview_engine,
@@ -29,6 +28,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect
 from src.marketing_messaging_service.models import Ruleset
+from src.marketing_messaging_service.session import create_session
 
 moments = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("instant", UtcDateTime))
 

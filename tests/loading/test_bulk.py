@@ -3,8 +3,8 @@
 import pytest
 from sqlalchemy import insert
 
+from src.marketing_messaging_service.infrastructure.bulk import bulk_insert
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.models import UserTraits
 from tests.loading.raw_files import raw, rows
 

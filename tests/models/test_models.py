@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from src.marketing_messaging_service.infrastructure.database import Base, create_session
+from src.marketing_messaging_service.infrastructure.database import Base
 from src.marketing_messaging_service.models import (
     Conflict,
     Event,
@@ -21,6 +21,7 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
     UserTraits,
 )
+from src.marketing_messaging_service.session import create_session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -17,6 +17,7 @@ from sqlalchemy import event
 
 from src.marketing_messaging_service.dictionary import entries
 from src.marketing_messaging_service.errors import DatabaseError
+from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.publishing import parquet, publish
 from tests.pipeline import Pipeline
 from tests.views.synthetic import fill
@@ -46,7 +47,7 @@ def count(path: Path, table: str = "events") -> int:
 
 
 def test_it_is_a_copy_and_a_parquet_file_of_each_table_and_view(live, tmp_path):
-    files = publish(live, tmp_path / "out", silent)
+    files = publish(url_of(live), tmp_path / "out", silent)
     assert {file.path.name for file in files} == {"messaging.db", *(f"{name}.parquet" for name in NAMES)}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {file.path.name for file in files}
     for file in files:
@@ -60,7 +61,7 @@ def test_the_copy_holds_what_is_still_in_the_wal_and_needs_no_file_beside_it(liv
         writer.execute("DELETE FROM suppressions WHERE id > 10")
         writer.commit()
         assert live.with_name("messaging.db-wal").stat().st_size > 0
-        publish(live, tmp_path / "out", silent)
+        publish(url_of(live), tmp_path / "out", silent)
     copy = tmp_path / "out" / "messaging.db"
     assert count(copy, "suppressions") == 10
     with closing(sqlite3.connect(copy)) as connection:
@@ -69,12 +70,12 @@ def test_the_copy_holds_what_is_still_in_the_wal_and_needs_no_file_beside_it(liv
 
 
 def test_a_folder_may_have_any_name(live, tmp_path):
-    publish(live, tmp_path / "100 %41#?", silent)
+    publish(url_of(live), tmp_path / "100 %41#?", silent)
     assert count(tmp_path / "100 %41#?" / "messaging.db") == 600
 
 
 def test_types_are_kept_and_each_column_carries_its_sentence(live, tmp_path):
-    publish(live, tmp_path / "out", silent)
+    publish(url_of(live), tmp_path / "out", silent)
     events = pq.read_table(tmp_path / "out" / "events.parquet")
     assert events.schema.field("event_timestamp").type == pa.timestamp("us", tz="UTC")
     assert events.schema.field("id").type == pa.int64()
@@ -87,7 +88,7 @@ def test_types_are_kept_and_each_column_carries_its_sentence(live, tmp_path):
 
 def test_rows_are_written_in_chunks(live, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "ROWS_AT_ONCE", 250)
-    publish(live, tmp_path / "out", silent)
+    publish(url_of(live), tmp_path / "out", silent)
     assert pq.ParquetFile(tmp_path / "out" / "events.parquet").num_row_groups == 3
 
 
@@ -100,14 +101,14 @@ def test_everything_is_of_one_moment_though_a_writer_goes_on(live, tmp_path):
                 writer.commit()
         yield lambda _: None
 
-    files = publish(live, tmp_path / "out", delete_meanwhile)
+    files = publish(url_of(live), tmp_path / "out", delete_meanwhile)
     (suppressions,) = (file for file in files if file.path.name == "suppressions.parquet")
     assert count(live, "suppressions") == 0
     assert suppressions.row_count == count(tmp_path / "out" / "messaging.db", "suppressions") == 100
 
 
 def test_what_was_published_before_stays_whole_when_a_later_one_is_stopped(live, tmp_path):
-    publish(live, tmp_path / "out", silent)
+    publish(url_of(live), tmp_path / "out", silent)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
 
     @contextmanager
@@ -120,7 +121,7 @@ def test_what_was_published_before_stays_whole_when_a_later_one_is_stopped(live,
         writer.execute("DELETE FROM suppressions")
         writer.commit()
     with pytest.raises(KeyboardInterrupt):
-        publish(live, tmp_path / "out", stop)
+        publish(url_of(live), tmp_path / "out", stop)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
@@ -133,22 +134,22 @@ def test_a_progress_that_raises_ends_the_copy_with_its_own_error(live, tmp_path)
         yield raise_it
 
     with pytest.raises(DatabaseError, match="asked to stop"):
-        publish(live, tmp_path / "out", stop)
+        publish(url_of(live), tmp_path / "out", stop)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_database_that_is_not_there_is_an_error_that_says_so(tmp_path):
     with pytest.raises(DatabaseError, match=r"There is no database at .* to publish; run the hourly job first"):
-        publish(tmp_path / "none.db", tmp_path / "out", silent)
+        publish(url_of(tmp_path / "none.db"), tmp_path / "out", silent)
 
 
 def test_a_view_that_is_gone_is_a_sentence_and_what_was_published_before_stays(live, tmp_path):
-    publish(live, tmp_path / "out", silent)
+    publish(url_of(live), tmp_path / "out", silent)
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
     with closing(sqlite3.connect(live)) as connection:
         connection.execute("DROP VIEW event_dates")
     with pytest.raises(DatabaseError, match=r"no such table: .*event_dates\. .* --repair` makes"):
-        publish(live, tmp_path / "out", silent)
+        publish(url_of(live), tmp_path / "out", silent)
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == before
 
 
@@ -157,7 +158,7 @@ def test_an_index_that_needs_another_programs_function_is_not_in_the_way(live, t
         other_program.create_function("distance", 1, len, deterministic=True)
         other_program.execute("CREATE INDEX far ON events (distance(user_id))")
         other_program.execute("CREATE VIEW far_view AS SELECT distance(user_id) FROM events")
-        publish(live, tmp_path / "out", silent)
+        publish(url_of(live), tmp_path / "out", silent)
     copy = tmp_path / "out" / "messaging.db"
     assert count(copy) == 600
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"messaging.db", *(f"{n}.parquet" for n in NAMES)}
@@ -176,7 +177,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", ["user_timeline.parquet", "messaging.db", ".events.parquet.partial"])
 def test_a_folder_in_the_way_of_one_file_is_reported_before_anything_is_written(live, tmp_path, name):
     out = tmp_path / "out"
-    publish(live, out, silent)
+    publish(url_of(live), out, silent)
     (out / name).unlink(missing_ok=True)
     (out / name).mkdir()
     before = contents(out)
@@ -185,7 +186,7 @@ def test_a_folder_in_the_way_of_one_file_is_reported_before_anything_is_written(
     with pytest.raises(
         DatabaseError, match=rf"{name} is a folder, where a file is to be published; nothing was written"
     ):
-        publish(live, out, silent)
+        publish(url_of(live), out, silent)
     assert contents(out) == before
 
 
@@ -196,7 +197,7 @@ def test_when_one_file_cannot_be_put_in_place_those_before_it_are_taken_back(
 ):
     out = tmp_path / "out"
     if not is_first:
-        publish(live, out, silent)
+        publish(url_of(live), out, silent)
         with closing(sqlite3.connect(live)) as writer, writer:
             writer.execute("DELETE FROM suppressions")
     before = contents(out) if out.exists() else {}
@@ -214,19 +215,19 @@ def test_when_one_file_cannot_be_put_in_place_those_before_it_are_taken_back(
     if not is_linkable:
         monkeypatch.setattr(os, "link", refuse)
     with pytest.raises(DatabaseError, match=r"cannot be written to \(Operation not permitted\); what was published"):
-        publish(live, out, silent)
+        publish(url_of(live), out, silent)
     assert {path.name for path in out.iterdir()} == set(before)
     assert contents(out) == before
 
 
 def test_what_a_reader_left_beside_the_copy_goes_with_it_and_does_not_come_back_into_the_next_one(live, tmp_path):
     out = tmp_path / "out"
-    publish(live, out, silent)
+    publish(url_of(live), out, silent)
     with closing(sqlite3.connect(out / "messaging.db", isolation_level=None)) as reader:
         reader.execute("PRAGMA journal_mode=WAL")
         reader.execute("DELETE FROM suppressions")
         assert (out / "messaging.db-wal").stat().st_size > 0
-        publish(live, out, silent)
+        publish(url_of(live), out, silent)
     assert not (out / "messaging.db-wal").exists()
     assert count(out / "messaging.db", "suppressions") == 100
 
@@ -236,7 +237,7 @@ def test_what_a_killed_publication_left_is_cleared_away(live, tmp_path):
     out.mkdir()
     for name in (".events.parquet.previous", ".events.parquet.partial", ".messaging.db.partial"):
         (out / name).write_text("half")
-    publish(live, out, silent)
+    publish(url_of(live), out, silent)
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
@@ -245,25 +246,25 @@ def test_a_value_of_another_kind_than_its_column_is_reported_with_its_row(live, 
         writer.execute("UPDATE user_traits SET marketing_opt_in = 'much' WHERE id = 2")
     told = r"user_traits\.marketing_opt_in holds something that is no bool, in the row whose id is 2; nothing was"
     with pytest.raises(DatabaseError, match=told):
-        publish(live, tmp_path / "out", silent)
+        publish(url_of(live), tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_damaged_database_is_reported_and_what_was_published_before_stays(live, tmp_path):
-    publish(live, tmp_path / "out", silent)
+    publish(url_of(live), tmp_path / "out", silent)
     before = contents(tmp_path / "out")
     content = bytearray(live.read_bytes())
     content[4096 * 3 :] = bytes(len(content) - 4096 * 3)
     live.write_bytes(content)
     with pytest.raises(DatabaseError, match="The file is damaged: put a copy from before"):
-        publish(live, tmp_path / "out", silent)
+        publish(url_of(live), tmp_path / "out", silent)
     assert contents(tmp_path / "out") == before
 
 
 def test_a_folder_that_is_a_file_is_an_error_that_says_so(live, tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(DatabaseError, match=r"PUBLISH_PATH names .*out, which cannot be written to"):
-        publish(live, tmp_path / "out", silent)
+        publish(url_of(live), tmp_path / "out", silent)
 
 
 RULES = {

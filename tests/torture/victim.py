@@ -109,7 +109,7 @@ def _silent(_label: str, _total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _publish(settings: Settings) -> list[str]:
-    publishing.publish(settings.database_path, settings.publish_path, _silent)
+    publishing.publish(settings.database_url, settings.publish_path, _silent)
     return []
 
 

@@ -52,8 +52,8 @@ _SAYINGS = {
 }
 """Functions other than the errors themselves that sentences are given to."""
 
-_OWN_CHECKS = "settings.py"
-"""The module in which a ValueError becomes a sentence; elsewhere it is a defect."""
+_OWN_CHECKS = frozenset({"choice.py", "settings.py", "url.py"})
+"""The modules in which a ValueError is of a setting, and becomes a sentence; elsewhere it is a defect."""
 
 
 def error_messages() -> tuple[Message, ...]:
@@ -87,7 +87,7 @@ class _Module:
 
     def __init__(self, path: Path) -> None:
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
-        self._has_own_checks = path.name == _OWN_CHECKS
+        self._has_own_checks = path.name in _OWN_CHECKS
         self._functions = {node.name: node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef)}
         self._values: dict[str, list[ast.expr]] = {}
         for node in ast.walk(self.tree):

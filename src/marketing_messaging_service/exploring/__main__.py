@@ -9,7 +9,8 @@ from pathlib import Path
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.exploring.metadata import datasette_metadata
-from src.marketing_messaging_service.settings import load_settings
+from src.marketing_messaging_service.infrastructure.database import shown_database
+from src.marketing_messaging_service.settings import Settings, load_settings
 
 TEMPLATES = Path(__file__).parent / "templates"
 """Pages of our own in place of Datasette's: the questions come first, and each gives its tab a name."""
@@ -28,17 +29,12 @@ OPTIONS = (
 
 
 def main() -> int:
-    """Serve the file that DATABASE_URL names until Ctrl-C."""
+    """Serve the file that DATABASE_URL names, or the published copy of a server's database, until Ctrl-C."""
     parser = argparse.ArgumentParser(prog="make explore", description=__doc__)
     parser.add_argument("--port", type=int, default=8001, help="default: %(default)s")
     port = parser.parse_args().port
     try:
-        path = load_settings().database_path
-        if not path.is_file():
-            raise DatabaseError(
-                f"There is no database at {path}; `make run` makes it. To look at the demo's, after `make demo`: "
-                "DATABASE_URL=sqlite:///./demo.db make explore"
-            )
+        path = _file(load_settings())
         metadata = datasette_metadata(path.stem)
     except PipelineError as error:
         print(error, file=sys.stderr)
@@ -50,6 +46,25 @@ def main() -> int:
     arguments = ["serve", str(path), "--metadata", str(metadata_path), "--port", str(port), *OPTIONS]
     # Datasette takes the place of this process, so that Ctrl-C is its own.
     return os.execv(sys.executable, [sys.executable, "-m", "datasette", *arguments])  # noqa: S606  no shell is wanted
+
+
+def _file(settings: Settings) -> Path:
+    """Return the file to show: the database itself, or the published copy of one that a server has."""
+    if settings.database_path is None:
+        path = settings.places.copy_path
+        missing = (
+            f"There is no copy at {path} of {shown_database(settings.database_url)}; `make publish` makes it, and "
+            "makes it anew whenever you like."
+        )
+    else:
+        path = settings.database_path
+        missing = (
+            f"There is no database at {path}; `make run` makes it. To look at the demo's, after `make demo`: "
+            "DATABASE_URL=sqlite:///./demo.db make explore"
+        )
+    if not path.is_file():
+        raise DatabaseError(missing)
+    return path
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from sqlalchemy import (
     make_url,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
@@ -137,6 +137,11 @@ def shown_url(database_url: str | URL) -> str:
     url = make_url(database_url)
     dialect = dialect_named(url.get_backend_name())
     return dialect.shown(url) if dialect.file_of(url) is None else url.render_as_string()
+
+
+def copy_name(database_url: str) -> str:
+    """Return the name of a copy of a database for analysts, which is a SQLite file."""
+    return dialect_of(database_url).copy_name(make_url(database_url))
 
 
 def is_there(database_url: str) -> bool:
@@ -314,17 +319,3 @@ def damage_told(engine: Engine) -> Iterator[None]:
         if (damage := dialect.damage(engine)) is None:
             raise
         raise DatabaseError(f"The database cannot be used: {damage} ({error!r}). {dialect.after_damage}") from None
-
-
-@contextmanager
-def create_session(engine: Engine | None = None) -> Iterator[Session]:
-    """Yield an ORM session in one transaction, on the configured database unless an engine is given.
-
-    The pipeline itself loads and decides through Core; the session is for people and tests.
-    """
-    # Here alone, because what reads settings takes 0.1 s to import, which whoever brings an engine is spared.
-    from src.marketing_messaging_service.settings import load_settings  # noqa: PLC0415
-
-    session = Session(engine or create_database_engine(load_settings().database_url))
-    with foreseeable_errors(), session, session.begin():
-        yield session

@@ -15,14 +15,14 @@ from src.marketing_messaging_service.infrastructure.turns import take_turn
 from src.marketing_messaging_service.places import LOCK, companion
 
 
-def lock_path(database_path: Path) -> Path:
+def lock_path(guarded: Path) -> Path:
     """Return the lock file that belongs to a database file, the same one by whatever link it is reached."""
-    return companion(database_path, LOCK)
+    return companion(guarded, LOCK)
 
 
 @contextmanager
 def file_lock(
-    path_guarded: Path, timeout_seconds: float, on_wait: Callable[[], None], *, setting: str = "DATABASE_URL"
+    guarded: Path, timeout_seconds: float, on_wait: Callable[[], None], *, setting: str = "DATABASE_URL"
 ) -> Iterator[None]:
     """Hold the lock of a file; `on_wait` is called about once a second while another run holds it.
 
@@ -30,7 +30,7 @@ def file_lock(
     the other run does not end in time, and DatabaseError, naming the setting that leads there, when the lock file
     cannot be made or opened.
     """
-    path = lock_path(path_guarded)
+    path = lock_path(guarded)
     if not os.path.isdir(path.parent):  # noqa: PTH112  Path.is_dir raises where a folder above may not be looked into
         raise DatabaseError(f"The folder {path.parent} of {setting} does not exist; create it, or correct {setting}.")
     lock = FileLock(path)
@@ -43,7 +43,7 @@ def file_lock(
         return True
 
     try:
-        take_turn(has_acquired, str(path_guarded), timeout_seconds, on_wait)
+        take_turn(has_acquired, str(guarded), timeout_seconds, on_wait)
     except OSError as error:
         raise DatabaseError(_refusal(path, setting, error)) from None
     try:

@@ -25,6 +25,7 @@ __all__ = [
     "COPY_ATTRIBUTE",
     "DATABASE_URL_ATTRIBUTE",
     "INSTANT",
+    "MOVING",
     "SCRIPT_LOCATION",
     "WHOLE_NUMBER",
     "alembic_config",
@@ -43,6 +44,9 @@ SCRIPT_LOCATION = Path(__file__).resolve().parents[3] / "alembic"
 
 DATABASE_URL_ATTRIBUTE = "database_url"
 """Where a caller in Python leaves the URL for alembic/env.py; on the command line it is absent."""
+
+MOVING = "moving"
+"""What stands for the revision of a database while rows are moved into it, so that no run begins on a part of them."""
 
 AUDIENCE_ATTRIBUTE = "audience"
 """Where a caller in Python leaves an Audience for alembic/env.py."""
@@ -107,6 +111,11 @@ def missing_revisions(connection: Connection) -> list[str]:
     """Return the revisions that the database lacks, oldest first; raise DatabaseError when it is not of this code."""
     try:
         revision = current_revision(connection)
+        if revision == MOVING:
+            raise DatabaseError(
+                "The database is being moved, and holds a part of its rows. Let `python -m flows.move` end, or start "
+                "it again as before: it goes on where it was. Then run again."
+            )
         missing = revisions_after(alembic_config(connection.engine.url.render_as_string(hide_password=False)), revision)
     except (CommandError, RevisionError) as error:
         raise DatabaseError(

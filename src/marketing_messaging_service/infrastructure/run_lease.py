@@ -258,15 +258,14 @@ class _Lease:
             .values(renewed_at=now, expires_at=now + self._duration)
         )
         if renewed.rowcount != 1:
+            seconds = self._duration.total_seconds()
             raise LeaseLostError(
-                f"Another run took over, because {self._why_lost()}. Its uncommitted work was rolled back. "
-                f"{WHO_DOES_THE_REST}"
+                "Another run took over, because the connection broke by which this one held the database. Its "
+                f"uncommitted work was rolled back. {WHO_DOES_THE_REST}"
+                if self._is_alone
+                else f"Another run took over, because this one sent no heartbeat for {seconds:g} s. Its uncommitted "
+                f"work was rolled back. {WHO_DOES_THE_REST}"
             )
-
-    def _why_lost(self) -> str:
-        if self._is_alone:
-            return "the connection broke by which this one held the database"
-        return f"this one sent no heartbeat for {self._duration.total_seconds():g} s"
 
     def release(self) -> None:
         """Give the lease back, if it is held still; one that cannot be given back expires."""

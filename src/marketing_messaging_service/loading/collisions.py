@@ -5,9 +5,9 @@ from itertools import islice
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, insert, select
 
+from src.marketing_messaging_service.infrastructure.bulk import bulk_insert
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
-from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.conflicts import Collision, standing_events
 from src.marketing_messaging_service.models import RejectedRow
 from src.marketing_messaging_service.results import RawLine, StagedFile

@@ -30,10 +30,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.infrastructure.bulk import bulk_insert
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows, triggers_on
-from src.marketing_messaging_service.loading.bulk import bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import Numbers
 from src.marketing_messaging_service.loading.split import duplicate_columns
 from src.marketing_messaging_service.models import Conflict, Event, Load, RejectedRow, UnknownKey

@@ -13,9 +13,9 @@ from sqlalchemy import ColumnElement, Connection, Engine, FromClause, func, inse
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.errors import LoadError
+from src.marketing_messaging_service.infrastructure.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows, triggers_on
-from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.collisions import CollisionKeeper
 from src.marketing_messaging_service.loading.conflicts import Collision, DuplicateCheck
 from src.marketing_messaging_service.loading.first_deliveries import Mask, Numbers

@@ -11,10 +11,10 @@ import pandas as pd
 from sqlalchemy import Connection, Table, bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from src.marketing_messaging_service.infrastructure.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.loading.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
 from src.marketing_messaging_service.loading.split import event_columns, scalars
 from src.marketing_messaging_service.models import Event

@@ -46,11 +46,11 @@ def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int
             # Somebody's own index uses a function of another program, with which alone it can be made anew.
             copy_path.unlink(missing_ok=True)
             copy_pages(database_path, copy_path, on_progress)
-            _forget_wal(copy_path)
+            forget_wal(copy_path)
     on_progress(copy_path.stat().st_size - written)
 
 
-def _forget_wal(copy_path: Path) -> None:
-    """Let a copy of the pages be one file with nothing beside it, as VACUUM makes it."""
+def forget_wal(copy_path: Path) -> None:
+    """Let a copy be one file with nothing beside it, as VACUUM makes it."""
     with closing(sqlite3.connect(copy_path, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode=DELETE")

@@ -14,12 +14,17 @@ from sqlalchemy import Connection
 from src.marketing_messaging_service.dictionary import Entry, entries
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
+    copy_name,
     create_database_engine,
+    file_of,
     foreseeable_errors,
+    is_there,
     read_transaction,
+    shown_database,
     url_of,
 )
-from src.marketing_messaging_service.publishing.copy import vacuum_into
+from src.marketing_messaging_service.moving import copy_everything
+from src.marketing_messaging_service.publishing.copy import forget_wal, vacuum_into
 from src.marketing_messaging_service.publishing.files import (
     forget_companions,
     partial_path,
@@ -42,19 +47,20 @@ class PublishedFile:
     row_count: int | None
 
 
-def publish(database_path: Path, folder: Path, progress: Progress) -> tuple[PublishedFile, ...]:
+def publish(database_url: str, folder: Path, progress: Progress) -> tuple[PublishedFile, ...]:
     """Write a copy of the database and Parquet of each table and view into a folder, all of one moment.
 
     Everything is written beside first and put in place at the end, so that a reader finds whole files only, the old
     ones or the new. A run may go on writing meanwhile. The schema must be the newest. Raises DatabaseError, with what
     was published before as it was, for what comes from the surroundings.
     """
-    if not database_path.is_file():
-        raise DatabaseError(f"There is no database at {database_path} to publish; run the hourly job first.")
+    if not is_there(database_url):
+        shown = shown_database(database_url)
+        raise DatabaseError(f"There is no database at {shown} to publish; run the hourly job first.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with foreseeable_errors():
-            return _publish(database_path, folder, progress)
+            return _publish(database_url, folder, progress)
     except OSError as error:
         # Arrow puts words of its own before those of the system.
         raise _unwritable(folder, os.strerror(error.errno) if error.errno else str(error)) from None
@@ -67,15 +73,14 @@ def _unwritable(folder: Path, reason: str) -> DatabaseError:
     )
 
 
-def _publish(database_path: Path, folder: Path, progress: Progress) -> tuple[PublishedFile, ...]:
-    copy_path = folder / database_path.name
+def _publish(database_url: str, folder: Path, progress: Progress) -> tuple[PublishedFile, ...]:
+    copy_path = folder / copy_name(database_url)
     tables = [(name, list(group)) for name, group in groupby(entries(), key=lambda entry: entry.table_name)]
     refuse_obstacles([copy_path, *(folder / f"{name}.parquet" for name, _ in tables)])
     partials = {copy_path: partial_path(copy_path)}
     row_counts: dict[Path, int] = {}
     try:
-        with progress(f"Copying {database_path.name}", database_path.stat().st_size) as advance:
-            _copy(database_path, partials[copy_path], advance)
+        _copy(database_url, partials[copy_path], progress)
         with read_transaction(create_database_engine(url_of(partials[copy_path]))) as connection:
             for name, (own, *columns) in tables:
                 path = folder / f"{name}.parquet"
@@ -90,9 +95,17 @@ def _publish(database_path: Path, folder: Path, progress: Progress) -> tuple[Pub
     return tuple(PublishedFile(path, path.stat().st_size, row_counts.get(path)) for path in partials)
 
 
-def _copy(database_path: Path, partial: Path, on_progress: Callable[[int], None]) -> None:
+def _copy(database_url: str, partial: Path, progress: Progress) -> None:
+    """Write a copy in one SQLite file, whatever the database is."""
+    path = file_of(create_database_engine(database_url))
     try:
-        vacuum_into(database_path, partial, on_progress)
+        if path is not None:
+            with progress(f"Copying {path.name}", path.stat().st_size) as advance:
+                vacuum_into(path, partial, advance)
+            return
+        with progress(f"Copying {shown_database(database_url)}", None) as advance:
+            copy_everything(database_url, url_of(partial), advance)
+        forget_wal(partial)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
             # Of SQLite's own words nobody could tell which disk is meant.

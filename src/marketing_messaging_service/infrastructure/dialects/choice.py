@@ -1,6 +1,7 @@
 """Which kind of database it is: chosen once, by its URL."""
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from src.marketing_messaging_service.infrastructure.dialects.dialect import Dialect
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.dialect import PostgresqlDialect
@@ -17,3 +18,23 @@ def dialect_of(database_url: str) -> Dialect:
 def dialect_named(name: str) -> Dialect:
     """Return the kind of database that SQLAlchemy calls by a name."""
     return next(each for each in DIALECTS if each.name == name)
+
+
+def checked_url(value: str) -> str:
+    """Return a URL that names a database for a run.
+
+    Raises ValueError, which says what is wrong and never repeats the value: a password may be in it.
+    """
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        # The ValueError of a port that is no number repeats it, and it may be half a password.
+        raise ValueError("is not a database URL; expected the form sqlite:///./messaging.db") from None
+    dialect = next((each for each in DIALECTS if each.name == url.get_backend_name()), None)
+    if dialect is None:
+        raise ValueError(
+            f"names a {url.get_backend_name()} database; only SQLite files (sqlite:///…) and PostgreSQL "
+            "(postgresql+psycopg://…) are supported"
+        )
+    dialect.refuse_url(url, value)
+    return value

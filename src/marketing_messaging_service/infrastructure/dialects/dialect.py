@@ -45,8 +45,17 @@ class Dialect(Protocol):
     lock_spans_machines: bool
     """Whether the run lock keeps runs of all machines apart, so that whoever holds it is alone."""
 
+    holds_nul: bool
+    """Whether a text may hold the character NUL."""
+
     after_damage: str
     """What to do about a damaged database."""
+
+    def refuse_url(self, url: URL, as_written: str) -> None:
+        """Raise ValueError, which says what is wrong with a URL as a setting and has no password in it."""
+
+    def copy_name(self, url: URL) -> str:
+        """Return the name of a copy for analysts, which is a SQLite file."""
 
     def file_of(self, url: URL) -> Path | None:
         """Return the file that the database is, None where it is none."""
@@ -103,6 +112,9 @@ class Dialect(Protocol):
 
     def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
         """Return a sentence about the object of somebody else that an error came from, None without one."""
+
+    def after_moving(self, connection: Connection, tables: Sequence[str]) -> None:
+        """See to what is not told by rows that were written with their ids."""
 
     def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> AbstractContextManager[Engine]:
         """Yield an engine on which everything works and nothing is kept."""

@@ -14,6 +14,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     preview_engine,
     read_transaction,
     remark_on_readers,
+    url_of,
     write_transaction,
 )
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect
@@ -134,7 +135,7 @@ def test_readers_that_come_and_go_are_not_remarked_on(engine, tmp_path):
 def test_a_published_copy_that_was_put_back_works_on_beside_a_notebook(migrated_template: Path, tmp_path: Path) -> None:
     pipeline = Pipeline(tmp_path / "pipeline", migrated_template)
     pipeline.run([[event("m1", "ada", "signup", "10:00")]], RULES)
-    publish(pipeline.database_path, tmp_path / "published", silent)
+    publish(url_of(pipeline.database_path), tmp_path / "published", silent)
     (tmp_path / "published" / "messaging.db").replace(pipeline.database_path)
     assert mode(pipeline.database_path) == "delete"
     pipeline.run([[event("m2", "ada", "signup", "11:00")]], RULES)

@@ -1,5 +1,6 @@
 """How PostgreSQL is opened, written and read."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,7 +27,12 @@ from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
-from src.marketing_messaging_service.infrastructure.dialects.postgresql import copying, errors
+from src.marketing_messaging_service.infrastructure.dialects.postgresql import (
+    compiling,  # noqa: F401  registers what it compiles
+    copying,
+    errors,
+)
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER, refuse_url
 from src.marketing_messaging_service.infrastructure.turns import take_turn
 
 WRITER_LOCK = 6_017_342_201
@@ -44,11 +50,6 @@ LOOK_SECONDS = 0.2
 """How often it is looked at whether a long statement is still wanted."""
 
 ORDERED_BY_CODE_POINT = ("C", "POSIX", "C.UTF-8", "C.utf8")
-
-MISSING_DRIVER = (
-    "DATABASE_URL names a PostgreSQL database, whose driver psycopg is not installed; install it: "
-    "pip install -r requirements-postgresql.lock"
-)
 
 _SESSION = {
     "timezone": "UTC",
@@ -86,7 +87,17 @@ class PostgresqlDialect:
     has_frozen_views = False
     rebuilds_indexes = False
     lock_spans_machines = True
+    holds_nul = False
     after_damage = "Restore a backup, then run again."
+
+    def refuse_url(self, url: URL, as_written: str) -> None:
+        """Raise ValueError when a URL names no database of a server, or its driver is not there."""
+        del as_written
+        refuse_url(url)
+
+    def copy_name(self, url: URL) -> str:
+        """Return the name of a copy for analysts, which is that of the database."""
+        return re.sub(r"[^\w.-]", "_", url.database or "") + ".db"
 
     def file_of(self, url: URL) -> Path | None:
         """Return None: a server has the database."""
@@ -189,6 +200,20 @@ class PostgresqlDialect:
         del connection, error, own
         return None
 
+    def after_moving(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Let the sequences go on behind the ids that stand, and tell the planner what stands there."""
+        numbered = connection.exec_driver_sql(
+            "SELECT c.relname, a.attname, pg_get_serial_sequence(quote_ident(c.relname), a.attname) AS sequence_name "
+            "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind = 'r' AND a.attnum > 0 "
+            "AND NOT a.attisdropped AND c.relnamespace = current_schema()::regnamespace"
+        ).all()
+        for table, column, sequence in numbered:
+            if sequence is not None and table in tables:
+                connection.exec_driver_sql(
+                    f"SELECT setval('{sequence}', greatest(max({column}), 1), max({column}) IS NOT NULL) FROM {table}"  # noqa: S608  names of our own
+                )
+        connection.exec_driver_sql(f"ANALYZE {', '.join(tables)}")
+
     @contextmanager
     def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:
         """Yield an engine on which everything works and nothing is kept; it holds the writer's lock all the while.
@@ -289,7 +314,7 @@ def _engine(url: URL, *, factory: Any = None, **options: Any) -> Engine:
     try:
         engine = create_engine(url, connect_args=_CONNECTING, **options)
     except ModuleNotFoundError:
-        raise DatabaseError(MISSING_DRIVER) from None
+        raise DatabaseError(f"DATABASE_URL {MISSING_DRIVER}.") from None
     # SQLAlchemy forgets the count of an INSERT … SELECT otherwise, and gives -1.
     engine = engine.execution_options(preserve_rowcount=True)
 
@@ -336,7 +361,7 @@ def _preview_connection() -> Any:
     try:
         import psycopg  # noqa: PLC0415  an extra that need not be installed
     except ModuleNotFoundError:
-        raise DatabaseError(MISSING_DRIVER) from None
+        raise DatabaseError(f"DATABASE_URL {MISSING_DRIVER}.") from None
 
     class PreviewConnection(psycopg.Connection[Any]):
         has_part = False

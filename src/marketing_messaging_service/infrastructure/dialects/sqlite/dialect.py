@@ -33,6 +33,7 @@ from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGR
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.url import refuse_url
 from src.marketing_messaging_service.infrastructure.file_lock import file_lock
 
 BUSY_TIMEOUT_SECONDS = 60
@@ -108,7 +109,16 @@ class SqliteDialect:
     has_frozen_views = True
     rebuilds_indexes = True
     lock_spans_machines = False
+    holds_nul = True
     after_damage = DAMAGED
+
+    def refuse_url(self, url: URL, as_written: str) -> None:
+        """Raise ValueError when a URL names no file."""
+        refuse_url(url, as_written)
+
+    def copy_name(self, url: URL) -> str:
+        """Return the name of a copy for analysts, which is that of the file."""
+        return Path(url.database or "").name
 
     def file_of(self, url: URL) -> Path | None:
         """Return the file that the database is."""
@@ -116,7 +126,7 @@ class SqliteDialect:
 
     def shown(self, url: URL) -> str:
         """Return the database as people are told of it, which is its file."""
-        return url.database or ""
+        return str(self.file_of(url))
 
     def is_there(self, url: URL) -> bool:
         """Whether there is such a file."""
@@ -226,6 +236,9 @@ class SqliteDialect:
     def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
         """Return a sentence about the object of somebody else that an error came from, None without one."""
         return culprits.culprit_told(connection, error, own)
+
+    def after_moving(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Do nothing: the next id follows from the rows."""
 
     @contextmanager
     def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:

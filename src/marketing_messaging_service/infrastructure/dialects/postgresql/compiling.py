@@ -1,0 +1,14 @@
+"""What SQLAlchemy says to PostgreSQL in words of our own, so that the same statement means the same as on SQLite."""
+
+from typing import Any
+
+from sqlalchemy import Integer
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import sum as sum_
+
+
+@compiles(sum_, "postgresql")
+def whole_sum(element: Any, compiler: Any, **options: Any) -> str:
+    """A sum of whole numbers is one, and not a decimal."""
+    text: str = compiler.visit_function(element, **options)
+    return f"CAST({text} AS BIGINT)" if isinstance(element.type, Integer) else text

@@ -1,0 +1,37 @@
+"""What a URL must be like that names a database of a PostgreSQL server."""
+
+from importlib.util import find_spec
+
+from sqlalchemy import URL
+
+MISSING_DRIVER = (
+    "names a PostgreSQL database, whose driver psycopg is not installed; `make postgresql` installs it, or "
+    "`pip install -r requirements-postgresql.lock`"
+)
+
+PARAMETERS = (
+    "host",
+    "passfile",
+    "port",
+    "service",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+)
+"""What may stand after the question mark of a URL: none of it is a secret, or is this program's own to say."""
+
+
+def refuse_url(url: URL) -> None:
+    """Raise ValueError, which says what is wrong, when a URL names no database, or its driver is not installed."""
+    driver = url.drivername.partition("+")[2] or "psycopg2"
+    if driver != "psycopg":
+        raise ValueError(f"asks for the driver {driver}; expected postgresql+psycopg://…")
+    if not url.database:
+        raise ValueError("names no database; expected postgresql+psycopg://user@host/database")
+    if not set(url.query) <= set(PARAMETERS):
+        raise ValueError(f"has something behind the ? that is not taken; what is: {', '.join(PARAMETERS)}")
+    if find_spec("psycopg") is None:
+        raise ValueError(MISSING_DRIVER)

@@ -1,0 +1,5 @@
+"""Every row of a database into another one, of whichever kind either is."""
+
+from src.marketing_messaging_service.moving.move import Moved, copy_everything, move
+
+__all__ = ["Moved", "copy_everything", "move"]
