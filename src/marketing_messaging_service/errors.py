@@ -1,6 +1,8 @@
 """Foreseeable failures, each told as one sentence that a person can act on."""
 
 import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 MAY_PASS = frozenset(
@@ -85,13 +87,35 @@ class LoadError(PipelineError):
     remedy = "Start the run again; if it fails in the same way, report it."
 
 
-class SourcesError(PipelineError):
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong with a file that people write, or odd about it."""
+
+    sentence: str
+    """What is wrong, without the line and without a full stop."""
+    line: int | None = None
+    """Where it stands, counted from 1; None for what belongs to no line."""
+
+    def __str__(self) -> str:
+        """Return the sentence with its line, as an error lists it."""
+        return self.sentence if self.line is None else f"{self.sentence} (line {self.line})"
+
+
+class WrittenFileError(PipelineError):
+    """A file that people write cannot be used; `faults` has each thing that is wrong by itself."""
+
+    def __init__(self, message: str, faults: Sequence[Fault] = (), *, may_pass: bool = False) -> None:
+        super().__init__(message, may_pass=may_pass)
+        self.faults = tuple(faults)
+
+
+class SourcesError(WrittenFileError):
     """sources.yaml cannot be used; the message names the source or mapping, the key, and what was expected."""
 
     remedy = "Correct the sources file where the sentence says; the next run takes the files."
 
 
-class RulesError(PipelineError):
+class RulesError(WrittenFileError):
     """rules.yaml cannot be used; the message names the rule, the key, what stood there and what was expected."""
 
     remedy = "Correct the rules where the sentence says; the events wait, and the next run decides them."

@@ -18,7 +18,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.events import AliasEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from src.marketing_messaging_service.errors import PipelineError
+from src.marketing_messaging_service.errors import Fault, WrittenFileError
 
 LARGEST_FILE_BYTES = 256 * 1024
 DEEPEST_NESTING = 40
@@ -54,7 +54,7 @@ class YamlDocument:
 class Grammar:
     """What errors of one kind of file are made of."""
 
-    error: type[PipelineError]
+    error: type[WrittenFileError]
     kind: str
     """What such a file is called, such as `rules file`."""
     consequence: str
@@ -142,18 +142,20 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
         return YamlDocument(value, dict(_lines(node, ())))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f", line {mark.line + 1}" if mark else ""
+        line = mark.line + 1 if mark else None
         problem = error.problem or error.context or ""
     except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
-        place = ""
+        line = None
         problem = str(error)
-    raise grammar.error(f"{source}{place}: not the YAML of a {grammar.kind}: {_one_line(problem)}.")
+    wrong = f"not the YAML of a {grammar.kind}: {_one_line(problem)}"
+    place = "" if line is None else f", line {line}"
+    raise grammar.error(f"{source}{place}: {wrong}.", [Fault(wrong, line)])
 
 
-def validation_error(error: ValidationError, document: YamlDocument, source: str, grammar: Grammar) -> PipelineError:
+def validation_error(error: ValidationError, document: YamlDocument, source: str, grammar: Grammar) -> WrittenFileError:
     """Return the grammar's error that names all that is wrong with a document, a line each."""
     details = [detail for detail in error.errors() if not _follows_from_another(detail)]
-    return all_sentences(source, grammar, [_sentence(detail, document, grammar) for detail in details])
+    return all_faults(source, grammar, [_fault(detail, document, grammar) for detail in details])
 
 
 def _follows_from_another(detail: ErrorDetails) -> bool:
@@ -161,10 +163,10 @@ def _follows_from_another(detail: ErrorDetails) -> bool:
     return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
-def all_sentences(source: str, grammar: Grammar, sentences: Sequence[str]) -> PipelineError:
-    """Return the grammar's error that says each of the sentences on a line of its own."""
-    listed = "\n".join(f"  {sentence}." for sentence in sentences)
-    return grammar.error(f"{source} cannot be used; {grammar.consequence}.\n{listed}")
+def all_faults(source: str, grammar: Grammar, faults: Sequence[Fault]) -> WrittenFileError:
+    """Return the grammar's error that says each of the faults on a line of its own."""
+    listed = "\n".join(f"  {fault}." for fault in faults)
+    return grammar.error(f"{source} cannot be used; {grammar.consequence}.\n{listed}", faults)
 
 
 def expectation_error(expected: str, *place: str | int, known: Sequence[str] = ()) -> PydanticCustomError:
@@ -259,7 +261,7 @@ _EXPECTED: Mapping[str, str] = {
 """What to say of each kind of error; the names in braces are details of pydantic's."""
 
 
-def _sentence(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> str:
+def _fault(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> Fault:
     """Return an error of pydantic's as: part and key, what was expected, what was found, and the line."""
     context = detail.get("ctx", {})
     path = _resolved(detail["loc"], document.value, grammar.kinds)
@@ -268,18 +270,20 @@ def _sentence(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) ->
         path.append(part)
         found = _part(found, part)
     place = _place(path, document.value, grammar)
-    line = _line(path, document)
+    line = line_of(path, document.lines)
     match detail["type"]:
         case "missing":
-            return f"{place}: the key is required and is missing{line}"
+            return Fault(f"{place}: the key is required and is missing", line)
         case "extra_forbidden":
             known = _known_keys(detail["loc"], grammar)
             hint = did_you_mean(str(path[-1]), known)
-            return f"{place}: unknown key; expected one of {', '.join(known)}, found {shown(path[-1])}{hint}{line}"
+            return Fault(
+                f"{place}: unknown key; expected one of {', '.join(known)}, found {shown(path[-1])}{hint}", line
+            )
     expected = _EXPECTED[detail["type"]].format_map(context) if detail["type"] in _EXPECTED else detail["msg"]
     known = context.get("known") or re.findall("'([^']+)'", context.get("expected", ""))
     hint = did_you_mean(found, known) if isinstance(found, str) else ""
-    return f"{place}: expected {expected}, found {shown(found)}{hint}{line}"
+    return Fault(f"{place}: expected {expected}, found {shown(found)}{hint}", line)
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
@@ -315,13 +319,10 @@ def _at(document: Any, path: Sequence[int | str]) -> Any:
     return document
 
 
-def _line(path: Sequence[int | str], document: YamlDocument) -> str:
+def line_of(path: Sequence[int | str], lines: Mapping[Location, int]) -> int | None:
     """Return the line of the innermost part on the way to a place that stands in the file."""
-    for end in range(len(path), 0, -1):
-        line = document.lines.get(tuple(path[:end]))
-        if line is not None:
-            return f" (line {line})"
-    return ""
+    known = (lines.get(tuple(path[:end])) for end in range(len(path), 0, -1))
+    return next((line for line in known if line is not None), None)
 
 
 def _place(path: Sequence[int | str], document: Any, grammar: Grammar) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from src.marketing_messaging_service.errors import SourcesError
+from src.marketing_messaging_service.errors import Fault, SourcesError
 from src.marketing_messaging_service.results import READER_VERSION
 from src.marketing_messaging_service.staging.formats import FORMATS
 from src.marketing_messaging_service.staging.packing import PACKINGS
@@ -31,7 +31,7 @@ from src.marketing_messaging_service.staging.sources.types import (
 from src.marketing_messaging_service.staging.sources.types import Places as PlacesForm
 from src.marketing_messaging_service.yaml_file import (
     Grammar,
-    all_sentences,
+    all_faults,
     parse_yaml,
     read_yaml_file,
     validation_error,
@@ -109,7 +109,7 @@ def parse_sources(yaml_text: str, origin: str) -> SourcesFile:
         raise validation_error(error, document, origin, _GRAMMAR) from None
     wrong = _wrong_names(said)
     if wrong:
-        raise all_sentences(origin, _GRAMMAR, wrong)
+        raise all_faults(origin, _GRAMMAR, [Fault(sentence) for sentence in wrong])
     mappings = _mappings(said.mappings)
     return SourcesFile(
         origin=origin,
