@@ -83,7 +83,7 @@ def test_every_kind_of_error_says_what_to_do() -> None:
         Message("LandingError", "…: cannot be read: …. Correct it; the next run takes the file."),
         Message(
             "SettingsError",
-            "…: names a … database; only SQLite files are supported (sqlite:///…). Correct it in the environment or in "
+            "…: names no database; expected postgresql+psycopg://user@host/database. Correct it in the environment or in "
             ".env.",
         ),
     ],

@@ -44,6 +44,7 @@ class _Saying:
 _SAYINGS = {
     "FileProblem": _Saying("LandingError", 1, "…: {}"),
     "error": _Saying("RulesError"),
+    "Fault": _Saying("RulesError", 0, "{} (line …)."),
     "expectation_error": _Saying("RulesError", 0, "… expected {}, found … (line …)."),
     "_composer_error": _Saying("RulesError", 0, "…, line …: not the YAML of a …: {}."),
     "Complaint": _Saying("DatabaseError", 0, "The database cannot be used: {}"),
@@ -74,7 +75,11 @@ def kind_of(message: Message) -> type[PipelineError]:
 
 def _kinds(modules: Sequence["_Module"]) -> dict[str, None]:
     """Return the names of PipelineError and of all that are derived from it, those of errors.py first."""
-    names = {name: None for name, value in vars(errors).items() if isinstance(value, type)}
+    names = {
+        name: None
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, PipelineError)
+    }
     for module in modules:
         for node in module.tree.body:
             if isinstance(node, ast.ClassDef) and any(isinstance(b, ast.Name) and b.id in names for b in node.bases):
