@@ -11,7 +11,8 @@ LIMIT = {"name": "one", "at_most": 1, "hours": 1}
 
 
 def odd(*rules: Any, **others: Any) -> list[str]:
-    return list(odd_rules(parse_rules(json.dumps({"rules": list(rules), **others}), "rules.yaml").whole))
+    whole = parse_rules(json.dumps({"rules": list(rules), **others}), "rules.yaml").whole
+    return [found.sentence for found in odd_rules(whole)]
 
 
 def test_a_file_without_anything_odd_is_passed_over_in_silence():
@@ -51,3 +52,24 @@ def test_a_limit_that_counts_what_no_rule_sends_is_named():
     assert sentence.startswith("The limit one can never bind")
     [sentence] = odd({**rule("r"), "exempt_from": ["limits"]}, limits=[LIMIT])
     assert sentence.startswith("The limit one can never bind")
+
+
+def failed(**counts: int) -> dict[str, Any]:
+    return {"happened": {"event_type": "payment_failed", **counts}}
+
+
+def test_a_rule_whose_conditions_contradict_each_other_is_named():
+    more, less = ({"field": "properties.amount", "operator": way, "value": 5} for way in ("gt", "lt"))
+    (sentence,) = odd(rule("r", more, less))
+    assert sentence.startswith("The rule r can never match: its conditions contradict each other")
+
+
+def test_a_count_that_every_event_past_it_fulfils_is_named_where_no_once_stands_behind_it():
+    (sentence,) = odd(rule("r", failed(at_least=3), on="payment_failed"))
+    assert sentence == (
+        "The rule r decides on every payment_failed from number 4 on, and nothing keeps it to one. "
+        "Let at_most be 3 too, or give it a suppression."
+    )
+    assert odd(rule("r", failed(at_least=3, at_most=3), on="payment_failed")) == []
+    assert odd(rule("r", failed(at_least=3), on="payment_failed", mode="once_per_calendar_day")) == []
+    assert odd(rule("r", failed(at_least=3), on="signed_up")) == []

@@ -83,8 +83,8 @@ def test_every_kind_of_error_says_what_to_do() -> None:
         Message("LandingError", "…: cannot be read: …. Correct it; the next run takes the file."),
         Message(
             "SettingsError",
-            "…: names no database; expected postgresql+psycopg://user@host/database. Correct it in the environment or in "
-            ".env.",
+            "…: names no database; expected postgresql+psycopg://user@host/database. Correct it in the environment or "
+            "in .env.",
         ),
     ],
 )

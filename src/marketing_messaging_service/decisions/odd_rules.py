@@ -1,19 +1,35 @@
 """What is odd about a rules file by itself, whatever the database holds, although it can be used."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from src.marketing_messaging_service.decisions.conditions import EVERYTHING, FieldCondition, comparisons, happenings
+from src.marketing_messaging_service.decisions.contradictions import can_match
 from src.marketing_messaging_service.decisions.rules import Block, Exemption, Limit, Rule, Rules
+from src.marketing_messaging_service.vocabulary import SuppressionMode
 from src.marketing_messaging_service.yaml_file import word
 
 CURLY_QUOTES = "\u201c\u201d\u2018\u2019"
+FEWEST_COUNTED = 2
+"""From so many earlier events on, a rule means a count; one earlier event is often all that it asks after."""
 
 
-def odd_rules(whole: Rules) -> Iterator[str]:
-    """Yield a sentence for each thing that its owner can hardly have meant; of rules, only of those that are on."""
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that the owner of a rules file can hardly have meant."""
+
+    part: str
+    """The list of the file that it stands in: rules, blocks or limits."""
+    name: str
+    sentence: str
+
+
+def odd_rules(whole: Rules) -> Iterator[Oddity]:
+    """Yield what the file's owner can hardly have meant; of rules, only of those that are on."""
     rules = [rule for rule in whole.rules if rule.enabled]
     for rule in rules:
         yield from _odd_texts("rule", rule.name, _texts(rule))
+        yield from (Oddity("rules", rule.name, sentence) for sentence in _odd_conditions(rule))
     for block in whole.blocks:
         yield from _odd_texts("block", block.name, _texts_of_block(block))
     for limit in whole.limits:
@@ -21,18 +37,40 @@ def odd_rules(whole: Rules) -> Iterator[str]:
     yield from _hidden_rules(rules)
     for limit in whole.limits:
         if not any(_is_held_to(limit, rule) for rule in rules):
-            yield (
+            yield Oddity(
+                "limits",
+                limit.name,
                 f"The limit {word(limit.name)} can never bind: no rule that is on sends what it counts without being "
-                "exempt from limits. Check its channels and templates."
+                "exempt from limits. Check its channels and templates.",
             )
 
 
-def _odd_texts(kind: str, name: str, texts: Iterable[tuple[str, str]]) -> Iterator[str]:
+def _odd_texts(kind: str, name: str, texts: Iterable[tuple[str, str]]) -> Iterator[Oddity]:
     for place, text in texts:
+        the = f"The {kind} {word(name)} has"
         if text != text.strip():
-            yield f"The {kind} {word(name)} has blanks at an end of {place}, {text!r}. Take them away if not meant."
+            yield Oddity(f"{kind}s", name, f"{the} blanks at an end of {place}, {text!r}. Take them away if not meant.")
         if any(quote in text for quote in CURLY_QUOTES):
-            yield f"The {kind} {word(name)} has curly quotes in {place}, {text!r}. Did you mean straight ones?"
+            yield Oddity(f"{kind}s", name, f"{the} curly quotes in {place}, {text!r}. Did you mean straight ones?")
+
+
+def _odd_conditions(rule: Rule) -> Iterator[str]:
+    """Yield what is odd about what a rule asks for: nothing can fulfil it, or too much does."""
+    if not can_match(rule.conditions):
+        yield (
+            f"The rule {word(rule.name)} can never match: its conditions contradict each other, so that no event "
+            "fulfils all of them. Check their values, and whether any is meant in place of all."
+        )
+    if rule.suppression.mode is not SuppressionMode.NONE:
+        return
+    for happened in happenings(rule.conditions):
+        counts_itself = happened.event_type == rule.trigger.event_type and happened.at_most is None
+        if counts_itself and happened.least >= FEWEST_COUNTED:
+            yield (
+                f"The rule {word(rule.name)} decides on every {word(rule.trigger.event_type)} from number "
+                f"{happened.least + 1} on, and nothing keeps it to one. Let at_most be {happened.least} too, or give "
+                "it a suppression."
+            )
 
 
 def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -60,7 +98,7 @@ def _texts_of(conditions: Iterable[FieldCondition]) -> Iterator[tuple[str, str]]
                 yield f"a value to compare {comparison.field} with", value
 
 
-def _hidden_rules(rules: list[Rule]) -> Iterator[str]:
+def _hidden_rules(rules: list[Rule]) -> Iterator[Oddity]:
     """Yield the rules of a group before which another one always matches what they match."""
     for place, rule in enumerate(rules):
         for earlier in rules[:place]:
@@ -68,9 +106,11 @@ def _hidden_rules(rules: list[Rule]) -> Iterator[str]:
             if not is_rival or earlier.trigger != rule.trigger:
                 continue
             if earlier.conditions in (EVERYTHING, rule.conditions):
-                yield (
+                yield Oddity(
+                    "rules",
+                    rule.name,
                     f"The rule {word(rule.name)} never decides: {word(earlier.name)}, which comes before it in the "
-                    f"group {word(rule.exclusive_group or '')}, matches every event that it matches. Put it first."
+                    f"group {word(rule.exclusive_group or '')}, matches every event that it matches. Put it first.",
                 )
                 break
 

@@ -28,7 +28,12 @@ def rules_warnings(connection: Connection, whole: Rules) -> tuple[str, ...]:
     )
     lost = lost_rules(last.scalars().all(), [rule.name for rule in rules])
     unknown = (*unknown_types(rules, known_types), *unknown_signs(whole.blocks, known_types))
-    return (*([lost] if lost else []), *odd_rules(whole), *unknown, *unseen_fields(connection, whole))
+    return (
+        *([lost] if lost else []),
+        *(odd.sentence for odd in odd_rules(whole)),
+        *unknown,
+        *unseen_fields(connection, whole),
+    )
 
 
 def decided_last(connection: Connection, content_hash: str) -> bool:
