@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from flows.ctrl_c import CtrlC, StoppedError
 from src.marketing_messaging_service import reporting
@@ -66,10 +66,12 @@ def _told(settings: Settings, options: argparse.Namespace, ctrl_c: CtrlC) -> str
     engine = create_read_only_engine(settings.database_url)
     with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
         try:
-            if options.list:
-                return reporting.runs_text(reporting.last_runs(connection, LISTED_RUNS))
-            run_report = reporting.read_run_report(connection, _run_id(connection, options))
-        except OperationalError:
+            # By itself, so that the schema can still be looked at when it fails.
+            with connection.begin_nested():
+                if options.list:
+                    return reporting.runs_text(reporting.last_runs(connection, LISTED_RUNS))
+                run_report = reporting.read_run_report(connection, _run_id(connection, options))
+        except (OperationalError, ProgrammingError):
             if ctrl_c.is_made():
                 raise
             _refuse_another_schema(connection)

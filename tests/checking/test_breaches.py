@@ -713,7 +713,7 @@ BREACHES = [
     Breach(
         "checks_hold",
         "a mode that there is not",
-        "runs.rowid 2: ck_runs_mode",
+        "runs.id 2: ck_runs_mode",
         ("UPDATE runs SET mode = 'twice' WHERE id = 2",),
     ),
     *(

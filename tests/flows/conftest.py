@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
+from tests.postgresql import Server
+
 
 @pytest.fixture(scope="package")
 def _prefect() -> Iterator[None]:
@@ -27,6 +29,14 @@ def landing(_prefect: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SOURCES_PATH", str(Path(__file__).parents[2] / "data" / "sources.yaml"))
     monkeypatch.setenv("RULES_PATH", str(Path(__file__).parents[2] / "data" / "rules.yaml"))
     return folder
+
+
+@pytest.fixture
+def on_postgresql(landing: Path, postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same with a database of a server, which is empty."""
+    monkeypatch.setenv("DATABASE_URL", postgresql.new_database())
+    monkeypatch.setenv("PUBLISH_PATH", str(landing.parent / "published"))
+    return landing
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ from sqlalchemy import Engine, Table
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import declared_objects
 from src.marketing_messaging_service.schema import find_differences, refuse_older_schema
-from src.marketing_messaging_service.schema.declared import declared_objects, table_parts
+from src.marketing_messaging_service.schema.declared import table_parts
 from tests.checking.databases import drop_constraint, execute
 
 
@@ -129,7 +130,7 @@ def test_how_a_statement_is_written_is_no_difference(path: Path):
 
 @pytest.mark.parametrize("table", Base.metadata.sorted_tables, ids=str)
 def test_every_column_and_constraint_of_a_table_is_compared(table: Table):
-    (sql,) = [declared.sql for declared in declared_objects() if declared.name == table.name]
+    (sql,) = [declared.sql for declared in declared_objects(Base.metadata, {}) if declared.name == table.name]
     assert table_parts(sql).parts.keys() == {
         *(f"column {column.name}" for column in table.columns),
         *(f"constraint {constraint.name}" for constraint in table.constraints),

@@ -11,6 +11,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     not_,
     or_,
@@ -91,7 +92,7 @@ def _decided_by_other_batches(_connection: Connection) -> Iterator[Select[Any]]:
             .join(Run, Run.id == Batch.run_id)
             # Of a batch from before they were recorded it may not be known which run it was of.
             .join(first, and_(first.id == EVENT_BATCH_ID, first.run_id.is_not(None)))
-            .where(Batch.id != first.id, not_(func.coalesce(was_to, 0)), not_(_has_waited(table)))
+            .where(Batch.id != first.id, not_(func.coalesce(was_to, false())), not_(_has_waited(table)))
         )
 
 
@@ -151,7 +152,7 @@ def _former_without_successor(_connection: Connection) -> Iterator[Select[Any]]:
             or_(
                 former.suppression_reason != EXPIRED_REASON,
                 BatchRule.batch_id.is_(None),
-                func.coalesce(first.id >= Batch.id, 0),
+                func.coalesce(first.id >= Batch.id, false()),
                 and_(former.event_id.is_not(None), not_(or_(*successors))),
             )
         )

@@ -55,7 +55,8 @@ def _warnings(
     connection: Connection, warnings: Callable[[Connection], Sequence[str]], on_progress: Callable[[], None]
 ) -> tuple[str, ...]:
     try:
-        return tuple(warnings(connection))
+        with connection.begin_nested():
+            return tuple(warnings(connection))
     except DBAPIError:
         on_progress()
         # What stands in the way is told by the invariants.
@@ -66,7 +67,8 @@ def _row_counts(connection: Connection, on_progress: Callable[[], None]) -> dict
     counts = {}
     for table in _COUNTED:
         try:
-            counts[table.__tablename__] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+            with connection.begin_nested():
+                counts[table.__tablename__] = connection.execute(select(func.count()).select_from(table)).scalar_one()
         except DBAPIError:
             on_progress()
             # What stands in the way is told by the invariants.
@@ -90,13 +92,15 @@ def _finding(connection: Connection, invariant: Invariant) -> Finding:
     examples: list[str] = []
     problem = ""
     try:
-        for query in invariant.queries(connection):
-            found = connection.execute(query.limit(MOST_EXAMPLES)).scalars().all()
-            examples.extend(found)
-            breach_count += len(found)
-            if len(found) == MOST_EXAMPLES:
-                every_breach = select(func.count()).select_from(query.subquery())
-                breach_count += connection.execute(every_breach).scalar_one() - MOST_EXAMPLES
+        # By itself, because a server does nothing more in a transaction in which a statement has failed.
+        with connection.begin_nested():
+            for query in invariant.queries(connection):
+                found = connection.execute(query.limit(MOST_EXAMPLES)).scalars().all()
+                examples.extend(found)
+                breach_count += len(found)
+                if len(found) == MOST_EXAMPLES:
+                    every_breach = select(func.count()).select_from(query.subquery())
+                    breach_count += connection.execute(every_breach).scalar_one() - MOST_EXAMPLES
     except DBAPIError as error:
         problem = str(error.orig)
     return Finding(

@@ -10,8 +10,10 @@ from sqlalchemy import (
     Connection,
     Select,
     SQLColumnExpression,
+    String,
     and_,
     case,
+    cast,
     exists,
     false,
     func,
@@ -24,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.checking.again import EVER_DECIDED, EverDecisionTable, is_decided_again
-from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.infrastructure.sql_text import day_told, told
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     BLOCKED_REASON,
@@ -121,7 +123,7 @@ def _repeated_decisions(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _repeated_sends(_connection: Connection) -> Iterator[Select[Any]]:
-    ids = func.group_concat(SendRequest.id, ", ")
+    ids = func.aggregate_strings(cast(SendRequest.id, String), ", ")
     message = (SendRequest.user_id, ", ", SendRequest.template_name, ", ", SendRequest.dedupe_key)
     yield (
         select(told("send_requests.id ", ids, ": ", *message))
@@ -156,7 +158,7 @@ def _sends_after_another(connection: Connection) -> Iterator[Select[Any]]:
     days = {_Kind.OWN_DAY, _Kind.OTHER_DAY}
     daily = [name for name, found in kinds.items() if days & found and found != {_Kind.OWN_DAY}]
     if daily:
-        day = func.substr(_decision_time(SendRequest), 1, 10)
+        day = day_told(_decision_time(SendRequest))
         follow = _sends_after_one_of(daily, SendRequest.user_id, SendRequest.template_name, day)
         yield follow.where(SendRequest.dedupe_key.startswith(DAY_KEY))
 
@@ -166,7 +168,7 @@ def _kinds_by_template(connection: Connection) -> Mapping[str, set[_Kind]]:
     key = SendRequest.dedupe_key
     kind = case(
         (key == EVER_KEY, _Kind.EVER),
-        (key == literal(DAY_KEY) + func.substr(_decision_time(SendRequest), 1, 10), _Kind.OWN_DAY),
+        (key == literal(DAY_KEY) + day_told(_decision_time(SendRequest)), _Kind.OWN_DAY),
         (key.startswith(DAY_KEY), _Kind.OTHER_DAY),
         else_=_Kind.OTHER,
     )
@@ -216,7 +218,7 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
     is_limit, is_block = reason.startswith(LIMIT_REASON), reason.startswith(BLOCKED_REASON)
     # A file that names a time zone may mean its days, which are not told apart here.
     names_zone = exists().where(Ruleset.id == Suppression.ruleset_id, Ruleset.yaml_text.contains("timezone"))
-    is_on_day = func.substr(_decision_time(send), 1, 10) == func.substr(_decision_time(Suppression), 1, 10)
+    is_on_day = day_told(_decision_time(send)) == day_told(_decision_time(Suppression))
     has_reason = and_(
         send.user_id == Suppression.user_id,
         or_(is_limit, send.template_name == Suppression.template_name),

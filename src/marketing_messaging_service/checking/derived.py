@@ -6,17 +6,15 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
-    ColumnElement,
     Connection,
-    Integer,
     Select,
     SQLColumnExpression,
     and_,
+    case,
     cast,
     exists,
     func,
     literal,
-    literal_column,
     not_,
     or_,
     select,
@@ -25,7 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.infrastructure.database import Base
-from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.infrastructure.sql_text import EpochSeconds, Fits, SecondPart, row_told, told
 from src.marketing_messaging_service.models import (
     OTHER_KEYS,
     Batch,
@@ -61,23 +59,20 @@ def _checks_that_do_not_hold(_connection: Connection) -> Iterator[Select[Any]]:
     for table in Base.metadata.sorted_tables:
         if table is Load.__table__:
             continue
-        rowid: ColumnElement[int] = literal_column(f"{table.name}.rowid", Integer)
         for constraint in table.constraints:
             if isinstance(constraint, CheckConstraint):
-                place = told(f"{table.name}.rowid ", rowid, f": {constraint.name}")
+                place = told(row_told(table), f": {constraint.name}")
                 yield select(place).select_from(table).where(text(f"NOT ({constraint.sqltext})"))
 
 
 def _files_unlike_their_signature(_connection: Connection) -> Iterator[Select[Any]]:
     signature = SourceFile.file_signature
-    behind_size = func.substr(signature, func.instr(signature, ":") + 1)
-    changed_at = cast(func.substr(behind_size, 1, func.instr(behind_size, ":") - 1), BigInteger) / 1_000_000_000
-    seconds = cast(func.strftime("%s", func.substr(SourceFile.modified_at, 1, 19)), BigInteger)
-    on_disk = signature.op("GLOB", is_comparison=True)(SIGNATURE_PATTERN)
-    hexadecimal = and_(
-        func.length(SourceFile.content_hash) == 64,
-        not_(SourceFile.content_hash.op("GLOB", is_comparison=True)("*[^0-9a-f]*")),
-    )
+    # A number of one that is no such signature would be an error on a server.
+    on_disk = Fits(signature, SIGNATURE_PATTERN)
+    change = case((on_disk, SecondPart(signature)), else_=literal("0"))
+    changed_at = cast(change, BigInteger) / 1_000_000_000
+    seconds = EpochSeconds(SourceFile.modified_at)
+    hexadecimal = and_(func.length(SourceFile.content_hash) == 64, not_(Fits(SourceFile.content_hash, "*[^0-9a-f]*")))
     facts = ("size_bytes ", SourceFile.size_bytes, ", modified_at ", SourceFile.modified_at, ", ", signature)
     yield select(told("source_files.id ", SourceFile.id, ": ", *facts)).where(
         or_(

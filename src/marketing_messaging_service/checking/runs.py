@@ -12,6 +12,7 @@ from sqlalchemy import (
     SQLColumnExpression,
     String,
     and_,
+    case,
     false,
     func,
     literal,
@@ -60,7 +61,7 @@ def _ordered_wrongly(connection: Connection) -> Iterator[Select[Any]]:
         not_(
             func.coalesce(
                 and_(
-                    Run.flow_name == func.iif(has_window, "backfill", "hourly"),
+                    Run.flow_name == case((has_window, "backfill"), else_="hourly"),
                     _is_both_or_neither(Run.window_start_at, Run.window_end_at),
                     or_(not_(has_window), Run.window_start_at < Run.window_end_at),
                 ),

@@ -22,7 +22,6 @@ should have decided, and of the decisions in its name whether they have grounds.
 took.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +32,6 @@ from sqlalchemy import (
     Connection,
     Select,
     SQLColumnExpression,
-    TableValuedAlias,
     and_,
     case,
     exists,
@@ -68,7 +66,7 @@ from src.marketing_messaging_service.decisions.recorded_rules import (
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule
 from src.marketing_messaging_service.decisions.truth import MatchRow
 from src.marketing_messaging_service.errors import RulesError
-from src.marketing_messaging_service.infrastructure.sql_text import told
+from src.marketing_messaging_service.infrastructure.sql_text import numbers_as_rows, told
 from src.marketing_messaging_service.models import (
     BLOCKED_REASON,
     CALENDAR_KEY,
@@ -200,7 +198,7 @@ def _batches_with_held_events(connection: Connection) -> Mapping[int, Sequence[t
 
 def _events_of_loads(load_ids: Sequence[int]) -> Select[Any]:
     """The events that were decided with their load, in order of their ids."""
-    numbers = _numbers(load_ids)
+    numbers = numbers_as_rows(load_ids)
     in_load = and_(Event.id.between(Load.first_event_id, Load.last_event_id), Event.load_id == Load.id)
     events = (
         select(*candidate_columns()).select_from(numbers).join(Load, Load.id == numbers.c.value).join(Event, in_load)
@@ -234,10 +232,10 @@ def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Selec
     match = union_all(*matches).subquery("match").c
     if len(matches) == 1:
         return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
-    # Of a group the first that matched had to decide; SQLite takes the name from the row that has the least position.
-    firsts = select(match.event_id, match.rule_name, func.min(match.rule_position)).group_by(match.event_id)
-    first = firsts.subquery("first").c
-    return select(told("events.id ", first.event_id, ": no decision by ", first.rule_name))
+    # Of a group the first that matched had to decide.
+    place = func.row_number().over(partition_by=match.event_id, order_by=match.rule_position)
+    first = select(match.event_id, match.rule_name, place.label("place")).subquery("first").c
+    return select(told("events.id ", first.event_id, ": no decision by ", first.rule_name)).where(first.place == 1)
 
 
 def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
@@ -443,12 +441,7 @@ def _place(table: EverDecisionTable) -> ColumnElement[str]:
 
 
 def _is_one_of(column: SQLColumnExpression[Any], numbers: Sequence[int]) -> ColumnElement[bool]:
-    return column.in_(select(_numbers(numbers).c.value))
-
-
-def _numbers(numbers: Sequence[int]) -> TableValuedAlias:
-    """Numbers as rows, however many they are, in one parameter."""
-    return func.json_each(json.dumps(list(numbers))).table_valued("value", name="number")
+    return column.in_(select(numbers_as_rows(numbers).c.value))
 
 
 AUDIT = (

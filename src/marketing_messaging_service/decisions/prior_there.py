@@ -11,7 +11,10 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
+    FrameClause,
+    FrameClauseType,
     FromClause,
     Integer,
     Select,
@@ -19,6 +22,7 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    literal,
     null,
     or_,
     select,
@@ -81,7 +85,7 @@ def had_prior_event(candidate: CTE, prior_event: Happened, name: str) -> Select[
         earliest_load.over(
             partition_by=row.user_id,
             order_by=at,
-            range_=(-seconds_of(prior_event.within_hours or Decimal(0)) * MICROSECONDS, -1),
+            range_=_before(seconds_of(prior_event.within_hours or Decimal(0)) * MICROSECONDS),
         ).label("before"),
         # Of one instant all the others count, and the event itself does not.
         *(
@@ -141,3 +145,9 @@ def _plain_look(condition: Condition) -> Happened | None:
     look = condition.happened
     is_plain = look.within_hours is not None and look.least == 1 and look.at_most is None
     return look if is_plain and not look.where and not look.same else None
+
+
+def _before(microseconds: int) -> FrameClause:
+    """Return the frame of the rows that lie so many microseconds, or fewer, before the row itself."""
+    first, last = (literal(number, BigInteger) for number in (microseconds, 1))
+    return FrameClause(first, last, FrameClauseType.PRECEDING, FrameClauseType.PRECEDING)

@@ -14,8 +14,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, quoted
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import before_migrating, strangers
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, quoted, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import standing_objects
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.retyping import SCRATCH_PREFIX
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_columns import definitions
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.strangers import NOT_ANYBODYS, Schema, Strangers

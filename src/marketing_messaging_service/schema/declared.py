@@ -3,36 +3,28 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import make_url
-from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
+from sqlalchemy import Connection
 
 import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
 from src.marketing_messaging_service.infrastructure.database import Base
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, SchemaObject, tokens
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject, tokens
 from src.marketing_messaging_service.views import VIEWS
+from src.marketing_messaging_service.views.postgresql import VIEWS_OF_POSTGRESQL
 
-_SQLITE = make_url("sqlite://").get_dialect()()
-
-
-def declared_objects() -> tuple[SchemaObject, ...]:
-    """Return every table, index and view of this project; it has no trigger."""
-    return (*_tables_and_indexes(), *_views())
+VIEWS_BY_DIALECT = {"sqlite": {view.name: view.select for view in VIEWS}, "postgresql": VIEWS_OF_POSTGRESQL}
+"""The SELECT of each view, in the words of each kind of database."""
 
 
-def _tables_and_indexes() -> Iterator[SchemaObject]:
-    for table in Base.metadata.sorted_tables:
-        yield SchemaObject(Kind.TABLE, table.name, table.name, _sql(CreateTable(table)))
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            yield SchemaObject(Kind.INDEX, str(index.name), table.name, _sql(CreateIndex(index)))
+def declared_objects(connection: Connection) -> tuple[SchemaObject, ...]:
+    """Return every table, index and view of this project as the database would tell of it; it has no trigger."""
+    name = connection.dialect.name
+    return tuple(dialect_named(name).declared_objects(connection, Base.metadata, VIEWS_BY_DIALECT[name]))
 
 
-def _views() -> Iterator[SchemaObject]:
-    for view in VIEWS:
-        yield SchemaObject(Kind.VIEW, view.name, view.name, f"CREATE VIEW {view.name} AS\n{view.select}")
-
-
-def _sql(statement: DDLElement) -> str:
-    return str(statement.compile(dialect=_SQLITE)).strip()
+def standing_objects(connection: Connection) -> list[SchemaObject]:
+    """Return every table, index, view and trigger that stands in the database, somebody else's too."""
+    return dialect_named(connection.dialect.name).standing_objects(connection)
 
 
 @dataclass(frozen=True, slots=True)

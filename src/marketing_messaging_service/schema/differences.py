@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
-    Kind,
-    SchemaObject,
-    standing_objects,
-    tokens,
-)
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject, tokens
 from src.marketing_messaging_service.infrastructure.migrations import missing_revisions
-from src.marketing_messaging_service.schema.declared import declared_objects, table_parts
+from src.marketing_messaging_service.schema.declared import declared_objects, standing_objects, table_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +29,7 @@ def find_differences(connection: Connection) -> list[Difference]:
     unique index, on a table of this project.
     """
     found = {standing.key: standing for standing in standing_objects(connection)}
-    declared = {wanted.key: wanted for wanted in declared_objects()}
+    declared = {wanted.key: wanted for wanted in declared_objects(connection)}
     return [*_missing_or_other(declared, found), *_in_the_way(declared, found)]
 
 

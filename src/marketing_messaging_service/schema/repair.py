@@ -1,6 +1,5 @@
 """Making views and indexes anew, which touches no row."""
 
-import sqlite3
 from dataclasses import replace
 
 from sqlalchemy import Connection, Engine
@@ -11,13 +10,12 @@ from src.marketing_messaging_service.infrastructure.database import (
     cache_for_sorting,
     write_transaction,
 )
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, SchemaObject, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
 from src.marketing_messaging_service.results import RepairedObject
-from src.marketing_messaging_service.schema.declared import declared_objects
+from src.marketing_messaging_service.schema.declared import VIEWS_BY_DIALECT, declared_objects, standing_objects
 from src.marketing_messaging_service.schema.differences import find_differences, refuse_older_schema
-
-_PRIMARY_CODE = 0xFF
-"""The part of an extended result code of SQLite that is its primary one."""
+from src.marketing_messaging_service.views import VIEWS
 
 
 def repair(engine: Engine) -> list[RepairedObject]:
@@ -26,9 +24,9 @@ def repair(engine: Engine) -> list[RepairedObject]:
     A unique index that rows stand against is not made, and whatever stands in its place stays. What else differs is
     left as it is. Raises DatabaseError when the schema is not at the newest revision.
     """
-    wanted = {(declared.kind, declared.name): declared for declared in declared_objects()}
     with write_transaction(engine) as connection, cache_for_sorting(connection, threads=SORTING_THREADS):
         refuse_older_schema(connection)
+        wanted = {(declared.kind, declared.name): declared for declared in declared_objects(connection)}
         made = [
             _make(connection, wanted[difference.kind, difference.name])
             for difference in find_differences(connection)
@@ -50,12 +48,36 @@ def _make(connection: Connection, wanted: SchemaObject) -> RepairedObject:
     ]
     try:
         with connection.begin_nested():
-            connection.exec_driver_sql(f"DROP {wanted.kind.upper()} IF EXISTS {wanted.name}")
-            for sql in (wanted.sql, *triggers):
-                connection.exec_driver_sql(sql)
+            readers = _readers(connection, wanted)
+            for each in (*reversed(readers), wanted):
+                connection.exec_driver_sql(f"DROP {wanted.kind.upper()} IF EXISTS {each.name}")
+            for sql in (*(_statement(connection, each) for each in (wanted, *readers)), *triggers):
+                connection.exec_driver_sql(sql.replace("%", "%%") if _doubles_percent(connection) else sql)
     except DBAPIError as error:
-        return RepairedObject(wanted.kind, wanted.name, problem=_problem(error))
+        return RepairedObject(wanted.kind, wanted.name, problem=_problem(connection, error))
     return RepairedObject(wanted.kind, wanted.name, replaced_sql=replaced)
+
+
+def _statement(connection: Connection, wanted: SchemaObject) -> str:
+    """Return what makes an object as a migration does, and not as the database puts it."""
+    select = VIEWS_BY_DIALECT[connection.dialect.name].get(wanted.name)
+    return wanted.sql if select is None else f"CREATE VIEW {wanted.name} AS\n{select}"
+
+
+def _doubles_percent(connection: Connection) -> bool:
+    """Whether a percent sign means a parameter to the driver."""
+    return connection.dialect.paramstyle in {"format", "pyformat"}
+
+
+def _readers(connection: Connection, wanted: SchemaObject) -> list[SchemaObject]:
+    """Return the views of this project that keep a database from dropping an object, each behind those it reads."""
+    if wanted.kind is not Kind.VIEW or not dialect_named(connection.dialect.name).holds_views:
+        return []
+    found = {wanted.name}
+    for view in VIEWS:
+        if found & set(view.reads):
+            found.add(view.name)
+    return [each for each in declared_objects(connection) if each.name in found - {wanted.name}]
 
 
 def _tried(connection: Connection, repaired: RepairedObject) -> RepairedObject:
@@ -65,15 +87,13 @@ def _tried(connection: Connection, repaired: RepairedObject) -> RepairedObject:
     try:
         connection.exec_driver_sql(f"EXPLAIN SELECT * FROM {repaired.name}")  # noqa: S608  a name of our own
     except DBAPIError as error:
-        return replace(repaired, problem=_problem(error))
+        return replace(repaired, problem=_problem(connection, error))
     return repaired
 
 
-def _problem(error: DBAPIError) -> str:
-    """Return what SQLite says of an object that cannot be made; what comes from elsewhere, a full disk, is raised."""
-    code = getattr(error.orig, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
-    if code == sqlite3.SQLITE_CONSTRAINT:
-        return f"rows stand against it ({error.orig}); the self-check says which"
-    if code == sqlite3.SQLITE_ERROR:
-        return str(error.orig)
-    raise error
+def _problem(connection: Connection, error: DBAPIError) -> str:
+    """Return what is said of an object that cannot be made; what comes from elsewhere, a full disk, is raised."""
+    problem = dialect_named(connection.dialect.name).making_problem(error.orig)
+    if problem is None:
+        raise error
+    return problem

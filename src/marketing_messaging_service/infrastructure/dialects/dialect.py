@@ -1,12 +1,14 @@
 """What a kind of database has to say and do for itself; each is one folder beside this file."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import URL, Connection, Engine, Insert, MetaData, Table
+from sqlalchemy import URL, Column, Connection, Engine, Insert, MetaData, Select, Table
+
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
 
 MIGRATES_OPTION = "migrates"
 """The execution option of an engine that migrates."""
@@ -38,6 +40,9 @@ class Dialect(Protocol):
     """Whether instants are held as text."""
     has_frozen_views: bool
     """Whether the texts of views that are frozen in alembic/views can be read."""
+
+    holds_views: bool
+    """Whether a view that another one reads cannot be dropped."""
 
     rebuilds_indexes: bool
     """Whether a large load may drop the indexes of a table and build them anew."""
@@ -136,3 +141,26 @@ class Dialect(Protocol):
 
     def prepare_migration(self, connection: Connection) -> None:
         """Make a connection ready for changing the schema; raise DatabaseError where the database is not fit."""
+
+    def damages(self) -> Sequence[Select[Any]]:
+        """Return queries each row of which tells of a damage."""
+
+    def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
+        """Return a query each row of which tells of one that points at none."""
+
+    def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
+        """Return queries each row of which tells that the database is not as runs need it."""
+
+    def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
+        """Return queries each row of which tells of an instant in a column that is none."""
+
+    def standing_objects(self, connection: Connection) -> list[SchemaObject]:
+        """Return the objects of a database's schema, those aside that it makes of a table's constraints."""
+
+    def declared_objects(
+        self, connection: Connection, own: MetaData, views: Mapping[str, str]
+    ) -> Iterable[SchemaObject]:
+        """Return what the migrations make, as `standing_objects` would tell of it; views are given by their SELECT."""
+
+    def making_problem(self, error: BaseException | None) -> str | None:
+        """Return what an error says of an index or view that cannot be made; None when it is of the surroundings."""

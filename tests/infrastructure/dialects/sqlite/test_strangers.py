@@ -9,7 +9,8 @@ from alembic import command
 from sqlalchemy import create_engine
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import SchemaObject, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import standing_objects
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_columns import definitions
 from src.marketing_messaging_service.infrastructure.migration_guard import Audience
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head

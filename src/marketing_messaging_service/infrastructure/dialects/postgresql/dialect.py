@@ -3,24 +3,29 @@
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     URL,
+    Column,
     Connection,
     Engine,
     Insert,
     MetaData,
     NullPool,
+    Select,
     StaticPool,
     Table,
     create_engine,
     event,
+    exists,
     make_url,
+    select,
     text,
+    union,
 )
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
@@ -31,8 +36,11 @@ from src.marketing_messaging_service.infrastructure.dialects.postgresql import (
     compiling,  # noqa: F401  registers what it compiles
     copying,
     errors,
+    objects,
 )
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER, refuse_url
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
+from src.marketing_messaging_service.infrastructure.sql_text import row_told, told
 from src.marketing_messaging_service.infrastructure.turns import take_turn
 
 WRITER_LOCK = 6_017_342_201
@@ -86,6 +94,7 @@ class PostgresqlDialect:
     times_are_text = False
     has_frozen_views = False
     rebuilds_indexes = False
+    holds_views = True
     lock_spans_machines = True
     holds_nul = False
     after_damage = "Restore a backup, then run again."
@@ -307,6 +316,46 @@ class PostgresqlDialect:
                 "decide otherwise than it should; nothing was changed. Create the database anew (createdb --template "
                 "template0 --locale C --encoding UTF8 NAME) and let DATABASE_URL name that one."
             )
+
+    def damages(self) -> Sequence[Select[Any]]:
+        """Return nothing: the server tells of damage when it meets it."""
+        return ()
+
+    def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
+        """Return a query for rows that point at none, which a constraint that was dropped would not refuse."""
+        del connection
+        dangling = []
+        for table in own.sorted_tables:
+            for key in (element for each in table.foreign_key_constraints for element in each.elements):
+                found = key.column.table.alias("found").c[key.column.name]
+                place = told(row_told(table), f" points at no row of {key.column.table.name}")
+                dangling.append(select(place).where(key.parent.is_not(None), ~exists().where(found == key.parent)))
+        return select(*union(*dangling).subquery("dangling").c)
+
+    def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
+        """Return nothing: any mode of a server does."""
+        del connection
+        return ()
+
+    def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
+        """Return nothing: the column holds instants alone."""
+        del column
+        return ()
+
+    def standing_objects(self, connection: Connection) -> list[SchemaObject]:
+        """Return the objects of the schema, those aside that the server makes of a table's constraints."""
+        return objects.standing_objects(connection, "current_schema()::regnamespace")
+
+    def declared_objects(
+        self, connection: Connection, own: MetaData, views: Mapping[str, str]
+    ) -> Iterable[SchemaObject]:
+        """Return what the migrations make, as the server tells of it when it is made for a moment."""
+        with _engine(connection.engine.url, poolclass=NullPool).connect() as scratch:
+            return objects.declared_objects(scratch, own, views)
+
+    def making_problem(self, error: BaseException | None) -> str | None:
+        """Return what the server says of an index or view that cannot be made; None when it is of the surroundings."""
+        return errors.making_problem(error)
 
 
 def _engine(url: URL, *, factory: Any = None, **options: Any) -> Engine:

@@ -60,3 +60,11 @@ def complaint(error: BaseException) -> Complaint | None:
 def is_schema_fault(error: BaseException | None) -> bool:
     """Whether an error says that a table, column, index or view is not there, or is another one."""
     return error is not None and is_of_driver(error) and getattr(error, "sqlstate", None) in _SCHEMA_FAULTS
+
+
+def making_problem(error: BaseException | None) -> str | None:
+    """Return what an error says of an index or view that cannot be made, None when it is of the surroundings."""
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith("23"):
+        return f"rows stand against it ({' '.join(str(error).split())}); the self-check says which"
+    return " ".join(str(error).split()) if state.startswith(("42", "2B")) and state != "42501" else None

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import quoted
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import quoted
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy import copy_pages
 from src.marketing_messaging_service.places import COPY_BEFORE_MIGRATION, companion
 

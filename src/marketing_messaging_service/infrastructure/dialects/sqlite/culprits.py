@@ -6,13 +6,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, MetaData
 
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
-    Kind,
-    SchemaObject,
-    quoted,
-    standing_objects,
-    tokens,
-)
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject, quoted, tokens
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import standing_objects
 
 _FUNCTION = re.compile(r"(?:no such|unknown) function: (\w+)")
 _MISSING = re.compile(r"no such (?:table|column|view): (?:\w+\.)?(\w+)|table \w+ has no column named (\w+)")

@@ -5,13 +5,14 @@ import re
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
     URL,
+    Column,
     Connection,
     Engine,
     ExceptionContext,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     NullPool,
     PoolProxiedConnection,
+    Select,
     StaticPool,
     Table,
     create_engine,
@@ -30,9 +32,10 @@ from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
-from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, wal
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
+from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, faults, wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import Kind, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import declared_objects, standing_objects
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.url import refuse_url
 from src.marketing_messaging_service.infrastructure.file_lock import file_lock
 
@@ -62,6 +65,9 @@ STEPS_BETWEEN_LOOKS = 1_000_000
 
 _LOOK = "is_over"
 """The function of `interruptible` among what is known of a connection."""
+
+_PRIMARY_CODE = 0xFF
+"""The part of an extended result code of SQLite that is its primary one."""
 
 _CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
 
@@ -108,6 +114,7 @@ class SqliteDialect:
     times_are_text = True
     has_frozen_views = True
     rebuilds_indexes = True
+    holds_views = False
     lock_spans_machines = False
     holds_nul = True
     after_damage = DAMAGED
@@ -346,6 +353,40 @@ class SqliteDialect:
     def prepare_migration(self, connection: Connection) -> None:
         """Let tables be built anew that views read, which fails unless SQLite looks away."""
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
+
+    def damages(self) -> Sequence[Select[Any]]:
+        """Return a query for what SQLite finds damaged."""
+        return faults.damages()
+
+    def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
+        """Return a query for rows that point at none, also in tables of somebody else."""
+        return faults.dangling_references(connection, own)
+
+    def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
+        """Return a query that tells the mode of the file, unless it is WAL."""
+        return faults.other_modes(connection)
+
+    def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
+        """Return a query for texts that are not of the one form of instants."""
+        return faults.other_timestamps(column)
+
+    def standing_objects(self, connection: Connection) -> list[SchemaObject]:
+        """Return the objects of a file's schema, those aside that SQLite makes of a table's constraints."""
+        return standing_objects(connection)
+
+    def declared_objects(
+        self, connection: Connection, own: MetaData, views: Mapping[str, str]
+    ) -> Iterable[SchemaObject]:
+        """Return what the migrations make, by the statements that SQLite would keep."""
+        del connection
+        return declared_objects(own, views)
+
+    def making_problem(self, error: BaseException | None) -> str | None:
+        """Return what SQLite says of an index or view that cannot be made; None when it is of the surroundings."""
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+        if code == sqlite3.SQLITE_CONSTRAINT:
+            return f"rows stand against it ({error}); the self-check says which"
+        return str(error) if code == sqlite3.SQLITE_ERROR else None
 
 
 def _refuse_missing_file(engine: Engine) -> None:

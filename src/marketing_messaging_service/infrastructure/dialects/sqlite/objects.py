@@ -1,49 +1,13 @@
-"""The tables, indexes, views and triggers of a file, as SQLite keeps them: by the statement that made each."""
+"""The tables, indexes, views and triggers of a file, as SQLite keeps them, and as the models declare them."""
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, MetaData, make_url
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
 
-_TOKEN = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^]]*]|\w+|\S""")
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
 
-
-class Kind(StrEnum):
-    """What an object of a schema is."""
-
-    TABLE = "table"
-    INDEX = "index"
-    VIEW = "view"
-    TRIGGER = "trigger"
-
-
-@dataclass(frozen=True, slots=True)
-class SchemaObject:
-    """A table, index, view or trigger, and the statement that makes it."""
-
-    kind: Kind
-    name: str
-    table_name: str
-    """The table of an index, the table or view of a trigger; its own name otherwise."""
-    sql: str
-
-    @property
-    def key(self) -> str:
-        """By what no two objects are the same: case does not count, and triggers have names of their own."""
-        space = "trigger " if self.kind is Kind.TRIGGER else ""
-        return space + self.name.lower()
-
-    @property
-    def has_condition(self) -> bool:
-        """Whether it is an index that holds what an expression or a comparison says, and not columns alone."""
-        words = tokens(self.sql)
-        return self.kind is Kind.INDEX and ("WHERE" in words or words.count("(") > 1)
-
-    def __str__(self) -> str:
-        place = f" on {self.table_name}" if self.kind in {Kind.INDEX, Kind.TRIGGER} else ""
-        return f"the {self.kind} {self.name}{place}"
+_SQLITE = make_url("sqlite://").get_dialect()()
 
 
 def standing_objects(connection: Connection) -> list[SchemaObject]:
@@ -54,37 +18,15 @@ def standing_objects(connection: Connection) -> list[SchemaObject]:
     return [SchemaObject(Kind(kind), name, table_name, sql) for kind, name, table_name, sql in rows]
 
 
-def quoted(name: str) -> str:
-    """Return a name as it may stand in a statement, whatever is in it."""
-    doubled = name.replace('"', '""')
-    return f'"{doubled}"'
+def declared_objects(own: MetaData, views: Mapping[str, str]) -> Iterator[SchemaObject]:
+    """Yield what the migrations make, by the statements that SQLite would keep."""
+    for table in own.sorted_tables:
+        yield SchemaObject(Kind.TABLE, table.name, table.name, _sql(CreateTable(table)))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            yield SchemaObject(Kind.INDEX, str(index.name), table.name, _sql(CreateIndex(index)))
+    for name, select in views.items():
+        yield SchemaObject(Kind.VIEW, name, name, f"CREATE VIEW {name} AS\n{select}")
 
 
-def tokens(sql: str) -> tuple[str, ...]:
-    """Return the words and signs of a statement: two are the same when these are, whatever lies between them."""
-    found = [_plain(token) for token in _TOKEN.findall(sql.removesuffix(";"))]
-    return tuple(_without_needless_parentheses(found))
-
-
-def token_spans(sql: str) -> list[tuple[str, int, int]]:
-    """Return the words and signs of a statement, each with where it begins and ends."""
-    return [(_plain(found.group()), found.start(), found.end()) for found in _TOKEN.finditer(sql)]
-
-
-def _plain(token: str) -> str:
-    if token[0] == "'":
-        return token
-    if token[0] in '"`[' and len(token) > 1:
-        token = token[1:-1].replace(2 * token[0], token[0])
-    return token.upper()
-
-
-def _without_needless_parentheses(found: Sequence[str]) -> Iterator[str]:
-    """A default that is one word stands in parentheses or without, by whether a migration built its table anew."""
-    skipped = {
-        place
-        for start, token in enumerate(found)
-        if token == "DEFAULT" and found[start + 1 : start + 4 : 2] == ["(", ")"]  # noqa: S105  a word of SQL
-        for place in (start + 1, start + 3)
-    }
-    return (token for place, token in enumerate(found) if place not in skipped)
+def _sql(statement: DDLElement) -> str:
+    return str(statement.compile(dialect=_SQLITE)).strip()

@@ -12,12 +12,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
-    Kind,
-    quoted,
-    standing_objects,
-    token_spans,
-)
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, quoted, token_spans
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import standing_objects
 
 SCRATCH_PREFIX = "_retyped_"
 

@@ -12,14 +12,14 @@ from sqlalchemy import Connection, Row
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import (
     Kind,
     SchemaObject,
     quoted,
-    standing_objects,
     token_spans,
     tokens,
 )
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import standing_objects
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.retyping import change_statements
 
 _VIRTUAL, _STORED = 2, 3

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import (
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import (
     Kind,
     SchemaObject,
     quoted,
-    standing_objects,
     token_spans,
     tokens,
 )
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import standing_objects
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_columns import (
     StrangeColumn,
     columns_to_rename,
