@@ -77,8 +77,9 @@ format: $(VENV)/installed-dev ## Format the code and mend what the linter can
 samples: $(VENV)/installed ## Write data/samples anew
 	@$(BIN)/python data/generate_samples.py
 
-docs: $(VENV)/installed ## Write the generated pages of docs/ anew: the dictionary and the pictures
+docs: $(VENV)/installed ## Write what is generated anew: the dictionary, the pictures, the schema of rules.yaml
 	@$(BIN)/python -m src.marketing_messaging_service.dictionary
+	@$(BIN)/python -m flows.rules schema > data/rules.schema.json
 
 lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allows, for every Python from 3.11 on
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from flows.rules import main
 from src.marketing_messaging_service.decisions import conditions, read_rules, rules
 from src.marketing_messaging_service.decisions.parts import Part
 from src.marketing_messaging_service.decisions.rules_file import parse_rules
@@ -184,3 +185,16 @@ def test_the_question_why_somebody_got_no_message_is_answered(tmp_path: Path, mi
     (question,) = blocks("sql")
     (answer,) = pipeline.rows(question)
     assert answer == ("limit:three_emails_a_week", "ORDER_REMINDER", "2026-11-23 11:00:00.000000", None)
+
+
+def test_the_commands_of_the_page_print_what_it_shows(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (console,) = (block for block in blocks("console") if "flows.rules" in block)
+    shown = []
+    for line in console.splitlines():
+        if line.startswith("$ .venv/bin/python -m flows.rules "):
+            assert main(line.split()[4:]) == 0
+            shown += [line, *capsys.readouterr().out.splitlines()]
+    assert console.splitlines() == shown

@@ -68,8 +68,8 @@ class Grammar:
     """The keys under which parts with a name stand, and what one of these is called."""
 
 
-def read_yaml_file(path: Path, setting: str, grammar: Grammar) -> str:
-    """Return the text of a file that a setting names.
+def read_yaml_file(path: Path, setting: str | None, grammar: Grammar) -> str:
+    """Return the text of a file that a setting names, or that somebody gave.
 
     Raises the grammar's error when the file cannot be read, is too large, or is not UTF-8.
     """
@@ -78,7 +78,8 @@ def read_yaml_file(path: Path, setting: str, grammar: Grammar) -> str:
             content = stream.read(LARGEST_FILE_BYTES + 1)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise grammar.error(f"{setting} names {path}, which cannot be read: {reason}.") from None
+        which = f"{setting} names {path}, which" if setting else f"{path}"
+        raise grammar.error(f"{which} cannot be read: {reason}.") from None
     if len(content) > LARGEST_FILE_BYTES:
         raise grammar.error(f"{path} is larger than {LARGEST_FILE_BYTES} bytes, which no {grammar.kind} is.")
     try:

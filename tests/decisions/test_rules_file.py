@@ -114,7 +114,7 @@ def test_a_file_that_may_not_be_read_is_told_by_the_setting_that_names_it(rules_
         ("rules: []\nrules: []", ", line 2: not the YAML of a rules file: found duplicate key"),
         (
             SHIPPED_TEXT.replace("    enabled: true\n", "    enabled: true\n    enabled: false\n", 1),
-            ', line 11: not the YAML of a rules file: found duplicate key "enabled"',
+            ', line 12: not the YAML of a rules file: found duplicate key "enabled"',
         ),
         (
             "rules: &all []\nmore: *all",

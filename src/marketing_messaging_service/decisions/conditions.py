@@ -175,6 +175,10 @@ class Negation(Part):
     not_: Annotated[Condition, Limits(alias="not")]
 
 
+class NoCondition(Part):
+    """Nothing besides the type of the event; it holds."""
+
+
 KINDS: dict[str, type[Part]] = {
     "all": AllOf,
     "any": AnyOf,

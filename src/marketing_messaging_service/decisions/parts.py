@@ -14,6 +14,7 @@ from pydantic import (
     PlainValidator,
     StrictStr,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic import Field as Limits
@@ -104,12 +105,26 @@ def _one_of(paths: dict[str, FieldPath], value: Any) -> FieldPath:
     return paths[value]
 
 
-EventField = Annotated[FieldPath, PlainValidator(lambda value: _one_of(_OF_EVENTS, value)), PlainSerializer(str)]
+def _named(paths: dict[str, FieldPath]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": list(paths)})
+
+
+EventField = Annotated[
+    FieldPath,
+    PlainValidator(lambda value: _one_of(_OF_EVENTS, value)),
+    PlainSerializer(str),
+    _named(_OF_EVENTS),
+]
 """A property or trait of an event."""
-LatestTrait = Annotated[FieldPath, PlainValidator(lambda value: _one_of(_LATEST, value)), PlainSerializer(str)]
+LatestTrait = Annotated[
+    FieldPath, PlainValidator(lambda value: _one_of(_LATEST, value)), PlainSerializer(str), _named(_LATEST)
+]
 """The latest value of a trait that is known of a user."""
 AnyField = Annotated[
-    FieldPath, PlainValidator(lambda value: _one_of(_OF_EVENTS | _LATEST, value)), PlainSerializer(str)
+    FieldPath,
+    PlainValidator(lambda value: _one_of(_OF_EVENTS | _LATEST, value)),
+    PlainSerializer(str),
+    _named(_OF_EVENTS | _LATEST),
 ]
 
 
@@ -123,7 +138,12 @@ def _hours(value: Any) -> Decimal:
     return Decimal(str(value))
 
 
-Hours = Annotated[Decimal, PlainValidator(_hours), PlainSerializer(float)]
+Hours = Annotated[
+    Decimal,
+    PlainValidator(_hours),
+    PlainSerializer(float),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_HOURS}),
+]
 """A length of time that makes whole seconds."""
 
 
@@ -140,7 +160,7 @@ def whole_number(least: int, most: int) -> PlainValidator:
             raise expectation_error(f"a whole number from {least} to {most}")
         return value
 
-    return PlainValidator(checked)
+    return PlainValidator(checked, json_schema_input_type=Annotated[int, Limits(ge=least, le=most)])
 
 
 def a_list_of(raw: Any) -> list[Any]:

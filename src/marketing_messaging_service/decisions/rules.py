@@ -8,7 +8,7 @@ from functools import cache
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, PlainSerializer, PlainValidator, StrictBool
+from pydantic import BeforeValidator, PlainSerializer, PlainValidator, StrictBool, WithJsonSchema
 from pydantic import Field as Limits
 from pydantic_core import PydanticCustomError
 
@@ -18,6 +18,7 @@ from src.marketing_messaging_service.decisions.conditions import (
     MOST_ENTRIES,
     Condition,
     EventCondition,
+    NoCondition,
     raw_conditions,
 )
 from src.marketing_messaging_service.decisions.parts import (
@@ -121,7 +122,7 @@ class Rule(Part):
     exclusive_group: Name | None = None
     trigger: Trigger
     wait: Wait | None = None
-    conditions: Annotated[Condition, BeforeValidator(_or_everything)] = EVERYTHING
+    conditions: Annotated[Condition, BeforeValidator(_or_everything, Condition | NoCondition)] = EVERYTHING
     action: Action
     suppression: SuppressionPolicy = SuppressionPolicy()
     expires_after_hours: Hours | None = None
@@ -255,7 +256,12 @@ def _percent(value: Any) -> Decimal:
 class Holdout(Part):
     """Users who get no message, so that the messages' effect can be measured."""
 
-    percent: Annotated[Decimal, PlainValidator(_percent), PlainSerializer(float)]
+    percent: Annotated[
+        Decimal,
+        PlainValidator(_percent),
+        PlainSerializer(float),
+        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100}),
+    ]
     salt: Text
 
 
@@ -276,7 +282,7 @@ def _known_zones() -> frozenset[str]:
 class Rules(Part):
     """All of rules.yaml."""
 
-    timezone: Annotated[ZoneInfo, PlainValidator(_zone), PlainSerializer(str)] = ZoneInfo(UTC)
+    timezone: Annotated[ZoneInfo, PlainValidator(_zone, str), PlainSerializer(str)] = ZoneInfo(UTC)
     wait_for_data: StrictBool = False
     holdout: Holdout | None = None
     blocks: Annotated[tuple[Block, ...], Limits(max_length=MOST_PARTS)] = ()

@@ -2,8 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,6 +24,7 @@ from src.marketing_messaging_service.decisions.rules import (
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.yaml_file import (
     Grammar,
+    Location,
     parse_yaml,
     read_yaml_file,
     validation_error,
@@ -62,6 +63,8 @@ class RulesFile:
     """SHA-256 of the text, in hexadecimal."""
     yaml_text: str
     whole: Rules
+    lines: Mapping[Location, int] = field(default_factory=dict, compare=False, repr=False)
+    """The line of each key, or of each entry of a list, counted from 1."""
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -74,12 +77,12 @@ class RulesFile:
         return tuple(rule for rule in self.rules if rule.enabled)
 
 
-def read_rules(path: Path) -> RulesFile:
-    """Read and check a rules file.
+def read_rules(path: Path, setting: str | None = "RULES_PATH") -> RulesFile:
+    """Read and check a rules file, which a setting names unless somebody gave its path.
 
     Raises RulesError, naming every rule and key that is wrong, what stood there and what was expected.
     """
-    return parse_rules(read_yaml_file(path, "RULES_PATH", _GRAMMAR), str(path))
+    return parse_rules(read_yaml_file(path, setting, _GRAMMAR), str(path))
 
 
 def read_settled_rules(
@@ -101,7 +104,7 @@ def parse_rules(yaml_text: str, source: str) -> RulesFile:
     """
     document = parse_yaml(yaml_text, source, _GRAMMAR)
     try:
-        return RulesFile(text_hash(yaml_text), yaml_text, Rules.model_validate(document.value))
+        return RulesFile(text_hash(yaml_text), yaml_text, Rules.model_validate(document.value), document.lines)
     except ValidationError as error:
         raise validation_error(error, document, source, _GRAMMAR) from None
 

@@ -18,19 +18,20 @@ from src.marketing_messaging_service.vocabulary import Operand
 
 def condition_text(rule: Rule) -> str:
     """Return what must hold besides the event type as a sentence; nothing when the event type is enough."""
-    return _worded(rule.conditions)
+    return worded(rule.conditions)
 
 
-def _worded(condition: Condition, *, is_inner: bool = False) -> str:
+def worded(condition: Condition, *, is_inner: bool = False) -> str:
+    """Return a condition in words."""
     match condition:
         case AllOf():
             return _joined(condition.all, " and ", is_inner=is_inner)
         case AnyOf():
             return _joined(condition.any, " or ", is_inner=is_inner)
         case Negation():
-            return f"not ({_worded(condition.not_)})"
+            return f"not ({worded(condition.not_)})"
         case FieldCondition():
-            return _comparison(condition)
+            return comparison_text(condition)
         case PriorEventCondition():
             return f"a {condition.prior_event.event_type} in the {condition.prior_event.hours:g} h before"
         case HappenedCondition():
@@ -40,11 +41,12 @@ def _worded(condition: Condition, *, is_inner: bool = False) -> str:
 
 
 def _joined(parts: tuple[Condition, ...], word: str, *, is_inner: bool) -> str:
-    text = word.join(_worded(part, is_inner=len(parts) > 1) for part in parts)
+    text = word.join(worded(part, is_inner=len(parts) > 1) for part in parts)
     return f"({text})" if is_inner and len(parts) > 1 else text or ("anything" if is_inner else "")
 
 
-def _comparison(condition: FieldCondition) -> str:
+def comparison_text(condition: FieldCondition) -> str:
+    """Return a comparison in words."""
     values = condition.value if condition.operator.operand is Operand.LIST else [condition.value]
     shown = ", ".join(_shown(value) for value in values if value is not None)
     return f"{condition.field} {condition.operator.words} {shown}".rstrip()
@@ -59,7 +61,7 @@ def _happened(happened: Happened) -> str:
     else:
         text += " so far"
     if happened.where:
-        text += f" with {' and '.join(map(_comparison, happened.where))}"
+        text += f" with {' and '.join(map(comparison_text, happened.where))}"
     if happened.same:
         text += f" of the same {' and '.join(map(str, happened.same))}"
     return text

@@ -37,7 +37,9 @@ def grouped(rules: Iterable[RuleReport]) -> list[tuple[str | None, tuple[RuleRep
 
 
 def rule_counts(rule: RuleReport, *, is_preview: bool) -> str:
-    """Return what came of a rule in a few words."""
+    """Return what came of a rule in a few words; nothing of one that no run has applied."""
+    if not rule.is_applied:
+        return ""
     parts = ((rule.sent_count, "sent"), (rule.alerted_count, "alerted"), (rule.suppressed_count, "suppressed"))
     told = ", ".join(f"{count:,} {word}" for count, word in parts if count)
     return f"{rule.matched_count:,} {'would match' if is_preview else 'matched'}{': ' if told else ''}{told}"

@@ -112,6 +112,8 @@ class RuleReport:
     alerted_count: int = 0
     suppressed: tuple[tuple[str, int], ...] = ()
     """Refused matches by reason, in the order of the reasons' names."""
+    is_applied: bool = True
+    """Whether a run has applied it, so that there is something to count."""
 
     @property
     def shown_condition(self) -> str:

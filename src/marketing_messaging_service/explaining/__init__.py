@@ -1,0 +1,8 @@
+"""Answers about rules: what is wrong with a file, and what it says. Reads decisions, writes none."""
+
+from src.marketing_messaging_service.explaining.rules_check import check_rules
+from src.marketing_messaging_service.explaining.rules_drawing import rules_svg
+from src.marketing_messaging_service.explaining.rules_schema import rules_schema_text
+from src.marketing_messaging_service.explaining.rules_words import rules_in_words
+
+__all__ = ["check_rules", "rules_in_words", "rules_schema_text", "rules_svg"]
