@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import Window
+from tests.checking.databases import broken
 from tests.pipeline import AS_OF, Pipeline
 
 Raw = dict[str, Any]
@@ -38,6 +39,8 @@ def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
     made = Pipeline(tmp_path, migrated_template)
     yield made
     made.engine.dispose()
+    found = broken(made.database_path, AUDIT)
+    assert {name: finding.examples or finding.problem for name, finding in found.items()} == {}
 
 
 def instant(at: str) -> str:

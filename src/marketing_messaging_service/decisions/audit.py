@@ -45,6 +45,7 @@ from sqlalchemy import (
 )
 
 from src.marketing_messaging_service.decisions.audit_again import undecided_again
+from src.marketing_messaging_service.decisions.audit_refusals import AUDIT_OF_REFUSALS
 from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
@@ -465,5 +466,6 @@ AUDIT = (
         "Every decision is one that its rule asks for on its event",
         _groundless_decisions,
     ),
+    *AUDIT_OF_REFUSALS,
 )
 """What must hold of decisions and the rules that made them, to be checked by `checking`."""

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from src.marketing_messaging_service.decisions.rule_blocks import rules_of_text
-from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.decisions.rule_blocks import whole_of_text
+from src.marketing_messaging_service.decisions.rules import Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import text_hash
 from src.marketing_messaging_service.decisions.wording import condition_text
 from src.marketing_messaging_service.errors import RulesError
@@ -75,17 +75,27 @@ def _apart(rules: Iterable[Rule]) -> list[tuple[Rule, ...]]:
 
 def usable_rulesets(connection: Connection) -> Iterator[tuple[int, tuple[Rule, ...]]]:
     """Yield the rulesets that can be used, by id with all of their rules."""
+    for ruleset_id, whole in usable_files(connection):
+        yield ruleset_id, whole.rules
+
+
+def usable_files(connection: Connection) -> Iterator[tuple[int, Rules]]:
+    """Yield the rulesets that can be used, by id with all that they say."""
     for row in connection.execute(select(Ruleset.id, Ruleset.content_hash, Ruleset.yaml_text).order_by(Ruleset.id)):
         try:
-            yield row.id, read_recorded(row.content_hash, row.yaml_text)
+            yield row.id, _whole_of_recorded(row.content_hash, row.yaml_text)
         except RulesError:
             continue
 
 
 def read_recorded(content_hash: str, yaml_text: Any) -> tuple[Rule, ...]:
     """Return the rules as they were recorded. Raises RulesError when the text is not the recorded one, or unusable."""
+    return _whole_of_recorded(content_hash, yaml_text).rules
+
+
+def _whole_of_recorded(content_hash: str, yaml_text: Any) -> Rules:
     if not isinstance(yaml_text, str):
         raise RulesError("its text is no text, as in a damaged file")
     if text_hash(yaml_text) != content_hash:
         raise RulesError(f"its text does not have its hash, {content_hash}")
-    return rules_of_text(yaml_text, "its text")
+    return whole_of_text(yaml_text, "its text")

@@ -7,7 +7,7 @@ for word those of the version before.
 import re
 from functools import lru_cache
 
-from src.marketing_messaging_service.decisions.rules import MOST_RULES, Rule
+from src.marketing_messaging_service.decisions.rules import MOST_RULES, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import parse_rules
 from src.marketing_messaging_service.errors import RulesError
 
@@ -19,11 +19,17 @@ _HEAD = re.compile(r"(?:[ ]*(?:#[^\n]*)?\n)*rules:[ ]*(?:#[^\n]*)?\n")
 _OTHER_LINE_ENDS = re.compile("[\\r\\x0b\\x0c\\x85\u2028\u2029\\t]")
 
 
-@lru_cache(MOST_FILES_REMEMBERED)
 def rules_of_text(yaml_text: str, source: str) -> tuple[Rule, ...]:
     """Return the rules of the text of a rules file; raises RulesError as `parse_rules` does, which it stands for."""
+    return whole_of_text(yaml_text, source).rules
+
+
+@lru_cache(MOST_FILES_REMEMBERED)
+def whole_of_text(yaml_text: str, source: str) -> Rules:
+    """Return all that the text of a rules file says; raises RulesError as `parse_rules` does."""
     rules = _rules_one_by_one(yaml_text)
-    return parse_rules(yaml_text, source).rules if rules is None else rules
+    # What is read rule by rule has nothing beside them.
+    return parse_rules(yaml_text, source).whole if rules is None else Rules(rules=rules)
 
 
 def _rules_one_by_one(yaml_text: str) -> tuple[Rule, ...] | None:
