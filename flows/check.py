@@ -6,13 +6,12 @@
 import argparse
 import logging
 import sys
-from collections.abc import Callable
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.command_line import final_state, refused
-from flows.ctrl_c import CtrlC
+from flows.ctrl_c import CtrlC, telling_once
 from flows.endings import RunPage, exit_code, result_of
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
@@ -78,23 +77,12 @@ def repair_schema() -> list[RepairedObject]:
     ctrl_c = CtrlC()
     with (
         ctrl_c.told("What was not finished was taken back; start it again."),
-        run_lock(settings.database_url, settings.run_lock_timeout_seconds, _telling_once("Waiting for a run to end.")),
+        run_lock(settings.database_url, settings.run_lock_timeout_seconds, telling_once("Waiting for a run to end.")),
         interruptible(engine, ctrl_c.is_made),
     ):
         repaired = schema.repair(engine)
         refresh_dictionary(engine)
     return repaired
-
-
-def _telling_once(text: str) -> Callable[[], None]:
-    """Return a function that shows a text on the terminal when it is first called."""
-    texts = [text]
-
-    def tell() -> None:
-        while texts:
-            print(texts.pop(), file=sys.stderr, flush=True)
-
-    return tell
 
 
 def main() -> int:

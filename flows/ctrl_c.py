@@ -1,7 +1,8 @@
-"""What a command is that was stopped, and Ctrl-C in one that is no flow. It needs no Prefect."""
+"""What a command says that waits or was stopped, and Ctrl-C in one that is no flow. It needs no Prefect."""
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -47,3 +48,14 @@ class CtrlC:
             raise
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def telling_once(text: str) -> Callable[[], None]:
+    """Return a function that shows a text on the terminal when it is first called."""
+    texts = [text]
+
+    def tell() -> None:
+        while texts:
+            print(texts.pop(), file=sys.stderr, flush=True)
+
+    return tell

@@ -160,7 +160,7 @@ def create_database_engine(database_url: str, *, foreign_keys: bool = True, crea
     `foreign_keys=False` is for migrations alone, which rebuild tables, and so is `create=True`: everywhere else a
     missing SQLite file is an error and not a new, empty database.
     """
-    return dialect_of(database_url).write_engine(database_url, foreign_keys=foreign_keys, create=create)
+    return dialect_of(database_url).write_engine(database_url, Base.metadata, foreign_keys=foreign_keys, create=create)
 
 
 def create_read_only_engine(database_url: str) -> Engine:
@@ -210,7 +210,7 @@ def preview_engine(database_url: str, is_over: Callable[[], bool] = lambda: Fals
     before it did, and which is rolled back at the end. Raises DatabaseError for what comes from the surroundings, and
     when `is_over` says, while another program is waited for, that nobody wants it any more.
     """
-    with foreseeable_errors(), dialect_of(database_url).preview_engine(database_url, is_over) as engine:
+    with foreseeable_errors(), dialect_of(database_url).preview_engine(database_url, Base.metadata, is_over) as engine:
         yield engine
 
 

@@ -86,7 +86,7 @@ def move(
         info("Comparing every row …")
         moved = _compared(source, target, translate, look)
     with write_transaction(target) as connection:
-        dialect_of(target_url).after_moving(connection, [table.name for table in tables()])
+        dialect_of(target_url).after_moving(connection, Base.metadata)
         _note_revision(connection, newest_revision())
     return moved
 

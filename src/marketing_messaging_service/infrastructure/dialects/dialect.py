@@ -97,7 +97,7 @@ class Dialect(Protocol):
     def text_of_json(self, column: str, key: str) -> str:
         """Return the SQL expression that takes the text of a key from a column of JSON."""
 
-    def write_engine(self, database_url: str, *, foreign_keys: bool, create: bool) -> Engine:
+    def write_engine(self, database_url: str, own: MetaData, *, foreign_keys: bool, create: bool) -> Engine:
         """Return an engine whose every transaction is the only one that writes, but for those that say they read."""
 
     def read_engine(self, database_url: str) -> Engine:
@@ -118,10 +118,12 @@ class Dialect(Protocol):
     def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
         """Return a sentence about the object of somebody else that an error came from, None without one."""
 
-    def after_moving(self, connection: Connection, tables: Sequence[str]) -> None:
+    def after_moving(self, connection: Connection, own: MetaData) -> None:
         """See to what is not told by rows that were written with their ids."""
 
-    def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> AbstractContextManager[Engine]:
+    def preview_engine(
+        self, database_url: str, own: MetaData, is_over: Callable[[], bool]
+    ) -> AbstractContextManager[Engine]:
         """Yield an engine on which everything works and nothing is kept."""
 
     def complaint(self, error: BaseException) -> Complaint | None:

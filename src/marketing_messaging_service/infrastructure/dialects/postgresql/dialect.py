@@ -38,6 +38,7 @@ from src.marketing_messaging_service.infrastructure.dialects.postgresql import (
     errors,
     objects,
 )
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.sequences import set_sequences
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER, refuse_url
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
 from src.marketing_messaging_service.infrastructure.sql_text import row_told, told
@@ -166,10 +167,16 @@ class PostgresqlDialect:
         """Return the SQL expression that takes the text of a key from a column of JSON."""
         return f"(CAST({column} AS json) ->> '{key}')"
 
-    def write_engine(self, database_url: str, *, foreign_keys: bool, create: bool) -> Engine:
-        """Return an engine whose every transaction holds the writer's lock, but for those that say they read."""
+    def write_engine(self, database_url: str, own: MetaData, *, foreign_keys: bool, create: bool) -> Engine:
+        """Return an engine whose every transaction holds the writer's lock, but for those that say they read.
+
+        Rows are numbered as if nothing had ever been taken back: before the first transaction, and after one that was,
+        the sequences are set to where the rows end.
+        """
         del foreign_keys  # SQLite's need: no table is built anew here.
         engine = _engine(make_url(database_url), poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
+
+        uncertain = [True]
 
         @event.listens_for(engine, "begin")
         def begin(connection: Connection) -> None:
@@ -177,12 +184,20 @@ class PostgresqlDialect:
                 connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 return
             _take_lock_and_begin(connection)
+            if uncertain:
+                _set_sequences(connection, own)
+                uncertain.clear()
+
+        @event.listens_for(engine, "rollback")
+        def note_rollback(connection: Connection) -> None:
+            if not connection.get_execution_options().get(READS_OPTION):
+                uncertain.append(True)
 
         return engine
 
     def read_engine(self, database_url: str) -> Engine:
         """Return an engine whose every transaction only reads."""
-        return self.write_engine(database_url, foreign_keys=True, create=False).execution_options(
+        return self.write_engine(database_url, MetaData(), foreign_keys=True, create=False).execution_options(
             **{READS_OPTION: True}
         )
 
@@ -209,25 +224,16 @@ class PostgresqlDialect:
         del connection, error, own
         return None
 
-    def after_moving(self, connection: Connection, tables: Sequence[str]) -> None:
+    def after_moving(self, connection: Connection, own: MetaData) -> None:
         """Let the sequences go on behind the ids that stand, and tell the planner what stands there."""
-        numbered = connection.exec_driver_sql(
-            "SELECT c.relname, a.attname, pg_get_serial_sequence(quote_ident(c.relname), a.attname) AS sequence_name "
-            "FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE c.relkind = 'r' AND a.attnum > 0 "
-            "AND NOT a.attisdropped AND c.relnamespace = current_schema()::regnamespace"
-        ).all()
-        for table, column, sequence in numbered:
-            if sequence is not None and table in tables:
-                connection.exec_driver_sql(
-                    f"SELECT setval('{sequence}', greatest(max({column}), 1), max({column}) IS NOT NULL) FROM {table}"  # noqa: S608  names of our own
-                )
-        connection.exec_driver_sql(f"ANALYZE {', '.join(tables)}")
+        _set_sequences(connection, own)
+        connection.exec_driver_sql(f"ANALYZE {', '.join(own.tables)}")
 
     @contextmanager
-    def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:
+    def preview_engine(self, database_url: str, own: MetaData, is_over: Callable[[], bool]) -> Iterator[Engine]:
         """Yield an engine on which everything works and nothing is kept; it holds the writer's lock all the while.
 
-        All its transactions are savepoints of one that is rolled back at the end; sequences keep gaps.
+        All its transactions are savepoints of one that is rolled back at the end, and the sequences set back.
         """
         del is_over  # The server itself ends the waiting, in LOCK_TIMEOUT_SECONDS.
         engine = _engine(
@@ -249,6 +255,8 @@ class PostgresqlDialect:
         finally:
             with suppress(Exception):
                 driver.end()
+                for statement in (*_lock_and_begin(), set_sequences(own), "COMMIT"):
+                    driver.execute(statement)
             engine.dispose()
 
     def complaint(self, error: BaseException) -> Complaint | None:
@@ -403,6 +411,10 @@ def _take_lock_and_begin(connection: Connection) -> None:
     except DBAPIError:
         connection.invalidate()
         raise
+
+
+def _set_sequences(connection: Connection, own: MetaData) -> None:
+    connection.exec_driver_sql(set_sequences(own).replace("%", "%%"))
 
 
 def _preview_connection() -> Any:

@@ -176,13 +176,14 @@ class SqliteDialect:
         """Return the SQL expression that takes the text of a key from a column of JSON."""
         return f"json_extract({column}, '$.{key}')"
 
-    def write_engine(self, database_url: str, *, foreign_keys: bool, create: bool) -> Engine:
+    def write_engine(self, database_url: str, own: MetaData, *, foreign_keys: bool, create: bool) -> Engine:
         """Return an engine whose every transaction takes the write lock at its start.
 
         A transaction that begins as a reader and writes later can fail half-way with "database is locked", so
         BEGIN IMMEDIATE is the rule and reading the exception. Connections are not pooled: the last one to close leaves
         no -wal file behind. Unless it is to be created, a missing file is an error and not a new, empty database.
         """
+        del own
         engine = create_engine(database_url, poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
         if not create:
             _refuse_missing_file(engine)
@@ -244,17 +245,18 @@ class SqliteDialect:
         """Return a sentence about the object of somebody else that an error came from, None without one."""
         return culprits.culprit_told(connection, error, own)
 
-    def after_moving(self, connection: Connection, tables: Sequence[str]) -> None:
+    def after_moving(self, connection: Connection, own: MetaData) -> None:
         """Do nothing: the next id follows from the rows."""
 
     @contextmanager
-    def preview_engine(self, database_url: str, is_over: Callable[[], bool]) -> Iterator[Engine]:
+    def preview_engine(self, database_url: str, own: MetaData, is_over: Callable[[], bool]) -> Iterator[Engine]:
         """Yield an engine on which everything works and nothing is kept; it holds the write lock all the while.
 
         All its transactions share one connection and one transaction of the database, in which each sees what those
         before it did, and which is rolled back at the end. Once an error has made SQLite itself roll it back, as one
         of a full disk may, every further transaction raises that error.
         """
+        del own
         engine = create_engine(
             database_url,
             poolclass=StaticPool,

@@ -1,0 +1,98 @@
+"""Moving a database to another one: `python -m flows.move --to URL`, from SQLite to PostgreSQL and back.
+
+It needs no Prefect. What is cut off goes on where it was when it is started again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from sqlalchemy import make_url
+
+from flows.ctrl_c import CtrlC, StoppedError, telling_once
+from src.marketing_messaging_service import checking, decisions, moving
+from src.marketing_messaging_service.errors import ParameterError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import shown_database
+from src.marketing_messaging_service.infrastructure.dialects.choice import checked_url
+from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.reporting import check_headline, check_text
+from src.marketing_messaging_service.settings import Settings, load_settings
+
+_AGAIN = "What is there stays there, and no run takes it for a database; start the move again and it goes on."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Move, compare and check; return the exit code, which is 0 only if all is there and everything holds."""
+    options = _parser().parse_args(arguments)
+    ctrl_c = CtrlC()
+    try:
+        with ctrl_c.told(_AGAIN):
+            settings = load_settings()
+            return _move(settings, *_urls(settings, options))
+    except PipelineError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code if isinstance(error, StoppedError) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.move",
+        description="Move every row of a database into a new one. The one that is moved is only read. One of the two "
+        "may be left out: it is the one that DATABASE_URL names.",
+    )
+    parser.add_argument("--to", metavar="URL", help="the database to move to, which is made; without a password")
+    parser.add_argument("--from", metavar="URL", dest="source", help="the database to be moved; without a password")
+    return parser
+
+
+def _urls(settings: Settings, options: argparse.Namespace) -> tuple[str, str]:
+    """Return the URLs of both, with nothing in them that the list of processes must not show."""
+    source, target = (_given(name, url) for name, url in (("--from", options.source), ("--to", options.to)))
+    if source is None and target is None:
+        raise ParameterError("Say where to move to: python -m flows.move --to URL.")
+    source, target = source or settings.database_url, target or settings.database_url
+    if make_url(source) == make_url(target):
+        raise ParameterError(f"Both are {shown_database(source)}; let --to name another database.")
+    return source, target
+
+
+def _given(name: str, url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        checked_url(url)
+    except ValueError as error:
+        raise ParameterError(f"{name} {error}.") from None
+    if make_url(url).password:
+        raise ParameterError(
+            f"{name} holds a password, which everybody on this machine can read in the list of processes. Let "
+            "DATABASE_URL name that database and leave the option out, or put the password into ~/.pgpass."
+        )
+    return url
+
+
+def _move(settings: Settings, source: str, target: str) -> int:
+    print(f"Moving {shown_database(source)} to {shown_database(target)}.", flush=True)
+    with ExitStack() as held:
+        for url in (source, target):
+            waiting = telling_once(f"Waiting for a run on {shown_database(url)} to end.")
+            held.enter_context(run_lock(url, settings.run_lock_timeout_seconds, waiting))
+        moved = moving.move(source, target, info=_say)
+    rows = sum(each.row_count for each in moved)
+    _say(f"{rows:,} rows in {len(moved)} tables are the same in both, compared one by one.")
+    report = checking.check_database(target, (*checking.INVARIANTS, *decisions.AUDIT))
+    print(check_text(report) if report.broken else check_headline(report), flush=True)
+    if report.broken:
+        print("The rows are those of the database that was moved, in which the same is broken.", file=sys.stderr)
+        return 1
+    _say("Now let DATABASE_URL name it; the database that was moved stays as it is.")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
