@@ -9,27 +9,27 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from src.marketing_messaging_service.staging import lines
+from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.checking.databases import rule
 from tests.pipeline import Pipeline
+from tests.vocabulary.test_adding_a_field import MENDED_VALUES
 
 RULES = {"rules": [rule("welcome", "signup")]}
 
-TRIED_WITH_OTHER_FILES = {
-    ReasonCode.ANONYMOUS_USER,
-    ReasonCode.CORRUPT_PARQUET,
-    ReasonCode.INVALID_HEADER,
-    ReasonCode.INVALID_ROW,
-}
-"""Codes of files in a producer's words, of CSV and of Parquet; tests/staging/test_mapped.py and tests/staging/formats
-follow these."""
-
-TRIED_WITH_OTHER_FIELDS = {ReasonCode.INVALID_DATE, ReasonCode.TOO_MANY_DECIMALS, ReasonCode.NUMBER_TOO_SMALL}
-"""Codes of kinds that no field has yet; tests/vocabulary/test_adding_a_field.py declares some, and follows these."""
+SOURCES = """
+sources:
+  - {files: "*.segment.jsonl", mapping: segment}
+  - {files: "*.csv", format: csv}
+  - {files: "*.parquet", format: parquet}
+  - {files: "*.jsonl"}
+"""
 
 
 def line(user: str, **changed: str | None) -> bytes:
@@ -56,6 +56,27 @@ def zipped(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def segment(user: str, **changed: str) -> bytes:
+    """A sign-up of a user in the words of Segment, whose keys of its own may be given."""
+    keys = {"type": "track", "event": "signup", "messageId": f"of {user}", "timestamp": "2026-11-23T09:00:00Z"}
+    return json.dumps(keys | changed).encode()
+
+
+def table(
+    *users: str, header: str = "message_id,user_id,event_type,event_timestamp,city", city: str = "Paris"
+) -> bytes:
+    """Sign-ups of users as CSV."""
+    rows = [f"of {user},{user},signup,2026-11-23T09:00:00Z,{city}" for user in users]
+    return "\n".join([header, *rows, ""]).encode()
+
+
+def parquet(*texts: bytes) -> bytes:
+    """Objects as a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([json.loads(text) for text in texts]), buffer)
+    return buffer.getvalue()
+
+
 def packed(content: bytes, times: int) -> bytes:
     return content if times == 0 else gzip.compress(packed(content, times - 1))
 
@@ -69,6 +90,8 @@ class Trouble:
     """One for each way to do it."""
     alone: Sequence[bytes] = ()
     """The line that was wrong, mended and by itself, where the code is one of a line."""
+    ending: str = ".jsonl"
+    """How the names of the files end."""
 
 
 @cache
@@ -84,6 +107,9 @@ def troubles(place: str) -> dict[ReasonCode, Trouble]:
     def of_a_line(wrong: bytes, *mended: bytes) -> Trouble:
         alone = [each + b"\n" for each in mended or (owed,)]
         return Trouble(right + b"\n" + wrong + b"\n", [right + b"\n" + each for each in alone], alone)
+
+    def of_a_table(content: bytes, mended: bytes) -> Trouble:
+        return Trouble(content, (mended,), ending=".csv")
 
     def with_properties(text: str) -> bytes:
         return line(eve, properties=f"{{{text}}}")
@@ -120,6 +146,22 @@ def troubles(place: str) -> dict[ReasonCode, Trouble]:
         ReasonCode.NUMBER_OUT_OF_RANGE: of_a_line(with_properties('"amount": NaN'), with_properties('"amount": null')),
         ReasonCode.NOT_A_WHOLE_NUMBER: of_a_line(with_properties('"attempt_number": 1.5')),
         ReasonCode.NEGATIVE_NUMBER: of_a_line(with_properties('"attempt_number": -1')),
+        ReasonCode.CORRUPT_PARQUET: Trouble(
+            parquet(right, owed)[:-20], (parquet(right, owed), plain), ending=".parquet"
+        ),
+        ReasonCode.INVALID_HEADER: of_a_table(
+            table(ana, eve, header="message_id,user_id,event_type,event_timestamp,"), table(ana, eve)
+        ),
+        ReasonCode.INVALID_ROW: of_a_table(
+            table(ana) + table(eve, city="Nice, France").partition(b"\n")[2],
+            table(ana) + table(eve, city='"Nice, France"').partition(b"\n")[2],
+        ),
+        ReasonCode.ANONYMOUS_USER: Trouble(
+            segment(ana, userId=ana) + b"\n" + segment(eve, anonymousId="a1") + b"\n",
+            (segment(ana, userId=ana) + b"\n" + segment(eve, userId=eve, anonymousId="a1"),),
+            (segment(eve, userId=eve, anonymousId="a1"),),
+            ending=".segment.jsonl",
+        ),
         ReasonCode.MESSAGE_ID_COLLISION: of_a_line(
             line(eve, message_id=f'"of {ana}"'), owed, line(eve, message_id=None), line(eve, message_id="null")
         ),
@@ -128,17 +170,16 @@ def troubles(place: str) -> dict[ReasonCode, Trouble]:
 
 LONGEST_LINE = 1_000
 
-NAME, OTHER_NAME = "events.jsonl", "again.jsonl"
-
 
 def ways(trouble: Trouble) -> Iterator[dict[str, bytes | None]]:
     """What somebody may do to the folder of a file, by name; None removes one."""
+    name, other_name = f"events{trouble.ending}", f"again{trouble.ending}"
     for mended in trouble.mended:
-        yield {NAME: mended}
-        yield {OTHER_NAME: mended}
-        yield {OTHER_NAME: mended, NAME: None}
+        yield {name: mended}
+        yield {other_name: mended}
+        yield {other_name: mended, name: None}
     for alone in trouble.alone:
-        yield {OTHER_NAME: alone}
+        yield {other_name: alone}
 
 
 PLACES = {f"{code} {number}": code for code, trouble in troubles("").items() for number, _ in enumerate(ways(trouble))}
@@ -174,13 +215,15 @@ class Tried:
 @pytest.fixture(scope="module")
 def tried(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Tried:
     pipeline = Pipeline(tmp_path_factory.mktemp("advice"), migrated_template)
+    pipeline.sources = parse_sources(SOURCES, "sources.yaml")
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(lines, "MAX_LINE_BYTES", LONGEST_LINE)
         # A line is looked at for its length where it goes on over what is read at once.
         patches.setattr(lines, "READ_BYTES", 64)
         for place, code in PLACES.items():
             (pipeline.landing / place).mkdir()
-            (pipeline.landing / place / NAME).write_bytes(troubles(place)[code].content)
+            trouble = troubles(place)[code]
+            (pipeline.landing / place / f"events{trouble.ending}").write_bytes(trouble.content)
         pipeline.do(pipeline.order(), RULES)
         before = state_of(pipeline)
         for place, code in PLACES.items():
@@ -193,7 +236,8 @@ def tried(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_reason_code_is_followed_here_or_where_a_field_is_added() -> None:
-    assert set(PLACES.values()) | TRIED_WITH_OTHER_FIELDS | TRIED_WITH_OTHER_FILES == set(ReasonCode)
+    followed = [*troubles(""), *MENDED_VALUES]
+    assert sorted(followed) == sorted(ReasonCode)
 
 
 @pytest.mark.parametrize("place", PLACES)

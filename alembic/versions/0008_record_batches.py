@@ -50,8 +50,9 @@ def upgrade() -> None:
 def find_past_batches() -> None:
     """Find the batches of the past: what was decided at one moment by one ruleset was decided by one transaction.
 
-    Its run is the one that its decisions name; without any, the last that had begun by then, if that one names the
-    same ruleset, because runs decided one at a time. What had been held names its run by itself.
+    Where two runs have decided at one moment, each has its own loads. Otherwise the run is the one that the decisions
+    name; without any, the last that had begun by then, if that one names the same ruleset, because runs decided one at
+    a time. What had been held names its run by itself.
     """
     decisions = " UNION ALL ".join(
         f"SELECT decided_at, run_id FROM {table} WHERE run_id IS NOT NULL" for table in DECISION_TABLES
@@ -65,22 +66,32 @@ def find_past_batches() -> None:
         "WHERE run_id IS NOT NULL GROUP BY run_id"
     )
     op.execute(
-        "CREATE TEMPORARY TABLE past_batches AS "
-        "SELECT row_number() OVER (ORDER BY l.decided_at, l.ruleset_id) AS number, l.decided_at, l.ruleset_id, "
-        "sum(l.inserted_count) AS loaded_count, 0 AS held_count, coalesce("
+        "CREATE TEMPORARY TABLE past_loads AS SELECT l.id AS load_id, l.decided_at, l.ruleset_id, l.inserted_count, "
+        "coalesce("
+        "(SELECT r.id FROM runs r LEFT JOIN past_decisions d ON d.run_id = r.id WHERE r.id = l.run_id "
+        "AND r.ruleset_id = l.ruleset_id AND coalesce(d.decided_at, l.decided_at) = l.decided_at "
+        "AND r.started_at <= l.decided_at AND r.ended_at >= l.decided_at), "
         "(SELECT max(d.run_id) FROM past_decisions d JOIN runs r ON r.id = d.run_id "
         "WHERE d.decided_at = l.decided_at AND r.ruleset_id = l.ruleset_id), "
         "(SELECT r.id FROM runs r WHERE r.ruleset_id = l.ruleset_id AND r.id = (SELECT o.id FROM runs o "
         "WHERE o.started_at <= l.decided_at AND o.ruleset_id IS NOT NULL ORDER BY o.started_at DESC, o.id DESC LIMIT 1)"
-        ")) AS run_id FROM loads l WHERE l.state = 'decided' AND l.ruleset_id IS NOT NULL "
-        "GROUP BY l.decided_at, l.ruleset_id"
+        ")) AS run_id FROM loads l WHERE l.state = 'decided' AND l.ruleset_id IS NOT NULL"
     )
     # Where the clock was set back, a run may seem to have decided at two moments: it did at that of its decisions.
     op.execute(
-        "UPDATE past_batches SET run_id = NULL WHERE number NOT IN (SELECT number FROM (SELECT p.number, row_number() "
-        "OVER (PARTITION BY p.run_id ORDER BY d.run_id IS NULL, p.loaded_count DESC, p.number) AS place "
-        "FROM past_batches p LEFT JOIN past_decisions d ON d.run_id = p.run_id AND d.decided_at = p.decided_at) "
-        "AS ranked WHERE place = 1)"
+        "CREATE TEMPORARY TABLE past_moments AS SELECT p.run_id, p.decided_at, p.ruleset_id, row_number() OVER "
+        "(PARTITION BY p.run_id ORDER BY d.run_id IS NULL, sum(p.inserted_count) DESC, p.decided_at, p.ruleset_id) "
+        "AS place FROM past_loads p LEFT JOIN past_decisions d ON d.run_id = p.run_id AND d.decided_at = p.decided_at "
+        "WHERE p.run_id IS NOT NULL GROUP BY p.run_id, p.decided_at, p.ruleset_id, d.run_id"
+    )
+    op.execute(
+        "UPDATE past_loads SET run_id = NULL WHERE EXISTS (SELECT 1 FROM past_moments m WHERE m.run_id = "
+        "past_loads.run_id AND m.decided_at = past_loads.decided_at AND m.ruleset_id = past_loads.ruleset_id "
+        "AND m.place > 1)"
+    )
+    op.execute(
+        "CREATE TEMPORARY TABLE past_batches AS SELECT decided_at, ruleset_id, sum(inserted_count) AS loaded_count, "
+        "0 AS held_count, run_id FROM past_loads GROUP BY decided_at, ruleset_id, run_id"
     )
     op.execute(
         "UPDATE past_batches SET held_count = coalesce((SELECT h.held_count FROM past_held h "
@@ -104,16 +115,18 @@ def record_past_batches() -> None:
         "ORDER BY coalesce(p.decided_at, r.ended_at, r.started_at), p.run_id"
     )
     op.execute("CREATE INDEX ix_past_batches ON batches (decided_at)")
+    op.execute("CREATE INDEX ix_past_loads ON past_loads (load_id)")
     op.execute(
-        "UPDATE loads SET batch_id = (SELECT b.id FROM batches b WHERE b.decided_at = loads.decided_at "
-        "AND b.ruleset_id = loads.ruleset_id) WHERE state = 'decided' AND ruleset_id IS NOT NULL"
+        "UPDATE loads SET batch_id = (SELECT b.id FROM past_loads p JOIN batches b ON b.decided_at = p.decided_at "
+        "AND b.ruleset_id = p.ruleset_id AND (b.run_id = p.run_id OR (b.run_id IS NULL AND p.run_id IS NULL)) "
+        "WHERE p.load_id = loads.id) WHERE state = 'decided' AND ruleset_id IS NOT NULL"
     )
     op.execute("DROP INDEX ix_past_batches")
     op.execute(
         "UPDATE held_events SET batch_id = (SELECT b.id FROM batches b WHERE b.run_id = held_events.run_id) "
         "WHERE run_id IS NOT NULL"
     )
-    for table in ("past_batches", "past_held", "past_decisions"):
+    for table in ("past_batches", "past_moments", "past_loads", "past_held", "past_decisions"):
         op.execute(f"DROP TABLE {table}")
 
 

@@ -24,6 +24,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, Inspector, inspect
 
+from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
+from src.marketing_messaging_service.checking.check import check_database
 from src.marketing_messaging_service.checking.structure import timestamp_columns
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure import migrations
@@ -759,6 +761,20 @@ class TestTheRevisionThatRecordsBatches:
             (self.at(5), None),
             (self.at(7), 1),
         ]
+
+    def test_two_runs_that_decided_at_one_moment_have_a_batch_each_and_the_check_holds(self, path):
+        in_time: Row = {"started_at": self.at(5), "ended_at": self.at(5)}
+        rows = self.upgraded(
+            path,
+            [self.load(1, 5, run_id=1), self.load(2, 5, run_id=2), self.load(3, 5, run_id=1)],
+            [self.run(1, 5, decided_count=4, **in_time), self.run(2, 5, decided_count=2, **in_time)],
+        )
+        assert [(batch["run_id"], batch["event_count"]) for batch in rows["batches"]] == [(1, 4), (2, 2)]
+        assert [load["batch_id"] for load in rows["loads"]] == [1, 2, 1]
+
+        upgrade_to_head(url_of(path))
+        of_batches = [each for each in BATCH_INVARIANTS if each.name in ("batch_of_the_run", "named_batch")]
+        assert [each.breach_count for each in check_database(path, of_batches).findings] == [0, 0]
 
     def test_held_events_are_of_the_batch_of_their_run_together_with_its_loads(self, path):
         events = [

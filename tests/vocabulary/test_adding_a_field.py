@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from src.marketing_messaging_service.vocabulary import KINDS
+from src.marketing_messaging_service.vocabulary import KINDS, ReasonCode
 
 ROOT = Path(__file__).parents[2]
 MODELS = Path("src/marketing_messaging_service/models")
@@ -66,6 +66,14 @@ CONDITIONS = {
     "CalendarDate": ("lte", "1999-12-31"),
     "Money": ("gt", 1234567.88),
 }
+
+MENDED_VALUES = {
+    ReasonCode.INVALID_DATE: ("CalendarDate", "2026-02-29", "2026-02-28"),
+    ReasonCode.TOO_MANY_DECIMALS: ("Money", "19.999", "19.99"),
+    ReasonCode.NUMBER_TOO_SMALL: ("Integer", 0, None),
+}
+"""For each reason code of a kind that no field has yet: the type of such a field, what is refused in it, and what
+following the advice makes of that."""
 
 RUN = """
 import sys
@@ -193,6 +201,23 @@ class TestACopyWithAFieldOfEachType:
             found = [row[0] for row in database.execute("SELECT explanation FROM rejected_rows ORDER BY load_id")]
         told = [explanation.partition("the line differs in ")[2] for explanation in found]
         assert told == [f"{names('p')[type_]}, {names('t')[type_]}." for type_ in changed]
+
+    @pytest.mark.parametrize("code", MENDED_VALUES)
+    def test_takes_a_line_whose_value_was_mended_as_its_reason_code_advises(self, copy: Path, code: ReasonCode) -> None:
+        type_, refused, mended = MENDED_VALUES[code]
+        rules = [rule("thanks", f"properties.{names('p')['String']}", "equals", RAW["String"])]
+        write(copy, rules, [event(code, **{type_: refused})], name=f"{code}.jsonl")
+        run(copy, "-c", RUN)
+        rejected = "SELECT r.reason_code FROM rejected_rows r WHERE r.raw_line LIKE ?"
+        sent = "SELECT s.rule_name FROM events e LEFT JOIN send_requests s ON s.event_id = e.id WHERE e.message_id = ?"
+        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+            assert database.execute(rejected, (f'%"{code}"%',)).fetchall() == [(code,)]
+            assert database.execute(sent, (code,)).fetchall() == []
+
+        write(copy, rules, [event(code, **{type_: mended})], name=f"{code} again.jsonl")
+        run(copy, "-c", RUN)
+        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+            assert database.execute(sent, (code,)).fetchall() == [("thanks",)]
 
 
 def frozen_files(folder: Path) -> list[Path]:

@@ -28,7 +28,6 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.infrastructure.bulk import bulk_insert
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
@@ -65,10 +64,13 @@ _otherwise = Table(
 )
 """Those that differ from the event that stands, and in what."""
 
+# Tables, because SQLAlchemy takes several times as long to compile a statement over the models.
+_events, _loads, _unknown_keys = Event.__table__, Load.__table__, UnknownKey.__table__
+
 _COMPARED: Mapping[str, SQLColumnExpression[Any]] = {
-    "user_id": Event.user_id,
-    "event_type": Event.event_type,
-    "event_timestamp": Event.event_timestamp,
+    "user_id": _events.c.user_id,
+    "event_type": _events.c.event_type,
+    "event_timestamp": _events.c.event_timestamp,
     **{field.staged_name: field.column for field in PAYLOAD.fields},
 }
 
@@ -109,7 +111,7 @@ class DuplicateCheck:
         """
         if self.count == 0 or not triggers_on(self._connection, Event.__tablename__):
             return
-        standing = exists().where(Event.message_id == _delivered.c.message_id)
+        standing = exists().where(_events.c.message_id == _delivered.c.message_id)
         count = self._connection.execute(select(func.count()).select_from(_delivered).where(standing)).scalar_one()
         refuse_lost_rows(self._connection, {Event.__tablename__: (self.count, count)})
 
@@ -125,11 +127,11 @@ class DuplicateCheck:
         differs = {name: _differs(name) for name in _COMPARED}
         # Each differing field adds ", name"; the text proper begins at its third character.
         names = reduce(add, (case((condition, f", {name}"), else_="") for name, condition in differs.items()))
-        standing = Event.__table__.join(_delivered, Event.message_id == _delivered.c.message_id)
+        standing = _events.join(_delivered, _events.c.message_id == _delivered.c.message_id)
         for part in PAYLOAD.parts:
-            standing = standing.outerjoin(part.table, part.table.c.event_id == Event.id)
+            standing = standing.outerjoin(part.table, part.table.c.event_id == _events.c.id)
         otherwise = (
-            select(_delivered.c.load_id, _delivered.c.line_number, Event.id, func.substr(names, 3))
+            select(_delivered.c.load_id, _delivered.c.line_number, _events.c.id, func.substr(names, 3))
             .select_from(standing)
             .where(or_(*differs.values()), ~_is_recorded(Conflict), ~_is_recorded(RejectedRow))
         )
@@ -188,23 +190,24 @@ def _differs(name: str) -> ColumnElement[bool]:
     field = next((each for each in PAYLOAD.fields if each.staged_name == name), None)
     if field is None:
         return differs
-    own, told = aliased(Load), aliased(Load)
+    own, told = _loads.alias().c, _loads.alias().c
     was_unknown = exists().where(
-        own.id == Event.load_id,
+        own.id == _events.c.load_id,
         told.source_file_id == own.source_file_id,
-        UnknownKey.load_id == told.id,
-        UnknownKey.key_path == field.path,
+        _unknown_keys.c.load_id == told.id,
+        _unknown_keys.c.key_path == field.path,
     )
     return and_(differs, not_(and_(standing.is_(None), was_unknown)))
 
 
 def _is_recorded(table: type[Conflict | RejectedRow]) -> Exists:
     """Whether an earlier load of the same file has recorded a line."""
-    this, other = aliased(Load), aliased(Load)
+    this, other = _loads.alias().c, _loads.alias().c
+    recorded = table.__table__.c
     return exists().where(
         this.id == _delivered.c.load_id,
         other.source_file_id == this.source_file_id,
         other.id != this.id,
-        table.load_id == other.id,
-        table.line_number == _delivered.c.line_number,
+        recorded.load_id == other.id,
+        recorded.line_number == _delivered.c.line_number,
     )

@@ -1,6 +1,7 @@
 """A chunk of raw lines as a frame of typed events, fast: plain lines by compiled code, the others one by one."""
 
 import itertools
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,10 @@ from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 LONG_STREAK = 16
 """Lines in a row that no decoder of a group accepted after which the decoders are not tried before."""
 
+FEW_TEXTS = 500
+"""For how many plain lines one with numbers as text is rather written anew than read in a group of its own: the rows of
+two groups have to be put in order, which costs as much for each plain line as a five-hundredth of writing one anew."""
+
 SMALLEST_HALF = 64
 """Lines below which a group that the columnar reader refuses is looked at line by line instead of halved."""
 
@@ -59,6 +64,12 @@ class LineGroup:
         """Add a line."""
         self.numbers.append(number)
         self.lines.append(line)
+
+    def insert(self, number: int, line: bytes) -> None:
+        """Add a line in its place."""
+        place = bisect_left(self.numbers, number)
+        self.numbers.insert(place, number)
+        self.lines.insert(place, line)
 
     def extend(self, others: "LineGroup") -> None:
         """Add lines that come after those here."""
@@ -129,6 +140,7 @@ class Stager:
         """Look at each line of a chunk, and tell those that hold an event from blank and rejected ones."""
         sorting = SortedLines()
         decode, group = self._decode_plain, sorting.plain
+        add_number, add_line = group.numbers.append, group.lines.append
         odd_streak = 0
         for number, line in chunk.numbered():
             # Looked at first, because a small packed file can hold a thousand million of them.
@@ -142,8 +154,8 @@ class Stager:
                 except NOT_PLAIN:
                     pass
                 else:
-                    group.numbers.append(number)
-                    group.lines.append(line)
+                    add_number(number)
+                    add_line(line)
                     odd_streak = 0
                     continue
             accepting = self._sort_odd(number, line, sorting)
@@ -152,11 +164,14 @@ class Stager:
             else:
                 group, odd_streak = accepting, 0
                 decode = self._decode_text if group is sorting.text else self._decode_plain
+                add_number, add_line = group.numbers.append, group.lines.append
         sorting.rejected += chunk.refused_lines()
         return sorting
 
     def into_frames(self, sorting: SortedLines) -> StagedChunk:
         """Return sorted lines as frames; a line that only the columnar reader finds no event in is rejected yet."""
+        if len(sorting.text.lines) * FEW_TEXTS <= len(sorting.plain.lines):
+            self._move_texts(sorting)
         tables = self._parse(sorting.plain, self._plain_reader, sorting)
         texts = self._parse(sorting.text, self._text_reader, sorting)
         for number, _, _ in sorting.rejected:
@@ -188,7 +203,8 @@ class Stager:
                 sorting.plain.add(number, closely)
             return None
         group = sorting.text if plain.has_numbers_as_text else sorting.plain
-        group.add(number, plain.text)
+        group.numbers.append(number)
+        group.lines.append(plain.text)
         if plain.text is not line:
             sorting.brought[number] = line
         if plain.unknown_keys:
@@ -213,6 +229,13 @@ class Stager:
         if parsed.former_ids:
             sorting.former_ids[number] = parsed.former_ids
         return encode(parsed.event)
+
+    def _move_texts(self, sorting: SortedLines) -> None:
+        """Put the lines whose numbers stand as text among the plain ones, written anew as such."""
+        for number, line in zip(sorting.text.numbers, sorting.text.lines, strict=True):
+            if (tidy := self._tidied(number, line, sorting)) is not None:
+                sorting.plain.insert(number, tidy)
+        sorting.text = LineGroup()
 
     def _parse(self, group: LineGroup, reader: ColumnReader, sorting: SortedLines) -> list[pa.Table]:
         """Return tables of the staged columns that hold the lines of a group in order.

@@ -154,18 +154,17 @@ class NearlyPlain:
             line.decode("utf-8")
         if line.count(b"{") + line.count(b"[") > MOST_LEVELS:
             raise RecursionError
-        levels = [top := _decode_keys(line) or {}]
-        for name, _ in self._parts:
-            level = _decode_keys(top[name]) if name in top else None
-            levels.append(level or {})
-        return levels
+        top = _decode_keys(line) or {}
+        return [top, *[(_decode_keys(top[name]) if name in top else None) or {} for name, _ in self._parts]]
 
     def _unknown(self, event: Any, levels: Sequence[_Keys]) -> tuple[list[str], Unknown | None]:
         """Return the paths of the keys that are not known, and their values where they are wanted for an id."""
-        paths = [key for key in levels[0] if key not in self._parser.top_keys]
-        for place, (name, known) in enumerate(self._parts, start=1):
-            if not levels[place].keys() <= known:
-                paths.extend([f"{name}.{key}" for key in levels[place] if key not in known])
+        top, *parts = levels
+        known = self._parser.top_keys
+        paths = [key for key in top if key not in known]
+        for (name, known), level in zip(self._parts, parts, strict=True):
+            if not level.keys() <= known:
+                paths += [f"{name}.{key}" for key in level if key not in known]
         return paths, None if event.message_id or not paths else self._unknown_values(levels)
 
     def _refuse_no_instants(self, event: Any) -> None:

@@ -214,7 +214,6 @@ class _Group:
         line_count = len(chunk.lines) + (chunk.fault is not None)
         file.read_count += line_count
         self.line_count += line_count
-        self.size_bytes += _size(chunk)
         renumbered = replace(chunk, first_line_number=file.lines_before + chunk.first_line_number)
         found = file.written.sort_lines(renumbered)
         file.dropped_count += found.dropped_count
@@ -253,6 +252,7 @@ class _Reading:
             taken = self._take(file)
             for chunk in beginning:
                 group.add(taken, chunk)
+                group.size_bytes += _size(chunk)
                 size_bytes += _size(chunk)
             if group.is_full(self._chunk_bytes):
                 yield group
