@@ -145,7 +145,7 @@ def test_an_example_comes_to_the_same_hour_by_hour(name: str, tmp_path: Path, mi
 @pytest.mark.parametrize("folder", sorted((ROOT / "data" / "examples").iterdir()), ids=lambda folder: folder.name)
 def test_every_example_is_among_these(folder: Path) -> None:
     assert folder.name in RUNS
-    assert {path.name for path in folder.iterdir()} == {"rules.yaml", "events.jsonl"}
+    assert {path.name for path in folder.iterdir()} == {"rules.yaml", "rules.tests.yaml", "events.jsonl"}
     assert f"(../data/examples/{folder.name}/rules.yaml)" in PAGE
 
 
@@ -153,6 +153,12 @@ def test_the_reminder_that_the_page_writes_down_is_the_example() -> None:
     (written,) = [block for block in blocks("yaml") if "three_emails_a_week" in block and "order_reminder" in block]
     example = read_rules(folder_of("order_reminder") / "rules.yaml")
     assert parse_rules(written, "docs/rules.md").whole == example.whole
+
+
+def test_the_test_that_the_page_shows_is_one_of_those_that_ship() -> None:
+    (written,) = blocks("yaml tests")
+    shipped = (ROOT / "data" / "rules.tests.yaml").read_text(encoding="utf-8")
+    assert written.removeprefix("tests:\n") in shipped
 
 
 @pytest.mark.parametrize("number", range(len(blocks("yaml"))))

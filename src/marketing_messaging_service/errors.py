@@ -121,6 +121,12 @@ class RulesError(WrittenFileError):
     remedy = "Correct the rules where the sentence says; the events wait, and the next run decides them."
 
 
+class RulesTestsError(WrittenFileError):
+    """A file of tests beside the rules cannot be used, or one of its events is none."""
+
+    remedy = "Correct the file of tests where the sentence says; nothing else depends on it."
+
+
 class RunInProgressError(PipelineError):
     """Another run holds the database and did not end within the time this one was willing to wait."""
 

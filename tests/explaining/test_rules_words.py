@@ -28,7 +28,8 @@ def test_it_names_the_wait_the_scope_of_the_once_and_what_else_stands_there() ->
         "exempt_from": ["limits"],
         "enabled": False,
     }
-    assert said(rule("r", suppression=once, enabled=False, **more)) == [
+    off = {**rule("r"), "suppression": once, **more, "enabled": False}
+    assert said(off) == [
         "r: Off. 0.5 h after each paid, send T by email, once within 12 h for each properties.order_id. "
         "Not more than 2 h late. Exempt from limits."
     ]

@@ -116,3 +116,31 @@ def test_without_a_file_the_setting_names_it(
 def test_the_schema_is_printed_as_the_project_has_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert capsys.readouterr().out == rules_schema_text()
+
+
+def test_the_tests_beside_a_file_are_done_and_one_that_fails_fails_the_command(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {"id": "e", "user": "u", "type": "paid", "at": "+0h"}
+    test = {"name": "t", "events": [given], "as_of": "+1h", "expect": {"sends": [{"event": "e", "rule": "a"}]}}
+    path.with_name("rules.tests.yaml").write_text(json.dumps({"tests": [test]}), encoding="utf-8")
+    assert main(["test", write(path, rule("a"))]) == 0
+    assert capsys.readouterr().out.endswith("rules.tests.yaml: 1 test, all passed.\n")
+    assert main(["test", "--json", write(path, rule("a", channel="internal"))]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["tests"] == 1
+    assert found["failed"] == [
+        {
+            "name": "t",
+            "line": 1,
+            "problem": None,
+            "differences": [
+                {"event": "e", "rule": "a", "expected": "send", "found": "alert", "why": "holds: every one"}
+            ],
+        }
+    ]
+
+
+def test_without_tests_beside_it_a_file_cannot_be_tested(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", write(path, rule("a"))]) == 1
+    assert "rules.tests.yaml cannot be read: No such file or directory." in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from src.marketing_messaging_service.explaining.rules_check import check_rules
 from src.marketing_messaging_service.explaining.rules_drawing import rules_svg
 from src.marketing_messaging_service.explaining.rules_schema import rules_schema_text
+from src.marketing_messaging_service.explaining.rules_tests import run_tests
+from src.marketing_messaging_service.explaining.rules_tests_file import tests_path
 from src.marketing_messaging_service.explaining.rules_words import rules_in_words
 
-__all__ = ["check_rules", "rules_in_words", "rules_schema_text", "rules_svg"]
+__all__ = ["check_rules", "rules_in_words", "rules_schema_text", "rules_svg", "run_tests", "tests_path"]

@@ -1,13 +1,15 @@
 """What is wrong with a rules file, or odd about it, without a run and without a database."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src.marketing_messaging_service.decisions.odd_rules import odd_rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile, read_rules
-from src.marketing_messaging_service.errors import Fault, RulesError
-from src.marketing_messaging_service.yaml_file import line_of
+from src.marketing_messaging_service.errors import Fault, RulesError, RulesTestsError
+from src.marketing_messaging_service.explaining.rules_tests_file import read_tests, tests_path
+from src.marketing_messaging_service.yaml_file import line_of, word
 
 VERSION = 1
 """Of the form that `--json` prints: raised when a reader of it would have to change."""
@@ -46,7 +48,7 @@ def check_rules(path: Path) -> RulesCheck:
         file = read_rules(path, None)
     except RulesError as error:
         return RulesCheck(str(path), 0, error.faults or (Fault(str(error).removesuffix(".")),), ())
-    return RulesCheck(str(path), len(file.rules), (), tuple(_warnings(file)))
+    return RulesCheck(str(path), len(file.rules), (), (*_warnings(file), *_uncovered(file, tests_path(path))))
 
 
 def _warnings(file: RulesFile) -> list[Fault]:
@@ -60,6 +62,21 @@ def _warnings(file: RulesFile) -> list[Fault]:
         for odd in odd_rules(file.whole)
     ]
     return sorted(found, key=lambda fault: fault.line or 0)
+
+
+def _uncovered(file: RulesFile, path: Path) -> Iterator[Fault]:
+    """Yield the rules that are on and that no test beside the file covers; nothing where it has no tests."""
+    if not path.is_file():
+        return
+    try:
+        tests = read_tests(path)
+    except RulesTestsError as error:
+        yield Fault(str(error).removesuffix("."))
+        return
+    for position, rule in enumerate(file.rules):
+        if rule.enabled and not tests.covers(rule.name):
+            line = line_of(("rules", position), file.lines)
+            yield Fault(f"No test in {path} expects anything of the rule {word(rule.name)}", line)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -1,0 +1,16 @@
+"""Trials on a copy of the migrated template of all tests: making one takes a second each time."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from src.marketing_messaging_service.infrastructure import schema
+
+
+@pytest.fixture(autouse=True)
+def _no_migration(monkeypatch: pytest.MonkeyPatch, migrated_template: Path) -> None:
+    def copy(url: str) -> None:
+        shutil.copyfile(migrated_template, url.removeprefix("sqlite:///"))
+
+    monkeypatch.setattr(schema, "migrate", copy)
