@@ -123,7 +123,7 @@ def troubles(place: str) -> dict[ReasonCode, Trouble]:
         ReasonCode.UNKNOWN_PACKING: of_a_file(zipped(plain), plain, gzip.compress(plain), zstd.compress(plain)),
         ReasonCode.UTF_16: of_a_file(plain.decode().encode("utf-16")),
         ReasonCode.UTF_32: of_a_file(plain.decode().encode("utf-32")),
-        ReasonCode.NOT_TEXT: of_a_file(b"PAR1" + bytes(range(256)) + plain),
+        ReasonCode.NOT_TEXT: of_a_file(b"Obj\1" + bytes(range(256)) + plain),
         ReasonCode.NOT_JSON: of_a_file(f"<?xml version='1.0'?><Error>No access to {place}</Error>".encode()),
         ReasonCode.LINE_TOO_LONG: of_a_line(owed + b" " * LONGEST_LINE + right, owed + b"\n" + right, owed),
         ReasonCode.INVALID_UTF8: of_a_line(line(eve, name='"Ève"').decode().encode("latin-1"), line(eve, name='"Ève"')),

@@ -23,8 +23,9 @@ from src.marketing_messaging_service.staging.content import (
     form_of,
     refusal_of,
 )
+from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
-from tests.staging.helpers import line
+from tests.staging.helpers import line, stage
 from tests.torture.scene import sample_files
 
 OBJECT = '{"a": 1}'
@@ -230,3 +231,53 @@ def test_the_samples_are_lines() -> None:
         text = gzip.decompress(content) if Path(name).suffix == ".gz" else content
         assert refusal_of(text) is None
         assert form_of(text) is Form.LINES
+
+
+PARQUET = io.BytesIO()
+pq.write_table(
+    pa.table(
+        {
+            "user_id": ["ana"],
+            "event_type": ["signup"],
+            "event_timestamp": ["2026-11-03T10:00:00Z"],
+            "properties.amount": [1.5],
+        }
+    ),
+    PARQUET,
+)
+EVENTS = {
+    "Parquet": PARQUET.getvalue(),
+    "CSV": b"user_id;event_type;event_timestamp;properties.amount\nana;signup;2026-11-03T10:00:00Z;1.5\n",
+    "JSON lines": b'{"user_id": "ana", "event_type": "signup", "event_timestamp": "2026-11-03T10:00:00Z",'
+    b' "properties": {"amount": 1.5}}\n',
+    "a JSON array": b'[{"user_id": "ana", "event_type": "signup", "event_timestamp": "2026-11-03T10:00:00Z",\n'
+    b' "properties": {"amount": 1.5}}\n]',
+}
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("ending", ["json", "csv", "parquet"])
+@pytest.mark.parametrize("kind", EVENTS)
+def test_a_file_is_read_for_what_it_is_whatever_it_is_called(
+    tmp_path: Path, kind: str, ending: str, pack: Callable[[bytes], bytes]
+) -> None:
+    found = stage(tmp_path, pack(EVENTS[kind]), f"events.{ending}")
+
+    assert [(event["user_id"], event["amount"]) for event in found.events] == [("ana", 1.5)]
+    assert found.rejected == []
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_a_table_in_other_words_that_is_named_as_something_else_is_refused_once(tmp_path: Path, ending: str) -> None:
+    content = b"Customer,Event,When\nana,signup,2026-11-03\nbob,signup,2026-11-03\n"
+
+    found = stage(tmp_path, content, f"events.{ending}")
+
+    assert (found.read_count, found.reasons) == (1, [(1, "not_json")])
+    assert "name it .csv" in found.rejected[0]["explanation"]
+
+
+def test_torn_lines_with_commas_do_not_make_a_table_of_lines(tmp_path: Path) -> None:
+    content = b'"x": 1, "y": 2}\n"x": 1, "y": 2}\n' + EVENTS["JSON lines"]
+
+    assert stage(tmp_path, content, "events.jsonl").reasons == [(1, "invalid_json"), (2, "invalid_json")]

@@ -6,8 +6,12 @@ import pytest
 
 from src.marketing_messaging_service.staging import lines, packing
 from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
-from src.marketing_messaging_service.staging.lines import Chunk, HashedReader, read_chunks
+from src.marketing_messaging_service.staging.formats import read_rows
+from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.vocabulary import ReasonCode
+
+JSON_LINES = SHIPPED_SOURCES.sources[0]
 
 Fault = tuple[int, ReasonCode, bytes]
 """Line number, reason code, and what there is of the line."""
@@ -17,7 +21,7 @@ TEN_LINES = b"".join(b"line %d\n" % number for number in range(1, 11))
 
 def chunks(content: bytes, *, chunk_bytes: int = lines.CHUNK_BYTES) -> list[Chunk]:
     reader = HashedReader(io.BytesIO(content), lambda _: None)
-    found = list(read_chunks(reader, chunk_bytes=chunk_bytes))
+    found = list(read_rows(reader, JSON_LINES, chunk_bytes))
     _assert_numbered_without_gaps(found)
     return found
 
@@ -242,7 +246,7 @@ def test_the_hash_is_that_of_the_whole_file_wherever_reading_stopped() -> None:
     told: list[int] = []
     reader = HashedReader(io.BytesIO(content), told.append)
 
-    list(read_chunks(reader))
+    list(read_rows(reader, JSON_LINES, CHUNK_BYTES))
 
     assert reader.content_hash() == hashlib.sha256(content).hexdigest()
     assert sum(told) == len(content)

@@ -3,10 +3,10 @@
 import itertools
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -77,6 +77,14 @@ class LineGroup:
         self.lines += others.lines
 
 
+class Look(NamedTuple):
+    """How some lines are looked at closely that stand in a group in another form than they came in."""
+
+    numbers: range
+    closely: Callable[[int, "SortedLines"], bytes | None]
+    """Returns the line of a number in plain form, None where it holds no event after all, which it enters."""
+
+
 @dataclass(slots=True)
 class SortedLines:
     """A chunk's lines on their way into frames; each line that holds an event is in one of the groups."""
@@ -94,6 +102,8 @@ class SortedLines:
     """Ids under which an earlier version may have loaded an event, by line number."""
     left_out: dict[int, tuple[LeftOut, ...]] = field(default_factory=dict)
     """The invalid values that an event is kept without, by line number."""
+    looks: list[Look] = field(default_factory=list)
+    """For lines that are none of those that `line_parser` knows."""
     rejected: list[tuple[int, bytes, Rejection]] = field(default_factory=list)
     blank_count: int = 0
     dropped_count: int = 0
@@ -108,6 +118,7 @@ class SortedLines:
         self.unknown_values |= others.unknown_values
         self.former_ids |= others.former_ids
         self.left_out |= others.left_out
+        self.looks += others.looks
         self.rejected += others.rejected
         self.blank_count += others.blank_count
         self.dropped_count += others.dropped_count
@@ -214,6 +225,9 @@ class Stager:
         return None if plain.unknown_keys or plain.text is not line else group
 
     def _closely(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
+        look = next((each for each in sorting.looks if number in each.numbers), None)
+        if look is not None:
+            return look.closely(number, sorting)
         line = sorting.brought.get(number, line)
         try:
             parsed = self._parser.parse(line)

@@ -65,6 +65,7 @@ class Foreign:
 
 _UNPACK = "unpack it, and deliver what is in it plain or as gzip or zstd"
 _AS_PARQUET = "name it .parquet, or let a source in sources.yaml give it the format parquet"
+_AS_CSV = "name it .csv, or let its source in sources.yaml have the format csv, and say which column is what"
 _AS_JSON = "deliver the events as JSON text in UTF-8, one object a line"
 
 FOREIGN = (
@@ -79,7 +80,8 @@ FOREIGN = (
     Foreign("packed with compress", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"\x1f\x9d", b"\x1f\xa0")),
     Foreign("a RAR archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"Rar!\x1a\7",)),
     Foreign("a tar archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"ustar\0", b"ustar "), 257),
-    Foreign("Parquet", ReasonCode.NOT_TEXT, _AS_PARQUET, (b"PAR1", b"PARE")),
+    Foreign("Parquet", ReasonCode.NOT_TEXT, _AS_PARQUET, (b"PAR1",)),
+    Foreign("encrypted Parquet", ReasonCode.NOT_TEXT, "deliver it without encryption", (b"PARE",)),
     Foreign("Avro", ReasonCode.NOT_TEXT, _AS_JSON, (b"Obj\1",)),
     Foreign("ORC", ReasonCode.NOT_TEXT, _AS_JSON, (b"ORC",)),
     Foreign("Arrow", ReasonCode.NOT_TEXT, _AS_JSON, (b"ARROW1\0\0",)),
@@ -146,6 +148,19 @@ def seeming(packed: Iterator[bytes]) -> tuple[str, Form | None]:
     return f"{name}{wrapped}", form if form.holds_events else None
 
 
+def begins_with_json(beginning: bytes) -> bool:
+    """Whether a text begins with an object on a line of its own, or is certain to hold some otherwise."""
+    start = after_gap(beginning)
+    line, _, _ = beginning[start:].partition(b"\n")
+    return form_of(beginning).is_documents or isinstance(_decoded(bare(line)), dict)
+
+
+def refusal_of_table(beginning: bytes) -> Rejection | None:
+    """Return why a text that is a table, and holds no JSON as far as it is seen, is refused; None for any other."""
+    is_table = form_of(beginning) is Form.OTHER and _is_table(beginning) and not _has_objects(beginning)
+    return Rejection(ReasonCode.NOT_JSON, None, f"The file is a table; {_AS_CSV}.") if is_table else None
+
+
 def _is_table(beginning: bytes) -> bool:
     """Whether the first two lines have the same number of columns, and more than one."""
     head, _, rest = beginning.partition(b"\n")
@@ -197,7 +212,12 @@ def _is_binary(beginning: bytes) -> bool:
     controls = len(text) - len(text.translate(None, _CONTROLS))
     if controls < _LEAST_CONTROLS or controls * _ONE_CONTROL_IN < len(text):
         return False
-    return not any(isinstance(_decoded(bare(line)), dict) for line in beginning.split(b"\n"))
+    return not _has_objects(beginning)
+
+
+def _has_objects(beginning: bytes) -> bool:
+    """Whether any line is a JSON object."""
+    return any(isinstance(_decoded(bare(line)), dict) for line in beginning.split(b"\n"))
 
 
 def bare(line: bytes) -> bytes:

@@ -2,20 +2,16 @@
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
 from src.marketing_messaging_service.staging.content import (
-    BEGINNING_BYTES,
     BYTE_ORDER_MARK,
-    BYTE_ORDER_MARKS,
     form_of,
-    refusal_of,
 )
 from src.marketing_messaging_service.staging.documents import Document, DocumentScanner
 from src.marketing_messaging_service.staging.lookahead import Lookahead
-from src.marketing_messaging_service.staging.packing import unpacked
 from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -46,7 +42,7 @@ class Chunk:
     """
 
     first_line_number: int
-    lines: list[bytes]
+    lines: Sequence[bytes]
     fault: Rejection | None = None
     fault_bytes: bytes = b""
     replaces_all: bool = False
@@ -92,26 +88,14 @@ class HashedReader:
         return self._digest.hexdigest()
 
 
-def read_chunks(reader: HashedReader, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """Yield all lines of a file in chunks of about `chunk_bytes`, whatever its name.
-
-    A packed file is unpacked. A line ends at LF; a CR before it belongs to the line end, and a last line without LF is
-    a line. Where the file holds an array, or objects that are not one a line, each element or object is a line,
-    and lines are counted as they are. A file that cannot hold events is one fault. Where that
-    comes to light only after chunks have been given, the last one takes the place of them all.
-    """
-    text, _ = unpacked(Lookahead(iter(reader.read, b"")))
-    yield from read_text_chunks(text, text.beginning(BEGINNING_BYTES), chunk_bytes=chunk_bytes)
-
-
 def read_text_chunks(text: Lookahead, beginning: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """Yield the lines of what a file holds once it is unpacked, as `read_chunks` does, given its beginning."""
-    if beginning in BYTE_ORDER_MARKS:
-        return
-    refusal = refusal_of(beginning)
-    if refusal is not None:
-        yield Chunk(1, [], refusal, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
-        return
+    """Yield the lines of what a file holds once it is unpacked, in chunks of about `chunk_bytes`, given its beginning.
+
+    A line ends at LF; a CR before it belongs to the line end, and a last line without LF is a line. Where the file
+    holds an array, or objects that are not one a line, each element or object is a line, and lines are counted as they
+    are. A file that cannot hold events is one fault. Where that comes to light only after chunks have been given, the
+    last one takes the place of them all.
+    """
     splitter: _Splitter = (_DocumentSplitter if form_of(beginning).is_documents else _LineSplitter)(chunk_bytes)
     try:
         for piece in text:
@@ -146,12 +130,6 @@ class LinesInChunks:
         self._next_line_number = 1
         self._lines: list[bytes] = []
         self._size = 0
-        self._refused: dict[int, Rejection] = {}
-
-    def add_refused(self, line: bytes, rejection: Rejection) -> Iterator[Chunk]:
-        """Take a further line that cannot be read as such, and yield the chunk that it fills."""
-        self._refused[len(self._lines)] = rejection
-        return self.add([line])
 
     def add(self, lines: list[bytes]) -> Iterator[Chunk]:
         """Take further lines, and yield the chunks that they fill."""
@@ -165,9 +143,9 @@ class LinesInChunks:
 
     def chunk(self, fault: Rejection | None = None, fault_bytes: bytes = b"") -> Chunk:
         """Return the lines that have not been given yet, with a fault in the place of the line after them."""
-        chunk = Chunk(self._next_line_number, self._lines, fault, fault_bytes, refused=self._refused)
+        chunk = Chunk(self._next_line_number, self._lines, fault, fault_bytes)
         self._next_line_number += len(self._lines) + (fault is not None)
-        self._lines, self._size, self._refused = [], 0, {}
+        self._lines, self._size = [], 0
         return chunk
 
     @property

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from src.marketing_messaging_service.staging.columnar import SortedLines
+from src.marketing_messaging_service.staging.column_reader import may_hold_nul
+from src.marketing_messaging_service.staging.columnar import Look, SortedLines
 from src.marketing_messaging_service.staging.content import bare
+from src.marketing_messaging_service.staging.content_id import ContentIds, content_ids
 from src.marketing_messaging_service.staging.line_parser import (
     DuplicateKeys,
     LeftOut,
@@ -19,10 +21,13 @@ from src.marketing_messaging_service.staging.line_parser import (
     refuse_twice,
 )
 from src.marketing_messaging_service.staging.lines import Chunk
-from src.marketing_messaging_service.staging.nearly_plain import encode
+from src.marketing_messaging_service.staging.nearly_plain import NOT_PLAIN, encode, plain_decoder
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.sources.mapping import DroppedEventError, SourceMapping
+from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Cells
+from src.marketing_messaging_service.staging.table_mapping import TableMapping, UnforeseenError
+from src.marketing_messaging_service.staging.tables import TableLines
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, DataType, Field, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError, WrittenNumber
 
@@ -38,16 +43,13 @@ class MappedLines:
         mapping: SourceMapping,
         payload: Payload = PAYLOAD,
         delivery_keys: Collection[str] = DELIVERY_KEYS,
-        *,
-        cells: Cells | None = None,
     ) -> None:
-        """Take lines of that mapping; the given keys at their top are no content.
-
-        Where every value stands there as text, in cells, one is read for what its field holds.
-        """
+        """Take lines of that mapping; the given keys at their top are no content."""
         self._payload = payload
-        self._cells = cells
         self._mapping = mapping
+        self._delivery_keys = delivery_keys
+        self._decode = plain_decoder(payload, strict=True)
+        self._tables = TableMapping(mapping, payload)
         self._parser = LineParser(payload, delivery_keys)
         self._used = _tree(mapping.used_keys)
         self._optional_fields = mapping.optional_fields
@@ -55,40 +57,109 @@ class MappedLines:
     def sort_lines(self, chunk: Chunk) -> SortedLines:
         """Look at each line of a chunk, and tell those that hold an event from the others."""
         sorting = SortedLines()
-        for number, line in chunk.numbered():
-            if not bare(line):
-                sorting.blank_count += 1
-                continue
-            try:
-                parsed = self.parse(line)
-            except DroppedEventError:
-                sorting.dropped_count += 1
-            except RefusedValueError as error:
-                rejection = Rejection(error.reason_code, error.field_name, error.explanation)
-                sorting.rejected.append((number, line, rejection))
-            else:
-                sorting.plain.add(number, encode(parsed.event))
-                if parsed.unknown_keys:
-                    sorting.unknown_keys[number] = parsed.unknown_keys
-                if parsed.former_ids:
-                    sorting.former_ids[number] = parsed.former_ids
-                if parsed.left_out:
-                    sorting.left_out[number] = parsed.left_out
+        if isinstance(chunk.lines, TableLines):
+            self._sort_table(chunk, chunk.lines, sorting)
+        else:
+            for number, line in chunk.numbered():
+                if bare(line):
+                    _add(number, self._closely(number, line, None, sorting), sorting)
+                else:
+                    sorting.blank_count += 1
         sorting.rejected += chunk.refused_lines()
         return sorting
 
-    def parse(self, line: bytes) -> ParsedLine:
-        """Return the event on a raw line.
+    def _sort_table(self, chunk: Chunk, table: TableLines, sorting: SortedLines) -> None:
+        """Sort the rows of a table; those that are plain by their columns, the others one by one."""
+        first = chunk.first_line_number
+        lines, unknown_keys = self._plain_rows(table, first, sorting)
+
+        def closely(number: int, sorting: SortedLines) -> bytes | None:
+            for found in (sorting.unknown_keys, sorting.former_ids):
+                found.pop(number, None)
+            return self._closely(number, table[number - first], table.cells, sorting)
+
+        sorting.looks.append(Look(range(first, first + len(table)), closely))
+        decode, group, others = self._decode, sorting.plain, table.others
+        for place, line in enumerate(lines):
+            if line and place not in others:
+                try:
+                    decode(line)
+                except NOT_PLAIN:
+                    pass
+                else:
+                    if not (b"\\" in line and may_hold_nul(line)):
+                        group.numbers.append(first + place)
+                        group.lines.append(line)
+                        if unknown_keys and unknown_keys[place]:
+                            sorting.unknown_keys[first + place] = unknown_keys[place]
+                        continue
+            if place in others:
+                sorting.blank_count += place not in chunk.refused
+            elif line == b"":
+                sorting.dropped_count += 1
+            else:
+                _add(first + place, closely(first + place, sorting), sorting)
+
+    def _plain_rows(
+        self, table: TableLines, first: int, sorting: SortedLines
+    ) -> tuple[Sequence[bytes | None], Sequence[tuple[str, ...]] | None]:
+        """Return the plain lines of rows, None for one that is in doubt and nothing for one that is dropped."""
+
+        def made_ids(places: Sequence[int]) -> list[str]:
+            found = [self._ids_of(table, place) for place in places]
+            sorting.former_ids |= {
+                first + place: ids.former_ids for place, ids in zip(places, found, strict=True) if ids.former_ids
+            }
+            return [ids.message_id for ids in found]
+
+        try:
+            rows = self._tables.plain_rows(table, made_ids)
+        except (UnforeseenError, UnicodeDecodeError):
+            return [None] * len(table), None
+        if not (rows.is_odd.any() or rows.is_dropped.any()):
+            return rows.lines, rows.unknown_keys
+        kinds = zip(rows.lines, rows.is_odd.tolist(), rows.is_dropped.tolist(), strict=True)
+        return [
+            None if is_odd else b"" if is_dropped else line for line, is_odd, is_dropped in kinds
+        ], rows.unknown_keys
+
+    def _ids_of(self, table: TableLines, place: int) -> ContentIds:
+        raw = table.document(place) if table.cells else json_object(table[place])
+        return content_ids(self._mapping.content(raw), self._delivery_keys)
+
+    def _closely(self, number: int, line: bytes, cells: Cells | None, sorting: SortedLines) -> bytes | None:
+        """Return the event on a raw line in plain form; None where there is none, which is entered."""
+        try:
+            parsed = self.parse(line, cells)
+        except DroppedEventError:
+            sorting.dropped_count += 1
+        except RefusedValueError as error:
+            rejection = Rejection(error.reason_code, error.field_name, error.explanation)
+            sorting.rejected.append((number, line, rejection))
+        else:
+            if parsed.unknown_keys:
+                sorting.unknown_keys[number] = parsed.unknown_keys
+            if parsed.former_ids:
+                sorting.former_ids[number] = parsed.former_ids
+            if parsed.left_out:
+                sorting.left_out[number] = parsed.left_out
+            return encode(parsed.event)
+        return None
+
+    def parse(self, line: bytes, cells: Cells | None = None) -> ParsedLine:
+        """Return the event on a raw line; where every value stands there as text, in cells, it is read as they say.
 
         Raises RefusedValueError with the first thing that is wrong, which names the producer's key, and
-        DroppedEventError for an event of a type that is left out.
+        DroppedEventError for an event that is left out.
         """
+        if self._mapping is NATIVE and cells is None:
+            return self._parser.parse(line)
         raw = json_object(line)
         if twice := next(_keys_twice(raw, self._used), None):
             refuse_twice(".".join(twice))
         try:
             mapped = self._mapping.map(raw)
-            document = self._with_values(mapped.document, self._cells) if self._cells else mapped.document
+            document = self._with_values(mapped.document, cells) if cells else mapped.document
             parsed = self._parser.look_at(document, self._mapping.content(raw), self._optional_fields)
         except RefusedValueError as error:
             explanation = self._in_their_words(error.field_name, error.explanation)
@@ -123,6 +194,11 @@ class MappedLines:
             if theirs and theirs not in explanation
             else explanation
         )
+
+
+def _add(number: int, line: bytes | None, sorting: SortedLines) -> None:
+    if line is not None:
+        sorting.plain.add(number, line)
 
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")

@@ -26,7 +26,7 @@ from src.marketing_messaging_service.results import (
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text, stager_for
 from src.marketing_messaging_service.staging.envelopes import opened
-from src.marketing_messaging_service.staging.formats import FORMATS
+from src.marketing_messaging_service.staging.formats import read_rows
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
 from src.marketing_messaging_service.staging.mapped import MappedLines
 from src.marketing_messaging_service.staging.opening import open_regular
@@ -34,6 +34,7 @@ from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Source
 from src.marketing_messaging_service.staging.spool import SpoolWriter
+from src.marketing_messaging_service.staging.tables import TableLines
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS
 
 SMALL_FILE_BYTES = 4 << 20
@@ -132,7 +133,7 @@ class _Written:
         try:
             with open_regular(file.path) as stream:
                 reader = HashedReader(stream, on_progress)
-                chunks = FORMATS[source.format_name].read(reader, source, chunk_bytes)
+                chunks = read_rows(reader, source, chunk_bytes)
                 yield from opened(chunks, source.mapping.batch) if source.mapping.batch else chunks
                 if reader.content_hash() != file.content_hash:
                     raise LandingError(
@@ -161,12 +162,15 @@ def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_key
 
 
 def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], SortedLines]:
-    cells = source.cells if FORMATS[source.format_name].has_text_alone else None
-    if source.mapping is NATIVE and cells is None:
+    mapped = MappedLines(source.mapping, delivery_keys=delivery_keys.union(DELIVERY_KEYS))
+    native = stager_for(delivery_keys)
+
+    def sort_lines(chunk: Chunk) -> SortedLines:
         # Our own words need no mapping, and most of their lines no close look.
-        return stager_for(delivery_keys).sort_lines
-    every_key = delivery_keys.union(DELIVERY_KEYS)
-    return MappedLines(source.mapping, delivery_keys=every_key, cells=cells).sort_lines
+        is_native = source.mapping is NATIVE and not isinstance(chunk.lines, TableLines)
+        return (native if is_native else mapped).sort_lines(chunk)
+
+    return sort_lines
 
 
 @dataclass(slots=True)
@@ -291,7 +295,9 @@ class _Reading:
 
 
 def _size(chunk: Chunk) -> int:
-    return sum(map(len, chunk.lines)) + len(chunk.fault_bytes)
+    lines = chunk.lines
+    size = lines.size_bytes if isinstance(lines, TableLines) else sum(map(len, lines))
+    return size + len(chunk.fault_bytes)
 
 
 def _stage_in_two_threads(groups: Iterable[_Group], add: Callable[[_Group], None]) -> None:

@@ -84,8 +84,8 @@ class ReasonCode(StrEnum):
     )
     NOT_JSON = (
         "not_json",
-        "the file is XML or HTML, often the error page of a server",
-        "deliver the events as JSON text",
+        "the file is XML or HTML, often the error page of a server, or a table whose columns say nothing to us",
+        "deliver the events as JSON text; name a table .csv, and say in sources.yaml which column is what",
     )
     LINE_TOO_LONG = "line_too_long", "over 16 MiB; the first 64 KiB are kept", "look for a missing line end"
     INVALID_UTF8 = "invalid_utf8", "bytes that are no UTF-8 text", "write the file as UTF-8"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.staging import lines
-from src.marketing_messaging_service.staging.formats import csv_rows
+from src.marketing_messaging_service.staging.formats import csv_text
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from tests.staging.helpers import Staged, stage
 
@@ -81,7 +81,7 @@ def test_a_quote_that_is_not_closed_takes_nothing_after_it(tmp_path: Path) -> No
 
 
 def test_a_row_that_is_too_long_ends_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_rows, "MAX_LINE_BYTES", 1_000)
+    monkeypatch.setattr(csv_text, "MAX_LINE_BYTES", 1_000)
 
     found = staged(tmp_path, ANA, f'm2,"{"x" * 2_000}",signup,2026-11-03T10:00:00Z,,')
 

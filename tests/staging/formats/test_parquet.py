@@ -67,6 +67,23 @@ def test_a_rejected_row_is_kept_as_the_json_line_that_says_the_same(tmp_path: Pa
     }
 
 
+def test_a_map_is_an_object_also_when_it_is_empty(tmp_path: Path) -> None:
+    maps = pa.array([[("amount", 12.5), ("weight", 3.0)], [], None], pa.map_(pa.string(), pa.float64()))
+
+    found = stage(tmp_path, parquet(rows_of(3, properties=maps)), "events.parquet")
+
+    assert [event["amount"] for event in found.events] == [12.5, None, None]
+    assert found.unknown_keys == {"properties.weight": 1}
+
+
+def test_a_value_that_nobody_can_say_costs_its_row_alone(tmp_path: Path) -> None:
+    far = pa.array([0, 10**18], pa.timestamp("us", "UTC"))
+
+    found = stage(tmp_path, parquet(rows_of(2, event_timestamp=far)), "events.parquet")
+
+    assert ([event["message_id"] for event in found.events], found.reasons) == (["m0"], [(2, "invalid_timestamp")])
+
+
 def test_a_decimal_is_the_number_that_it_is(tmp_path: Path) -> None:
     content = parquet(rows_of(1, **{"properties.amount": pa.array([Decimal("12.50")], pa.decimal128(10, 2))}))
 

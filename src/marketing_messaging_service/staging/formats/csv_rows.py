@@ -1,82 +1,65 @@
-"""CSV as RFC 4180 has it, and as spreadsheets write it: each row is the JSON line that says the same."""
+"""CSV as RFC 4180 has it, and as spreadsheets write it: rows of a table of texts."""
 
-import csv
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from src.marketing_messaging_service.staging.content import (
-    BEGINNING_BYTES,
-    BYTE_ORDER_MARK,
-    BYTE_ORDER_MARKS,
-    refusal_of,
-)
-from src.marketing_messaging_service.staging.formats.columns import Columns, wrong_columns
+import pyarrow as pa
+
+from src.marketing_messaging_service.staging import lines
+from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.formats.csv_text import BadEndError, CsvText, Refused, SomeRows
 from src.marketing_messaging_service.staging.lines import (
     KEPT_BYTES_OF_LONG_LINE,
     KEPT_BYTES_OF_REFUSED_FILE,
-    MAX_LINE_BYTES,
     Chunk,
-    HashedReader,
-    LinesInChunks,
-    too_long,
 )
 from src.marketing_messaging_service.staging.lookahead import Lookahead
-from src.marketing_messaging_service.staging.packing import unpacked
-from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
-from src.marketing_messaging_service.staging.sources.source import Source
-from src.marketing_messaging_service.vocabulary import ReasonCode
+from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.staging.sources.source import Cells, Source
+from src.marketing_messaging_service.staging.tables import AROUND_A_ROW, TableLines, wrong_columns
 
 DELIMITERS = ",;\t|"
 """What may separate cells without a word about it, the usual one first."""
 
 
-def read_csv(reader: HashedReader, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
-    """Yield the rows of a CSV as JSON lines, in chunks of about `chunk_bytes`.
+def read_csv(text: Lookahead, beginning: bytes, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
+    """Yield the rows of a CSV as those of a table, in chunks of about `chunk_bytes`.
 
     Rows are numbered as spreadsheets do: the header, which is no line of its own, is row 1. Every value is text, and
     an empty cell none. A row of empty cells is a blank line. A quoted cell that is not closed is the fault of the row
     that it begins in, and of all after it.
     """
-    text, _ = unpacked(Lookahead(iter(reader.read, b"")))
-    beginning = text.beginning(BEGINNING_BYTES)
-    if beginning in BYTE_ORDER_MARKS:
-        return
-    if (refusal := refusal_of(beginning)) is not None:
-        yield Chunk(1, [], refusal, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
-        return
-    rows = _Rows(text, source.cells.delimiter or _delimiter_of(beginning))
-    lines = LinesInChunks(chunk_bytes)
+    rows = CsvText(text, source.cells.delimiter or _delimiter_of(beginning))
+    filling = _Filling(source.cells, chunk_bytes)
     try:
-        yield from _lines(rows, lines)
-    except (_TooLongError, DamagedFileError) as error:
-        yield lines.chunk(error.rejection, rows.raw[:KEPT_BYTES_OF_LONG_LINE])
+        for some in rows.rows():
+            if not filling.names and rows.header is not None:
+                if wrong := _wrong_header(rows.header):
+                    yield Chunk(1, [], wrong, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
+                    return
+                filling.names = _names(rows.header)
+            yield from filling.add(some)
+    except BadEndError as error:
+        yield filling.chunk(error.rejection, error.raw[:KEPT_BYTES_OF_LONG_LINE].rstrip(b"\r\n"))
     else:
-        yield from lines.rest()
+        if filling.count:
+            yield filling.chunk()
 
 
-def _lines(rows: "_Rows", lines: LinesInChunks) -> Iterator[Chunk]:
-    header = rows.next_row()
-    if header is None:
-        return
-    wrong = header if isinstance(header, Rejection) else _wrong_header(header)
-    if wrong or isinstance(header, Rejection):
-        yield lines.chunk(wrong, rows.raw[:KEPT_BYTES_OF_REFUSED_FILE])
-        return
-    columns = Columns([name.strip() for name in header])
-    yield from lines.add([b""])
-    while (row := rows.next_row()) is not None:
-        if isinstance(row, Rejection):
-            yield from lines.add_refused(rows.raw, row)
-        elif not any(row):
-            yield from lines.add([b""])
-        elif wrong := _not_text(row) or _other_width(row, len(header)):
-            yield from lines.add_refused(rows.raw, wrong)
-        else:
-            yield from lines.add([columns.line(cell or None for cell in row)])
-
-
-def _wrong_header(header: list[str]) -> Rejection | None:
-    return wrong_columns([name.strip() for name in header], {}) or _not_text(header)
+def looks_like_csv(beginning: bytes, source: Source) -> bool:
+    """Whether a file begins with a header that has what every event needs."""
+    first, line_end, _ = beginning.partition(b"\n")
+    rows = CsvText(iter([first]), source.cells.delimiter or _delimiter_of(beginning))
+    if not line_end:
+        return False
+    try:
+        list(rows.rows())
+    except BadEndError:
+        return False
+    names = set() if rows.header is None else set(_names(rows.header))
+    mapping = source.mapping
+    return all(
+        any(".".join(place.keys) in names for place in places) for places in (mapping.user_id, mapping.event_timestamp)
+    )
 
 
 def _delimiter_of(beginning: bytes) -> str:
@@ -84,92 +67,64 @@ def _delimiter_of(beginning: bytes) -> str:
 
     A header of one column, which a comma would then make of it, has no event below it.
     """
-    header = beginning.splitlines()[0] if beginning else b""
+    header = beginning.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]
     return next((sign for sign in DELIMITERS if sign.encode() in header), DELIMITERS[0])
 
 
-class _TooLongError(Exception):
-    """A row goes on for longer than one may."""
-
-    def __init__(self, rejection: Rejection) -> None:
-        super().__init__(rejection.explanation)
-        self.rejection = rejection
+def _names(header: Sequence[str] | Refused) -> tuple[str, ...]:
+    return () if isinstance(header, Refused) else tuple(name.strip() for name in header)
 
 
-class _Rows:
-    """The rows of a CSV, one by one, and the bytes that the last one was read from."""
+def _wrong_header(header: Sequence[str] | Refused) -> Rejection | None:
+    return header.rejection if isinstance(header, Refused) else wrong_columns(_names(header), {})
 
-    def __init__(self, text: Iterator[bytes], delimiter: str) -> None:
-        self._pieces: list[bytes] = []
+
+class _Filling:
+    """Rows on their way into chunks, numbered in order."""
+
+    def __init__(self, cells: Cells, chunk_bytes: int) -> None:
+        self.names: tuple[str, ...] = ()
+        self._cells = cells
+        self._chunk_bytes = chunk_bytes
+        self._next_line_number = 1
+        self._start()
+
+    def _start(self) -> None:
+        self.count = 0
+        """How many rows are on their way."""
         self._size = 0
-        # One limit for the whole process; what is longer than a row may be is refused here before.
-        csv.field_size_limit(MAX_LINE_BYTES + 1)
-        self._reader: Any = csv.reader(self._lines(text), delimiter=delimiter, strict=True)
+        self._columns: list[list[pa.Array]] = [[] for _ in self.names]
+        self._others: dict[int, bytes] = {}
+        self._refused: dict[int, Rejection] = {}
 
-    @property
-    def raw(self) -> bytes:
-        """What the last row was read from, without its line end."""
-        return b"".join(self._pieces).rstrip(b"\r\n")
+    def add(self, rows: SomeRows) -> Iterator[Chunk]:
+        """Take further rows, and yield the chunks that they fill."""
+        start = 0
+        while start < rows.count:
+            room = lines.CHUNK_LINES - self.count
+            self._take(rows.part(start, start + room) if start or rows.count > room else rows)
+            start += room
+            if self._size >= self._chunk_bytes or self.count >= lines.CHUNK_LINES:
+                yield self.chunk()
 
-    def next_row(self) -> list[str] | Rejection | None:
-        """Return the cells of the next row, why it has none that are certain, or None at the end.
+    def chunk(self, fault: Rejection | None = None, fault_bytes: bytes = b"") -> Chunk:
+        """Return the rows that have not been given yet, with a fault in the place of the row after them."""
+        columns = [pa.concat_arrays(parts) for parts in self._columns if parts]
+        names = self.names if columns else ()
+        table = TableLines(names, columns, self.count, self._size, self._cells, self._others)
+        chunk = Chunk(self._next_line_number, table, fault, fault_bytes, refused=self._refused)
+        self._next_line_number += self.count + (fault is not None)
+        self._start()
+        return chunk
 
-        Raises DamagedFileError where the file is damaged or breaks off, and _TooLongError.
-        """
-        self._pieces, self._size = [], 0
-        try:
-            row: list[str] | None = next(self._reader, None)
-        except csv.Error as error:
-            if "unexpected end of data" in str(error):
-                raise DamagedFileError(ReasonCode.BROKEN_OFF, _NOT_CLOSED) from None
-            # What follows is read from the next line on, and is no row unless it has as many cells as the header.
-            return Rejection(
-                ReasonCode.INVALID_ROW, None, f"A quote mark within a quoted cell must stand twice ({error})."
-            )
-        return row
-
-    def _lines(self, text: Iterator[bytes]) -> Iterator[str]:
-        """Yield the lines, each with its end, and remember those of the row at work."""
-        rest = b""
-        is_first = True
-        for piece in text:
-            joined = (rest + piece).removeprefix(BYTE_ORDER_MARK) if is_first else rest + piece
-            is_first = False
-            *whole, rest = joined.splitlines(keepends=True) or [b""]
-            if rest.endswith(b"\n"):
-                whole.append(rest)
-                rest = b""
-            for line in whole:
-                yield self._remembered(line)
-            if len(rest) > MAX_LINE_BYTES:
-                self._remembered(rest)
-        if rest:
-            yield self._remembered(rest)
-
-    def _remembered(self, line: bytes) -> str:
-        self._pieces.append(line)
-        self._size += len(line)
-        if self._size > MAX_LINE_BYTES:
-            raise _TooLongError(too_long(self._size))
-        return line.decode("utf-8", "surrogateescape")
-
-
-_NOT_CLOSED = (
-    "A cell of this row opens a quote that is not closed where the file ends, so that nothing from here on was taken; "
-    "close it, or deliver the file again whole."
-)
-
-
-def _not_text(row: list[str]) -> Rejection | None:
-    """Return what is wrong with a row that holds bytes that are no UTF-8."""
-    for place, cell in enumerate(row, 1):
-        if any("\udc80" <= character <= "\udcff" for character in cell):
-            return Rejection(ReasonCode.INVALID_UTF8, None, f"Cell {place} is not UTF-8 text; the file must be UTF-8.")
-    return None
-
-
-def _other_width(row: list[str], width: int) -> Rejection | None:
-    if len(row) == width:
-        return None
-    cells = "1 cell" if len(row) == 1 else f"{len(row)} cells"
-    return Rejection(ReasonCode.INVALID_ROW, None, f"The row has {cells}, the header has {width}.")
+    def _take(self, rows: SomeRows) -> None:
+        self._columns = self._columns or [[] for _ in self.names]
+        for parts, column in zip(self._columns, rows.columns, strict=True):
+            parts.append(column)
+        for place in rows.empty:
+            refused = rows.refused.get(place)
+            self._others[self.count + place] = refused.raw if refused else b""
+            if refused:
+                self._refused[self.count + place] = refused.rejection
+        self.count += rows.count
+        self._size += sum(column.nbytes for column in rows.columns) + AROUND_A_ROW * rows.count

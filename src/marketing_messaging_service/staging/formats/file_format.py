@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from src.marketing_messaging_service.staging.lines import Chunk, HashedReader
+from src.marketing_messaging_service.staging.lines import Chunk
+from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.sources.source import Source
 
 
@@ -15,7 +16,10 @@ class FileFormat:
     """What sources.yaml calls it."""
     endings: tuple[str, ...]
     """What the names of such files end in, before the ending of a packing."""
-    read: Callable[[HashedReader, Source, int], Iterator[Chunk]]
-    """Yields all lines of a file in chunks of about so many bytes; the source says what else there is to know of it."""
-    has_text_alone: bool = False
-    """Whether every value stands on its line as text, so that one is read for what its field holds."""
+    read: Callable[[Lookahead, bytes, Source, int], Iterator[Chunk]]
+    """Yields all lines of what a file holds once it is unpacked, in chunks of about so many bytes, given its beginning;
+    the source says what else there is to know of it."""
+    is_certain: Callable[[bytes, Source], bool]
+    """Whether the beginning of a file shows that it is of this format, whatever the file is called."""
+    is_text: bool = True
+    """Whether a file of this format may begin with anything."""

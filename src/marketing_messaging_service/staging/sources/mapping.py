@@ -109,7 +109,7 @@ class SourceMapping:
                 del mapped[name]
         for part in self.parts:
             mapped[part] = self._part(part, raw, raw_type)
-        return MappedDocument(mapped, tuple(key for key in raw if key not in self._top_keys))
+        return MappedDocument(mapped, tuple(key for key in raw if key not in self.top_keys))
 
     @property
     def used_keys(self) -> frozenset[tuple[str, ...]]:
@@ -205,7 +205,8 @@ class SourceMapping:
         }
 
     @cached_property
-    def _top_keys(self) -> frozenset[str]:
+    def top_keys(self) -> frozenset[str]:
+        """The keys at the top of a document at or under which the mapping looks for anything."""
         return frozenset(place.keys[0] for places in self._all_places() for place in places)
 
     def _all_places(self) -> Iterator[Places]:

@@ -137,7 +137,7 @@ _Words = Annotated[tuple[_Text, ...], BeforeValidator(_list_of_one), Limits(max_
 class CellsForm(_Part):
     """How the cells of a CSV are written."""
 
-    delimiter: Annotated[StrictStr, Limits(min_length=1, max_length=1)] | None = None
+    delimiter: Annotated[StrictStr, Limits(pattern=r'^[^"\r\n]$')] | None = None
     decimal: Literal[".", ","] | None = None
     true_words: _Words | None = None
     false_words: _Words | None = None
