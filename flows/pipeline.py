@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from flows.ctrl_c import StoppedError
 from flows.endings import RunPage, defect_sentence
-from flows.steps import RETRIES, flow_logger, outcome, step
+from flows.steps import RETRIES, flow_logger, outcome, patiently, step
 from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking
 from src.marketing_messaging_service import decisions, loading, staging
@@ -167,7 +167,8 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_url))
     with damage_told(engine), waiting.told_when_over(), ExitStack() as held:
         with _ended_by(stop, engine):
-            held.enter_context(run_lock(settings.database_url, settings.run_lock_timeout_seconds, waiting.go_on))
+            seconds = settings.run_lock_timeout_seconds
+            patiently(lambda: held.enter_context(run_lock(settings.database_url, seconds, waiting.go_on)), stop, log)
             began = time.monotonic()
             revisions = outcome(migrate(settings, stop))
             applied = f"applied {', '.join(revisions)}" if revisions else "the schema is current"
@@ -214,7 +215,7 @@ def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopR
     """Do the run; one that cannot go on is recorded, and reported, as far as it came."""
     with _ended_by(stop, engine):
         killed = loading.runs_under_way(engine)
-        run_id = loading.open_run(engine, order)
+        run_id = patiently(lambda: loading.open_run(engine, order), stop, get_run_logger())
     if order.mode is not RunMode.PREVIEW and is_started_by_worker():
         _report_killed(engine, page, killed)
     imprint = take_imprint(engine)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import wraps
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import runtime, task
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -48,6 +48,11 @@ RETRY_SECONDS = (2.0, 10.0)
 """How long it waits before each."""
 
 
+_Made = TypeVar("_Made")
+
+Logger = logging.Logger | logging.LoggerAdapter[Any]
+
+
 def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]:
     """Make a Prefect task of a function, to be called for its final state.
 
@@ -84,6 +89,20 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
         return run
 
     return make_step
+
+
+def patiently(what: Callable[[], _Made], stop: StopRequest, log: Logger) -> _Made:
+    """Do what is no step as steps are done: a fault that may pass is waited for, and it is tried again."""
+    for seconds in RETRY_SECONDS:
+        try:
+            return what()
+        except PipelineError as error:
+            stop.check()
+            if not error.may_pass:
+                raise
+            log.warning("It is tried again: %s", error)
+            stop.sleep(seconds)
+    return what()
 
 
 def _stopped(arguments: Sequence[object]) -> StoppedError | None:

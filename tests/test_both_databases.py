@@ -1,5 +1,6 @@
 """The same raw files leave the same rows in SQLite and in PostgreSQL, ids included."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -94,3 +95,29 @@ def test_a_rule_compares_with_whole_numbers_beyond_32_bits(
     with read_transaction(pipeline.engine) as connection:
         sent = select(Event.message_id).join(SendRequest, SendRequest.event_id == Event.id)
         assert list(connection.execute(sent).scalars()) == [str(value)]
+
+
+def test_a_nul_is_kept_out_of_every_table(migrated_template: Path, tmp_path: Path, url_of_each: str) -> None:
+    pipeline = Pipeline(tmp_path / "pipeline", migrated_template, url_of_each)
+    good = {"user_id": "u", "event_type": "t", "event_timestamp": "2026-11-22T10:00:00Z"}
+    lines = [
+        json.dumps(good | {"message_id": "good"}).encode(),
+        json.dumps(good | {"message_id": "a\0"}).encode(),
+        json.dumps(good | {"user_id": "u\0"}).encode(),
+        json.dumps(good | {"event_type": "\0"}).encode(),
+        json.dumps(good | {"message_id": "key", "a\0b": 1}).encode(),
+        json.dumps(good | {"message_id": "deep", "properties": {"failure_reason": "x\0"}}).encode(),
+        b'{"user_id": "\0"}',
+        b"\0",
+    ]
+    pipeline.land_bytes(b"\n".join(lines) + b"\n")
+    (result,) = pipeline.take()
+    texts = [
+        (table.name, value)
+        for table in Base.metadata.sorted_tables
+        for row in rows(pipeline.engine, table)
+        for value in row
+        if isinstance(value, str) and "\0" in value
+    ]
+    assert texts == []
+    assert (result.inserted_count, result.rejected_count) == (2, 6)

@@ -12,6 +12,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
     refuse_missing,
     shown_database,
+    words_of,
 )
 from src.marketing_messaging_service.infrastructure.migrations import current_revision
 from src.marketing_messaging_service.models import Event, Load, RejectedRow, SendRequest, Suppression
@@ -102,7 +103,7 @@ def _finding(connection: Connection, invariant: Invariant) -> Finding:
                     every_breach = select(func.count()).select_from(query.subquery())
                     breach_count += connection.execute(every_breach).scalar_one() - MOST_EXAMPLES
     except DBAPIError as error:
-        problem = str(error.orig)
+        problem = words_of(connection.engine, error)
     return Finding(
         invariant.name, invariant.sentence, breach_count, tuple(examples[:MOST_EXAMPLES]), problem, invariant.advice
     )

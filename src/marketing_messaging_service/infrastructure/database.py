@@ -240,9 +240,10 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         with foreseeable_errors(), _schema_faults(engine), _strangers_faults(engine), engine.begin() as connection:
             yield connection
     except IntegrityError as error:
+        words = words_of(engine, error)
         raise RefusedRowError(
-            f"The database refused a row because existing rows break one of its constraints ({error.orig}); nothing of "
-            "this step was kept. Run the self-check, which says what is wrong with the file; if it finds nothing, this "
+            f"The database refused a row because existing rows break one of its constraints ({words}); nothing of this "
+            "step was kept. Run the self-check, which says what is wrong with the database; if it finds nothing, this "
             "is a defect, please report it."
         ) from None
 
@@ -260,6 +261,11 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def words_of(engine: Engine, error: DBAPIError) -> str:
+    """Return what the database says of an error, without what stands in a row."""
+    return dialect_named(engine.dialect.name).words(error.orig or error)
 
 
 @contextmanager
@@ -284,7 +290,7 @@ def _schema_faults(engine: Engine) -> Iterator[None]:
         is_fault = dialect_named(engine.dialect.name).is_schema_fault(error.orig)
         if engine.get_execution_options().get(MIGRATES_OPTION) or not is_fault:
             raise
-        raise DatabaseError(f"The database cannot be used: {error.orig}. {_OTHER_SCHEMA}") from None
+        raise DatabaseError(f"The database cannot be used: {words_of(engine, error)}. {_OTHER_SCHEMA}") from None
 
 
 @contextmanager

@@ -375,4 +375,4 @@ def _count(found_keys: Counter[str], unknown_keys: Counter[str]) -> None:
 
 
 def _storable_form(key: str) -> str:
-    return key.encode("utf-8", errors="backslashreplace").decode("utf-8")[:LONGEST_KEY_PATH]
+    return key.encode("utf-8", errors="backslashreplace").decode("utf-8").replace("\0", "\\x00")[:LONGEST_KEY_PATH]

@@ -129,6 +129,9 @@ class Dialect(Protocol):
     def complaint(self, error: BaseException) -> Complaint | None:
         """Return what an error of the driver says of the surroundings, None for any other error."""
 
+    def words(self, error: BaseException) -> str:
+        """Return what the driver says of an error, without what stands in a row."""
+
     def is_schema_fault(self, error: BaseException | None) -> bool:
         """Whether an error of the driver says that a table, column, index or view is not there."""
 

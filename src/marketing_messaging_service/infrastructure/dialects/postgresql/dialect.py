@@ -263,6 +263,10 @@ class PostgresqlDialect:
         """Return what an error of psycopg says of the surroundings, None for any other error."""
         return errors.complaint(error)
 
+    def words(self, error: BaseException) -> str:
+        """Return what the server says of an error, without what stands in a row."""
+        return errors.words(error)
+
     def is_schema_fault(self, error: BaseException | None) -> bool:
         """Whether an error of psycopg says that a table, column, index or view is not there."""
         return errors.is_schema_fault(error)

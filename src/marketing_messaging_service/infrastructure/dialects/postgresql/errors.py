@@ -1,5 +1,7 @@
 """What PostgreSQL complains of, by its sqlstate, as sentences."""
 
+import re
+
 from src.marketing_messaging_service.infrastructure.dialects.dialect import Complaint
 
 _LATER = "Run again in a moment; what was committed before is safe."
@@ -20,7 +22,10 @@ _ADVICE = {
     "53300": f"It has no connection left: end what holds them, or raise max_connections. {_LATER}",
     "53": f"It is short of memory or disk. {_LATER}",
     "55P03": "Another program has held a lock for too long; end that, then run again.",
-    "57014": "The statement was cancelled; run again.",
+    "57014": (
+        "Somebody cancelled the statement, or the role has a statement_timeout that is too short for it (ALTER ROLE … "
+        "SET statement_timeout = 0 lifts it); then run again."
+    ),
     "57P": f"The server is stopping, starting or was stopped. {_LATER}",
     "58": "The server cannot read or write its files: look at its disk and its log, then run again.",
     "XX001": "Its data is damaged: restore a backup, then run again.",
@@ -30,6 +35,15 @@ _ADVICE = {
 
 _MAY_PASS = ("08", "25006", "40", "53300", "55P03", "57P")
 """How the sqlstates begin of what may work a moment later."""
+
+_REFUSALS = (
+    (re.compile("password|pg_hba|authentication|role .* (does not exist|is not permitted)"), "28P01"),
+    (re.compile("database .* does not exist"), "3D000"),
+    (re.compile("too many (clients|connections)|remaining connection slots"), "53300"),
+    (re.compile("permission denied for database"), "42501"),
+    (re.compile("starting up|shutting down|not yet accepting|recovery"), "57P03"),
+)
+"""The sqlstates of what a server says that lets nobody in: the driver gives its words, and not its sqlstate."""
 
 _SCHEMA_FAULTS = ("42P01", "42703", "42P10", "42704", "42809")
 
@@ -42,19 +56,30 @@ def is_of_driver(error: BaseException) -> bool:
 def complaint(error: BaseException) -> Complaint | None:
     """Return what an error of psycopg says of the surroundings, None for any other error.
 
-    A connection that failed, or broke, has no sqlstate: the server does not answer.
+    A connection that failed, or broke, has no sqlstate: either the server lets nobody in, or it does not answer.
     """
     if not is_of_driver(error):
         return None
-    state = getattr(error, "sqlstate", None)
-    words = " ".join(str(error).split())
+    state = getattr(error, "sqlstate", None) or _refusal(error)
     if state is None:
         names = {each.__name__ for each in type(error).__mro__}
         if "OperationalError" not in names:
             return None
-        return Complaint(f"the server does not answer as it should ({words}). {_UNREACHABLE}", may_pass=True)
+        told = f"the server does not answer as it should ({words(error)}). {_UNREACHABLE}"
+        return Complaint(told, may_pass=True)
     advice = next((advice for beginning, advice in _ADVICE.items() if state.startswith(beginning)), None)
-    return None if advice is None else Complaint(f"{words}. {advice}", may_pass=state.startswith(_MAY_PASS))
+    return None if advice is None else Complaint(f"{words(error)}. {advice}", may_pass=state.startswith(_MAY_PASS))
+
+
+def words(error: BaseException) -> str:
+    """Return what the server says in its first line: the others may hold what stands in a row."""
+    primary = getattr(getattr(error, "diag", None), "message_primary", None)
+    return " ".join((primary or str(error)).split()).rstrip(".")
+
+
+def _refusal(error: BaseException) -> str | None:
+    told = str(error)
+    return next((state for pattern, state in _REFUSALS if pattern.search(told)), None)
 
 
 def is_schema_fault(error: BaseException | None) -> bool:
@@ -64,7 +89,9 @@ def is_schema_fault(error: BaseException | None) -> bool:
 
 def making_problem(error: BaseException | None) -> str | None:
     """Return what an error says of an index or view that cannot be made, None when it is of the surroundings."""
+    if error is None:
+        return None
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith("23"):
-        return f"rows stand against it ({' '.join(str(error).split())}); the self-check says which"
-    return " ".join(str(error).split()) if state.startswith(("42", "2B")) and state != "42501" else None
+        return f"rows stand against it ({words(error)}); the self-check says which"
+    return words(error) if state.startswith(("42", "2B")) and state != "42501" else None

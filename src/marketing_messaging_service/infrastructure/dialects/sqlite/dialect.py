@@ -306,6 +306,10 @@ class SqliteDialect:
             return None
         return Complaint(f"{error}. {advice}", may_pass=code.startswith(("BUSY", "LOCKED")))
 
+    def words(self, error: BaseException) -> str:
+        """Return what SQLite says of an error, in which nothing of a row stands."""
+        return str(error)
+
     def is_schema_fault(self, error: BaseException | None) -> bool:
         """Whether an error of SQLite says that a table, column, index or view is not there."""
         return isinstance(error, sqlite3.Error) and _SCHEMA_FAULT.search(str(error)) is not None
