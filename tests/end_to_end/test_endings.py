@@ -19,6 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Cancelling
 
 from flows.stopping import CUT_OFF
+from flows.up import STOPPED_BY_HAND
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from tests.end_to_end.system import System, started, wait_until
 
@@ -153,3 +154,14 @@ def test_a_retry_of_a_run_that_failed_for_rejected_lines_fails_too_and_says_why(
     sentences = reports_of(system, run)
     assert len(sentences) == 2
     assert all("1 of 1 line could not be read (100.0 %)" in sentence for sentence in sentences)
+
+
+def test_a_run_that_is_at_work_when_make_up_ends_is_marked_with_a_sentence(system: System) -> None:
+    land(system, "big.jsonl", 400_000)
+    run = run_at_work(system)
+    assert system.stop() == 0
+    # What starts after it would mark a run that was left at work with another sentence.
+    with started(system.folder) as again:
+        ended = again.client.read_flow_run(run.id)
+    assert ended.state is not None
+    assert (ended.state.name, ended.state.message) == ("Crashed", STOPPED_BY_HAND)
