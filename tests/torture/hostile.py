@@ -21,11 +21,15 @@ from src.marketing_messaging_service.staging.zstd_library import zstd
 from tests.torture.files import DECOY, odd_file
 from tests.torture.lines import hostile_lines
 from tests.torture.scene import AS_OF
+from tests.torture.tables import odd_table
 
 LINES_A_FILE = 20_000
 
 ODD_FILES = 100
 """Files of other forms than lines that are staged for every file of hostile lines."""
+
+ODD_TABLES = 20
+"""The same of CSV and Parquet, which are larger."""
 
 LOADED_ONE_IN = 5
 """Of the files of hostile lines one in so many is loaded as well; staging is what is fuzzed."""
@@ -61,6 +65,7 @@ def stage_hostile_lines(folder: Path, database_url: str, seed: int, count: int) 
                 totals["loaded"] += loaded.read_count if isinstance(loaded, LoadResult) else 0
         path.unlink()
         totals["odd files"] += _stage_odd_files(path, chance)
+        totals["odd tables"] += _stage_odd_tables(path, chance)
     return {"counts": dict(totals), "grown_bytes": _peak_bytes() - before}
 
 
@@ -113,6 +118,31 @@ def _stage_odd_files(path: Path, chance: Random) -> int:
             raise UnaccountedError(f"{content!r} gave {events} and the rejected lines {rejected}")
         path.unlink()
     return ODD_FILES
+
+
+def _stage_odd_tables(path: Path, chance: Random) -> int:
+    """Stage tables with something done to them, and return how many.
+
+    Raises UnaccountedError when the rows of one do not add up, or when a row that stands within a cell was taken.
+    """
+    for _ in range(ODD_TABLES):
+        table = odd_table(chance)
+        table_path = path.with_suffix(table.ending)
+        table_path.write_bytes(table.content)
+        (file,) = staging.discover(path.parent, KnownFiles()).new_files
+        with closing(staging.stage_file(file)) as staged:
+            events = [row for chunk in staged.event_chunks() for row in chunk.to_dict("records")]
+            rejected = [number for chunk in staged.rejected_chunks() for number in chunk["line_number"].to_list()]
+        numbers = [*(row["line_number"] for row in events), *rejected]
+        if (
+            (table.is_whole and DECOY in {row["user_id"] for row in events})
+            or len({*numbers}) != len(numbers)
+            or staged.read_count != len(numbers) + staged.blank_count
+            or not all(1 <= number <= staged.read_count for number in numbers)
+        ):
+            raise UnaccountedError(f"{table.content[:2_000]!r} gave {events} and the rejected rows {rejected}")
+        table_path.unlink()
+    return ODD_TABLES
 
 
 def stage_bomb(path: Path) -> dict[str, Any]:

@@ -332,11 +332,11 @@ def fuzzed(rig: Rig) -> Verdict:
     totals: Counter[str] = Counter()
     for counts, _, _ in results:
         totals.update(counts)
-    loaded, odd_files = totals.pop("loaded", 0), totals.pop("odd files", 0)
+    loaded, odd_files, odd_tables = (totals.pop(name, 0) for name in ("loaded", "odd files", "odd tables"))
     grown = max((grown for _, grown, _ in results), default=0)
     details = [f"{reason:<36}{count:>9}" for reason, count in totals.most_common()]
     told = (
-        f"hostile lines accounted for, {loaded} of them loaded, and {odd_files} odd files; "
+        f"hostile lines accounted for, {loaded} of them loaded, {odd_files} odd files and {odd_tables} odd tables; "
         f"peak grew by {grown / 1e6:.0f} MB"
     )
     breaches = [breach for _, _, found in results for breach in found]

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+
 from src.marketing_messaging_service.staging.column_reader import may_hold_nul
 from src.marketing_messaging_service.staging.columnar import Look, SortedLines
 from src.marketing_messaging_service.staging.content import bare
@@ -114,7 +116,7 @@ class MappedLines:
 
         try:
             rows = self._tables.plain_rows(table, made_ids)
-        except (UnforeseenError, UnicodeDecodeError):
+        except (UnforeseenError, UnicodeDecodeError, pa.ArrowException):
             return [None] * len(table), None
         if not (rows.is_odd.any() or rows.is_dropped.any()):
             return rows.lines, rows.unknown_keys

@@ -294,10 +294,11 @@ def _iso_texts(values: pa.Array, odd: _Odd) -> pa.Array | None:
     """Return instants as ISO 8601 text; rows that have no certain one are in doubt."""
     if not (pa.types.is_timestamp(values.type) and values.type.tz):
         return _texts_alone(values, odd)
-    if values.type.unit == "ns":
+    is_finer = values.type.unit == "ns"
+    if is_finer:
         # Cut off as the close look does; before 1970 a cast would cut towards it.
         odd.add(pc.less(values.cast(pa.int64()), 0))
-    texts = values.cast(pa.timestamp("us", "UTC"), safe=False).cast(pa.string())
+    texts = values.cast(pa.timestamp("us", "UTC"), safe=not is_finer).cast(pa.string())
     # A year of five digits is no instant, and a decoder's business.
     return pc.replace_substring(texts, " ", "T")
 
@@ -359,8 +360,10 @@ def _cells_in_json(texts: pa.Array, field: Field, cells: Cells, odd: _Odd) -> pa
         odd.add(pc.and_(pc.is_valid(texts), pc.is_null(said)))
         return said
     if data_type in {DataType.INTEGER, DataType.NUMBER}:
-        odd.add(pc.invert(pc.match_substring_regex(texts, _NUMBER % re.escape(cells.decimal))))
-        return texts if cells.decimal == "." else pc.replace_substring(texts, cells.decimal, ".")
+        is_number = pc.match_substring_regex(texts, _NUMBER % re.escape(cells.decimal))
+        odd.add(pc.invert(is_number))
+        numbers = pc.if_else(is_number, texts, pa.scalar(None, pa.string()))
+        return numbers if cells.decimal == "." else pc.replace_substring(numbers, cells.decimal, ".")
     return _quoted(texts)
 
 

@@ -87,11 +87,11 @@ class Columns:
 
 def _plain(scalar: pa.Scalar) -> Any:
     try:
-        return scalar.as_py(maps_as_pydicts="lossy")
+        return scalar.as_py(maps_as_pydicts="strict")
     except UnicodeDecodeError:
         return scalar.cast(pa.binary()).as_py() if pa.types.is_string(scalar.type) else NOT_SHOWN
-    except (ValueError, OverflowError, pa.ArrowException):
-        # Such as an instant in the year 12000.
+    except (ValueError, KeyError, OverflowError, pa.ArrowException):
+        # Such as an instant in the year 12000, or a map with a key that stands twice.
         return NOT_SHOWN
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -250,6 +251,10 @@ def _places_of_nothing(columns: Sequence[pa.Array], row_count: int) -> list[int]
     return found
 
 
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+"""What stands for bytes that are no UTF-8."""
+
+
 def _invalid(sentence: str) -> Rejection:
     return Rejection(ReasonCode.INVALID_ROW, None, sentence)
 
@@ -257,7 +262,7 @@ def _invalid(sentence: str) -> Rejection:
 def _not_text(row: Sequence[str]) -> Rejection | None:
     """Return what is wrong with a row that holds bytes that are no UTF-8."""
     for place, cell in enumerate(row, 1):
-        if any("\udc80" <= character <= "\udcff" for character in cell):
+        if not cell.isascii() and _NO_TEXT.search(cell):
             return Rejection(ReasonCode.INVALID_UTF8, None, f"Cell {place} is not UTF-8 text; the file must be UTF-8.")
     return None
 
