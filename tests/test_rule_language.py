@@ -427,6 +427,38 @@ class TestOnce:
         run(pipeline, rules, "25T00:00:00", *events)
         assert outcomes(pipeline) == {"1 waits sent", "2 waits sent", "3 waits once_per_calendar_day 2"}
 
+    def test_a_send_of_a_rule_that_waited_counts_on_the_day_on_which_its_wait_was_over(
+        self, pipeline: Pipeline
+    ) -> None:
+        run(pipeline, [rule(wait=2)], "24T06:00:00", event("1", "a", "23T22:30:00"))
+        rules = [rule(suppression={"mode": "once_per_calendar_day"})]
+        run(pipeline, rules, "24T12:00:00", event("2", "a", "24T10:00:00"), event("3", "a", "23T10:00:00"))
+        assert outcomes(pipeline) == {"1 r sent", "2 r once_per_calendar_day 1", "3 r sent"}
+
+    def test_a_send_of_the_first_of_the_month_stands_in_the_way_on_the_last(self, pipeline: Pipeline) -> None:
+        rules = [rule(suppression={"mode": "once_per_calendar_month"})]
+        run(pipeline, rules, "02T00:00:00", event("1", "a", "01T00:00:00"))
+        run(pipeline, rules, "2026-12-01T00:00:00", event("2", "a", "30T23:59:59"))
+        assert outcomes(pipeline) == {"1 r sent", "2 r once_per_calendar_month 1"}
+
+    def test_of_an_exclusive_group_the_first_that_matches_decides_alone_also_when_it_is_refused(
+        self, pipeline: Pipeline
+    ) -> None:
+        large: Raw = {"conditions": field("properties.amount", "gt", 5), "suppression": {"mode": "once_ever"}}
+        rules = [
+            rule("first", template="F", exclusive_group="g", **large),
+            rule("second", template="S", exclusive_group="g"),
+            rule("third", template="U", exclusive_group="g"),
+            rule("other", template="V", exclusive_group="h"),
+        ]
+        events = [event("small", "a", "23T09:00:00", amount=5)]
+        events += [event(f"large {n}", "a", f"23T1{n}:00:00", amount=6) for n in (0, 1)]
+        run(pipeline, rules, "23T12:00:00", *events)
+        assert outcomes(pipeline) == {
+            *("small second sent", "large 0 first sent", "large 1 first once_ever large 0"),
+            *("small other sent", "large 0 other sent", "large 1 other sent"),
+        }
+
     def test_a_late_event_meets_the_sends_of_its_whole_day(self, pipeline: Pipeline) -> None:
         rules = [rule(suppression={"mode": "once_per_calendar_day"})]
         run(pipeline, rules, "23T22:00:00", event("2", "a", "23T20:00:00"))
@@ -532,6 +564,38 @@ class TestBlocks:
             pipeline
         )
 
+    def test_a_trait_after_the_logical_time_does_not_count_yet(self, pipeline: Pipeline) -> None:
+        events = (
+            event("no", "t", "23T08:00:00", marketing_opt_in=False),
+            event("y", "t", "24T11:00:00", marketing_opt_in=True),
+        )
+        run(pipeline, self.WHOLE, "24T12:00:00", *events)
+        pipeline.land([event("1", "a", "23T09:00:00")])
+        window = Window(datetime.fromisoformat(instant("23T00:00:00")), datetime.fromisoformat(instant("24T00:00:00")))
+        pipeline.do(pipeline.order(window, as_of=datetime.fromisoformat(instant("23T12:00:00"))), self.WHOLE)
+        assert "1 text blocked:opted_out no" in outcomes(pipeline)
+
+    def test_the_order_of_signs_is_by_effective_time_then_their_own_then_their_number(self, pipeline: Pipeline) -> None:
+        events = [
+            event("ahead most", "no", "23T15:00:00"),
+            event("ahead", "no", "23T14:00:00"),
+            event("same 1", "no", "23T11:00:00", "v"),
+            event("same 2", "no", "23T11:00:00", "v"),
+            event("a1", "a", "23T10:00:00"),
+            event("a2", "a", "23T10:00:00", "v"),
+        ]
+        run(pipeline, self.WHOLE, "23T12:00:00", *events, max_event_ahead_hours=1)
+        assert {"a1 r blocked:left ahead most", "a2 r blocked:left same 2"} <= outcomes(pipeline)
+
+    def test_the_first_block_in_the_file_is_named_and_those_of_other_channels_pass_by(self, pipeline: Pipeline) -> None:
+        events = [
+            event("no", "no", "23T08:00:00"),
+            event("opt", "t", "23T08:00:00", marketing_opt_in=False),
+            event("1", "a", "23T09:00:00"),
+        ]
+        run(pipeline, self.WHOLE, "23T12:00:00", *events)
+        assert {"1 r blocked:left no", "1 text blocked:opted_out opt", "1 free sent"} <= outcomes(pipeline)
+
     def test_where_says_which_events_begin_a_block(self, pipeline: Pipeline) -> None:
         sign = {"event_type": "no", "where": [field("properties.failure_reason", "not_equals", "SPAM")]}
         whole = {"blocks": [{"name": "n", "from": sign}], "rules": [rule()]}
@@ -567,6 +631,16 @@ class TestLimitsAndTheRest:
             *("1 r sent", "2 r sent", "3 r sent"),
             *("full too r limit:two 1", "window before r limit:two 1", "full r limit:two 2"),
         }
+
+    def test_the_zone_of_a_limit_is_that_of_the_file(self, pipeline: Pipeline) -> None:
+        whole = {
+            "timezone": "Europe/Paris",
+            "limits": [{"name": "one", "at_most": 1, "calendar": "day"}],
+            "rules": [rule()],
+        }
+        events = event("1", "a", "23T10:00:00"), event("2", "a", "23T22:59:59"), event("3", "a", "23T23:00:00")
+        run(pipeline, whole, "24T12:00:00", *events)
+        assert outcomes(pipeline) == {"1 r sent", "2 r limit:one 1", "3 r sent"}
 
     def test_exactly_so_many_hours_later_a_send_counts_no_more(self, pipeline: Pipeline) -> None:
         whole = {"limits": [{"name": "one", "at_most": 1, "hours": 2}], "rules": [rule()]}

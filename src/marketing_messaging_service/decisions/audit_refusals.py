@@ -17,6 +17,7 @@ from sqlalchemy import (
     and_,
     case,
     exists,
+    false,
     func,
     literal,
     not_,
@@ -175,7 +176,7 @@ def _wrong_blocks(connection: Connection) -> Iterator[Select[Any]]:
             reason = f"{BLOCKED_REASON}{block.name}"
             refused = _asked(Suppression, ruleset_ids, names, Suppression.suppression_reason == reason)
             yield _told(
-                Suppression, refused, not_(func.coalesce(_was_blocked(block, _row(refused), by=True), 0)), reason
+                Suppression, refused, not_(func.coalesce(_was_blocked(block, _row(refused), by=True), false())), reason
             )
             sent = _asked(SendRequest, ruleset_ids, names)
             yield _told(SendRequest, sent, _was_blocked(block, _row(sent), by=False), f"in spite of {reason}")
@@ -329,9 +330,9 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
                 and_(RulesetRule.expires_after_hours == number, SecondsAfter(decided_for, seconds) < Batch.as_of)
                 for number, seconds in lengths.items()
             ),
-            literal(0) == 1,
+            false(),
         )
-        waited_too_old = func.coalesce(ended.is_too_old, 0) == 1
+        waited_too_old = func.coalesce(ended.is_too_old, false())
         if table is SendRequest:
             is_wrong = and_(SendRequest.channel != ALERT_CHANNEL, or_(is_late, waited_too_old))
         else:
@@ -342,8 +343,8 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
                     table.decision_time.is_(None),
                     or_(
                         RulesetRule.expires_after_hours.is_(None),
-                        func.coalesce(table.event_timestamp < Run.oldest_event_at, 0),
-                        func.coalesce(table.event_timestamp < Batch.oldest_event_at, 0),
+                        func.coalesce(table.event_timestamp < Run.oldest_event_at, false()),
+                        func.coalesce(table.event_timestamp < Batch.oldest_event_at, false()),
                     ),
                 ),
             )

@@ -47,7 +47,7 @@ from src.marketing_messaging_service.decisions.matching import (
 )
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
 from src.marketing_messaging_service.decisions.rule_warnings import decided_last, rules_warnings
-from src.marketing_messaging_service.decisions.rules import Rule, Rules
+from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.truth import looks_elsewhere
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
@@ -201,7 +201,7 @@ def _decide_all(
     decided = _Decided()
     ruleset_id = batch_id = None
     if pending.load_count or pending.held_count or pending.ahead_count or has_work:
-        warnings = _warnings(connection, rules_file, has_work=has_work)
+        warnings = _warnings(connection, rules_file)
         ruleset_id = _ruleset_id(connection, rules_file, decided_at)
         batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
         if has_work:
@@ -227,11 +227,12 @@ def _decide_all(
     )
 
 
-def _warnings(connection: Connection, rules_file: RulesFile, *, has_work: bool) -> tuple[str, ...]:
-    """Return what is odd about the rules, once a version, and for which of them nothing will come of what waits."""
-    is_known = decided_last(connection, rules_file.content_hash)
-    of_rules = () if is_known else rules_warnings(connection, rules_file.whole)
-    return (*of_rules, *(waiting.lapse_warnings(connection, rules_file.enabled_rules) if has_work else ()))
+def _warnings(connection: Connection, rules_file: RulesFile) -> tuple[str, ...]:
+    """Return, once a version of the rules, what is odd about it, and for which rules nothing comes of what waits."""
+    if decided_last(connection, rules_file.content_hash):
+        return ()
+    of_rules = rules_warnings(connection, rules_file.whole)
+    return (*of_rules, *waiting.lapse_warnings(connection, rules_file.enabled_rules))
 
 
 def _leaving_all(
@@ -512,17 +513,27 @@ def _refuse(connection: Connection, batch: _Batch) -> None:
     holdout, blocks = batch.whole.holdout, batch.whole.blocks
     if not blocks and holdout is None:
         return
-    users = select(outcomes.decision.c.user_id).where(not_(outcomes.decision.c.is_alert))
     for table in (blocked_user, held_out_user):
         table.create(connection, checkfirst=False)
-    insert_blocked_users(connection, blocks, users, batch.as_of)
+    insert_blocked_users(connection, blocks, _users_of_messages(batch, Exemption.BLOCKS), batch.as_of)
     if holdout is not None:
-        insert_held_out_users(connection, holdout, users)
+        insert_held_out_users(connection, holdout, _users_of_messages(batch, Exemption.HOLDOUT))
     for statement in outcomes.insert_refusals(blocks, batch.rules, has_holdout=holdout is not None):
         connection.execute(statement)
     connection.execute(outcomes.take_back_refused())
     for table in (blocked_user, held_out_user):
         table.drop(connection, checkfirst=False)
+
+
+def _users_of_messages(batch: _Batch, exemption: Exemption) -> Select[Any]:
+    """Return the users who have a match with a rule that is not exempt from something, as a query of user_id."""
+    held_to_it = [
+        position
+        for position, rule in batch.rules.items()
+        if not rule.action.is_alert and exemption not in rule.exempt_from
+    ]
+    decision: Any = outcomes.decision.c
+    return select(decision.user_id).where(decision.rule_position.in_(held_to_it))
 
 
 def _last_id(connection: Connection, table: type[SendRequest | Suppression | FormerSuppression]) -> int:

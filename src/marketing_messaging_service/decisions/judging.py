@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import groupby, islice
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -23,9 +24,11 @@ from sqlalchemy import (
     select,
     union_all,
 )
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from src.marketing_messaging_service.decisions.calendar import moved
 from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.matching import NotByIndex
 from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send, Values, Verdict
 from src.marketing_messaging_service.decisions.outcomes import decision, decision_time, refusal, verdict
 from src.marketing_messaging_service.decisions.parts import seconds_of
@@ -99,19 +102,16 @@ def judge(
     matches = _by_user(connection, _candidates(fields), fields, _candidate)
     found = _verdicts(engine, matches, earlier, last_send_id)
     while some := list(islice(found, VERDICTS_AT_ONCE)):
-        connection.execute(
-            insert(verdict),
-            [
-                {
-                    "sequence_number": each.sequence_number,
-                    "dedupe_key": each.dedupe_key,
-                    "reason": each.reason,
-                    "blocked_by_id": each.blocked_by_id,
-                }
-                for each in some
-            ],
-        )
+        _insert_verdicts(connection, some)
     _judged_user.drop(connection, checkfirst=False)
+
+
+def _insert_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> None:
+    # As the driver takes them, because to look at each value once more takes as long as to insert it.
+    compiled = insert(verdict).compile(dialect=connection.dialect)
+    names = (compiled.positiontup if isinstance(compiled, SQLCompiler) else None) or []
+    rows = map(attrgetter(*names), verdicts) if names else (each._asdict() for each in verdicts)
+    connection.exec_driver_sql(str(compiled), list(rows))
 
 
 def _is_judged() -> tuple[ColumnElement[bool], ...]:
@@ -142,12 +142,15 @@ def _verdicts(
 
 def _by_user(connection: Connection, query: Select[Any], fields: Sequence[Field], made: Any) -> Iterator[Any]:
     result = connection.execute(query, execution_options={"stream_results": True, "max_row_buffer": ROWS_AT_ONCE})
-    for user_id, rows in groupby(result, key=lambda row: row.user_id):
+    for user_id, rows in groupby(result, key=itemgetter(0)):
         yield user_id, (made(row, fields) for row in rows)
 
 
+_NO_VALUES: Values = {}
+
+
 def _values(row: Row[Any], fields: Sequence[Field]) -> Values:
-    return {field.path: row[-len(fields) + place] for place, field in enumerate(fields)}
+    return dict(zip((field.path for field in fields), row[-len(fields) :], strict=True)) if fields else _NO_VALUES
 
 
 def _candidate(row: Row[Any], fields: Sequence[Field]) -> Candidate:
@@ -204,6 +207,8 @@ def _earlier_sends(
     They are found by the user's events of the types that earn them, because no index of sends is led by the user but
     for those of rules that wait.
     """
+    # Led by the users: otherwise SQLite may read every send of rules that wait and look up its user among them.
+    user_id = NotByIndex(_judged_user.c.user_id)
     at = func.coalesce(SendRequest.decision_time, SendRequest.event_timestamp)
     columns = [
         _judged_user.c.user_id,
@@ -219,7 +224,7 @@ def _earlier_sends(
     by_event = (
         select(*columns, *(field.column for field in fields))
         .select_from(_judged_user)
-        .join(Event, Event.user_id == _judged_user.c.user_id)
+        .join(Event, Event.user_id == user_id)
         .join(SendRequest, SendRequest.event_id == Event.id)
         .where(
             is_message,
@@ -231,14 +236,14 @@ def _earlier_sends(
     by_wait = (
         select(*columns, *(field.column for field in fields))
         .select_from(_judged_user)
-        .join(SendRequest, SendRequest.user_id == _judged_user.c.user_id)
+        .join(SendRequest, SendRequest.user_id == user_id)
         .outerjoin(Event, Event.id == SendRequest.event_id)
         .where(is_message, SendRequest.decision_time.is_not(None), *near_wait)
     )
     without_event = (
         select(*columns, *(null() for _ in fields))
         .select_from(_judged_user)
-        .join(SendRequest, SendRequest.user_id == _judged_user.c.user_id)
+        .join(SendRequest, SendRequest.user_id == user_id)
         .where(is_message, SendRequest.event_id.is_(None), SendRequest.decision_time.is_(None))
     )
     queries = [with_payload(by_event), with_payload(by_wait)] if fields else [by_event, by_wait]

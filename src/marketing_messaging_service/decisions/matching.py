@@ -46,7 +46,7 @@ class NotByIndex(FunctionElement[Any]):
 
     inherit_cache = True
 
-    def __init__(self, column: InstrumentedAttribute[Any]) -> None:
+    def __init__(self, column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> None:
         super().__init__(column)
         self.type = column.type
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from src.marketing_messaging_service.decisions.calendar import moved, period_of
@@ -30,9 +30,11 @@ Values = Mapping[str, Any]
 PER_HASH_LENGTH = 32
 """Hexadecimal digits of a hash of `per` values in a dedupe key: 128 bits."""
 
+# Made once, because making one takes longer than writing the few values of a key.
+_written = json.JSONEncoder(default=str).encode
 
-@dataclass(frozen=True, slots=True)
-class Send:
+
+class Send(NamedTuple):
     """A message that was decided for a user: by an earlier batch, or by this one."""
 
     id: int
@@ -50,8 +52,7 @@ class Send:
         return self.decision_time, self.event_id
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A match that earns a message unless something stands against it."""
 
     sequence_number: int
@@ -64,8 +65,7 @@ class Candidate:
     values: Values
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of a match: a send under a key, or a refusal with its reason and the send that stood in the way."""
 
     sequence_number: int
@@ -95,7 +95,7 @@ def _per_hash(values: Values, per: Sequence[str]) -> str:
     """Return what stands for the values of the fields in a dedupe key, of which they cannot be read off."""
     # The zeros of a float are equal and are not written alike.
     said = [[path, values[path] + 0.0 if isinstance(values[path], float) else values[path]] for path in per]
-    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()[:PER_HASH_LENGTH]
+    return hashlib.sha256(_written(said).encode()).hexdigest()[:PER_HASH_LENGTH]
 
 
 def _with_per(key: str, values: Values, per: Sequence[str]) -> str:
@@ -316,6 +316,8 @@ class OneByOne:
         reaches: dict[int, tuple[_Test, _Reach]] = {}
 
         def blocker(test: _Test, candidate: Candidate) -> Send | None:
+            if not sends:
+                return None
             known = reaches.get(id(test))
             if known is None:
                 known = reaches[id(test)] = (test, test.make())
