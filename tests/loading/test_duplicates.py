@@ -67,6 +67,16 @@ def test_an_event_without_message_id_is_known_by_its_content(engine, load):
     assert rows(engine, "SELECT count(DISTINCT message_id) FROM events WHERE message_id LIKE 'content:%'") == [(3,)]
 
 
+def test_a_retry_without_message_id_is_one_event_whatever_is_said_of_its_delivery(engine, load):
+    payload: dict[str, Any] = {"properties": {"amount": 5, "attempt_number": 4, "channel": "web"}}
+    load("a.jsonl", raw(None, **payload, sent_at="2026-03-01T10:00:00Z", retry=0))
+    result = load("b.jsonl", *(raw(None, **payload, sentAt="2026-03-01T10:00:09Z", retries=n) for n in (1, 2)))
+    assert (result.inserted_count, result.duplicate_count, result.conflict_count) == (0, 2, 0)
+
+    payload["properties"]["channel"] = "app"
+    assert load("c.jsonl", raw(None, **payload)).inserted_count == 1
+
+
 def test_message_ids_that_only_look_alike_are_different_events(load):
     result = load("a.jsonl", *(raw(message_id) for message_id in ("7", "007", "7 ", "m", "M", "é", "e\u0301")))
     assert (result.inserted_count, result.duplicate_count) == (7, 0)

@@ -188,7 +188,8 @@ class Stager:
         for number, _, _ in sorting.rejected:
             sorting.unknown_keys.pop(number, None)
         # In one piece, because each piece would be loaded by statements of its own.
-        events = pa.concat_tables([self.schema.empty_table(), *tables, *texts]).combine_chunks()
+        found = [*tables, *texts] or [self.schema.empty_table()]
+        events = (found[0] if len(found) == 1 else pa.concat_tables(found)).combine_chunks()
         if tables and texts:
             events = events.take(pc.sort_indices(events["line_number"]))
         events = _with_lists(events, FORMER_IDS, sorting.former_ids)
