@@ -13,8 +13,9 @@ from src.marketing_messaging_service.infrastructure.database import create_datab
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.settings import Settings
 from tests import sets
-from tests.effort import register_profiles
-from tests.postgresql import TEMPLATE, Server, server_or_skip
+from tests.effort import fewer_on_a_server, register_profiles
+from tests.pipeline import Template
+from tests.postgresql import TEMPLATE, Server, ServerTemplate, server_or_skip
 
 register_profiles()
 
@@ -30,7 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Refuse a server in every test, its fixtures included, that is not marked as one that needs it."""
-    with nullcontext() if item.get_closest_marker("server") else sets.refused_servers():
+    refusing = nullcontext() if item.get_closest_marker("server") else sets.refused_servers()
+    with refusing, fewer_on_a_server(item):
         return (yield)
 
 
@@ -88,3 +90,11 @@ def url_of_each(request: pytest.FixtureRequest) -> str:
         return str(request.getfixturevalue("database_url"))
     server: Server = request.getfixturevalue("postgresql")
     return server.new_database(request.getfixturevalue("postgresql_template"))
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def template(request: pytest.FixtureRequest) -> Template:
+    """A migrated database to be copied, of each kind in turn; of the second one only where tests are thorough."""
+    if request.param == "sqlite":
+        return Path(request.getfixturevalue("migrated_template"))
+    return ServerTemplate(request.getfixturevalue("postgresql"), request.getfixturevalue("postgresql_template"))

@@ -1,9 +1,15 @@
 """How hard a property test tries: a tenth under `make test`, all of it under `make test-all`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 FAST = "fast"
 THOROUGH = "thorough"
+
+_SETTINGS = "_hypothesis_internal_use_settings"
 
 FEWEST = 5
 """Examples of a property test however small its share is."""
@@ -27,3 +33,20 @@ def examples(count: int) -> settings:
     A test without these settings has 100 examples, or 10.
     """
     return settings(max_examples=max(FEWEST, count * settings().max_examples // 100))
+
+
+@contextmanager
+def fewer_on_a_server(item: pytest.Item) -> Iterator[None]:
+    """Let a property test try a tenth of its examples on a server, where each takes as many times as long."""
+    test = getattr(item, "obj", None)
+    before = getattr(test, _SETTINGS, None)
+    callspec = getattr(item, "callspec", None)
+    if before is None or callspec is None or callspec.params.get("template") != "postgresql":
+        yield
+        return
+    # Hypothesis keeps them with the function, which is one for both databases.
+    setattr(test, _SETTINGS, settings(before, max_examples=max(FEWEST, before.max_examples // 10)))
+    try:
+        yield
+    finally:
+        setattr(test, _SETTINGS, before)

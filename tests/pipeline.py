@@ -21,6 +21,7 @@ from src.marketing_messaging_service.models import RunMode, RunState
 from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Unreadable, Window
 from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
+from tests.postgresql import ServerTemplate
 from tests.reference import Row, sort_rows
 from tests.strategies import Told
 
@@ -30,18 +31,27 @@ AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
 _KEYED = "WITH keyed AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS event_key FROM events) "
 
 
+Template = Path | ServerTemplate
+"""A migrated database to be copied: a SQLite file, or one on a server."""
+
+
 class Pipeline:
     """A landing folder and a database; each `run` is what one hourly run does."""
 
-    def __init__(self, folder: Path, migrated_template: Path, database_url: str | None = None) -> None:
-        """Begin with a copy of a SQLite file, or with a migrated database of any kind that a URL names."""
+    def __init__(self, folder: Path, template: Template, database_url: str | None = None) -> None:
+        """Begin with a copy of a template, or with a migrated database of any kind that a URL names."""
         self.landing = folder / "landing"
         self.landing.mkdir(parents=True)
         self.rules_path = folder / "rules.yaml"
         self.sources = SHIPPED_SOURCES
         self.database_path = folder / "messaging.db"
-        shutil.copyfile(migrated_template, self.database_path)
-        self.engine = create_database_engine(database_url or f"sqlite:///{self.database_path}")
+        if database_url is not None:
+            self.database_url = database_url
+        elif isinstance(template, Path):
+            self.database_url = f"sqlite:///{shutil.copyfile(template, self.database_path)}"
+        else:
+            self.database_url = template.copy()
+        self.engine = create_database_engine(self.database_url)
         self._file_count = 0
 
     def land(self, raw_events: Sequence[Mapping[str, Any]]) -> Path:
@@ -141,7 +151,7 @@ class Pipeline:
     def rows(self, sql: str) -> list[Row]:
         """Return the rows of a query as plain tuples, in the reference's order."""
         with read_transaction(self.engine) as connection:
-            return sort_rows(tuple(row) for row in connection.execute(text(sql)))
+            return sort_rows(tuple(map(_as_sqlite_has_it, row)) for row in connection.execute(text(sql)))
 
     def events(self) -> list[Row]:
         """Rows of (message_id or None where the producer gave none, user_id, event_type, event_timestamp)."""
@@ -208,3 +218,9 @@ class Pipeline:
             "suppressions": self.suppressions(),
             "former_suppressions": self.former_suppressions(),
         }
+
+
+def _as_sqlite_has_it(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat(sep=" ", timespec="microseconds")
+    return int(value) if isinstance(value, bool) else value

@@ -5,10 +5,12 @@ It listens on no port but on a socket in a folder of its own, and is as careless
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -24,6 +26,12 @@ ANYBODY = "nobody"
 
 CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=40")
 
+STARTS = 20
+"""How often a start is tried."""
+
+PROGRAMS = "POSTGRESQL_PROGRAMS"
+"""The variable that names the folder of another version's programs, such as /usr/lib/postgresql/15/bin."""
+
 TEMPLATE = "template_of_tests"
 
 PASSWORD = "s3cr3t-of-tests"  # noqa: S105  of a server that asks for none
@@ -33,10 +41,44 @@ _numbers = count(1)
 
 
 class Server:
-    """A server at work."""
+    """A server at work, which may be stopped, or killed, and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path, user: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._data = folder / "data"
+        self._programs = programs
+        self._user = user
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's own programs."""
+        subprocess.run(
+            [self._programs / program, *arguments],
+            cwd=self.folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "LC_ALL": "C"},
+            **self._user,
+        )
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; what was killed a moment ago may be in the way for a while."""
+        options = " ".join(f"-c {each}" for each in CARELESS)
+        started = f"-c listen_addresses='' -k {self.folder} {options}"
+        for _ in range(STARTS):
+            with suppress(subprocess.CalledProcessError):
+                self.run("pg_ctl", "-w", "-o", started, "-l", str(self.folder / "log"), "-D", str(self._data), "start")
+                return
+        raise RuntimeError((self.folder / "log").read_text()[-2000:])
+
+    def stop(self, mode: str = "immediate") -> None:
+        """Stop it; `immediate` leaves everything to recovery at its next start."""
+        self.run("pg_ctl", "-w", "-m", mode, "-D", str(self._data), "stop")
+
+    def kill(self) -> None:
+        """End its first process as a power cut would; the others end when they notice."""
+        number = int((self._data / "postmaster.pid").read_text().splitlines()[0])
+        os.kill(number, signal.SIGKILL)
 
     def url_of(self, database: str) -> str:
         """Return the URL of one of its databases."""
@@ -60,46 +102,47 @@ class Server:
         return self.url_of(name)
 
 
+@dataclass(frozen=True, slots=True)
+class ServerTemplate:
+    """A migrated database of a server, to be copied and never written to."""
+
+    server: Server
+    name: str
+
+    def copy(self) -> str:
+        """Make a copy, and return its URL."""
+        return self.server.new_database(self.name)
+
+
 def server_or_skip() -> Iterator[Server]:
     """Yield a server, or skip the test with what to install."""
     for package in (PACKAGE, "psycopg"):
         if find_spec(package) is None:
             pytest.skip(f"there is no PostgreSQL to test with: {package} is not installed (requirements-dev.lock)")
-    with _server() as server:
+    with new_server() as server:
         yield server
 
 
 @contextmanager
-def _server() -> Iterator[Server]:
+def new_server() -> Iterator[Server]:
+    """Yield a server of one's own."""
     spec = find_spec(PACKAGE)
     assert spec is not None
     assert spec.origin is not None
-    programs = Path(spec.origin).parent / "pginstall" / "bin"
+    programs = Path(os.environ.get(PROGRAMS) or Path(spec.origin).parent / "pginstall" / "bin")
     folder = Path(tempfile.mkdtemp(prefix="postgresql-of-tests-"))
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
         shutil.chown(folder, ANYBODY)
         user = {"user": ANYBODY}
-    data = folder / "data"
-
-    def run(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [programs / program, *arguments],
-            cwd=folder,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "LC_ALL": "C"},
-            **user,
-        )
-
+    server = Server(folder, programs, user)
+    made = ("--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(folder / "data"))
     try:
-        run("initdb", "--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(data))
-        options = " ".join(f"-c {each}" for each in CARELESS)
-        started = f"-c listen_addresses='' -k {folder} {options}"
-        run("pg_ctl", "-w", "-o", started, "-l", str(folder / "log"), "-D", str(data), "start")
+        server.run("initdb", *made)
+        server.start()
         try:
-            yield Server(folder)
+            yield server
         finally:
-            run("pg_ctl", "-w", "-m", "immediate", "-D", str(data), "stop")
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)

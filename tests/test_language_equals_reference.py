@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from hypothesis import event, given
@@ -15,7 +14,7 @@ from tests import strategies
 from tests.checking.databases import broken
 from tests.effort import examples
 from tests.language_strategies import Document, dense_file, language_documents
-from tests.pipeline import Pipeline
+from tests.pipeline import Pipeline, Template
 from tests.reference import Reference, Row, sort_rows
 from tests.rule_reference import Decider, Event
 from tests.strategies import RawFile, Told
@@ -154,10 +153,10 @@ def expected(reference: LanguageReference) -> dict[str, list[Row]]:
     orders=st.lists(strategies.run_orders(), min_size=1, max_size=4),
 )
 def test_every_decision_is_what_deciding_one_match_at_a_time_gives(
-    migrated_template: Path, files: list[RawFile], documents: list[Document], orders: list[Told]
+    template: Template, files: list[RawFile], documents: list[Document], orders: list[Told]
 ) -> None:
     reference = LanguageReference()
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         for number, told in enumerate(orders):
             document = documents[number % len(documents)]
             for file in files[number :: len(orders)]:
@@ -192,10 +191,10 @@ def dense_runs(draw: st.DrawFn) -> list[tuple[datetime, RawFile, Document]]:
 @examples(400)
 @given(runs=dense_runs())
 def test_everything_that_stands_against_a_match_is_found_in_its_order(
-    migrated_template: Path, runs: list[tuple[datetime, RawFile, Document]]
+    template: Template, runs: list[tuple[datetime, RawFile, Document]]
 ) -> None:
     reference = LanguageReference()
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         files: list[RawFile] = []
         for as_of, file, document in runs:
             pipeline.land(file)
@@ -213,12 +212,12 @@ def test_everything_that_stands_against_a_match_is_found_in_its_order(
 @examples(60)
 @given(runs=dense_runs())
 def test_the_self_check_finds_nothing_wrong_with_what_the_language_decides(
-    migrated_template: Path, runs: list[tuple[datetime, RawFile, Document]]
+    template: Template, runs: list[tuple[datetime, RawFile, Document]]
 ) -> None:
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         for as_of, file, document in runs:
             pipeline.land(file)
             pipeline.do(pipeline.order(as_of=as_of), document)
         pipeline.engine.dispose()
-        found = broken(pipeline.database_path)
+        found = broken(pipeline.database_url)
         assert {name: finding.examples for name, finding in found.items()} == {}

@@ -18,17 +18,20 @@ from src.marketing_messaging_service.results import RunOrder, Window
 from tests import strategies
 from tests.checking.databases import broken
 from tests.effort import examples
-from tests.pipeline import Pipeline
+from tests.pipeline import Pipeline, Template
+from tests.postgresql import ServerTemplate
 from tests.reference import Reference, Row
 from tests.strategies import DAY_BORDER, RawEvent, RawFile, RulesDocument, Told
 
 
 @contextmanager
-def fresh_pipeline(migrated_template: Path) -> Iterator[Pipeline]:
+def fresh_pipeline(template: Template) -> Iterator[Pipeline]:
     with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(Path(folder), migrated_template)
+        pipeline = Pipeline(Path(folder), template)
         yield pipeline
         pipeline.engine.dispose()
+        if isinstance(template, ServerTemplate):
+            template.server.drop(pipeline.database_url)
 
 
 def expected(reference: Reference) -> dict[str, list[Row]]:
@@ -49,11 +52,11 @@ def expected(reference: Reference) -> dict[str, list[Row]]:
     files_a_run=st.integers(1, 3),
 )
 def test_every_row_is_what_deciding_one_event_at_a_time_gives(
-    migrated_template: Path, files: list[RawFile], documents: list[RulesDocument], files_a_run: int
+    template: Template, files: list[RawFile], documents: list[RulesDocument], files_a_run: int
 ) -> None:
     runs = [files[start : start + files_a_run] for start in range(0, len(files), files_a_run)]
     reference = Reference()
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         for number, run in enumerate(runs):
             rules = documents[number % len(documents)]
             for file in run:
@@ -66,10 +69,10 @@ def test_every_row_is_what_deciding_one_event_at_a_time_gives(
 @examples(150)
 @given(data=st.data(), events=strategies.on_time_day(), rules=strategies.rules_documents())
 def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions(
-    migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
+    template: Template, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
 ) -> None:
     files = data.draw(strategies.partitions(events))
-    with fresh_pipeline(migrated_template) as at_once, fresh_pipeline(migrated_template) as hour_by_hour:
+    with fresh_pipeline(template) as at_once, fresh_pipeline(template) as hour_by_hour:
         at_once.run([events], rules)
         for file in files:
             hour_by_hour.run([file], rules)
@@ -83,13 +86,13 @@ def test_the_same_on_time_events_in_one_run_or_in_many_end_in_the_same_decisions
     told=st.lists(strategies.run_orders(), min_size=1, max_size=6),
 )
 def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gives(
-    migrated_template: Path,
+    template: Template,
     files: list[RawFile],
     rules: RulesDocument,
     told: list[Told],
 ) -> None:
     reference = Reference()
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         orders = []
         for number, run in enumerate(told):
             for file in files[number :: len(told)]:
@@ -116,14 +119,14 @@ def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gi
     told=st.lists(strategies.run_orders(), min_size=2, max_size=6),
 )
 def test_rules_that_decide_again_among_hourly_runs_and_backfills_give_what_one_event_at_a_time_gives(
-    migrated_template: Path,
+    template: Template,
     data: st.DataObject,
     files: list[RawFile],
     documents: list[RulesDocument],
     told: list[Told],
 ) -> None:
     reference = Reference()
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         for number, run in enumerate(told):
             for file in files[number :: len(told)]:
                 pipeline.land(file)
@@ -155,12 +158,12 @@ def reached_by(orders: list[RunOrder]) -> datetime | None:
 @examples(60)
 @given(data=st.data(), events=strategies.on_time_day(), rules=strategies.rules_documents())
 def test_events_that_come_before_their_time_end_in_the_decisions_of_one_run_after_it(
-    migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
+    template: Template, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
 ) -> None:
     on_time = data.draw(strategies.partitions(events))
     files = data.draw(strategies.early_deliveries(on_time))
     ends = [datetime.fromisoformat(file[-1]["event_timestamp"]) for file in on_time]
-    with fresh_pipeline(migrated_template) as at_once, fresh_pipeline(migrated_template) as hour_by_hour:
+    with fresh_pipeline(template) as at_once, fresh_pipeline(template) as hour_by_hour:
         for file, end in zip(files, ends, strict=True):
             hour_by_hour.land(file)
             hour_by_hour.do(hour_by_hour.order(as_of=end, max_event_ahead_hours=0), rules)
@@ -177,15 +180,15 @@ def test_events_that_come_before_their_time_end_in_the_decisions_of_one_run_afte
 @examples(40)
 @given(data=st.data(), events=strategies.on_time_day(days=30), rules=strategies.rules_documents())
 def test_a_backfill_of_a_month_in_one_go_or_by_windows_ends_in_the_decisions_of_its_hourly_runs(
-    migrated_template: Path, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
+    template: Template, data: st.DataObject, events: list[RawEvent], rules: RulesDocument
 ) -> None:
     files = data.draw(strategies.partitions(events))
     month = Window(DAY_BORDER, DAY_BORDER + timedelta(days=30))
     middle = DAY_BORDER + timedelta(days=data.draw(st.integers(1, 29)))
     with (
-        fresh_pipeline(migrated_template) as hourly,
-        fresh_pipeline(migrated_template) as at_once,
-        fresh_pipeline(migrated_template) as loaded_first,
+        fresh_pipeline(template) as hourly,
+        fresh_pipeline(template) as at_once,
+        fresh_pipeline(template) as loaded_first,
     ):
         for file in files:
             hourly.land(file)
@@ -202,8 +205,8 @@ def test_a_backfill_of_a_month_in_one_go_or_by_windows_ends_in_the_decisions_of_
 
 @examples(25)
 @given(files=strategies.event_batches(), rules=strategies.rules_documents())
-def test_running_again_changes_nothing(migrated_template: Path, files: list[RawFile], rules: RulesDocument) -> None:
-    with fresh_pipeline(migrated_template) as pipeline:
+def test_running_again_changes_nothing(template: Template, files: list[RawFile], rules: RulesDocument) -> None:
+    with fresh_pipeline(template) as pipeline:
         pipeline.run(files, rules)
         after_once = pipeline.everything()
         assert pipeline.take() == []
@@ -214,9 +217,9 @@ def test_running_again_changes_nothing(migrated_template: Path, files: list[RawF
 @examples(25)
 @given(files=strategies.event_batches(), rules=strategies.rules_documents())
 def test_delivering_everything_again_in_one_other_file_changes_no_event_and_no_decision(
-    migrated_template: Path, files: list[RawFile], rules: RulesDocument
+    template: Template, files: list[RawFile], rules: RulesDocument
 ) -> None:
-    with fresh_pipeline(migrated_template) as pipeline:
+    with fresh_pipeline(template) as pipeline:
         pipeline.run(files, rules)
         after_once = pipeline.everything()
         pipeline.run([[event for file in files for event in file]], rules)

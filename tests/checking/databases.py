@@ -183,6 +183,7 @@ def check(path: Path) -> CheckReport:
     return check_database(url_of(path), EVERYTHING)
 
 
-def broken(path: Path, invariants: Iterable[Invariant] = EVERYTHING) -> dict[str, Finding]:
-    """What a check finds broken, by name."""
-    return {finding.invariant: finding for finding in check_database(url_of(path), invariants).broken}
+def broken(database: Path | str, invariants: Iterable[Invariant] = EVERYTHING) -> dict[str, Finding]:
+    """What a check finds broken, by name; the database is a file, or that of a URL."""
+    url = url_of(database) if isinstance(database, Path) else database
+    return {finding.invariant: finding for finding in check_database(url, invariants).broken}

@@ -31,6 +31,8 @@ class Order:
     renewals_a_lease: float = 4
     most_pages: int | None = None
     """How large the database may become, in pages of SQLite."""
+    is_traced: bool = True
+    """Whether it lies in wait for a point; what it does on a server has none."""
     is_watched: bool = False
     """Whether the files that it opens and the statements that it executes are told."""
     seed: int = 0

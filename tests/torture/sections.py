@@ -4,17 +4,19 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from random import Random
 
-from tests.torture import backfills, crowds, flow, hostile, kills, leases, surroundings, traps
+from tests.postgresql import PACKAGE, new_server
+from tests.torture import backfills, crowds, flow, hostile, kills, leases, servers, surroundings, traps
 from tests.torture.compare import differences
 from tests.torture.forks import Ending, ForkServer
 from tests.torture.hostile import Bomb
 from tests.torture.kills import Fault, Start, Survival, recover, spread
 from tests.torture.orders import AS_IN_EARNEST, Order
 from tests.torture.rig import Rig, Verdict
-from tests.torture.scene import Scene, empty_scene
+from tests.torture.scene import Scene, empty_scene, land_all, sample_files
 
 KILLS_AT_A_POINT = 4
 REVISION_BEFORE_TEXT = "0009"
@@ -35,6 +37,7 @@ WRITE_LOCK_SECONDS = 30
 FULL_DISKS = 12
 CHANGES = 8
 DAMAGES = 120
+HARMS_OF_EACH_KIND = 40
 HOSTILE_LINES = 1_000_000
 FUZZERS = 10
 BOMB_MEGABYTES = 1_000
@@ -403,6 +406,28 @@ def _verdict(found: Sequence[list[str]], told: str) -> Verdict:
     return Verdict(len(found), told, tuple(breach for breaches in found for breach in breaches))
 
 
+def on_servers(rig: Rig) -> Verdict:
+    """Kill clients, and servers, and cut connections, while runs are at work on a PostgreSQL server."""
+    if find_spec(PACKAGE) is None:
+        return Verdict(0, "runs on a server, because none is installed", ())
+
+    def harm_all(forks: ForkServer, folder: Path) -> list[tuple[bool, list[str]]]:
+        chance = Random(rig.seed)
+        scene = land_all(empty_scene(folder), sample_files())
+        with new_server() as server:
+            start = servers.undisturbed(forks, server, scene)
+            return [
+                servers.survive(forks, server, scene, start, harm, chance)
+                for _ in range(HARMS_OF_EACH_KIND)
+                for harm in servers.HARMS
+            ]
+
+    (found,) = rig.run_all([harm_all])
+    hit = sum(was_hit for was_hit, _ in found)
+    told = f"runs on a PostgreSQL server came to harm, {hit} of them before their end"
+    return Verdict(len(found), told, tuple(breach for _, breaches in found for breach in breaches))
+
+
 SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "killed": killed,
     "stopped": stopped,
@@ -419,5 +444,6 @@ SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "fuzzed": fuzzed,
     "bombs": bombs,
     "traps": trapped,
+    "servers": on_servers,
 }
 """The sections by name, in the order in which they are run."""

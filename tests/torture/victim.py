@@ -274,6 +274,8 @@ def prepare(order: Order, points: int) -> None:
     packing.PIECE_BYTES = order.read_bytes
     stage.MOST_FILES = order.most_files
     spool.MEMORY_BYTES = order.spool_bytes
+    if not order.is_traced:
+        return
     count = 0
 
     def on_point(label: str) -> None:

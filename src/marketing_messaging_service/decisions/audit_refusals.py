@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Integer,
     Select,
     and_,
     case,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
     not_,
     or_,
     select,
@@ -187,12 +189,14 @@ def _asked(
 ) -> Any:
     """Return each user and run of some decisions once, so that one user's many matches cost one look."""
     said: Any = Suppression.blocked_by_event_id if table is Suppression else literal(0)
+    # No parameter: as two it would be another value in the grouping to a server.
+    said_id = func.coalesce(said, literal_column("0", Integer))
     keys = (table.user_id, table.run_id, Batch.as_of)
     return (
-        select(*keys, func.coalesce(said, 0).label("said_id"), func.min(table.id).label("id"))
+        select(*keys, said_id.label("said_id"), func.min(table.id).label("id"))
         .join(Batch, Batch.run_id == table.run_id)
         .where(table.ruleset_id.in_(ruleset_ids), table.rule_name.in_(names), Batch.as_of.is_not(None), *conditions)
-        .group_by(*keys, func.coalesce(said, 0))
+        .group_by(*keys, said_id)
         .subquery("asked")
     )
 
