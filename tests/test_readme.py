@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from flows.explain import main as explain
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.results import KnownFiles
 from src.marketing_messaging_service.settings import Settings
@@ -112,6 +113,21 @@ def test_the_database_answers_as_the_readme_shows(
     rows = connection.execute(sql).fetchall()
     connection.close()
     assert "\n".join("|".join(str(value) for value in row) for row in rows) == answer.strip()
+
+
+def test_why_cleo_got_no_second_mail_is_explained_as_the_readme_shows(
+    demo: tuple[subprocess.CompletedProcess[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = "DATABASE_URL=sqlite:///./demo.db .venv/bin/python -m flows.explain"
+    (block,) = (block for block in blocks(README, "console") if block.startswith(f"$ {command} "))
+    arguments, answer = block.removeprefix(f"$ {command} ").split("\n", 1)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{demo[1]}")
+    monkeypatch.setenv("RULES_PATH", str(ROOT / "data" / "rules.yaml"))
+    assert explain(arguments.split()) == 0
+    run = re.compile(r"\[run of [^\]]*\]")
+    assert run.sub("[…]", capsys.readouterr().out) == run.sub("[…]", answer)
 
 
 def test_the_example_of_a_raw_event_is_one() -> None:

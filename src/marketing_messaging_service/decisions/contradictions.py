@@ -3,15 +3,16 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import product
 from typing import Any
 
-from sqlalchemy import Connection, String, create_engine, literal, select
+from sqlalchemy import String
 
+from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
 from src.marketing_messaging_service.decisions.conditions import (
     AllOf,
     AnyOf,
@@ -52,10 +53,8 @@ def can_match(condition: Condition) -> bool:
         return True
     if not any(_meet(way) for way in ways):
         return bool(ways)
-    # The comparisons are the ones of SQL, so that what an operator means stands once.
-    engine = create_engine("sqlite://")
-    with closing(engine.connect()) as connection:
-        return any(_is_possible(connection, way) for way in ways)
+    with comparer() as comparing:
+        return any(_is_possible(comparing, way) for way in ways)
 
 
 def _ways(condition: Condition, *, holds: bool) -> list[tuple[_Demand, ...]] | None:
@@ -98,7 +97,7 @@ def _subject(leaf: FieldCondition | Happened) -> Any:
     return repr(leaf.model_copy(update={"at_least": None, "at_most": None}))
 
 
-def _is_possible(connection: Connection, way: Sequence[_Demand]) -> bool:
+def _is_possible(comparing: Comparer, way: Sequence[_Demand]) -> bool:
     comparisons: dict[Any, list[tuple[FieldCondition, bool]]] = defaultdict(list)
     counts: dict[Any, list[tuple[Happened, bool]]] = defaultdict(list)
     for demand in way:
@@ -106,7 +105,7 @@ def _is_possible(connection: Connection, way: Sequence[_Demand]) -> bool:
             comparisons[_subject(demand.leaf)].append((demand.leaf, demand.holds))
         else:
             counts[_subject(demand.leaf)].append((demand.leaf, demand.holds))
-    return all(map(_has_count, counts.values())) and all(_has_value(connection, each) for each in comparisons.values())
+    return all(map(_has_count, counts.values())) and all(_has_value(comparing, each) for each in comparisons.values())
 
 
 def _has_count(demands: Sequence[tuple[Happened, bool]]) -> bool:
@@ -125,16 +124,13 @@ def _is_within(happened: Happened, count: int) -> bool:
     return happened.least <= count and (happened.at_most is None or count <= happened.at_most)
 
 
-def _has_value(connection: Connection, demands: Sequence[tuple[FieldCondition, bool]]) -> bool:
+def _has_value(comparing: Comparer, demands: Sequence[tuple[FieldCondition, bool]]) -> bool:
     first, _ = demands[0]
     kind, type_ = first.field.field.kind, first.field.field.column.type
     operands = list(dict.fromkeys(operand for condition, _ in demands for operand in _operands(condition)))
 
-    def fits(value: Any, some: Iterable[tuple[FieldCondition, bool]] = demands, of: Any = type_) -> bool:
-        return all(
-            bool(connection.scalar(select(condition.compared(literal(value, of))))) == holds
-            for condition, holds in some
-        )
+    def fits(value: Any, some: Iterable[tuple[FieldCondition, bool]] = demands, of: Any = None) -> bool:
+        return all(comparing.holds(condition, value, of) == holds for condition, holds in some)
 
     if fits(None):
         return True

@@ -88,6 +88,16 @@ def usable_files(connection: Connection) -> Iterator[tuple[int, Rules]]:
             continue
 
 
+def recorded_file(connection: Connection, ruleset_id: int) -> Rules | None:
+    """Return all that a recorded ruleset says; None where it cannot be used."""
+    found = select(Ruleset.content_hash, Ruleset.yaml_text).where(Ruleset.id == ruleset_id)
+    row = connection.execute(found).one_or_none()
+    try:
+        return None if row is None else _whole_of_recorded(row.content_hash, row.yaml_text)
+    except RulesError:
+        return None
+
+
 def read_recorded(content_hash: str, yaml_text: Any) -> tuple[Rule, ...]:
     """Return the rules as they were recorded. Raises RulesError when the text is not the recorded one, or unusable."""
     return _whole_of_recorded(content_hash, yaml_text).rules

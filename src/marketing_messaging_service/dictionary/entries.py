@@ -22,7 +22,6 @@ TABLE_ORDER = (
     "loads",
     "source_files",
     "rejected_rows",
-    "replay_counts",
     "conflicts",
     "left_out_values",
     "unknown_keys",

@@ -1,6 +1,5 @@
-"""What others take away: a consistent copy, Parquet of every table and view, and rejected lines to be edited."""
+"""The file as others take it away: a consistent copy, and Parquet of every table and view."""
 
 from src.marketing_messaging_service.publishing.publish import PublishedFile, publish
-from src.marketing_messaging_service.publishing.rejected_lines import export_rejected_lines
 
-__all__ = ["PublishedFile", "export_rejected_lines", "publish"]
+__all__ = ["PublishedFile", "publish"]

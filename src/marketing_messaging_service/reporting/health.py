@@ -40,8 +40,7 @@ _REJECTED = _Trouble(
     "Rejected lines",
     "could not be read",
     "",
-    "Correct the rejected lines, which rejected_rows holds, and deliver them in another file, or replay them "
-    "(`python -m flows.replay`).",
+    "Correct the rejected lines, which rejected_rows holds, and deliver them in another file.",
 )
 _COLLISION = _Trouble(
     lambda lines: lines.collision,
@@ -49,7 +48,7 @@ _COLLISION = _Trouble(
     "have the message_id of another event",
     ": two producers seem to number their events alike",
     "Let one producer begin its message_ids with its name, or leave them out, and deliver its lines, which "
-    "rejected_rows holds, in another file; or replay them with a message_id_prefix in sources.yaml.",
+    "rejected_rows holds, in another file.",
 )
 _TROUBLES = (_REJECTED, _COLLISION)
 

@@ -64,7 +64,7 @@ class MappedLines:
         else:
             for number, line in chunk.numbered():
                 if bare(line):
-                    _add(number, self._closely(number, line, chunk.cells, sorting), sorting)
+                    _add(number, self._closely(number, line, None, sorting), sorting)
                 else:
                     sorting.blank_count += 1
         sorting.rejected += chunk.refused_lines()

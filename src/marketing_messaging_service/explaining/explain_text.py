@@ -1,0 +1,112 @@
+"""An explanation as people read it in a terminal, and as plain values."""
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from src.marketing_messaging_service.explaining.one_user import Explanation, counts_by_type
+from src.marketing_messaging_service.explaining.truth_tree import ALL, ANY, LEAF, KnownEvent, Node
+from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.reporting.masking import masked
+from src.marketing_messaging_service.reporting.tables import many, printable
+
+VERSION = 1
+"""Of the form that `--json` prints: raised when a reader of it would have to change."""
+
+LONGEST = 200
+_SAID = {
+    "send": "decided to be sent",
+    "suppressed": "suppressed",
+    "alert": "an alert to our own people",
+    "not_matched": "did not match",
+    "waiting": "waits",
+    "lapsed": "lapsed",
+    "held": "is not decided yet",
+    "undecided": "is not decided yet",
+}
+
+
+def explanations_text(explanations: Sequence[Explanation]) -> str:
+    """Return explanations for a terminal: a line for each event, below it each rule with its conditions."""
+    lines: list[str] = []
+    event: KnownEvent | None = None
+    for each in explanations:
+        if each.event is not event:
+            event = each.event
+            what = f"{event.event_type} {event.message_id} at {instant_text(event.at, 'seconds')} UTC"
+            lines += ["", _shown(what)] if lines else [_shown(what)]
+        lines += _told(each)
+    return "\n".join(lines)
+
+
+def _told(each: Explanation) -> Iterator[str]:
+    reason = f": {each.reason}" if each.reason else ""
+    because = f"; what failed: {' and '.join(each.failed)}" if each.failed else ""
+    by = f" (in the way: {each.blocker})" if each.blocker else ""
+    run = f" [run of {instant_text(each.as_of)}]" if each.as_of else ""
+    yield f"  {_shown(f'{each.rule}: {_SAID[each.outcome]}{reason}{because}{by}{run}')}"
+    if each.tree is not None:
+        yield from _branches(each.tree, "    ")
+    for note in each.notes:
+        yield f"    {_shown(note)}"
+
+
+def _branches(node: Node, indent: str) -> Iterator[str]:
+    if node.kind in {ALL, ANY} and len(node.parts) <= 1:
+        for part in node.parts:
+            yield from _branches(part, indent)
+        return
+    found = f" – found: {node.found}" if node.kind == LEAF else ""
+    yield f"{indent}{'✓' if node.holds else '✗'} {_shown(node.words + found)}"
+    for part in node.parts:
+        yield from _branches(part, f"{indent}  ")
+
+
+def _shown(text: str) -> str:
+    return printable(masked(text), LONGEST)
+
+
+def explanations_json(user_id: str, explanations: Sequence[Explanation]) -> dict[str, Any]:
+    """Return explanations as plain values: `version`, `user_id` and `matches`, one for each event and rule."""
+    return {
+        "version": VERSION,
+        "user_id": user_id,
+        "matches": [
+            {
+                "message_id": each.event.message_id,
+                "event_type": each.event.event_type,
+                "event_timestamp": each.event.at.isoformat(),
+                "rule_name": each.rule,
+                "outcome": each.outcome,
+                "reason": each.reason or None,
+                "blocker": masked(each.blocker) or None,
+                "failed": masked(" and ".join(each.failed)) or None,
+                "notes": list(map(masked, each.notes)),
+                "conditions": None if each.tree is None else _node(each.tree),
+            }
+            for each in explanations
+        ],
+    }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    if node.kind == LEAF:
+        return {"condition": masked(node.words), "holds": node.holds, "found": masked(node.found)}
+    return {node.kind: [_node(part) for part in node.parts], "holds": node.holds}
+
+
+def nothing_text(user_id: str, events: Sequence[KnownEvent], wanted: Sequence[str]) -> str:
+    """Return what to say where no event of a user is one that a rule looks at.
+
+    `wanted` are the types that the rules in question look at.
+    """
+    if not events:
+        return f"No event of the user {printable(user_id)} has been loaded."
+    counts = counts_by_type(events)
+    has = ", ".join(f"{printable(name)} ({count})" for name, count in list(counts.items())[:10])
+    near = sorted({each for name in wanted for each in difflib.get_close_matches(name, counts, n=1)})
+    hint = f" The nearest to {' and '.join(wanted[:3])}: {', '.join(near)}." if near else ""
+    return (
+        f"No rule in question looks at an event of the user {printable(user_id)}, who has "
+        f"{many(len(events), 'event')}: {has}.{hint}"
+    )

@@ -1,0 +1,296 @@
+"""What came of the events of one user under each rule, and why: by the rows that stand, and the batch that decided."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, select
+from sqlalchemy.orm import aliased
+
+from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
+from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
+from src.marketing_messaging_service.decisions.rules import Rule, Rules
+from src.marketing_messaging_service.explaining.truth_tree import KnownEvent, Node, Question, to_flip, truth_tree
+from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.models import (
+    ALERT_CHANNEL,
+    Batch,
+    EndedWait,
+    Event,
+    HeldEvent,
+    Load,
+    SendRequest,
+    Suppression,
+    WaitingMatch,
+    WaitOutcome,
+)
+from src.marketing_messaging_service.vocabulary import PAYLOAD
+
+SEND, SUPPRESSED, ALERT, NOT_MATCHED = "send", "suppressed", "alert", "not_matched"
+WAITING, LAPSED, HELD, UNDECIDED = "waiting", "lapsed", "held", "undecided"
+
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What came of an event under a rule, and why."""
+
+    event: KnownEvent
+    rule: str
+    outcome: str
+    """send, suppressed, alert, not_matched, waiting, lapsed, held or undecided."""
+    reason: str = ""
+    """Of a suppression."""
+    blocker: str = ""
+    """What stood in the way, in words; nothing where no send and no event did."""
+    failed: tuple[str, ...] = ()
+    """A smallest set of conditions, or the rule of the group, that kept the event from matching."""
+    tree: Node | None = None
+    """The rule's conditions as they were at the decision time; nothing where they are not known."""
+    decision_time: datetime | None = None
+    as_of: datetime | None = None
+    """The logical time of the run that decided; nothing where none did, or it is not known."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Decided:
+    """A decision that stands."""
+
+    outcome: str
+    run_id: int | None
+    ruleset_id: int | None
+    decision_time: datetime | None
+    reason: str = ""
+    blocker: str = ""
+
+
+def events_of(connection: Connection, user_id: str) -> tuple[KnownEvent, ...]:
+    """Return the events of a user, in the order of time."""
+    columns = [field.column.label(field.path) for field in PAYLOAD.fields]
+    rows = connection.execute(
+        with_payload(select(Event.id, Event.message_id, Event.event_type, Event.event_timestamp, *columns))
+        .where(Event.user_id == user_id)
+        .order_by(Event.event_timestamp, Event.id)
+    )
+    return tuple(
+        KnownEvent(
+            row[0], row[1], row[2], row[3],
+            {field.path: value for field, value in zip(PAYLOAD.fields, row[4:], strict=True) if value is not None},
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def explain_user(
+    connection: Connection,
+    user_id: str,
+    in_force: Rules | None,
+    *,
+    rule_name: str | None = None,
+    message_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> list[Explanation]:
+    """Return what came of each event of a user under each rule that looks at its type, in the order of time.
+
+    `in_force` is what explains events that no run has decided yet. The events before `since`, and those from `until`
+    on, are left out.
+    """
+    with comparer() as comparing:
+        user = _User(connection, user_id, in_force, comparing)
+        return [
+            explanation
+            for event in user.events
+            if (message_id is None or event.message_id == message_id)
+            and (since is None or event.at >= since)
+            and (until is None or event.at < until)
+            for explanation in user.explained(event)
+            if rule_name is None or explanation.rule == rule_name
+        ]
+
+
+class _User:
+    """All that the database knows of one user."""
+
+    def __init__(self, connection: Connection, user_id: str, in_force: Rules | None, comparing: Comparer) -> None:
+        self._connection = connection
+        self._in_force = in_force
+        self._comparing = comparing
+        self.events = events_of(connection, user_id)
+        of_user = select(Event.id).where(Event.user_id == user_id)
+        self._loads: dict[int, Any] = {
+            row.id: row
+            for row in connection.execute(
+                select(Event.id, Load.run_id, Load.batch_id)
+                .join(Load, Load.id == Event.load_id)
+                .where(Event.user_id == user_id)
+            )
+        }
+        held = select(HeldEvent.event_id, HeldEvent.due_at, HeldEvent.batch_id)
+        self._held: dict[int, Any] = {
+            row.event_id: row for row in connection.execute(held.where(HeldEvent.event_id.in_(of_user)))
+        }
+        self._decided = dict(_decided(connection, user_id))
+        waiting = select(WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at)
+        self._waiting = {
+            (row.event_id, row.rule_name): row.decide_at
+            for row in connection.execute(waiting.where(WaitingMatch.event_id.in_(of_user)))
+        }
+        ended = select(EndedWait.event_id, EndedWait.rule_name, EndedWait.decide_at, EndedWait.outcome)
+        self._ended: dict[tuple[int, str], Any] = {
+            (row.event_id, row.rule_name): row
+            for row in connection.execute(
+                ended.add_columns(EndedWait.ended_batch_id).where(EndedWait.event_id.in_(of_user))
+            )
+        }
+        self._batches: dict[int, Any] = {row.id: row for row in connection.execute(select(*Batch.__table__.c))}
+        self._batch_of_run = {row.run_id: row.id for row in self._batches.values() if row.run_id is not None}
+        self._files: dict[int, Rules | None] = {}
+
+    def _file(self, batch: Any) -> Rules | None:
+        """Return the rules by which a batch decided; None where their text is damaged."""
+        if batch.ruleset_id not in self._files:
+            self._files[batch.ruleset_id] = recorded_file(self._connection, batch.ruleset_id)
+        return self._files[batch.ruleset_id]
+
+    def explained(self, event: KnownEvent) -> Iterator[Explanation]:
+        """Yield what came of an event under the rules that look at its type, and under those that decided it later."""
+        batch = self._batch_of(event)
+        file = self._in_force if batch is None else self._file(batch)
+        rules = [rule for rule in file.rules if rule.trigger.event_type == event.event_type] if file else []
+        names = dict.fromkeys(rule.name for rule in rules)
+        for many in (self._decided, self._waiting, self._ended):
+            names |= dict.fromkeys(name for of, name in many if of == event.id)
+        held = self._held.get(event.id)
+        for name in names:
+            if batch is None and (event.id, name) not in self._decided:
+                outcome = HELD if held is not None and held.batch_id is None else UNDECIDED
+                yield Explanation(event, name, outcome, notes=(_what_it_waits_for(held),))
+            else:
+                yield self._explained(event, name, batch, rules)
+
+    def _batch_of(self, event: KnownEvent) -> Any:
+        """Return the batch that decided an event; None where none did, or it is not known."""
+        row = self._held.get(event.id) or self._loads.get(event.id)
+        return None if row is None or row.batch_id is None else self._batches.get(row.batch_id)
+
+    def _explained(self, event: KnownEvent, name: str, batch: Any, rivals: Sequence[Rule]) -> Explanation:
+        """Return what came of a match, as the batch saw it that decided it."""
+        decided, ended = self._decided.get((event.id, name)), self._ended.get((event.id, name))
+        if decided is not None and decided.run_id is not None and decided.run_id in self._batch_of_run:
+            batch = self._batches[self._batch_of_run[decided.run_id]]
+        elif ended is not None:
+            batch = self._batches.get(ended.ended_batch_id, batch)
+        file = self._in_force if batch is None else self._file(batch)
+        rule = next((each for each in file.rules if each.name == name), None) if file else None
+        waits_until = self._waiting.get((event.id, name))
+        at = (decided.decision_time if decided else None) or (ended.decide_at if ended else waits_until)
+        if at is None:
+            at = event.at + timedelta(seconds=seconds_of(rule.wait_hours) if rule else 0)
+        explanation = Explanation(
+            event, name, NOT_MATCHED, decision_time=at, as_of=None if batch is None else batch.as_of
+        )
+        if waits_until is not None:
+            note = f"Decided in the first run after {instant_text(waits_until)}."
+            return replace(explanation, outcome=WAITING, notes=(note,))
+        if ended is not None and ended.outcome == WaitOutcome.LAPSED:
+            return replace(explanation, outcome=LAPSED, notes=("When its wait was over, no rule took it over.",))
+        tree, notes = self._tree(Question(event, at, self.events), rule, batch)
+        explanation = replace(explanation, tree=tree, notes=notes)
+        if decided is not None:
+            return replace(explanation, outcome=decided.outcome, reason=decided.reason, blocker=decided.blocker)
+        return replace(explanation, failed=self._failed(event, rule, tree, rivals))
+
+    def _failed(
+        self, event: KnownEvent, rule: Rule | None, tree: Node | None, rivals: Sequence[Rule]
+    ) -> tuple[str, ...]:
+        """Return what kept a rule from deciding on an event that it looked at."""
+        if rule is not None and not rule.enabled:
+            return ("the rule was off",)
+        if tree is not None and not tree.holds:
+            return tuple(leaf.words for leaf in to_flip(tree) or ()) or ("nothing can fulfil its conditions",)
+        group = rule.exclusive_group if rule else None
+        for rival in rivals:
+            if group is not None and rival.exclusive_group == group and (event.id, rival.name) in self._decided:
+                return (f"{rival.name} came first in the group {group}",)
+        return ()
+
+    def _tree(self, today: Question, rule: Rule | None, batch: Any) -> tuple[Node | None, tuple[str, ...]]:
+        """Return the conditions as the batch saw them, and what is to be said of that."""
+        if rule is None:
+            return None, ("The rule as it was then is not known any more.",)
+        now = truth_tree(rule.conditions, today, self._comparing)
+        if batch is None:
+            return now, ("Which batch decided it was not recorded yet; this is what the data of today say.",)
+        seen = [each for each in self.events if self._was_seen(each, batch)]
+        then = truth_tree(rule.conditions, replace(today, others=seen), self._comparing)
+        if then.holds == now.holds:
+            return then, ()
+        late = [each.message_id for each in self.events if each.at <= today.decision_time and each not in seen]
+        names = f"{', '.join(late[:MOST_NAMED])}{' and more' if len(late) > MOST_NAMED else ''}"
+        return then, (f"The data of today say otherwise, because of what came later: {names}.",)
+
+    def _was_seen(self, event: KnownEvent, batch: Any) -> bool:
+        """Return whether an event was there when a batch decided."""
+        load = self._loads.get(event.id)
+        if load is None:
+            return True
+        if load.run_id is not None and batch.run_id is not None:
+            return bool(load.run_id <= batch.run_id)
+        return load.batch_id is not None and bool(load.batch_id <= batch.id)
+
+
+def _decided(connection: Connection, user_id: str) -> Iterator[tuple[tuple[int, str], _Decided]]:
+    sends = select(SendRequest).where(SendRequest.user_id == user_id)
+    for row in connection.execute(sends.with_only_columns(*SendRequest.__table__.c)):
+        outcome = ALERT if row.channel == ALERT_CHANNEL else SEND
+        yield (
+            (row.event_id, row.rule_name),
+            _Decided(outcome, row.run_id, row.ruleset_id, row.decision_time),
+        )
+    blocker, said = aliased(Event), aliased(Event)
+    refused = (
+        select(
+            *Suppression.__table__.c,
+            SendRequest.id.label("send_id"),
+            SendRequest.template_name.label("send_template"),
+            SendRequest.event_timestamp.label("send_at"),
+            blocker.message_id.label("send_message_id"),
+            said.message_id.label("said_message_id"),
+            said.event_type.label("said_type"),
+            said.event_timestamp.label("said_at"),
+        )
+        .outerjoin(SendRequest, SendRequest.id == Suppression.blocked_by_send_request_id)
+        .outerjoin(blocker, blocker.id == SendRequest.event_id)
+        .outerjoin(said, said.id == Suppression.blocked_by_event_id)
+        .where(Suppression.user_id == user_id)
+    )
+    for row in connection.execute(refused):
+        by = ""
+        if row.send_id is not None:
+            by = f"send {row.send_id} of {row.send_template}, for {row.send_message_id} at {instant_text(row.send_at)}"
+        elif row.said_message_id is not None:
+            by = f"{row.said_type} {row.said_message_id} at {instant_text(row.said_at)}"
+        yield (
+            (row.event_id, row.rule_name),
+            _Decided(SUPPRESSED, row.run_id, row.ruleset_id, row.decision_time, row.suppression_reason, by),
+        )
+
+
+def _what_it_waits_for(held: Any) -> str:
+    if held is None:
+        return "No run has decided it yet."
+    if held.due_at is None:
+        return "It was loaded only; a backfill that covers its time decides it."
+    return "It lay in the future when it came; the hourly run of its time decides it."
+
+
+def counts_by_type(events: Sequence[KnownEvent]) -> dict[str, int]:
+    """Return how many events of each type there are, the most frequent first."""
+    return dict(Counter(event.event_type for event in events).most_common())

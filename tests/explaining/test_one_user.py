@@ -1,0 +1,166 @@
+"""What came of the events of one user, and why."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from src.marketing_messaging_service.decisions.rules import Rules
+from src.marketing_messaging_service.explaining.one_user import (
+    ALERT,
+    LAPSED,
+    NOT_MATCHED,
+    SEND,
+    SUPPRESSED,
+    WAITING,
+    Explanation,
+    explain_user,
+)
+from src.marketing_messaging_service.explaining.truth_tree import ALL, LEAF, NOT, Node, to_flip
+from src.marketing_messaging_service.infrastructure.database import read_transaction
+from tests.decisions.helpers import event, prior, rule
+from tests.effort import examples
+from tests.language_strategies import Document
+from tests.pipeline import AS_OF, Pipeline
+from tests.strategies import RawFile
+from tests.test_language_equals_reference import dense_runs
+from tests.test_pipeline_equals_reference import fresh_pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
+    pipeline = Pipeline(tmp_path, migrated_template)
+    yield pipeline
+    pipeline.engine.dispose()
+
+
+def play(pipeline: Pipeline, rules: Sequence[Any], *files: Sequence[Any], **others: Any) -> None:
+    for events in files:
+        pipeline.land(events)
+        pipeline.do(pipeline.order(as_of=AS_OF), {"rules": list(rules), **others})
+
+
+def explain(pipeline: Pipeline, user_id: str = "ana", **keys: Any) -> list[Explanation]:
+    with read_transaction(pipeline.engine) as connection:
+        return explain_user(connection, user_id, None, **keys)
+
+
+def test_a_message_that_was_sent_and_one_that_was_refused_are_told_with_what_stood_in_the_way(
+    pipeline: Pipeline,
+) -> None:
+    play(pipeline, [rule(mode="once_ever")], [event("a"), event("b", at="2026-03-01T13:00:00Z")])
+    sent, refused = explain(pipeline)
+    assert (sent.event.message_id, sent.outcome) == ("a", SEND)
+    assert (refused.event.message_id, refused.outcome, refused.reason) == ("b", SUPPRESSED, "once_ever")
+    assert refused.blocker == "send 1 of T, for a at 2026-03-01 12:00"
+
+
+def test_what_did_not_match_names_the_condition_with_what_was_found(pipeline: Pipeline) -> None:
+    opted_in = {"field": "latest_traits.marketing_opt_in", "operator": "equals", "value": True}
+    amount = {"field": "properties.amount", "operator": "gte", "value": 20}
+    events = [event("said", "settings", user_traits={"marketing_opt_in": False}), event("a", properties={"amount": 30})]
+    play(pipeline, [rule("r", amount, opted_in)], events)
+    (explanation,) = explain(pipeline)
+    assert explanation.outcome == NOT_MATCHED
+    assert explanation.failed == ("latest_traits.marketing_opt_in is true",)
+    assert explanation.tree is not None
+    assert [(part.holds, part.found) for part in explanation.tree.parts] == [
+        (True, "30.0"),
+        (False, "false, said by said at 2026-03-01 12:00"),
+    ]
+
+
+def test_a_count_says_what_was_counted_and_between_when(pipeline: Pipeline) -> None:
+    play(pipeline, [rule("r", prior("seen", 2))], [event("s", "seen", "2026-03-01T09:59:59Z"), event("a")])
+    (explanation,) = explain(pipeline)
+    assert explanation.tree is not None
+    assert explanation.tree.parts[0].found == "0 from 2026-03-01 10:00 to 2026-03-01 12:00"
+    assert explanation.failed == ("a seen in the 2 h before",)
+
+
+def test_a_cause_that_came_later_is_told(pipeline: Pipeline) -> None:
+    play(pipeline, [rule("r", prior("seen"))], [event("a")], [event("cause", "seen", "2026-03-01T11:00:00Z")])
+    (explanation,) = explain(pipeline)
+    assert explanation.outcome == NOT_MATCHED
+    assert explanation.notes == ("The data of today say otherwise, because of what came later: cause.",)
+
+
+def test_of_a_group_the_rule_that_came_first_is_named(pipeline: Pipeline) -> None:
+    play(pipeline, [rule("first", exclusive_group="g"), rule("second", exclusive_group="g")], [event("a")])
+    first, second = explain(pipeline)
+    assert first.outcome == SEND
+    assert (second.outcome, second.failed) == (NOT_MATCHED, ("first came first in the group g",))
+
+
+def test_what_waits_what_is_off_and_an_alert_are_told(pipeline: Pipeline) -> None:
+    rules = [rule("later", wait={"hours": 20_000}), rule("off", enabled=False), rule("told", channel="internal")]
+    play(pipeline, rules, [event("a")])
+    waits, off, alert = explain(pipeline)
+    assert (waits.outcome, waits.notes) == (WAITING, ("Decided in the first run after 2028-06-11 20:00.",))
+    assert (off.outcome, off.failed) == (NOT_MATCHED, ("the rule was off",))
+    assert alert.outcome == ALERT
+
+
+def test_what_no_run_has_decided_yet_is_told(pipeline: Pipeline) -> None:
+    pipeline.land([event("a")])
+    pipeline.take()
+    in_force = Rules.model_validate({"rules": [rule("r")]})
+    with read_transaction(pipeline.engine) as connection:
+        (explanation,) = explain_user(connection, "ana", in_force)
+    assert (explanation.outcome, explanation.notes) == ("undecided", ("No run has decided it yet.",))
+
+
+def test_events_and_rules_can_be_chosen(pipeline: Pipeline) -> None:
+    play(pipeline, [rule("r"), rule("s")], [event("a"), event("b", at="2026-03-02T12:00:00Z"), event("c", user_id="x")])
+    assert [(each.event.message_id, each.rule) for each in explain(pipeline)] == [
+        ("a", "r"), ("a", "s"), ("b", "r"), ("b", "s"),
+    ]  # fmt: skip
+    assert [each.event.message_id for each in explain(pipeline, rule_name="r", message_id="b")] == ["b"]
+    assert explain(pipeline, "nobody") == []
+
+
+OUTCOMES = {
+    SEND: "SELECT event_id, rule_name FROM send_requests WHERE channel <> 'internal'",
+    ALERT: "SELECT event_id, rule_name FROM send_requests WHERE channel = 'internal'",
+    SUPPRESSED: "SELECT event_id, rule_name FROM suppressions",
+    WAITING: "SELECT event_id, rule_name FROM waiting_matches",
+    LAPSED: "SELECT event_id, rule_name FROM ended_waits WHERE outcome = 'lapsed'",
+}
+
+
+def turned(node: Node, leaves: Sequence[Node]) -> bool:
+    """What a tree comes to when the truth of some of its leaves is the opposite one."""
+    if node.kind == LEAF:
+        return node.holds != any(node is leaf for leaf in leaves)
+    parts = [turned(part, leaves) for part in node.parts]
+    if node.kind == NOT:
+        return not parts[0]
+    return all(parts) if node.kind == ALL else any(parts)
+
+
+@examples(60)
+@given(runs=dense_runs())
+def test_it_says_what_the_rows_say_and_of_what_did_not_match_what_would_have(
+    migrated_template: Path, runs: list[tuple[datetime, RawFile, Document]]
+) -> None:
+    with fresh_pipeline(migrated_template) as pipeline:
+        for as_of, file, document in runs:
+            pipeline.land(file)
+            pipeline.do(pipeline.order(as_of=as_of), document)
+        users = [row[0] for row in pipeline.rows("SELECT DISTINCT user_id FROM events")]
+        found = [each for user in users for each in explain(pipeline, user)]
+        for outcome, sql in OUTCOMES.items():
+            told = sorted((each.event.id, each.rule) for each in found if each.outcome == outcome)
+            assert told == sorted(pipeline.rows(sql))
+        for each in found:
+            if each.outcome in {SEND, ALERT, SUPPRESSED}:
+                assert each.tree is not None
+                assert each.tree.holds
+            if each.outcome == NOT_MATCHED:
+                assert each.failed
+                if each.tree is not None and not each.tree.holds:
+                    flips = to_flip(each.tree)
+                    assert flips is None or turned(each.tree, flips)

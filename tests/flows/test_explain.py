@@ -1,0 +1,89 @@
+"""Why a user got a message, or did not, from the command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from flows.explain import main
+from tests.decisions.helpers import event, rule
+from tests.pipeline import AS_OF, Pipeline
+
+ADDRESS = "ana@example.org"
+
+
+@pytest.fixture
+def _database(tmp_path: Path, migrated_template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = Pipeline(tmp_path / "data", migrated_template)
+    asked = {"field": "user_traits.email", "operator": "not_equals", "value": ADDRESS}
+    pipeline.land([event("a", user_traits={"email": ADDRESS}), event("b", at="2026-03-02T12:00:00Z")])
+    pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule("r", mode="once_ever"), rule("s", asked)]})
+    pipeline.engine.dispose()
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{pipeline.database_path}")
+    monkeypatch.setenv("RULES_PATH", str(pipeline.rules_path))
+
+
+@pytest.mark.usefixtures("_database")
+def test_each_event_has_its_rules_with_their_conditions_and_no_address(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--user", "ana"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "paid a at 2026-03-01 12:00:00 UTC",
+        "  r: decided to be sent [run of 2026-11-23 10:00]",
+        "  s: did not match; what failed: user_traits.email is not ***@*** [run of 2026-11-23 10:00]",
+        "    ✗ user_traits.email is not ***@*** – found: ***@***",
+        "",
+        "paid b at 2026-03-02 12:00:00 UTC",
+        "  r: suppressed: once_ever (in the way: send 1 of T, for a at 2026-03-01 12:00) [run of 2026-11-23 10:00]",
+        "  s: did not match; what failed: user_traits.email is not ***@*** [run of 2026-11-23 10:00]",
+        "    ✗ user_traits.email is not ***@*** – found: missing",
+    ]
+
+
+@pytest.mark.usefixtures("_database")
+def test_the_same_is_there_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--user", "ana", "--rule", "s", "--event", "b", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said == {
+        "version": 1,
+        "user_id": "ana",
+        "matches": [
+            {
+                "message_id": "b",
+                "event_type": "paid",
+                "event_timestamp": "2026-03-02T12:00:00+00:00",
+                "rule_name": "s",
+                "outcome": "not_matched",
+                "reason": None,
+                "blocker": None,
+                "failed": "user_traits.email is not ***@***",
+                "notes": [],
+                "conditions": {
+                    "all": [{"condition": "user_traits.email is not ***@***", "holds": False, "found": "missing"}],
+                    "holds": False,
+                },
+            }
+        ],
+    }
+
+
+@pytest.mark.usefixtures("_database")
+def test_a_window_leaves_out_what_lies_outside(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--user", "ana", "--since", "2026-03-01T13:00:00+01:00", "--until", "2026-03-02"]) == 0
+    printed = capsys.readouterr().out
+    assert "paid a " in printed
+    assert "paid b " not in printed
+
+
+@pytest.mark.usefixtures("_database")
+def test_who_has_no_such_event_is_told_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--user", "nobody"]) == 0
+    assert main(["--user", "ana", "--rule", "paid_twice"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "No event of the user nobody has been loaded.",
+        "No rule in question looks at an event of the user ana, who has 2 events: paid (2).",
+    ]
+
+
+def test_without_a_database_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--user", "ana"]) == 1
+    assert "which does not exist; run the hourly job first" in capsys.readouterr().err
