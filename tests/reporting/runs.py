@@ -90,7 +90,7 @@ def run_report(**changes: Any) -> RunReport:
         "unknown_keys": (KeyReport("properties.coupon", 3),),
         "decided_count": 5,
         "decide_seconds": 0.5,
-        "ruleset_hash": "cf56cea0d42f" + "0" * 52,
+        "ruleset_hash": "6171eadc3372" + "0" * 52,
         "rules": (WELCOME, ALERT),
     }
     return RunReport(**{**values, **changes})
