@@ -14,6 +14,7 @@ from src.marketing_messaging_service.staging.column_reader import may_hold_nul
 from src.marketing_messaging_service.staging.columnar import Look, SortedLines
 from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_id import ContentIds, content_ids
+from src.marketing_messaging_service.staging.line_mapping import DROPPED, LineMapping
 from src.marketing_messaging_service.staging.line_parser import (
     DuplicateKeys,
     LeftOut,
@@ -23,7 +24,7 @@ from src.marketing_messaging_service.staging.line_parser import (
     refuse_twice,
 )
 from src.marketing_messaging_service.staging.lines import Chunk
-from src.marketing_messaging_service.staging.nearly_plain import NOT_PLAIN, encode, plain_decoder
+from src.marketing_messaging_service.staging.nearly_plain import NOT_PLAIN, InDoubtError, encode, plain_decoder
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.sources.mapping import DroppedEventError, SourceMapping
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE
@@ -51,6 +52,7 @@ class MappedLines:
         self._mapping = mapping
         self._delivery_keys = delivery_keys
         self._decode = plain_decoder(payload, strict=True)
+        self._lines = LineMapping(mapping, payload)
         self._tables = TableMapping(mapping, payload)
         self._parser = LineParser(payload, delivery_keys)
         self._used = _tree(mapping.used_keys)
@@ -62,13 +64,38 @@ class MappedLines:
         if isinstance(chunk.lines, TableLines):
             self._sort_table(chunk, chunk.lines, sorting)
         else:
-            for number, line in chunk.numbered():
-                if bare(line):
-                    _add(number, self._closely(number, line, None, sorting), sorting)
-                else:
-                    sorting.blank_count += 1
+            self._sort_lines(chunk, sorting)
         sorting.rejected += chunk.refused_lines()
         return sorting
+
+    def _sort_lines(self, chunk: Chunk, sorting: SortedLines) -> None:
+        """Sort lines of JSON, one by one; those that are in doubt are looked at closely."""
+        plain, decode, group = self._lines.plain, self._decode, sorting.plain
+        first = chunk.first_line_number
+
+        def closely(number: int, sorting: SortedLines) -> bytes | None:
+            sorting.unknown_keys.pop(number, None)
+            return self._closely(number, chunk.lines[number - first], None, sorting)
+
+        sorting.looks.append(Look(range(first, first + len(chunk.lines)), closely))
+        for number, line in chunk.numbered():
+            try:
+                mapped = plain(line)
+                if mapped is DROPPED:
+                    sorting.dropped_count += 1
+                    continue
+                decode(mapped.text)
+                is_certain = not (b"\\" in mapped.text and may_hold_nul(mapped.text))
+            except (*NOT_PLAIN, InDoubtError):
+                is_certain = False
+            if is_certain:
+                group.add(number, mapped.text)
+                if mapped.unknown_keys:
+                    sorting.unknown_keys[number] = mapped.unknown_keys
+            elif bare(line):
+                _add(number, closely(number, sorting), sorting)
+            else:
+                sorting.blank_count += 1
 
     def _sort_table(self, chunk: Chunk, table: TableLines, sorting: SortedLines) -> None:
         """Sort the rows of a table; those that are plain by their columns, the others one by one."""

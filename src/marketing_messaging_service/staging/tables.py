@@ -14,8 +14,8 @@ from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.sources.source import Cells
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
-AROUND_A_ROW = 200
-"""About how many bytes a line takes besides the values on it."""
+AROUND_A_ROW = 700
+"""About how many bytes of memory a row takes on its way into columns, besides its values."""
 
 
 NOT_SHOWN = "(a value that no text says)"
