@@ -1,5 +1,6 @@
 """Nothing of ours is written over, or read as, anything else of ours, by whatever name it is reached."""
 
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -136,6 +137,17 @@ def test_reports_are_not_written_over_the_rules_or_the_database(places):
 def test_links_that_go_round_in_a_circle_are_left_to_whoever_opens_them(places, tmp_path):
     (tmp_path / "round").symlink_to(tmp_path / "round")
     refuse_overlaps(replace(places, rules=tmp_path / "round"))
+
+
+def test_a_database_with_a_nul_in_its_name_is_reported(places):
+    assert refusal(replace(places, database=Path("a\0b.db"))).startswith("DATABASE_URL holds a NUL character")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "fifo"])
+def test_a_database_that_is_no_file_is_reported(places, tmp_path, make):
+    make(tmp_path / "messages")
+    message = refusal(replace(places, database=tmp_path / "messages"))
+    assert message.startswith(f"DATABASE_URL names {tmp_path / 'messages'}, which is no file")
 
 
 @pytest.mark.parametrize(("name", "field"), [("publish_path", "publish"), ("source", "landing")])

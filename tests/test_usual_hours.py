@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, write_transaction
+from src.marketing_messaging_service.infrastructure.instants import FIRST_INSTANT, LAST_INSTANT
 from src.marketing_messaging_service.usual_hours import FEWEST, HISTORY_DAYS, Share, is_unusual, unusual_hour
 from tests.reporting.runs import add_run
 
@@ -102,6 +103,12 @@ def test_an_hour_is_held_against_the_same_hours_of_four_weeks(engine: Engine) ->
         "Unusual: 300 rejected lines for 1,000 lines (30.0 %); at this hour of the last four weeks it was 0.5 % to "
         "0.5 %."
     )
+
+
+@pytest.mark.parametrize("end", [FIRST_INSTANT, LAST_INSTANT])
+def test_a_run_at_an_end_of_the_calendar_has_no_four_weeks_before_it(engine: Engine, end: datetime) -> None:
+    with write_transaction(engine) as connection:
+        assert unusual_hour(connection, add_hour(connection, end, read=1000, rejected=6)) == ()
 
 
 def test_a_usual_hour_and_one_of_a_backfill_say_nothing(engine: Engine) -> None:

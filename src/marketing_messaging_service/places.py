@@ -62,10 +62,17 @@ def refuse_overlaps(places: Places) -> None:
 
 
 def _without_meaning(places: Places) -> Iterator[str]:
-    """Yield what no file system takes for a path, which a parameter may hold and a setting cannot."""
-    for name, path in ((places.landing_name, places.landing), (places.publish_name, places.publish)):
+    """Yield what no file system takes for a path, or no database for its file."""
+    named = [(places.landing_name, places.landing), (places.publish_name, places.publish)]
+    if places.database is not None:
+        named.append(("DATABASE_URL", places.database))
+    for name, path in named:
         if "\0" in str(path):
             yield f"{name} holds a NUL character, which no path can; correct it."
+            return
+    # Path.exists raises where a folder above may not be looked into.
+    if places.database is not None and os.path.exists(places.database) and not os.path.isfile(places.database):  # noqa: PTH110, PTH113
+        yield f"DATABASE_URL names {places.database}, which is no file but a folder or a device; correct it."
 
 
 def _copy_over_database(places: Places) -> Iterator[str]:

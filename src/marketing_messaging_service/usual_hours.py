@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import timedelta
 from math import sqrt
 from statistics import fmean, pvariance
 from typing import TYPE_CHECKING
@@ -35,8 +34,6 @@ FEWEST_OFF = 10
 
 MOST_RUNS = 10_000
 """Runs that are looked back at; an hourly run, and as many again by hand, are a tenth of it in four weeks."""
-
-_AN_HOUR = timedelta(hours=1)
 
 DEVIATIONS = 4.0
 """Standard deviations from the usual share from which on a share is unusual: by chance once in some years."""
@@ -105,7 +102,8 @@ def unusual_hour(connection: Connection, run_id: int) -> tuple[str, ...]:
     oldest = hours_before(as_of, 24 * HISTORY_DAYS)
     if min(run.as_of for run in runs) > oldest:
         return ()
-    same_hour = [run for run in runs if run.as_of.hour == as_of.hour and oldest - _AN_HOUR < run.as_of <= as_of]
+    before_that = hours_before(as_of, 24 * HISTORY_DAYS + 1)
+    same_hour = [run for run in runs if run.as_of.hour == as_of.hour and before_that < run.as_of <= as_of]
     lines = _lines(connection, [run.id for run in same_hour])
     sends = _sends(connection, [run.id for run in same_hour])
     rejected: dict[date, Share] = defaultdict(lambda: Share(0, 0))

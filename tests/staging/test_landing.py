@@ -302,6 +302,11 @@ def closed(folder: Path) -> Callable[[Any], Any]:
     return scandir
 
 
+def test_a_landing_path_longer_than_any_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(LandingError, match="cannot be listed: File name too long"):
+        discover(tmp_path / ("n" * 300), KnownFiles())
+
+
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_a_landing_path_that_is_no_folder_is_an_error_that_names_the_setting(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")

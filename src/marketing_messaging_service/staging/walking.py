@@ -50,10 +50,6 @@ class Walk:
 
         Raises LandingError when landing itself cannot be listed.
         """
-        if not self.landing_path.is_dir():
-            raise LandingError(
-                f"LANDING_PATH names {self.landing_path}, which is not a folder; create it, or correct LANDING_PATH."
-            )
         root = os.path.realpath(self.landing_path)
         # Not by recursion: folders may be nested deeper than Python's stack goes.
         folders = [""]
@@ -77,7 +73,10 @@ class Walk:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if not folder:
-                sentence = f"The landing folder {path} cannot be listed: {error.strerror}."
+                if isinstance(error, FileNotFoundError | NotADirectoryError):
+                    sentence = f"LANDING_PATH names {path}, which is not a folder; create it, or correct LANDING_PATH."
+                else:
+                    sentence = f"The landing folder {path} cannot be listed: {error.strerror}."
                 raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
             self.problems.append(FileProblem(_display(folder.removesuffix("/")), os_explanation(error)))
             return []
