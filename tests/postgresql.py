@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -25,6 +25,8 @@ ANYBODY = "nobody"
 """The user as whom the server runs where the tests are root's, as which it refuses to start."""
 
 CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=40")
+
+CAREFUL = ("shared_buffers=512MB", "max_wal_size=4GB", "max_connections=40")
 
 STARTS = 20
 """How often a start is tried."""
@@ -43,11 +45,12 @@ _numbers = count(1)
 class Server:
     """A server at work, which may be stopped, or killed, and started again."""
 
-    def __init__(self, folder: Path, programs: Path, user: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, programs: Path, user: Mapping[str, Any], settings: Sequence[str]) -> None:
         self.folder = folder
         self._data = folder / "data"
         self._programs = programs
         self._user = user
+        self._settings = settings
 
     def run(self, program: str, *arguments: str) -> None:
         """Run one of PostgreSQL's own programs."""
@@ -63,7 +66,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, and wait until it answers; what was killed a moment ago may be in the way for a while."""
-        options = " ".join(f"-c {each}" for each in CARELESS)
+        options = " ".join(f"-c {each}" for each in self._settings)
         started = f"-c listen_addresses='' -k {self.folder} {options}"
         for _ in range(STARTS):
             with suppress(subprocess.CalledProcessError):
@@ -124,8 +127,8 @@ def server_or_skip() -> Iterator[Server]:
 
 
 @contextmanager
-def new_server() -> Iterator[Server]:
-    """Yield a server of one's own."""
+def new_server(*, careful: bool = False) -> Iterator[Server]:
+    """Yield a server of one's own; a careful one is as sure of the disk as one in earnest, and has memory for it."""
     spec = find_spec(PACKAGE)
     assert spec is not None
     assert spec.origin is not None
@@ -135,7 +138,7 @@ def new_server() -> Iterator[Server]:
     if os.geteuid() == 0:
         shutil.chown(folder, ANYBODY)
         user = {"user": ANYBODY}
-    server = Server(folder, programs, user)
+    server = Server(folder, programs, user, CAREFUL if careful else CARELESS)
     made = ("--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(folder / "data"))
     try:
         server.run("initdb", *made)

@@ -143,9 +143,7 @@ def test_rules_that_decide_again_among_hourly_runs_and_backfills_give_what_one_e
             assert pipeline.everything() == expected(reference)
             assert pipeline.waiting() == reference.waiting()
         pipeline.engine.dispose()
-        assert (
-            broken(pipeline.database_path, (*BATCH_INVARIANTS, *DECISION_INVARIANTS, *AGAIN_INVARIANTS, *AUDIT)) == {}
-        )
+        assert broken(pipeline.database_url, (*BATCH_INVARIANTS, *DECISION_INVARIANTS, *AGAIN_INVARIANTS, *AUDIT)) == {}
 
 
 def reached_by(orders: list[RunOrder]) -> datetime | None:

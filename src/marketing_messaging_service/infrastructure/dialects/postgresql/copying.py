@@ -24,7 +24,7 @@ def copy_rows(connection: Connection, table: Table, columns: Mapping[str, Sequen
         f'CREATE TEMPORARY TABLE {STAGE} AS SELECT row_number() OVER () AS row_place, {names} FROM "{table.name}" '  # noqa: S608  names of our own tables
         "WITH NO DATA"
     )
-    places = range(len(next(iter(values.values()))))
+    places = list(range(len(next(iter(values.values())))))
     _copy(connection, STAGE, f"row_place, {names}", {"row_place": places, **values})
     # In one order whoever comes, so that of two that write the same keys at once the second waits.
     inserted = connection.exec_driver_sql(
@@ -36,13 +36,33 @@ def copy_rows(connection: Connection, table: Table, columns: Mapping[str, Sequen
 
 
 def _copy(connection: Connection, table: str, names: str, values: Mapping[str, Sequence[Any]]) -> int:
-    count = 0
     cursor: Any = connection.connection.cursor()
-    with cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
-        for row in zip(*values.values(), strict=True):
-            copy.write_row(row)
-            count += 1
-    return count
+    with cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN (FORMAT csv)") as copy:
+        copy.write(_csv(values))
+    return len(next(iter(values.values())))
+
+
+def _csv(values: Mapping[str, Sequence[Any]]) -> Any:
+    """Return rows as CSV, in which nothing at all stands for NULL; row by row it would take four times as long."""
+    # Whoever loads has imported both; the settings, which know the dialects, need not.
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv  # noqa: PLC0415
+
+    sink = pa.BufferOutputStream()
+    options = csv.WriteOptions(include_header=False, quoting_style="needed")
+    csv.write_csv(pa.table({name: _array(column) for name, column in values.items()}), sink, options)
+    return sink.getvalue()
+
+
+def _array(values: Sequence[Any]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    array = pa.array(values)
+    if pa.types.is_null(array.type):
+        return array.cast(pa.string())
+    if pa.types.is_binary(array.type):
+        return pa.array([None if value is None else f"\\x{value.hex()}" for value in values], pa.string())
+    return array.cast(pa.string()) if pa.types.is_decimal(array.type) else array
 
 
 def _as_held(table: Table, name: str, values: Sequence[Any]) -> Sequence[Any]:
