@@ -22,7 +22,7 @@ from src.marketing_messaging_service import decisions
 from src.marketing_messaging_service.errors import ParameterError, RulesError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.infrastructure.instants import instant_text
-from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.models import FlowName, RunMode
 from src.marketing_messaging_service.reporting import RunReport
 from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings
@@ -82,7 +82,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
 
     def order(settings: Settings) -> RunOrder:
         return RunOrder(
-            flow_name="backfill",
+            flow_name=FlowName.BACKFILL.value,
             mode=RunMode(mode),
             as_of=scheduled_start(),
             source=_source_folder(source, settings),

@@ -21,7 +21,7 @@ from flows.parameters import (
 )
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
-from src.marketing_messaging_service.models import RunMode
+from src.marketing_messaging_service.models import FlowName, RunMode
 from src.marketing_messaging_service.reporting import RunReport
 from src.marketing_messaging_service.results import RunOrder
 from src.marketing_messaging_service.settings import Settings
@@ -59,7 +59,7 @@ def hourly(
 
     def order(settings: Settings) -> RunOrder:
         return RunOrder(
-            flow_name="hourly",
+            flow_name=FlowName.HOURLY.value,
             mode=RunMode.LOAD_AND_DECIDE,
             as_of=scheduled_start() if as_of is None else single_instant("as_of", as_of),
             source=Path(landing_path) if landing_path else settings.landing_path,

@@ -17,7 +17,7 @@ from flows.ctrl_c import StoppedError
 from flows.endings import RunPage, defect_sentence
 from flows.steps import RETRIES, flow_logger, outcome, patiently, step
 from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
-from flows.taking import Taking
+from flows.taking import Taking, take_rejected
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import (
@@ -45,6 +45,7 @@ from src.marketing_messaging_service.places import refuse_overlaps
 from src.marketing_messaging_service.reporting import (
     RunReport,
     ahead_sentence,
+    choice_line,
     decision_line,
     discovery_line,
     headline,
@@ -60,8 +61,9 @@ from src.marketing_messaging_service.results import (
     DecisionResult,
     Discovery,
     FileProblem,
-    NotLoaded,
+    RejectedLines,
     Remark,
+    ReplayChoice,
     RunOrder,
 )
 from src.marketing_messaging_service.settings import Settings, load_settings
@@ -88,6 +90,12 @@ def discover(folder: Path, engine: Engine, sources: SourcesFile, settle_seconds:
     """Find the raw files that no load has taken to the end and that nobody is writing any more."""
     known = loading.known_files(engine)
     return staging.discover(folder, known, sources=sources, settle_seconds=settle_seconds, sleep=stop.sleep)
+
+
+@step("choose rejected lines", retries=RETRIES)
+def choose(choice: ReplayChoice, engine: Engine) -> RejectedLines:
+    """Find the rejected lines that a replay is to read again."""
+    return loading.choose_rejected_lines(engine, choice)
 
 
 @step("decide", retries=RETRIES)
@@ -260,24 +268,21 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     settle_seconds = settings.landing_settle_seconds
     # Looked at by themselves, so that a file that cannot be used ends the run before anything is taken.
     sources = staging.read_sources(settings.own_sources_path, settle_seconds=settle_seconds, sleep=stop.sleep)
-    discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
-    log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
-    for note in discovery.notes:
-        log.info(note)
-    problems = list(discovery.problems)
     taking = Taking(engine, order, run_id, stop, sources=sources, delivery_keys=settings.more_delivery_keys)
-    taking.take(discovery.new_files)
-    taken = taking.results
-    problems += taking.problems
+    if order.replay is None:
+        discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
+        log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
+        for note in discovery.notes:
+            log.info(note)
+        taking.take(discovery.new_files)
+        taking.note_files(discovery.known_count)
+    else:
+        rejected: RejectedLines = outcome(choose(order.replay, engine))
+        log.info("Chosen in %.1f s: %s", time.monotonic() - began, choice_line(rejected))
+        discovery = take_rejected(taking, rejected, sources)
+    problems = [*discovery.problems, *taking.problems]
     warnings: Sequence[str] = ()
     stop.check()
-    loading.note_files(
-        engine,
-        run_id,
-        known_file_count=discovery.known_count + taken.count(NotLoaded.TAKEN),
-        # Both hold other events outside the window, which nobody may have taken.
-        outside_file_count=taken.count(NotLoaded.OUTSIDE) + taken.count(NotLoaded.NOTHING_NEW),
-    )
     if order.mode is not RunMode.LOAD_ONLY:
         undecided, warnings = _decide(engine, order, run_id, settings, stop)
         problems += undecided

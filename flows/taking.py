@@ -2,8 +2,9 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from prefect import get_run_logger
@@ -16,10 +17,12 @@ from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.reporting import load_line, loads_line, staging_line
 from src.marketing_messaging_service.results import (
+    Discovery,
     FileProblem,
     LandingFile,
     LoadResult,
     NotLoaded,
+    RejectedLines,
     Remark,
     RunOrder,
     StagedFile,
@@ -124,6 +127,8 @@ class Taking:
         self._stop = stop
         self.results: list[LoadResult | NotLoaded | Unreadable] = []
         self.problems: list[FileProblem] = []
+        self._still_rejected: Counter[tuple[ReasonCode, ReasonCode]] = Counter()
+        """Rejected lines of a replay that are no events today either, by both of their reasons."""
 
     def remarks(self) -> list[Remark]:
         """Return what there is to say of files that an older reader could not read either."""
@@ -143,6 +148,23 @@ class Taking:
                 done += count
                 advance(count)
 
+    def note_files(self, known_count: int) -> None:
+        """Record how many files were left alone, given how many were known before any was taken."""
+        self._stop.check()
+        count = Counter(result for result in self.results if isinstance(result, NotLoaded))
+        loading.note_files(
+            self._engine,
+            self._run_id,
+            known_file_count=known_count + count[NotLoaded.TAKEN],
+            # Both hold other events outside the window, which nobody may have taken.
+            outside_file_count=count[NotLoaded.OUTSIDE] + count[NotLoaded.NOTHING_NEW],
+        )
+
+    def note_replay(self, rejected: RejectedLines, without_source: Mapping[ReasonCode, int]) -> None:
+        """Record what became of the rejected lines that were chosen, given those of files that no source names."""
+        self._stop.check()
+        loading.note_replay(self._engine, self._run_id, rejected, self._still_rejected, without_source)
+
     def _take_some(self, files: Sequence[LandingFile], done: int, total: int) -> int:
         """Stage and load the first of the files that go together, and return how many these were."""
         self._stop.check()
@@ -157,6 +179,8 @@ class Taking:
         with closing(staged.rows):
             for failure in staged.failures:
                 self.problems.append(FileProblem(failure.file.display_path, str(failure.error)))
+            for each in staged.files:
+                self._still_rejected.update(each.replayed.still_rejected if each.replayed else {})
             if staged.files:
                 places = f"files {done + 1:,} to {done + staged.file_count:,} of {total:,}"
                 loaded = FileGroup(staged.files, places if staged.file_count > 1 else "")
@@ -212,3 +236,28 @@ class Taking:
             self.problems.append(FileProblem(path, explanation))
         else:
             get_run_logger().info("No line of %s can be read, as before: %s.", path, advice)
+
+
+def take_rejected(taking: Taking, rejected: RejectedLines, sources: SourcesFile) -> Discovery:
+    """Take rejected lines as their sources say today, and return what there is to say of the others."""
+    files, without_source = [], []
+    for file in rejected.files:
+        number = sources.number_of(file.display_path)
+        if number is None:
+            without_source.append(file)
+        else:
+            files.append(replace(file, source_number=number))
+    taking.take(files)
+    counts: Counter[ReasonCode] = Counter()
+    for file in without_source:
+        counts.update(file.kept.line_counts if file.kept else {})
+    taking.note_replay(rejected, counts)
+    if not without_source:
+        return Discovery((), 0)
+    explanation = (
+        f"No pattern of {sources.origin} names the file any more, so that its rejected lines cannot be read again; add "
+        "one, then start the replay again."
+    )
+    return Discovery(
+        (), 0, remarks=(Remark.on(RemarkKind.WARNING, [each.display_path for each in without_source], explanation),)
+    )

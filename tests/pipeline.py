@@ -3,7 +3,9 @@
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,28 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
     write_transaction,
 )
-from src.marketing_messaging_service.loading import close_run, known_files, load_file, load_files, open_run
+from src.marketing_messaging_service.loading import (
+    choose_rejected_lines,
+    close_run,
+    known_files,
+    load_file,
+    load_files,
+    note_replay,
+    open_run,
+)
 from src.marketing_messaging_service.models import RunMode, RunState
-from src.marketing_messaging_service.results import DecisionResult, LoadResult, NotLoaded, RunOrder, Unreadable, Window
-from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
+from src.marketing_messaging_service.results import (
+    DecisionResult,
+    LoadResult,
+    NotLoaded,
+    ReplayChoice,
+    RunOrder,
+    Unreadable,
+    Window,
+)
+from src.marketing_messaging_service.staging import SourcesFile, discover, next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
+from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.postgresql import ServerTemplate
 from tests.reference import Row, sort_rows
 from tests.strategies import Told
@@ -78,19 +97,31 @@ class Pipeline:
             results.append(result)
         return results
 
-    def do(self, order: RunOrder, rules: Mapping[str, Any]) -> list[LoadResult | NotLoaded | Unreadable]:
+    def do(
+        self, order: RunOrder, rules: Mapping[str, Any], sources: SourcesFile | None = None
+    ) -> list[LoadResult | NotLoaded | Unreadable]:
         """Do a run as it is ordered, and return what became of each file that was not known."""
         run_id = open_run(self.engine, order)
         results: list[LoadResult | NotLoaded | Unreadable] = []
-        files = discover(order.source, known_files(self.engine), sources=self.sources).new_files
+        rejected = choose_rejected_lines(self.engine, order.replay) if order.replay else None
+        still: Counter[tuple[ReasonCode, ReasonCode]] = Counter()
+        if rejected is None:
+            files = discover(order.source, known_files(self.engine), sources=sources or self.sources).new_files
+        else:
+            numbered = ((file, (sources or self.sources).number_of(file.display_path)) for file in rejected.files)
+            files = tuple(replace(file, source_number=number) for file, number in numbered if number is not None)
         while len(results) < len(files):
-            staged = stage_files(next_files(files[len(results) :]), sources=self.sources)
+            staged = stage_files(next_files(files[len(results) :]), sources=sources or self.sources)
             assert not staged.failures
+            for each in staged.files:
+                still.update(each.replayed.still_rejected if each.replayed else {})
             is_held = order.mode is RunMode.LOAD_ONLY
             results += load_files(
                 self.engine, staged.files, as_of=order.as_of, run_id=run_id, window=order.window, is_held=is_held
             )
             staged.rows.close()
+        if rejected is not None:
+            note_replay(self.engine, run_id, rejected, still, {})
         if order.mode is not RunMode.LOAD_ONLY:
             self.rules_path.write_text(json.dumps(rules, ensure_ascii=False), encoding="utf-8")
             decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF, order=order, run_id=run_id)
@@ -119,6 +150,13 @@ class Pipeline:
             max_event_ahead_hours=max_event_ahead_hours,
             decide_again=tuple(decide_again),
         )
+
+    def replay(
+        self, rules: Mapping[str, Any], choice: ReplayChoice | None = None, sources: SourcesFile | None = None
+    ) -> list[LoadResult | NotLoaded | Unreadable]:
+        """Replay rejected lines, all of them unless some are chosen, and return what became of each file."""
+        order = replace(self.order(), flow_name="replay", replay=choice or ReplayChoice())
+        return self.do(order, rules, sources)
 
     def told(self, run: Told, decide_again: Sequence[str] = ()) -> RunOrder:
         """Return the order for a run of some strategy."""

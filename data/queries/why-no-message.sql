@@ -160,6 +160,7 @@ rejected_line AS (
         rejected.line_number,
         rejected.explanation,
         rejected.loaded_at,
+        rejected.replayed_at,
         CASE WHEN json_valid(rejected.raw_line) THEN json_extract(rejected.raw_line, '$.event_type') END AS event_type,
         CASE
             WHEN json_valid(rejected.raw_line) THEN json_extract(rejected.raw_line, '$.event_timestamp')
@@ -250,9 +251,13 @@ SELECT
     rejected_line.event_timestamp,
     rejected_line.event_type,
     NULL,
-    'rejected',
+    CASE WHEN rejected_line.replayed_at IS NULL THEN 'rejected' ELSE 'rejected, then replayed' END,
     'Line ' || rejected_line.line_number || ' of ' || rejected_line.path || ' did not become an event: '
-        || rejected_line.explanation,
+        || rejected_line.explanation || CASE
+            WHEN rejected_line.replayed_at IS NULL THEN ''
+            ELSE ' A replay took it at ' || substr(rejected_line.replayed_at, 1, 16)
+                || ' UTC; what came of its event stands with the events.'
+        END,
     NULL, NULL, rejected_line.loaded_at, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM rejected_line
 UNION ALL

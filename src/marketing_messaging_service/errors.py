@@ -139,6 +139,12 @@ class LeaseLostError(PipelineError):
     remedy = "Nothing for *hourly*; start any other run again."
 
 
+class ExportError(PipelineError):
+    """Rejected lines cannot be written into a file to be edited."""
+
+    remedy = "Do what the sentence says; nothing was changed."
+
+
 class ReportError(PipelineError):
     """The report of a run cannot be found, read or written."""
 

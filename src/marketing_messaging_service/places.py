@@ -61,6 +61,29 @@ def refuse_overlaps(places: Places) -> None:
         raise SettingsError(f"{problem} Nothing was written.")
 
 
+def refuse_overwriting(places: Places, path: Path, name: str) -> None:
+    """Raise SettingsError if a file that somebody names would be, or be read as, something of ours."""
+    where = next(
+        (
+            f"it is, or belongs to, what {setting} names ({file})"
+            for setting, file in _files(places)
+            if _is_same(path, file)
+        ),
+        f"it lies in the folder of raw files ({places.landing_name}), and would be taken for one"
+        if _lies_in(path, places.landing)
+        else next(
+            (
+                f"files of such names are written there ({writer.name})"
+                for writer in _writers(places)
+                if writer.writes(path.name) and _is_same(path.parent, writer.folder)
+            ),
+            "",
+        ),
+    )
+    if where:
+        raise SettingsError(f"{name} names {path}: {where}; name another file. Nothing was written.")
+
+
 def _without_meaning(places: Places) -> Iterator[str]:
     """Yield what no file system takes for a path, or no database for its file."""
     named = [(places.landing_name, places.landing), (places.publish_name, places.publish)]

@@ -1,6 +1,7 @@
 """What passes from one stage to the next: small frozen records, and the shape of a staged file."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -12,7 +13,7 @@ import pyarrow as pa
 from sqlalchemy import Connection, Select
 
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before
+from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before, instant_text
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload, ReasonCode
 
@@ -52,6 +53,7 @@ REJECTED_SCHEMA = pa.schema(
         ("reason_code", pa.string()),
         ("field_name", pa.string()),
         ("explanation", pa.string()),
+        ("header_line", pa.string()),
     ]
 )
 """Columns of a frame of rejected rows; the meaning of each is told by the model RejectedRow."""
@@ -63,6 +65,39 @@ class Window:
 
     start: datetime
     end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EditedLine:
+    """A rejected line as somebody has edited it."""
+
+    line: bytes
+    number: int
+    """Where it stands in the file of edited lines, counted from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayChoice:
+    """Which rejected lines a replay reads again: all of them, or those that every part of it names."""
+
+    reason_code: ReasonCode | None = None
+    path: str = ""
+    """The path of their file from landing, or a pattern of it as in sources.yaml."""
+    since: datetime | None = None
+    """They were rejected then, or later."""
+    edited: Mapping[int, EditedLine] | None = None
+    """The lines by their ids in rejected_rows, as somebody has edited them; None for the lines as they came."""
+    edited_path: str = ""
+    """The file in which these stand."""
+
+    def __str__(self) -> str:
+        parts = (
+            f"of the reason {self.reason_code}" if self.reason_code else "",
+            f"of {self.path}" if self.path else "",
+            f"since {instant_text(self.since)} UTC" if self.since else "",
+            f"as edited in {self.edited_path}" if self.edited is not None else "",
+        )
+        return f"rejected lines {', '.join(filter(None, parts))}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +123,13 @@ class RunOrder:
     """Events further ahead of `as_of` wait for their time; None for no limit."""
     decide_again: tuple[str, ...] = ()
     """Rules that decide events of the window that were decided without them, or when they had expired."""
+    replay: ReplayChoice | None = None
+    """The rejected lines to take in place of files."""
+
+    @property
+    def what(self) -> str:
+        """What it takes: the folder, or which rejected lines."""
+        return str(self.replay or self.source)
 
     @property
     def oldest_event_at(self) -> datetime | None:
@@ -105,8 +147,38 @@ READER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
+class KeptLine:
+    """A rejected line, as it is kept or as somebody has edited it."""
+
+    row_id: int
+    """Its id in rejected_rows."""
+    line: bytes
+    reason_code: ReasonCode
+    header_line: bytes | None = None
+    """The header of the CSV in which it is a row; None where the line says by itself what its values are."""
+    other_message_id: str | None = None
+    """The message_id for which it was rejected, because another event has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLines:
+    """Rejected lines of one file that stand for the content of a file of their own."""
+
+    source_file_id: int
+    """The file in which they came, in source_files."""
+    line_counts: Mapping[ReasonCode, int]
+    has_header: bool
+    """Whether any of them is a row that is kept with the header of its CSV."""
+    read: Callable[[], Generator[Sequence[KeptLine]]] = field(repr=False)
+    """Reads them in their order, many at once; it holds on to a snapshot of the database until it is closed."""
+
+
+@dataclass(frozen=True, slots=True)
 class LandingFile:
-    """A raw file in landing, known by its content."""
+    """A raw file in landing, known by its content; or what is left of one, of which a replay takes the lines.
+
+    Then its content are lines that were rejected.
+    """
 
     path: Path
     display_path: str
@@ -123,6 +195,35 @@ class LandingFile:
     """The place, among the sources of sources.yaml, of the one that says how it is written."""
     reader_number: int = READER_VERSION
     """A number that changes when staging, or that source, comes to read it otherwise."""
+    kept: KeptLines | None = None
+    """The rejected lines of it that are taken; None for a file that lies in landing."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLine:
+    """A rejected line with the reason, as it is exported to be edited."""
+
+    row_id: int
+    path: str
+    line_number: int
+    reason_code: str
+    field_name: str | None
+    explanation: str
+    rejected_at: datetime
+    header_line: str | None
+    raw_line: str
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedLines:
+    """The rejected lines that a replay is to read again, by their files."""
+
+    files: tuple[LandingFile, ...]
+    """A file for each file that has any which are kept whole, in the order in which these came."""
+    in_part_counts: Mapping[ReasonCode, int]
+    """How many others there are, of which too little is kept."""
+    taken_before_counts: Mapping[ReasonCode, int]
+    """How many of those that were asked for one by one a replay has taken before."""
 
 
 MOST_NAMED = 3
@@ -222,6 +323,8 @@ class StagedRows:
     rejected_spool: IO[bytes] = field(repr=False)
     has_former_ids: bool = False
     """Whether any event may have been loaded under another id by an earlier version."""
+    raw_lines: ExitStack = field(default_factory=ExitStack, repr=False)
+    """Closes what lines are read from that lie in no file of landing."""
 
     def event_chunks(self) -> Iterator[pd.DataFrame]:
         """Yield the staged events in line order, as frames of EVENT_SCHEMA."""
@@ -235,6 +338,17 @@ class StagedRows:
         """Give the disk space back."""
         self.event_spool.close()
         self.rejected_spool.close()
+        self.raw_lines.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedLines:
+    """What became of rejected lines when they were read again."""
+
+    row_ids: Sequence[int]
+    """The ids in rejected_rows of those that are no longer rejected."""
+    still_rejected: Mapping[tuple[ReasonCode, ReasonCode], int]
+    """How many of the others there are, by the reason for which they were rejected and the one of today."""
 
 
 @dataclass(frozen=True)
@@ -259,6 +373,8 @@ class StagedFile:
     """Lines of other files that stand before its own in the rows, and are numbered before them."""
     dropped_count: int = 0
     """Events of types that the mapping of the file leaves out."""
+    replayed: ReplayedLines | None = None
+    """What became of the rejected lines that it is made of; None for a file that lies in landing."""
 
     @property
     def last_line(self) -> int:
@@ -329,6 +445,7 @@ class NotLoaded(Enum):
     TAKEN = "another run has taken it meanwhile"
     OUTSIDE = "no event in it lies in the window"
     NOTHING_NEW = "every event of the window in it is known already"
+    STILL_REJECTED = "none of its rejected lines is an event today"
 
 
 @dataclass(frozen=True, slots=True)

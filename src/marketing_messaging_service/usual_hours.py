@@ -1,6 +1,7 @@
 """Whether an hour looks like the same hours of the last four weeks: its share of rejected lines, and of messages.
 
-The hour is that of the runs' logical time; only runs that take everything count, because a backfill is of another time.
+The hour is that of the runs' logical time; only runs that take everything count: a backfill is of another time, and a
+replay of lines that were rejected.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, func, select
 
 from src.marketing_messaging_service.infrastructure.instants import hours_before
-from src.marketing_messaging_service.models import Load, Run, SendRequest
+from src.marketing_messaging_service.models import Load, Run, SendRequest, takes_everything
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def unusual_hour(connection: Connection, run_id: int) -> tuple[str, ...]:
     """Return what is unusual in the hour of a run so far, in sentences; none with less than four weeks of history."""
     runs = connection.execute(
         select(Run.id, Run.as_of, Run.decided_count).where(
-            Run.id.between(run_id - MOST_RUNS, run_id), Run.window_start_at.is_(None)
+            Run.id.between(run_id - MOST_RUNS, run_id), takes_everything()
         )
     ).all()
     if not runs or runs[-1].id != run_id:
@@ -124,7 +125,7 @@ def unusual_hour(connection: Connection, run_id: int) -> tuple[str, ...]:
 
 def latest_run(connection: Connection) -> int | None:
     """Return the newest run that takes everything; None when there was none."""
-    return connection.execute(select(func.max(Run.id)).where(Run.window_start_at.is_(None))).scalar_one()
+    return connection.execute(select(func.max(Run.id)).where(takes_everything())).scalar_one()
 
 
 def _lines(connection: Connection, run_ids: Sequence[int]) -> dict[int, Share]:

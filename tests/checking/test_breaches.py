@@ -649,7 +649,7 @@ BREACHES = [
         "rejected_rows of loads.id 2: line 2 conflicts",
         (
             "INSERT INTO rejected_rows "
-            "SELECT 2, 2, 2, raw_line, NULL, reason_code, NULL, explanation, NULL FROM rejected_rows",
+            "SELECT 2, 2, 2, raw_line, NULL, reason_code, NULL, explanation, NULL, NULL, NULL FROM rejected_rows",
             "UPDATE loads SET read_count = 7, rejected_count = 1 WHERE id = 2",
         ),
     ),
@@ -744,6 +744,44 @@ BREACHES = [
                 "completed",
                 ("INSERT INTO run_remarks VALUES (2, 1, 'problem', 'a', 'b', 1)",),
             ),
+        )
+    ),
+    *(
+        Breach(
+            "replayed_lines",
+            how,
+            "rejected_rows.id 1: ",
+            (f"UPDATE rejected_rows SET {change} WHERE id = 1",),
+            also=also,
+        )
+        for how, change, also in (
+            ("a line that a load of a delivered file took", "replayed_load_id = 3", ()),
+            ("a line that was taken before it came", "replayed_load_id = 1", ()),
+            ("a line of which too little is kept", "replayed_load_id = 3, reason_code = 'line_too_long'", ()),
+        )
+    ),
+    Breach(
+        "replaying_loads",
+        "a load of rejected lines that took none",
+        "loads.id 3: 1 lines of 0 rejected ones",
+        ("UPDATE source_files SET replayed_file_id = 1 WHERE id = 3",),
+    ),
+    Breach(
+        "replaying_loads",
+        "a replay that took a delivered file",
+        "loads.id 5 of a replay: no file of rejected lines",
+        ("UPDATE runs SET flow_name = 'replay' WHERE id = 1",),
+        also=("run_order",),
+    ),
+    *(
+        Breach(
+            "replay_counts", how, f"replay_counts of runs.id 1, {example}", (f"INSERT INTO replay_counts VALUES {row}",)
+        )
+        for how, example, row in (
+            ("lines that no load has taken", "invalid_json, taken: 2, rows 0", "(1, 'invalid_json', 'taken', 2)"),
+            ("lines of a reason that there is not", "odd, no_source", "(1, 'odd', 'no_source', 2)"),
+            ("lines that came to what there is not", "invalid_json, odd", "(1, 'invalid_json', 'odd', 2)"),
+            ("lines that an hourly run read again", "invalid_json, no_source", "(1, 'invalid_json', 'no_source', 2)"),
         )
     ),
     *(

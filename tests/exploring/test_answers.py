@@ -398,3 +398,22 @@ def test_a_key_that_has_been_declared_since_is_marked(pipeline, tmp_path):
         copied.execute("INSERT INTO unknown_keys VALUES (1, 'properties.amount', 1), (1, 'amount', 1)")
         marked = {row["key_path"]: row["remark"] for row in answer(copied, "unknown-keys")}
     assert marked == {"properties.amount": "Known by now.", "amount": None}
+
+
+def test_a_rejected_line_that_was_replayed_is_told_beside_what_came_of_its_event(pipeline, tmp_path):
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(pipeline.database_path)) as live, closing(sqlite3.connect(copy)) as copied:
+        live.backup(copied)
+        copied.row_factory = sqlite3.Row
+        before = dict(why(copied, "fay"))
+        copied.execute(
+            "UPDATE rejected_rows SET replayed_load_id = 1 WHERE raw_line LIKE '%fay%'",
+        )
+        after = dict(why(copied, "fay"))
+        load_id = str(copied.execute("SELECT load_id FROM rejected_rows WHERE replayed_load_id = 1").fetchone()[0])
+        replayed = [row["replayed_at"] for row in answer(copied, "rejected-by-load", load_id=load_id)]
+    assert list(before) == ["rejected"]
+    assert list(after) == ["rejected, then replayed"]
+    assert " A replay took it at 20" in after["rejected, then replayed"]
+    assert after["rejected, then replayed"].startswith(before["rejected"])
+    assert sum(each is not None for each in replayed) == 1

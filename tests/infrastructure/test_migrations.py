@@ -194,6 +194,10 @@ ROWS_ABOUT_LEFT_OUT_VALUES: Tables = {
     ],
 }
 
+ROWS_ABOUT_REPLAYS: Tables = {
+    "replay_counts": [{"run_id": 2, "reason_code": "invalid_json", "outcome": "taken", "line_count": 1}],
+}
+
 ROWS_FROM = {
     "0001": ROWS_BEFORE_LEDGER,
     "0002": ROWS_WITH_LEDGER,
@@ -202,6 +206,7 @@ ROWS_FROM = {
     "0005": ROWS_ABOUT_RUNS,
     "0016": ROWS_DECIDED_AGAIN,
     "0017": ROWS_ABOUT_LEFT_OUT_VALUES,
+    "0020": ROWS_ABOUT_REPLAYS,
 }
 """The rows that each revision made room for; a revision that makes none is not here."""
 

@@ -59,7 +59,8 @@ def test_a_file_over_the_limit_is_told_with_its_first_line_and_what_to_do() -> N
     assert problem.explanation == (
         "12 of 100 lines could not be read (12.0 %), which is more than the 5 % that max_rejected_percent allows. The "
         "first is line 4: user_id is required and is absent. The other 88 lines were taken. Correct the rejected "
-        "lines, which rejected_rows holds, and deliver them in another file."
+        "lines, which rejected_rows holds, and deliver them in another file, or replay them (`python -m "
+        "flows.replay`)."
     )
 
 
@@ -91,7 +92,7 @@ def test_lines_that_collide_are_told_with_the_other_file_and_what_to_do() -> Non
         "max_rejected_percent allows: two producers seem to number their events alike. Most of the other events came "
         "in 2.jsonl. The first is line 1: The message_id is that of another event. Let one producer begin its "
         "message_ids with its name, or leave them out, and deliver its lines, which rejected_rows holds, in another "
-        "file."
+        "file; or replay them with a message_id_prefix in sources.yaml."
     )
     assert too_many_rejected(loads, 5, {}) == []
 

@@ -11,9 +11,10 @@ from src.marketing_messaging_service.reporting import (
     discovery_line,
     headline,
     load_line,
+    manager_sentence,
     problem_sentence,
 )
-from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, Problem
+from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, Problem, ReplayReport
 from src.marketing_messaging_service.reporting.sentences import problems_told
 from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, Remark, RuleOutcome
 from tests.reporting.runs import LOAD, NOTES, NOTHING, WAITING, WELCOME, run_report
@@ -224,3 +225,41 @@ def test_events_that_lie_in_the_future_are_told_with_what_becomes_of_them() -> N
         "Preview, nothing was kept. Nothing new. 0 events would be decided: 3 sends, 1 suppression, 1 alert. 1 event "
         "lies more than 1 h ahead of as_of and would wait until its time has come, because a clock must be wrong."
     )
+
+
+REPLAYED = {
+    "flow_name": "replay",
+    "source": "rejected lines",
+    "loads": (),
+    "decided_count": None,
+    "known_file_count": None,
+    "outside_file_count": None,
+}
+
+
+def test_a_replay_says_what_became_of_every_line() -> None:
+    replayed = (
+        ReplayReport("missing_field", "taken", 7),
+        ReplayReport("missing_field", "wrong_type", 2),
+        ReplayReport("broken_off", "kept_in_part", 1),
+        ReplayReport("invalid_json", "no_source", 3),
+        ReplayReport("invalid_json", "failed", 4),
+        ReplayReport("invalid_json", "taken_before", 5),
+    )
+    assert headline(run_report(**REPLAYED, replayed=replayed)) == (
+        "17 rejected lines read again: 7 taken, 2 still rejected, 1 kept in part only, whose files must be delivered "
+        "again, 3 of files that no pattern of sources.yaml names, 4 that could not be read or loaded. 5 edited lines "
+        "had been replayed before. Nothing was taken."
+    )
+
+
+@pytest.mark.parametrize("state", [RunState.KILLED, RunState.STOPPED, RunState.FAILED])
+def test_a_replay_that_did_not_come_to_its_end_does_not_say_that_there_was_nothing_to_replay(state: RunState) -> None:
+    report = run_report(**REPLAYED, state=state)
+    assert "There are no" not in headline(report)
+    assert "no rejected line" not in manager_sentence(report)
+
+
+def test_a_killed_replay_says_what_it_took() -> None:
+    report = run_report(**REPLAYED | {"loads": (LOAD,)}, state=RunState.KILLED)
+    assert "5 events came of lines that had been rejected" in manager_sentence(report)

@@ -139,7 +139,10 @@ class TestALineThatIsTooLong:
         [chunk] = chunks(b"x" * 100)
 
         assert chunk.fault is not None
-        assert chunk.fault.explanation == "The line has 100 bytes; at most 20 are taken, and the first 5 are kept here."
+        assert (
+            chunk.fault.explanation
+            == "The line has 100 bytes; at most 20 are taken, and the first 5 are kept here, too few for a replay."
+        )
 
     def test_it_keeps_its_beginning_where_the_file_breaks_off_inside_it(self) -> None:
         noise = hashlib.shake_128(b"noise").hexdigest(200).encode()

@@ -15,6 +15,7 @@ PLANS: Mapping[str, tuple[str, ...]] = {
     "an hour held, the rest, the hour": ("one hour only loaded", "hourly", "one hour"),
     "previewed": ("preview",),
     "expired, then decided again": ("old ones expired", "decided again"),
+    "taken, then replayed": ("hourly", "replayed"),
 }
 """Runs one after the other, by what becomes of the events."""
 

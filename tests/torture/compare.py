@@ -45,6 +45,7 @@ TABLES: Mapping[str, TableShape] = {
     ),
     "source_files": TableShape(
         compared=("content_hash", "path", "size_bytes", "modified_at", "reader_number", "refused_code"),
+        references={"replayed_file_id": "source_files"},
         left_out=("id", "file_signature", "taken_at", "read_at"),
         key=("content_hash",),
     ),
@@ -109,8 +110,8 @@ TABLES: Mapping[str, TableShape] = {
         left_out=("id",),
     ),
     "rejected_rows": TableShape(
-        compared=("line_number", "raw_line", "raw_bytes", "reason_code", "field_name", "explanation"),
-        references={"load_id": "loads", "event_id": "events"},
+        compared=("line_number", "raw_line", "raw_bytes", "reason_code", "field_name", "explanation", "header_line"),
+        references={"load_id": "loads", "event_id": "events", "replayed_load_id": "loads"},
         left_out=("id",),
     ),
     "unknown_keys": TableShape(compared=("key_path", "occurrence_count"), references={"load_id": "loads"}),
@@ -185,6 +186,7 @@ TABLES: Mapping[str, TableShape] = {
 
 LEFT_OUT_TABLES: Mapping[str, str] = {
     "runs": "A run that was killed is one more; `run_record_breaches` says what must hold of them all the same.",
+    "replay_counts": "What a killed replay took, the next one finds taken.",
     "run_remarks": "What a run left undone is done by the next one.",
     "run_leases": "Nobody holds the lease of a database at rest; `run_record_breaches` sees to it.",
 }

@@ -49,6 +49,14 @@ def crowd_without_lock(server: ForkServer, start: Start, folder: Path, chance: r
     return breaches + _left_as_by_one(scene, start)
 
 
+def replays_beside_hourly_runs(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> list[str]:
+    """Start replays and hourly runs at once, where no file is left to take: they leave what one replay does."""
+    scene = start.scene.copy_to(folder)
+    endings = _together(server, scene, ("replayed", "hourly") * 2, ["120"] * 4, chance)
+    breaches = [f"ended with {ending.exit_code}: {ending.output}" for ending in endings if ending.exit_code]
+    return breaches + _left_as_by_one(scene, start)
+
+
 def migrations_at_once(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> list[str]:
     """Start four migrations at once; all end well, and a run after them finds what it expects."""
     scene = start.scene.copy_to(folder)

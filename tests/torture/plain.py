@@ -10,7 +10,7 @@ from typing import Any
 
 from flows import endings, pipeline, taking
 
-STEPS = {pipeline: ("migrate", "discover", "decide", "report"), taking: ("stage", "load")}
+STEPS = {pipeline: ("migrate", "discover", "choose", "decide", "report"), taking: ("stage", "load")}
 
 
 def do_without_prefect() -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 PROJECT = Path(__file__).resolve().parents[2]
 SAMPLES = PROJECT / "data" / "samples"
@@ -52,6 +53,11 @@ class Scene:
         """The rules that decide."""
         return self.folder / "rules.yaml"
 
+    @property
+    def lenient_sources(self) -> Path:
+        """Sources by which an invalid value costs an event nothing but that value, for a replay."""
+        return self.folder / "lenient-sources.yaml"
+
     def settings(self) -> Mapping[str, str]:
         """The environment in which a run finds this scene, and no other."""
         return {
@@ -91,6 +97,11 @@ def empty_scene(folder: Path) -> Scene:
     scene = Scene(folder)
     scene.landing.mkdir(parents=True)
     shutil.copyfile(SHIPPED_RULES, scene.rules)
+    fields = ", ".join(f"{field.path}: {{on_invalid: null}}" for field in PAYLOAD.fields)
+    scene.lenient_sources.write_text(
+        "sources: [{files: ['*.jsonl', '*.jsonl.gz'], mapping: lenient}]\n"
+        f"mappings: {{lenient: {{extends: native, fields: {{{fields}}}}}}}\n"
+    )
     return scene
 
 

@@ -42,6 +42,10 @@ HOSTILE_LINES = 1_000_000
 FUZZERS = 10
 BOMB_MEGABYTES = 1_000
 ONLY_LOADED = "loaded, then decided: load only"
+REPLAYED = "taken, then replayed: replayed"
+REPLAYS_BESIDE = 6
+"""Times that replays and hourly runs are started at once."""
+
 TAKE_EVERYTHING = ("backfilled: backfill", ONLY_LOADED)
 FLOW_KILLS = (
     "migrate: before a statement",
@@ -104,7 +108,7 @@ def _terminate_at(server: ForkServer, folder: Path, *, fault: Fault) -> Survival
 
 
 def backfilled(rig: Rig) -> Verdict:
-    """Kill backfills of every mode, of everything and of a part, and hourly runs between them."""
+    """Kill backfills of every mode, of everything and of a part, hourly runs between them, and replays."""
     whole = rig.start("taken before")
     (found,) = rig.run_all([lambda server, folder: backfills.beginnings(server, whole, rig.folder / "backfills")])
     jobs: list[Callable[[ForkServer, Path], Survival]] = []
@@ -116,10 +120,16 @@ def backfilled(rig: Rig) -> Verdict:
             jobs += [partial(_kill_before_the_next, fault=fault, whole=whole) for fault in faults]
     survivals = rig.run_all(jobs)
     breaches = kills.breaches_of(survivals)
+    beside = partial(_replays_beside, start=found[REPLAYED], seed=rig.seed)
+    breaches += [breach for each in rig.run_all([beside] * REPLAYS_BESIDE) for breach in each]
     for name in TAKE_EVERYTHING:
         breaches += backfills.same_decisions(found[name], whole)
-    told = f"kills of the runs of {len(backfills.PLANS)} plans with backfills survived"
+    told = f"kills of the runs of {len(backfills.PLANS)} plans with backfills and replays survived"
     return Verdict(sum(survival.was_hit for survival in survivals), told, tuple(breaches))
+
+
+def _replays_beside(server: ForkServer, folder: Path, *, start: Start, seed: int) -> list[str]:
+    return crowds.replays_beside_hourly_runs(server, start, folder, Random(f"{seed} {folder.name}"))
 
 
 def _kill_preview(server: ForkServer, folder: Path, *, fault: Fault) -> Survival:

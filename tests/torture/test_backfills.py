@@ -1,11 +1,12 @@
 """Backfills that are killed, and the runs after them."""
 
+import random
 from pathlib import Path
 
 import pytest
 
-from tests.torture import backfills, tracing
-from tests.torture.compare import everything
+from tests.torture import backfills, crowds, tracing
+from tests.torture.compare import TABLES, everything
 from tests.torture.forks import ForkServer
 from tests.torture.kills import Start, kill_at
 from tests.torture.test_kills import fault_at
@@ -31,6 +32,12 @@ def begun(server: ForkServer, starts: dict[str, Start], tmp_path_factory: pytest
         ("an hour held, the rest, the hour: one hour only loaded", LOADED, 0),
         ("expired, then decided again: decided again", IN_THE_DECISION, 0.7),
         ("expired, then decided again: decided again", DECIDED, 0),
+        ("taken, then replayed: replayed", f"stage: {tracing.STATEMENT}", 0.5),
+        ("taken, then replayed: replayed", f"load: {tracing.STATEMENT}", 0.9),
+        ("taken, then replayed: replayed", f"load: {tracing.BEFORE_COMMIT}", 0),
+        ("taken, then replayed: replayed", LOADED, 0),
+        ("taken, then replayed: replayed", f"record: {tracing.AFTER_COMMIT}", 1),
+        ("taken, then replayed: replayed", DECIDED, 0),
     ],
 )
 def test_a_backfill_that_is_killed_and_done_again_leaves_what_it_leaves_undisturbed(
@@ -57,6 +64,20 @@ def test_what_decides_again_replaces_expired_decisions(begun: dict[str, Start]) 
     undisturbed = everything(begun["expired, then decided again: decided again"].undisturbed)
     assert len(undisturbed["former_suppressions"]) > 5
     assert len(undisturbed["batch_rules"]) == 3
+
+
+def test_a_replay_takes_rejected_lines(begun: dict[str, Start]) -> None:
+    undisturbed = everything(begun["taken, then replayed: replayed"].undisturbed)
+    place = list(TABLES["rejected_rows"].references).index("replayed_load_id")
+    taken = [row for row in undisturbed["rejected_rows"] if row[place] is not None]
+    assert 2 <= len(taken) < len(undisturbed["rejected_rows"])
+
+
+def test_replays_and_hourly_runs_at_once_leave_what_one_replay_leaves(
+    server: ForkServer, begun: dict[str, Start], tmp_path: Path
+) -> None:
+    start = begun["taken, then replayed: replayed"]
+    assert crowds.replays_beside_hourly_runs(server, start, tmp_path / "scene", random.Random(1)) == []
 
 
 @pytest.mark.parametrize("label", [IN_A_CHUNK, f"report: {tracing.AFTER_COMMIT}"])

@@ -30,6 +30,8 @@ STEP_OF_FUNCTION = {
     "note_files": "record",
     "_record_end": "record",
     "known_files": "discover",
+    "choose_rejected_lines": "choose",
+    "note_replay": "record",
     "discover": "discover",
     "stage_files": "stage",
     "load_files": "load",

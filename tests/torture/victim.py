@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ from src.marketing_messaging_service.infrastructure.database import create_datab
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect, wal
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.loading import new_events
-from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import RunOrder, Window
+from src.marketing_messaging_service.models import FlowName, RunMode
+from src.marketing_messaging_service.results import ReplayChoice, RunOrder, Window
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.staging import lines, packing, spool, stage
 from tests.torture import hostile, tracing
@@ -53,11 +54,13 @@ RUNS: Mapping[str, tuple[RunMode, Window | None]] = {
     "one hour only loaded": (RunMode.LOAD_ONLY, SECOND_HOUR),
     "old ones expired": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
     "decided again": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
+    "replayed": (RunMode.LOAD_AND_DECIDE, None),
 }
 """The runs of the pipeline: how far each goes, and the window of those that are backfills."""
 
 LIMITS: Mapping[str, Mapping[str, Any]] = {
     "old ones expired": {"max_event_age_hours": 24 * 20},
+    "replayed": {"flow_name": FlowName.REPLAY.value, "replay": ReplayChoice()},
     "decided again": {"decide_again": ("welcome_email", "bank_link_nudge", "insufficient_funds_email")},
 }
 """What else some of them are given."""
@@ -65,18 +68,21 @@ LIMITS: Mapping[str, Mapping[str, Any]] = {
 
 def _run_order(job: str, settings: Settings) -> RunOrder:
     mode, window = RUNS[job]
-    return RunOrder(
+    order = RunOrder(
         flow_name="backfill" if window else "hourly",
         mode=mode,
         as_of=AS_OF,
         source=settings.landing_path,
         window=window,
         flow_run_name=job,
-        **LIMITS.get(job, {}),
     )
+    return replace(order, **LIMITS.get(job, {}))
 
 
 def _run_pipeline(job: str) -> int:
+    if "replay" in LIMITS.get(job, {}):
+        # By which more lines are events than before.
+        os.environ["SOURCES_PATH"] = str(Scene(Path.cwd()).lenient_sources)
     state = pipeline.run_pipeline(partial(_run_order, job))
     return 0 if state.is_completed() else 1
 

@@ -57,8 +57,10 @@ def compared(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
             UPDATE suppressions SET blocked_by_event_id = 7, decision_time = '2026-11-01 00:00:00.250000';
             UPDATE loads SET run_id = 1, load_seconds = 1.5, loaded_at = '2026-11-01 00:00:00.250000';
             INSERT INTO held_events (event_id, due_at) SELECT id, event_timestamp FROM events WHERE id = 9;
-            INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation, event_id)
-            VALUES (1, 3, 'x', 'message_id_collision', 'is another one', 7);
+            INSERT INTO rejected_rows
+                (load_id, line_number, raw_line, reason_code, explanation, event_id, replayed_load_id)
+            VALUES (1, 3, 'x', 'message_id_collision', 'is another one', 7, 1);
+            UPDATE source_files SET replayed_file_id = 1;
             """
         )
         for field in PAYLOAD.fields:

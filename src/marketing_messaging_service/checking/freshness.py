@@ -9,19 +9,17 @@ from sqlalchemy import Connection, Select, String, case, cast, func, literal, or
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.infrastructure.instants import hours_before
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import Load, Run
+from src.marketing_messaging_service.models import Load, Run, takes_everything
 from src.marketing_messaging_service.results import Invariant
 from src.marketing_messaging_service.usual_hours import latest_run, unusual_hour
 
 
 def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:
-    """Return the invariant that the newest file that no backfill took was loaded at most so many hours ago."""
-    # A backfill takes files of another time, after which nothing new has come in.
-    backfills = select(Run.id).where(Run.window_start_at.is_not(None))
+    """Return the invariant that the newest file that an hourly run took was loaded at most so many hours ago."""
+    # A backfill takes files of another time and a replay none, after which nothing new has come in.
+    hourly = select(Run.id).where(takes_everything())
     newest = (
-        select(func.max(Load.loaded_at))
-        .where(or_(Load.run_id.is_(None), Load.run_id.not_in(backfills)))
-        .scalar_subquery()
+        select(func.max(Load.loaded_at)).where(or_(Load.run_id.is_(None), Load.run_id.in_(hourly))).scalar_subquery()
     )
     minute = func.substr(cast(newest, String), 1, len("2026-11-26 10:05"))
     loaded = told("the newest file was loaded at ", minute, " UTC")

@@ -12,7 +12,6 @@ from sqlalchemy import (
     SQLColumnExpression,
     String,
     and_,
-    case,
     false,
     func,
     literal,
@@ -26,7 +25,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from src.marketing_messaging_service.infrastructure.database import timestamp_text
 from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.models import Load, RemarkKind, Run, RunMode, RunRemark, RunState
+from src.marketing_messaging_service.models import FlowName, Load, RemarkKind, Run, RunMode, RunRemark, RunState
 from src.marketing_messaging_service.results import Invariant
 
 WITHOUT_END = (RunState.RUNNING, RunState.KILLED)
@@ -61,7 +60,8 @@ def _ordered_wrongly(connection: Connection) -> Iterator[Select[Any]]:
         not_(
             func.coalesce(
                 and_(
-                    Run.flow_name == case((has_window, "backfill"), else_="hourly"),
+                    (Run.flow_name == FlowName.BACKFILL) == has_window,
+                    Run.flow_name.in_([name.value for name in FlowName]),
                     _is_both_or_neither(Run.window_start_at, Run.window_end_at),
                     or_(not_(has_window), Run.window_start_at < Run.window_end_at),
                 ),

@@ -22,6 +22,7 @@ TABLE_ORDER = (
     "loads",
     "source_files",
     "rejected_rows",
+    "replay_counts",
     "conflicts",
     "left_out_values",
     "unknown_keys",

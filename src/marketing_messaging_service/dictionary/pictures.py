@@ -24,6 +24,7 @@ _STEPS = (
     ("events", "wait", ("waiting_matches",)),
     ("waiting_matches", "decide", ("ended_waits",)),
     ("suppressions", "decide again", ("former_suppressions",)),
+    ("rejected_rows", "replay", ("replay_counts",)),
     ("flows", "each run", ("runs", "run_remarks", "run_leases")),
 )
 """Which step of a run fills which tables from what; the views say for themselves what they read."""

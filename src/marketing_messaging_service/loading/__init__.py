@@ -2,16 +2,26 @@
 
 from src.marketing_messaging_service.loading.ledger import held_event_count, known_files, undecided_event_count
 from src.marketing_messaging_service.loading.load import load_file, load_files
+from src.marketing_messaging_service.loading.rejected_lines import (
+    choose_rejected_lines,
+    count_kept_in_part,
+    exported_lines,
+    note_replay,
+)
 from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run, runs_under_way
 
 __all__ = [
+    "choose_rejected_lines",
     "close_run",
+    "count_kept_in_part",
+    "exported_lines",
     "held_event_count",
     "known_files",
     "load_file",
     "load_files",
     "note_files",
     "note_message",
+    "note_replay",
     "open_run",
     "runs_under_way",
     "undecided_event_count",

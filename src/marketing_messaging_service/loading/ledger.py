@@ -22,7 +22,15 @@ from sqlalchemy import (
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.models import Event, HeldEvent, Load, LoadState, SourceFile, takes_whole_file
+from src.marketing_messaging_service.models import (
+    Event,
+    HeldEvent,
+    Load,
+    LoadState,
+    RejectedRow,
+    SourceFile,
+    takes_whole_file,
+)
 from src.marketing_messaging_service.results import READER_VERSION, KnownFile, KnownFiles, LandingFile, Window
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -44,8 +52,14 @@ COUNT_NAMES = (
 
 
 def known_files(engine: Engine) -> KnownFiles:
-    """Return the files that landing can be compared with: those taken to the end, and those that could not be read."""
+    """Return the files that landing can be compared with: those taken to the end, and those that could not be read.
+
+    One that could not be read is taken when replays have taken every line of it.
+    """
     is_taken = exists().where(Load.source_file_id == SourceFile.id, takes_whole_file())
+    is_rejected_still = exists().where(
+        Load.source_file_id == SourceFile.id, RejectedRow.load_id == Load.id, RejectedRow.replayed_load_id.is_(None)
+    )
     with read_transaction(engine) as connection:
         rows = connection.execute(
             select(
@@ -53,11 +67,15 @@ def known_files(engine: Engine) -> KnownFiles:
                 SourceFile.content_hash,
                 SourceFile.size_bytes,
                 SourceFile.file_signature,
-                SourceFile.refused_code,
+                case((is_rejected_still, SourceFile.refused_code)),
                 SourceFile.reader_number,
                 SourceFile.read_at,
             )
-            .where(or_(SourceFile.refused_code.is_not(None), is_taken))
+            .where(
+                or_(SourceFile.refused_code.is_not(None), is_taken),
+                # Nobody has delivered what a replay takes.
+                SourceFile.replayed_file_id.is_(None),
+            )
             .order_by(SourceFile.id)
         ).all()
     return KnownFiles(
@@ -146,7 +164,13 @@ def _known_contents(connection: Connection, content_hashes: Sequence[str]) -> di
 def record_files(connection: Connection, files: Sequence[LandingFile], taken_at: datetime) -> range:
     """Record files that nothing was taken of before, and return their ids."""
     rows = [
-        {"content_hash": file.content_hash, "taken_at": taken_at, "refused_code": None, **_reading_of(file, taken_at)}
+        {
+            "content_hash": file.content_hash,
+            "taken_at": taken_at,
+            "refused_code": None,
+            "replayed_file_id": file.kept.source_file_id if file.kept else None,
+            **_reading_of(file, taken_at),
+        }
         for file in files
     ]
     return _insert_all(connection, SourceFile, rows)

@@ -32,6 +32,7 @@ from src.marketing_messaging_service.loading.ledger import (
     record_files,
 )
 from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
+from src.marketing_messaging_service.loading.rejected_lines import mark_replayed
 from src.marketing_messaging_service.loading.split import left_out_columns, part_columns, scalars
 from src.marketing_messaging_service.models import (
     Event,
@@ -103,7 +104,12 @@ class _FileLoad:
     @property
     def is_wanted(self) -> bool:
         """Whether the file is loaded: it was not taken before, and not read before as in vain as now."""
-        return not (self.history.is_taken or (self.history.is_refused and self.is_unreadable))
+        return not (self.history.is_taken or (self.history.is_refused and self.is_unreadable) or self.is_still_rejected)
+
+    @property
+    def is_still_rejected(self) -> bool:
+        """Whether it is made of rejected lines of which none is taken."""
+        return self.staged.replayed is not None and not self.staged.replayed.row_ids
 
     def outcome(self) -> LoadResult | NotLoaded | Unreadable:
         """Return what became of the file."""
@@ -112,6 +118,8 @@ class _FileLoad:
         if not self.is_wanted and self.refused_code is not None:
             is_delivered_again = self.history.reader_number == self.staged.file.reader_number
             return Unreadable(self.staged.file, self.refused_code, is_delivered_again)
+        if self.is_still_rejected:
+            return NotLoaded.STILL_REJECTED
         return NotLoaded.NOTHING_NEW if self.brings_nothing else self.result()
 
     def result(self) -> LoadResult:
@@ -156,8 +164,9 @@ def load_files(
     The files are one, or several that follow each other in the same rows; what they leave is what they would leave one
     after the other, each with a row of its own in the ledger. Events whose message_id is known, in this file or any
     before, are left out and counted; those among them that name another time are recorded in `conflicts`. A line that
-    differs in more is no retry, and is kept whole in `rejected_rows`. With a window, the events outside of it are left
-    for whoever takes the rest; what concerns the whole file (rejected lines, unknown keys) is recorded by its first
+    differs in more is no retry, and is kept whole in `rejected_rows`. What a file made of
+    rejected lines takes of these is marked. With a window, the events outside of it are left for whoever takes the
+    rest; what concerns the whole file (rejected lines, unknown keys) is recorded by its first
     load. With `is_held` the events are entered in `held_events` and decided only by a run that asks for their time.
     NotLoaded stands for a file of which nothing is changed, because another run has taken the same content meanwhile or
     the window holds nothing new, and Unreadable for one of which no line can be read, as an earlier load found.
@@ -298,6 +307,9 @@ class _Loading:
             [(each.source_file_id, each.staged.file, each.refused_code) for each in readings],
             utc_now(),
         )
+        for each in self._loads:
+            if each.staged.replayed is not None:
+                mark_replayed(self._connection, each.load_id, each.staged.replayed.row_ids)
         if is_held:
             hold_events(self._connection, self._load_ids, *self._event_ids())
         self._share_time(time.monotonic() - began)

@@ -75,7 +75,7 @@ def _columns(order: RunOrder) -> dict[str, Any]:
         "as_of": order.as_of,
         "window_start_at": order.window.start if order.window else None,
         "window_end_at": order.window.end if order.window else None,
-        "source": str(order.source),
+        "source": order.what,
         "max_event_age_hours": order.max_event_age_hours or None,
         "oldest_event_at": order.oldest_event_at,
         "max_event_ahead_hours": order.max_event_ahead_hours,

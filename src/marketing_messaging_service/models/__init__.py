@@ -13,9 +13,10 @@ from src.marketing_messaging_service.models.held_event import HeldEvent
 from src.marketing_messaging_service.models.left_out_value import LeftOutValue
 from src.marketing_messaging_service.models.load import READ_COUNTS, Load, LoadState, takes_whole_file
 from src.marketing_messaging_service.models.rejected_row import RejectedRow
+from src.marketing_messaging_service.models.replay_count import ReplayCount, ReplayOutcome
 from src.marketing_messaging_service.models.ruleset import Ruleset
 from src.marketing_messaging_service.models.ruleset_rule import RulesetRule
-from src.marketing_messaging_service.models.run import Run, RunMode, RunState
+from src.marketing_messaging_service.models.run import FlowName, Run, RunMode, RunState, takes_everything
 from src.marketing_messaging_service.models.run_lease import RunLease
 from src.marketing_messaging_service.models.run_remark import RemarkKind, RunRemark
 from src.marketing_messaging_service.models.send_request import (
@@ -58,6 +59,7 @@ __all__ = [
     "Event",
     "EventProperties",
     "EventType",
+    "FlowName",
     "FormerSuppression",
     "HeldEvent",
     "LeftOutValue",
@@ -65,6 +67,8 @@ __all__ = [
     "LoadState",
     "RejectedRow",
     "RemarkKind",
+    "ReplayCount",
+    "ReplayOutcome",
     "Ruleset",
     "RulesetRule",
     "Run",
@@ -79,5 +83,6 @@ __all__ = [
     "UserTraits",
     "WaitOutcome",
     "WaitingMatch",
+    "takes_everything",
     "takes_whole_file",
 ]

@@ -14,7 +14,9 @@ class RejectedRow(Base):
 
     `raw_line` is the line as text, without its line end; bytes that are not UTF-8 and NULs stand in it as
     `\xNN`. `raw_bytes` holds the exact bytes where the text does not, and is null everywhere else. `event_id` names the
-    event that has the line's message_id already, where that is the reason.
+    event that has the line's message_id already, where that is the reason. `header_line` goes with a row of a CSV that
+    has not the cells of its header: without it nobody could say what they are. A line that was read again and is an
+    event now stays, and `replayed_load_id` names the load that took it.
     """
 
     __tablename__ = "rejected_rows"
@@ -22,6 +24,8 @@ class RejectedRow(Base):
         UniqueConstraint("load_id", "line_number"),
         # Finding whether the same line is kept already, or which lines lost their message_id to an event.
         Index(None, "event_id", **partial(text("event_id IS NOT NULL"))),
+        # Finding what a replay took, without reading every line that was ever rejected.
+        Index(None, "replayed_load_id", **partial(text("replayed_load_id IS NOT NULL"))),
         {"comment": "One row a raw line that did not become an event, kept with the reason."},
     )
 
@@ -46,4 +50,11 @@ class RejectedRow(Base):
     event_id: Mapped[int | None] = mapped_column(
         ForeignKey("events.id", ondelete="SET NULL"),
         comment="The event that has the message_id of the line already, in events; null for every other reason.",
+    )
+    header_line: Mapped[str | None] = mapped_column(
+        Text, comment="Of a row of a CSV that is kept as it stood there, the header of its file; null everywhere else."
+    )
+    replayed_load_id: Mapped[int | None] = mapped_column(
+        ForeignKey("loads.id", ondelete="SET NULL"),
+        comment="The load, in loads, of the replay that took the line after all; null while it is no event.",
     )

@@ -5,11 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, Float, ForeignKey, Index, String, Text
+from sqlalchemy import CheckConstraint, ColumnElement, Float, ForeignKey, Index, String, Text, and_
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
 from src.marketing_messaging_service.models.ruleset import Ruleset
+
+
+class FlowName(StrEnum):
+    """The flows whose runs load and decide: what they take, and whether they are given a window."""
+
+    HOURLY = "hourly"
+    BACKFILL = "backfill"
+    REPLAY = "replay"
 
 
 class RunMode(StrEnum):
@@ -48,11 +56,14 @@ class Run(Base):
         _one_of("state", RunState),
         # Finding the report of a Prefect run.
         Index(None, "flow_run_id"),
-        {"comment": "One row a run of the hourly job or of a backfill, empty hours too: its window, and how it ended."},
+        {
+            "comment": "One row a run of the hourly job, a backfill or a replay, empty hours too: what it took, and "
+            "how it ended."
+        },
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the run, given by the database in order.")
-    flow_name: Mapped[str] = mapped_column(String(32), comment="The flow that ran: hourly or backfill.")
+    flow_name: Mapped[str] = mapped_column(String(32), comment="The flow that ran: hourly, backfill or replay.")
     mode: Mapped[str] = mapped_column(
         String(16), comment="How far it went: load and decide, or load only; a preview leaves no row."
     )
@@ -68,7 +79,9 @@ class Run(Base):
         UtcDateTime,
         comment="Events at or after this instant were left alone, in UTC; null for a run that takes everything.",
     )
-    source: Mapped[str] = mapped_column(Text, comment="The folder that raw files were taken from.")
+    source: Mapped[str] = mapped_column(
+        Text, comment="The folder that raw files were taken from, or which rejected lines."
+    )
     max_event_age_hours: Mapped[int | None] = mapped_column(
         comment="Events older than so many hours at as_of earn no message any more; null without a limit."
     )
@@ -126,3 +139,8 @@ class Run(Base):
     )
 
     ruleset: Mapped[Ruleset | None] = relationship()
+
+
+def takes_everything() -> ColumnElement[bool]:
+    """Return whether a run takes every file that has come in; a backfill takes another time, a replay no file."""
+    return and_(Run.window_start_at.is_(None), Run.flow_name != FlowName.REPLAY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, String, Text, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -15,7 +15,8 @@ class SourceFile(Base):
 
     `file_signature` is what the file system said of the file (size, times, inode); a file that still shows
     the same signature is known without being read again. A file of which no line could be read is not taken:
-    `refused_code` says why, and it is read again when it is delivered again, or by a newer reader.
+    `refused_code` says why, and it is read again when it is delivered again, or by a newer reader. What a replay
+    takes of the rejected lines of a file is a file of its own, which nobody has delivered.
     """
 
     __tablename__ = "source_files"
@@ -60,4 +61,9 @@ class SourceFile(Base):
         String(32),
         comment="Why no line of the file could be read, as the reason code of the first one; null when some could, or "
         "it has none.",
+    )
+    replayed_file_id: Mapped[int | None] = mapped_column(
+        ForeignKey("source_files.id"),
+        comment="The file in source_files whose rejected lines a replay took; the content is these lines then, under "
+        "the path of that file. Null for every file that was delivered.",
     )

@@ -9,8 +9,10 @@ from src.marketing_messaging_service.reporting.finding import (
 )
 from src.marketing_messaging_service.reporting.html import report_html
 from src.marketing_messaging_service.reporting.log_lines import (
+    choice_line,
     decision_line,
     discovery_line,
+    export_sentence,
     load_line,
     loads_line,
     staging_line,
@@ -43,8 +45,10 @@ __all__ = [
     "check_headline",
     "check_markdown",
     "check_text",
+    "choice_line",
     "decision_line",
     "discovery_line",
+    "export_sentence",
     "headline",
     "last_runs",
     "latest_run",

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from src.marketing_messaging_service.models import ReplayOutcome
 from src.marketing_messaging_service.reporting.health import failing_loads, loads_with_examples
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def check_queries(report: RunReport) -> tuple[CheckQuery, ...]:
         queries.append(_again(report))
     if report.reasons:
         queries += [_rejected_by_reason(report), _rejected_lines(report)]
+    if report.replayed:
+        queries += [_replayed(report), _replayed_lines(report)]
     if report.unknown_keys:
         queries.append(_unknown_keys(report))
     if report.left_out:
@@ -199,6 +202,29 @@ ORDER BY reason_code, place;""".replace(":failing", first).replace(":shown", _li
             for reason in sorted(report.reasons, key=lambda reason: reason.reason_code)
             for example in reason.examples
         ),
+    )
+
+
+def _replayed(report: RunReport) -> CheckQuery:
+    return _query(
+        report,
+        "Rejected lines that were read again, by reason and what became of them",
+        """\
+SELECT reason_code, outcome, line_count FROM replay_counts
+WHERE run_id = :run_id ORDER BY line_count DESC, reason_code, outcome, line_count;""",
+        tuple((each.reason_code, each.outcome, each.line_count) for each in report.replayed),
+    )
+
+
+def _replayed_lines(report: RunReport) -> CheckQuery:
+    return _query(
+        report,
+        "Rejected lines that were taken, counted one by one",
+        """\
+SELECT count(*) AS lines
+FROM rejected_rows AS r JOIN loads AS l ON l.id = r.replayed_load_id
+WHERE l.run_id = :run_id;""",
+        ((report.replayed_as(ReplayOutcome.TAKEN),),),
     )
 
 

@@ -40,7 +40,8 @@ _REJECTED = _Trouble(
     "Rejected lines",
     "could not be read",
     "",
-    "Correct the rejected lines, which rejected_rows holds, and deliver them in another file.",
+    "Correct the rejected lines, which rejected_rows holds, and deliver them in another file, or replay them "
+    "(`python -m flows.replay`).",
 )
 _COLLISION = _Trouble(
     lambda lines: lines.collision,
@@ -48,7 +49,7 @@ _COLLISION = _Trouble(
     "have the message_id of another event",
     ": two producers seem to number their events alike",
     "Let one producer begin its message_ids with its name, or leave them out, and deliver its lines, which "
-    "rejected_rows holds, in another file.",
+    "rejected_rows holds, in another file; or replay them with a message_id_prefix in sources.yaml.",
 )
 _TROUBLES = (_REJECTED, _COLLISION)
 

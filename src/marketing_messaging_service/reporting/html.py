@@ -20,6 +20,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     left_out_table,
     left_table,
     reasons_table,
+    replay_table,
     rules_table,
 )
 from src.marketing_messaging_service.reporting.sentences import headline, problems_told, warnings_told
@@ -67,6 +68,7 @@ def report_html(report: RunReport) -> str:
         rule_groups=grouped(drawn),
         rules_left_out=counted(left_out, "more rule") if left_out else "",
         files_table=files_table(report),
+        replay_table=replay_table(report),
         ahead_table=ahead_table(report),
         left_table=left_table(report),
         reasons_table=reasons_table(report),

@@ -11,9 +11,17 @@ from src.marketing_messaging_service.reporting.tables import many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, RuleOutcome, StagedFile
+    from src.marketing_messaging_service.results import (
+        DecisionResult,
+        Discovery,
+        LoadResult,
+        RejectedLines,
+        RuleOutcome,
+        StagedFile,
+    )
 
 
 LEFT = {
@@ -29,6 +37,32 @@ def discovery_line(discovery: Discovery) -> str:
     """Return what was found in landing in one line."""
     left = (f", {count} {words}" for kind, words in LEFT.items() if (count := discovery.count(kind)))
     return f"{len(discovery.new_files)} new, {discovery.known_count} taken before{''.join(left)}."
+
+
+def choice_line(rejected: RejectedLines) -> str:
+    """Return which rejected lines a replay is to read again in one line."""
+    count = sum(sum(file.kept.line_counts.values()) for file in rejected.files if file.kept)
+    parts = [f"{many(count, 'rejected line')} of {many(len(rejected.files), 'file')} to be read again"]
+    if in_part := sum(rejected.in_part_counts.values()):
+        parts.append(f"{in_part} kept in part, which cannot be")
+    if before := sum(rejected.taken_before_counts.values()):
+        parts.append(f"{before} of the edited ones replayed before, which are passed over")
+    return f"{', '.join(parts)}."
+
+
+def export_sentence(path: Path, count: int, in_part_count: int) -> str:
+    """Return what was exported."""
+    in_part = (
+        f" {many(in_part_count, 'other line')} {'is' if in_part_count == 1 else 'are'} kept in part and cannot be "
+        "replayed; deliver the files again."
+        if in_part_count
+        else ""
+    )
+    return (
+        f"{many(count, 'rejected line')} written to {path}, which only you may read: the lines stand there as they "
+        'came, with what users are known by. Edit what stands under "line", run '
+        f"`python -m flows.replay --from {path}`, and remove the file.{in_part}"
+    )
 
 
 def staging_line(name: str, staged: Sequence[StagedFile], seconds: float) -> str:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
-from src.marketing_messaging_service.models import RunState
+from src.marketing_messaging_service.models import ReplayOutcome, RunState
 from src.marketing_messaging_service.reporting.health import seem_numbered_alike
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.tables import counted
@@ -49,9 +49,23 @@ def _when(report: RunReport) -> str:
     return f"Between {instant_text(since)} and {instant_text(until)} UTC"
 
 
+def _came_after_all(report: RunReport) -> str:
+    """Return how many events came of lines that had been rejected."""
+    count = sum(each.line_count for each in report.replayed) - report.replayed_as(ReplayOutcome.TAKEN_BEFORE)
+    if not count and not report.lines.inserted:
+        is_told = report.state is RunState.COMPLETED
+        return "no rejected line was there to be read again" if is_told else "nothing was taken in"
+    events = counted(report.lines.inserted, "event") if report.lines.inserted else "no event"
+    would = "would come" if report.is_preview else "came"
+    of_lines = counted(count, "line") if count else "lines"
+    return f"{events} {would} of {of_lines} that had been rejected"
+
+
 def _came_in(report: RunReport) -> str:
     lines = report.lines
     would = "would come" if report.is_preview else "came"
+    if report.is_replay:
+        return _came_after_all(report)
     if lines.inserted:
         return f"{counted(lines.inserted, 'event')} {would} in"
     if lines.rejected == 1 and _is_nothing_readable(report):

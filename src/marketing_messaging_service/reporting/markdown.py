@@ -18,6 +18,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     left_out_table,
     left_table,
     reasons_table,
+    replay_table,
     rules_table,
 )
 from src.marketing_messaging_service.reporting.sentences import problems_told, warnings_told
@@ -40,6 +41,7 @@ def report_markdown(report: RunReport) -> str:
         _funnel(report),
         _table(rules_table(report)),
         _rules(report),
+        _table(replay_table(report)),
         _table(files_table(report)),
         _table(ahead_table(report)),
         _table(left_table(report)),

@@ -15,12 +15,14 @@ from src.marketing_messaging_service.models import (
     BatchRule,
     EndedWait,
     Event,
+    FlowName,
     FormerSuppression,
     HeldEvent,
     LeftOutValue,
     Load,
     RejectedRow,
     RemarkKind,
+    ReplayCount,
     Ruleset,
     RulesetRule,
     Run,
@@ -33,6 +35,7 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
     WaitingMatch,
     WaitOutcome,
+    takes_everything,
 )
 from src.marketing_messaging_service.reporting.finding import LISTS_THEM
 from src.marketing_messaging_service.reporting.health import (
@@ -52,6 +55,7 @@ from src.marketing_messaging_service.reporting.run_report import (
     Problem,
     ReasonReport,
     RejectedExample,
+    ReplayReport,
     RuleReport,
     RunReport,
     WaitsReport,
@@ -107,6 +111,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         outside_file_count=row.outside_file_count,
         loads=loads,
         reasons=_reasons(connection, run_id, loads, row.max_rejected_percent),
+        replayed=_replayed(connection, run_id),
         unknown_keys=_unknown_keys(connection, run_id),
         left_out=_left_out(connection, run_id),
         held_count=_held_count(connection, run_id),
@@ -132,14 +137,13 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
 
 def _came_in_since(connection: Connection, run: Row[Any]) -> datetime | None:
     """Return when the last complete hourly run before began, which left nothing in the folder behind."""
-    if run.window_start_at is not None or run.window_end_at is not None:
+    if run.flow_name == FlowName.REPLAY or run.window_start_at is not None or run.window_end_at is not None:
         return None
     return connection.execute(
         select(Run.started_at)
         .where(
             Run.id < run.id,
-            Run.window_start_at.is_(None),
-            Run.window_end_at.is_(None),
+            takes_everything(),
             Run.source == run.source,
             Run.state == RunState.COMPLETED,
         )
@@ -297,6 +301,12 @@ def _reasons(
     for reason_code, line_count, *values in rows:
         examples.setdefault((reason_code, line_count), []).append(_example(*values))
     return tuple(ReasonReport(*reason, tuple(shown)) for reason, shown in examples.items())
+
+
+def _replayed(connection: Connection, run_id: int) -> tuple[ReplayReport, ...]:
+    counts = (ReplayCount.reason_code, ReplayCount.outcome, ReplayCount.line_count)
+    rows = select(*counts).where(ReplayCount.run_id == run_id).order_by(ReplayCount.line_count.desc(), *counts)
+    return tuple(ReplayReport(*row) for row in connection.execute(rows))
 
 
 def _unknown_keys(connection: Connection, run_id: int) -> tuple[KeyReport, ...]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from src.marketing_messaging_service.models import EXPIRED_REASON, RemarkKind, RunMode, RunState
+from src.marketing_messaging_service.models import (
+    EXPIRED_REASON,
+    FlowName,
+    RemarkKind,
+    ReplayOutcome,
+    RunMode,
+    RunState,
+)
 from src.marketing_messaging_service.reporting.masking import masked
 
 if TYPE_CHECKING:
@@ -67,6 +74,16 @@ class ReasonReport:
     reason_code: str
     line_count: int
     examples: tuple[RejectedExample, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayReport:
+    """How many lines that were rejected for one reason came to what when they were read again."""
+
+    reason_code: str
+    outcome: str
+    """One of ReplayOutcome, or the reason code of today."""
+    line_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +224,8 @@ class RunReport:
     loads: tuple[LoadReport, ...] = ()
     reasons: tuple[ReasonReport, ...] = ()
     """Why lines were rejected, the most frequent reason first."""
+    replayed: tuple[ReplayReport, ...] = ()
+    """What became of the rejected lines that a replay read again."""
     unknown_keys: tuple[KeyReport, ...] = ()
     left_out: tuple[LeftOutReport, ...] = ()
     """The fields with invalid values that events were loaded without, the most frequent one first."""
@@ -237,6 +256,15 @@ class RunReport:
     def left_as(self, kind: RemarkKind) -> tuple[LeftFiles, ...]:
         """Return the files that were left for one kind of reason."""
         return tuple(files for files in self.left if files.kind is kind)
+
+    def replayed_as(self, *outcomes: ReplayOutcome) -> int:
+        """Return how many rejected lines that were to be read again came to one of some outcomes."""
+        return sum(each.line_count for each in self.replayed if each.outcome in outcomes)
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether it took rejected lines in place of files."""
+        return self.flow_name == FlowName.REPLAY
 
     @property
     def is_preview(self) -> bool:

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
-from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.models import RemarkKind, ReplayOutcome
 from src.marketing_messaging_service.reporting.health import failing_loads, problem_files_first
 from src.marketing_messaging_service.reporting.rules_picture import drawn_rules
 from src.marketing_messaging_service.reporting.tables import MOST_ROWS, Cell, Table, counted, printable, table_of
 from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from src.marketing_messaging_service.reporting.run_report import (
@@ -101,6 +102,34 @@ def _total(rows: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
     """Return the row that sums up every column of numbers."""
     numbers = [[cell for cell in column if isinstance(cell, int)] for column in zip(*rows, strict=True)]
     return (f"all {len(rows):,}", *(sum(column) if column else "" for column in numbers[1:])) if rows else ()
+
+
+def replay_table(report: RunReport) -> Table:
+    """Return what became of rejected lines that were read again, by the reason for which they had been rejected."""
+    rows: list[tuple[Cell, ...]] = [
+        (each.reason_code, each.line_count, REPLAY_OUTCOMES.get(each.outcome, f"still rejected: {each.outcome}"))
+        for each in report.replayed
+    ]
+    title = (
+        "Rejected lines, as they would be read today" if report.is_preview else "Rejected lines that were read again"
+    )
+    return table_of(
+        title,
+        ("rejected for", "lines", "what became of them"),
+        rows,
+        total=(*_total(rows)[:2], "") if rows else (),
+        remark="what is still rejected stays in rejected_rows as it is; behind it stands why it is no event today",
+    )
+
+
+REPLAY_OUTCOMES: Mapping[str, str] = {
+    ReplayOutcome.TAKEN: "taken",
+    ReplayOutcome.TAKEN_BEFORE: "replayed before",
+    ReplayOutcome.KEPT_IN_PART: "kept in part, deliver the file again",
+    ReplayOutcome.NO_SOURCE: "no pattern of sources.yaml names the file",
+    ReplayOutcome.FAILED: "could not be read or loaded",
+}
+"""What became of rejected lines that were not rejected again, in words."""
 
 
 def examples_table(report: RunReport) -> Table:
@@ -206,7 +235,7 @@ def facts(report: RunReport) -> tuple[Fact, ...]:
         ("decide again", ", ".join(report.again_rules)),
         ("started", _instant(report.started_at)),
         ("took", _duration(report)),
-        ("files from", report.source),
+        ("lines" if report.is_replay else "files from", report.source),
         ("taken before", "" if report.known_file_count is None else counted(report.known_file_count, "file")),
         ("nothing new in the window", counted(report.outside_file_count, "file") if report.outside_file_count else ""),
         ("database", report.database),

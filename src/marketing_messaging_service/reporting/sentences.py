@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
-from src.marketing_messaging_service.models import RemarkKind, RunState
+from src.marketing_messaging_service.models import RemarkKind, ReplayOutcome, RunState
 from src.marketing_messaging_service.reporting.run_report import LineCounts, Problem, RunReport, WaitsReport
 from src.marketing_messaging_service.reporting.tables import many
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 WITHOUT_A_WORD = f"It ended without a word. {WHO_DOES_THE_REST}"
@@ -30,9 +31,12 @@ def headline(report: RunReport) -> str:
         parts.append(f"{_ENDINGS[report.state]} before its end.")
     left = left_sentences(report)
     parts.extend(left)
+    parts.extend(filter(None, [replay_sentence(report)]))
     did_something = report.decided_count or report.held_count or report.ahead_count or report.again_rules
     if report.loads or did_something or report.waits.ended_count:
         parts.extend(_work(report))
+    elif report.is_replay:
+        parts.append("Nothing was taken.")
     elif report.problems or report.known_file_count is None:
         parts.append("Nothing was taken" + (f": {many(len(report.problems), 'problem')}." if report.problems else "."))
     elif report.outside_file_count:
@@ -90,7 +94,7 @@ def left_sentences(report: RunReport) -> list[str]:
 def _work(report: RunReport) -> list[str]:
     would = "would be " if report.is_preview else ""
     equation = line_equation(report.lines, is_preview=report.is_preview)
-    nothing = [] if left_sentences(report) else ["Nothing new."]
+    nothing = [] if left_sentences(report) or report.is_replay else ["Nothing new."]
     parts = [f"{many(len(report.loads), 'file')}: {equation}."] if report.loads else nothing
     if report.outside_file_count:
         parts.append(_nothing_else(report.outside_file_count))
@@ -105,6 +109,36 @@ def _work(report: RunReport) -> list[str]:
     elif report.held_count:
         parts.append(f"{many(report.held_count, 'event')} {would}held for a backfill to decide.")
     return parts
+
+
+def replay_sentence(report: RunReport) -> str:
+    """Return what became of the rejected lines that a replay was to read again; nothing for any other run."""
+    if not report.is_replay:
+        return ""
+    if not report.replayed:
+        # A run that came to its end says of each line what became of it.
+        if report.state is not RunState.COMPLETED:
+            return ""
+        return f"There are no {report.source} that wait for a replay."
+    taken, before = report.replayed_as(ReplayOutcome.TAKEN), report.replayed_as(ReplayOutcome.TAKEN_BEFORE)
+    every = sum(each.line_count for each in report.replayed) - before
+    others = (
+        (every - taken - report.replayed_as(*NOT_READ), "still rejected"),
+        *((report.replayed_as(outcome), words) for outcome, words in NOT_READ.items()),
+    )
+    said = ", ".join(
+        [f"{taken:,} {'to take' if report.is_preview else 'taken'}", *(f"{n:,} {w}" for n, w in others if n)]
+    )
+    passed_over = f" {many(before, 'edited line')} had been replayed before." if before else ""
+    return f"{many(every, 'rejected line')} read again: {said}.{passed_over}"
+
+
+NOT_READ: Mapping[ReplayOutcome, str] = {
+    ReplayOutcome.KEPT_IN_PART: "kept in part only, whose files must be delivered again",
+    ReplayOutcome.NO_SOURCE: "of files that no pattern of sources.yaml names",
+    ReplayOutcome.FAILED: "that could not be read or loaded",
+}
+"""What is said of rejected lines that were not read, behind their number."""
 
 
 def _again(report: RunReport) -> str:

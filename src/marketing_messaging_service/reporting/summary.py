@@ -9,6 +9,7 @@ from src.marketing_messaging_service.reporting.run_tables import (
     left_out_table,
     left_table,
     reasons_table,
+    replay_table,
 )
 from src.marketing_messaging_service.reporting.sentences import headline, problems_told, warnings_told
 from src.marketing_messaging_service.reporting.tables import Table, many, table_of, text_table
@@ -39,6 +40,7 @@ def _kind(report: RunReport) -> str:
 def _tables(report: RunReport) -> list[Table]:
     return [
         _decisions(report),
+        replay_table(report),
         files_table(report),
         ahead_table(report),
         left_table(report),

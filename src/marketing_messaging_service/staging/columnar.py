@@ -351,8 +351,8 @@ STAGER = stager_for(frozenset())
 def _rejected_frame(rejected: list[tuple[int, bytes, Rejection]]) -> pd.DataFrame:
     rejected.sort(key=lambda row: row[0])
     rows = [
-        (number, *as_text(line), rejection.reason_code.value, rejection.field_name, rejection.explanation)
-        for number, line, rejection in rejected
+        (number, *as_text(line), why.reason_code.value, why.field_name, why.explanation, why.header_line)
+        for number, line, why in rejected
     ]
     columns = zip(*rows, strict=True) if rows else itertools.repeat((), len(REJECTED_SCHEMA))
     arrays = [pa.array(column, type_) for column, type_ in zip(columns, REJECTED_SCHEMA.types, strict=True)]

@@ -23,6 +23,11 @@ _TO_TABS = bytes.maketrans(b"\r\n", b"\t\t")
 and is one line."""
 
 
+def on_one_line(text: bytes) -> bytes:
+    """Return a document that stands over several lines as one line that means the same."""
+    return text.translate(_TO_TABS)
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """One document, on one line whatever it was written on."""
@@ -156,7 +161,7 @@ class DocumentScanner:
         length = self._let_go + len(text)
         if length > self._most_bytes:
             text = (self._kept or text)[: self._kept_bytes]
-        return Document(text.rstrip().translate(_TO_TABS), length)
+        return Document(on_one_line(text.rstrip()), length)
 
     def _let_go_of_present(self) -> None:
         self._kept = self._kept or self._text[: self._kept_bytes]

@@ -13,6 +13,7 @@ from src.marketing_messaging_service.staging.content import (
 from src.marketing_messaging_service.staging.documents import Document, DocumentScanner
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
+from src.marketing_messaging_service.staging.sources.source import Cells
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 READ_BYTES = 1 << 20
@@ -49,6 +50,8 @@ class Chunk:
     """Whether nothing of the file can be taken after all; then this, the last chunk, takes the place of all others."""
     refused: Mapping[int, Rejection] = field(default_factory=dict)
     """Why lines cannot be read as such, by their places in `lines`, which hold what there is of them."""
+    cells: Cells | None = None
+    """How values are written where these are rows of a CSV, in each of which every one is text; None elsewhere."""
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Return the lines that can be read as such with their numbers."""
@@ -225,7 +228,7 @@ def too_long(length: int) -> Rejection:
         ReasonCode.LINE_TOO_LONG,
         None,
         f"The line has {length} bytes; at most {MAX_LINE_BYTES} are taken, and the first "
-        f"{KEPT_BYTES_OF_LONG_LINE} are kept here.",
+        f"{KEPT_BYTES_OF_LONG_LINE} are kept here, too few for a replay.",
     )
 
 

@@ -63,8 +63,14 @@ class MappedLines:
         sorting = SortedLines()
         if isinstance(chunk.lines, TableLines):
             self._sort_table(chunk, chunk.lines, sorting)
-        else:
+        elif chunk.cells is None:
             self._sort_lines(chunk, sorting)
+        else:
+            for number, line in chunk.numbered():
+                if bare(line):
+                    _add(number, self._closely(number, line, chunk.cells, sorting), sorting)
+                else:
+                    sorting.blank_count += 1
         sorting.rejected += chunk.refused_lines()
         return sorting
 

@@ -12,6 +12,8 @@ class Rejection:
     reason_code: ReasonCode
     field_name: str | None
     explanation: str
+    header_line: str | None = None
+    """The header of the CSV in which the line is a row that cannot be read as one."""
 
 
 class DamagedFileError(Exception):

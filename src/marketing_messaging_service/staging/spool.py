@@ -61,16 +61,26 @@ class SpoolWriter:
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
         try:
-            yield
-        except OSError as error:
+            with errors_told():
+                yield
+        except SpoolError:
             self._close_file()
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise SpoolError(
-                f"The staged rows cannot be kept in the folder for temporary files: {reason}. Free some space there, "
-                "or let TMPDIR name another folder, then run again."
-            ) from None
+            raise
 
     def _close_file(self) -> None:
         # On a full disk even closing fails, because something is left to be written; the file is closed all the same.
         with contextlib.suppress(OSError):
             self.file.close()
+
+
+@contextmanager
+def errors_told() -> Iterator[None]:
+    """Turn what keeps a temporary file from being written into a SpoolError."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise SpoolError(
+            f"The staged rows cannot be kept in the folder for temporary files: {reason}. Free some space there, "
+            "or let TMPDIR name another folder, then run again."
+        ) from None

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
@@ -27,6 +27,7 @@ from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text, stager_for
 from src.marketing_messaging_service.staging.envelopes import opened
 from src.marketing_messaging_service.staging.formats import read_rows
+from src.marketing_messaging_service.staging.kept import KeptFile
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
 from src.marketing_messaging_service.staging.mapped import MappedLines
 from src.marketing_messaging_service.staging.opening import open_regular
@@ -103,15 +104,19 @@ def stage_files(
     rows.
     """
     stager = stager_for(frozenset(delivery_keys))
-    try:
-        with SpoolWriter(EVENT_SCHEMA) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
-            reading = _Reading(_as_written(files, sources, frozenset(delivery_keys)), chunk_bytes, on_progress)
-            typing = _Typing(stager, events, rejected)
-            _stage_in_two_threads(reading.groups(), typing.add)
-    except LandingError as error:
-        # Of the first file alone: any other is known to be whole before it is typed.
-        return StagedFiles((), (FileFailure(files[0], error),), StagedRows(events.file, rejected.file))
-    rows = StagedRows(events.file, rejected.file, typing.has_former_ids)
+    written = _as_written(files, sources, frozenset(delivery_keys))
+    with ExitStack() as kept:
+        for each in written:
+            kept.callback(each.close)
+        try:
+            with SpoolWriter(EVENT_SCHEMA) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
+                reading = _Reading(written, chunk_bytes, on_progress)
+                typing = _Typing(stager, events, rejected)
+                _stage_in_two_threads(reading.groups(), typing.add)
+        except LandingError as error:
+            # Of the first file alone: any other is known to be whole before it is typed.
+            return StagedFiles((), (FileFailure(files[0], error),), StagedRows(events.file, rejected.file))
+        rows = StagedRows(events.file, rejected.file, typing.has_former_ids, kept.pop_all())
     return StagedFiles(tuple(each.staged(rows) for each in reading.taken), tuple(reading.failures), rows)
 
 
@@ -123,6 +128,7 @@ class _Written:
     source: Source
     sort_lines: Callable[[Chunk], SortedLines]
     """Looks at each line of a chunk, and tells those that hold an event from the others."""
+    replayed: None = None
 
     def chunks(self, chunk_bytes: int, on_progress: Callable[[int], None]) -> Generator[Chunk]:
         """Yield its lines.
@@ -144,6 +150,9 @@ class _Written:
             sentence = f"{file.display_path} cannot be read: {error.strerror or error}."
             raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
 
+    def close(self) -> None:
+        """Nothing of it is open."""
+
     def raw_lines(self, numbers: Iterable[int]) -> Iterator[RawLine]:
         """Yield the lines of the given numbers, which ascend. Raises LandingError as `chunks` does, at the end."""
         wanted = iter(numbers)
@@ -154,11 +163,20 @@ class _Written:
                 number = next(wanted, None)
 
 
-def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Written]:
+_Readable = _Written | KeptFile
+
+
+def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Readable]:
     """Return files with how each is written."""
     used = {file.source_number: sources.sources[file.source_number] for file in files}
     sort_lines = {number: _sorter(source, delivery_keys) for number, source in used.items()}
-    return [_Written(file, used[file.source_number], sort_lines[file.source_number]) for file in files]
+    stager = stager_for(delivery_keys)
+    return [
+        _Written(file, used[file.source_number], sort_lines[file.source_number])
+        if file.kept is None
+        else KeptFile(file, used[file.source_number], sort_lines[file.source_number], stager)
+        for file in files
+    ]
 
 
 def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], SortedLines]:
@@ -167,7 +185,7 @@ def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], 
 
     def sort_lines(chunk: Chunk) -> SortedLines:
         # Our own words need no mapping, and most of their lines no close look.
-        is_native = source.mapping is NATIVE and not isinstance(chunk.lines, TableLines)
+        is_native = source.mapping is NATIVE and not (chunk.cells or isinstance(chunk.lines, TableLines))
         return (native if is_native else mapped).sort_lines(chunk)
 
     return sort_lines
@@ -177,7 +195,7 @@ def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], 
 class _FileLines:
     """A file whose lines have been read, and what is known of them."""
 
-    written: _Written
+    written: _Readable
     lines_before: int
     read_count: int = 0
     valid_count: int = 0
@@ -197,6 +215,7 @@ class _FileLines:
             rows=rows,
             raw_lines=self.written.raw_lines,
             lines_before=self.lines_before,
+            replayed=self.written.replayed,
         )
 
 
@@ -231,7 +250,7 @@ class _Group:
 class _Reading:
     """Reads files one after the other, until they are enough for one transaction."""
 
-    def __init__(self, files: Sequence[_Written], chunk_bytes: int, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, files: Sequence[_Readable], chunk_bytes: int, on_progress: Callable[[int], None]) -> None:
         self._files = files
         self._chunk_bytes = chunk_bytes
         self._on_progress = on_progress
@@ -279,7 +298,7 @@ class _Reading:
                 return beginning, False
         return beginning, True
 
-    def _take(self, file: _Written) -> _FileLines:
+    def _take(self, file: _Readable) -> _FileLines:
         before = self.taken[-1] if self.taken else None
         self.taken.append(_FileLines(file, before.lines_before + before.read_count if before else 0))
         return self.taken[-1]

@@ -39,6 +39,7 @@ LOAD_HISTORY = View(
         passed_on(Load.run_id),
         passed_on(Load.flow_run_id),
         passed_on(Ruleset.content_hash, "ruleset_hash"),
+        passed_on(SourceFile.replayed_file_id),
     ),
     reads=("loads", "source_files", "rulesets"),
     select="""\
@@ -65,7 +66,8 @@ SELECT
     CAST(round((julianday(load.decided_at) - julianday(load.loaded_at)) * 86400, 3) AS REAL) AS decision_wait_seconds,
     load.run_id,
     load.flow_run_id,
-    ruleset.content_hash AS ruleset_hash
+    ruleset.content_hash AS ruleset_hash,
+    file.replayed_file_id
 FROM loads AS load
 JOIN source_files AS file ON file.id = load.source_file_id
 LEFT JOIN rulesets AS ruleset ON ruleset.id = load.ruleset_id

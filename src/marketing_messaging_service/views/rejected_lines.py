@@ -1,11 +1,12 @@
 """The lines that could not become events."""
 
 from src.marketing_messaging_service.models import Load, RejectedRow, SourceFile
-from src.marketing_messaging_service.views.view import View, passed_on
+from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
+from src.marketing_messaging_service.vocabulary import DataType
 
 REJECTED_LINES = View(
     name="rejected_lines",
-    sentence="One row a line in rejected_rows: its file, what is wrong with it, and the line itself.",
+    sentence="One row a line in rejected_rows: its file, what is wrong with it, the line itself, and what replayed it.",
     columns=(
         passed_on(RejectedRow.load_id),
         passed_on(SourceFile.path),
@@ -16,6 +17,13 @@ REJECTED_LINES = View(
         passed_on(RejectedRow.raw_line),
         passed_on(RejectedRow.event_id),
         passed_on(Load.loaded_at),
+        passed_on(RejectedRow.id, "rejected_row_id"),
+        passed_on(RejectedRow.replayed_load_id),
+        ViewColumn(
+            "replayed_at",
+            DataType.TIMESTAMP,
+            "When a replay took the line after all, in UTC by the clock of the machine; null while it is no event.",
+        ),
     ),
     reads=("rejected_rows", "loads", "source_files"),
     select="""\
@@ -28,9 +36,13 @@ SELECT
     rejected.explanation,
     rejected.raw_line,
     rejected.event_id,
-    load.loaded_at
+    load.loaded_at,
+    rejected.id AS rejected_row_id,
+    rejected.replayed_load_id,
+    replay.loaded_at AS replayed_at
 FROM rejected_rows AS rejected
 JOIN loads AS load ON load.id = rejected.load_id
 JOIN source_files AS file ON file.id = load.source_file_id
+LEFT JOIN loads AS replay ON replay.id = rejected.replayed_load_id
 """,
 )

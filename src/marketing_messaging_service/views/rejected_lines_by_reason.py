@@ -14,6 +14,7 @@ REJECTED_LINES_BY_REASON = View(
         ViewColumn("rejected_count", DataType.INTEGER, "Lines of the file that were rejected for the reason."),
         ViewColumn("first_line_number", DataType.INTEGER, "The first such line of the file, counted from 1."),
         passed_on(Load.loaded_at),
+        ViewColumn("replayed_count", DataType.INTEGER, "The part of these lines that a replay took after all."),
     ),
     reads=("rejected_rows", "loads", "source_files"),
     select="""\
@@ -23,7 +24,8 @@ SELECT
     rejected.reason_code,
     CAST(count(*) AS INTEGER) AS rejected_count,
     CAST(min(rejected.line_number) AS INTEGER) AS first_line_number,
-    load.loaded_at
+    load.loaded_at,
+    CAST(count(rejected.replayed_load_id) AS INTEGER) AS replayed_count
 FROM rejected_rows AS rejected
 JOIN loads AS load ON load.id = rejected.load_id
 JOIN source_files AS file ON file.id = load.source_file_id

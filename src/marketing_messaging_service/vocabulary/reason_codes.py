@@ -3,6 +3,9 @@
 from enum import StrEnum
 from typing import Self
 
+_IN_PART = True
+"""Said of a reason for which too little of the line, or file, is kept for a replay."""
+
 
 class ReasonCode(StrEnum):
     """Why a raw line was rejected.
@@ -13,14 +16,17 @@ class ReasonCode(StrEnum):
     meaning: str
     """What is wrong, as the table of docs/raw-events.md says it."""
     remedy: str
-    """What leads to the events: what to change before the line is delivered again."""
+    """What leads to the events: what to change before the line is delivered again, or replayed."""
+    is_kept_in_part: bool
+    """Whether too little of the line, or file, is kept for a replay."""
 
-    def __new__(cls, code: str, meaning: str, remedy: str) -> Self:
+    def __new__(cls, code: str, meaning: str, remedy: str, is_kept_in_part: bool = False) -> Self:
         """Return the code, as the text that it is, with what it means."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
         member.remedy = remedy
+        member.is_kept_in_part = is_kept_in_part
         return member
 
     @classmethod
@@ -37,69 +43,88 @@ class ReasonCode(StrEnum):
         "corrupt_gzip",
         "the compressed file breaks off or is damaged at this line; the lines before it were taken",
         "deliver the file again whole: what was taken counts as duplicate",
+        _IN_PART,
     )
     CORRUPT_ZSTD = (
         "corrupt_zstd",
         "the same of a zstd file; up to 128 KiB of text before the damage can be lost with it",
         "deliver the file again whole: what was taken counts as duplicate",
+        _IN_PART,
     )
     BROKEN_OFF = (
         "broken_off",
         "an array, an object over several lines or a quoted cell is not closed where the file ends; what was whole was "
         "taken",
         "deliver the file again whole: what was taken counts as duplicate",
+        _IN_PART,
     )
     ASTRAY = (
         "astray",
         "in a file of arrays, or of objects that are not one a line, stands something else; nothing of it was taken",
         "mend the file, and deliver it again",
+        _IN_PART,
     )
-    PACKED_TOO_OFTEN = "packed_too_often", "the file is packed more than twice", "unpack it, and deliver what is in it"
+    PACKED_TOO_OFTEN = (
+        "packed_too_often",
+        "the file is packed more than twice",
+        "unpack it, and deliver what is in it",
+        _IN_PART,
+    )
     UNKNOWN_PACKING = (
         "unknown_packing",
         "the file is an archive, or packed in another way than gzip or plain zstd",
         "unpack it, and deliver what is in it",
+        _IN_PART,
     )
-    UTF_16 = "utf_16", "the file is UTF-16, as Windows writes it", "save it as UTF-8, and deliver it again"
-    UTF_32 = "utf_32", "the file is UTF-32", "save it as UTF-8, and deliver it again"
+    UTF_16 = "utf_16", "the file is UTF-16, as Windows writes it", "save it as UTF-8, and deliver it again", _IN_PART
+    UTF_32 = "utf_32", "the file is UTF-32", "save it as UTF-8, and deliver it again", _IN_PART
     NOT_TEXT = (
         "not_text",
         "the file is not text, but a database, a picture, encrypted or the like",
         "deliver the events as JSON text",
+        _IN_PART,
     )
     CORRUPT_PARQUET = (
         "corrupt_parquet",
         "the Parquet file breaks off or is damaged; the rows before the damage were taken",
         "deliver the file again whole: what was taken counts as duplicate",
+        _IN_PART,
     )
     INVALID_HEADER = (
         "invalid_header",
         "a CSV or Parquet file has a column without a name, or column names that clash; nothing of it was taken",
         "give each column a name of its own, and deliver the file again",
+        _IN_PART,
     )
     INVALID_ROW = (
         "invalid_row",
         "a row of a CSV has more or fewer cells than its header, or a single quote mark within a quoted cell",
-        "quote a text that holds the delimiter, a quote mark (written twice) or a line end, and deliver the file again",
+        "quote a text that holds the delimiter, a quote mark (written twice) or a line end, and replay the row or "
+        "deliver the file again",
     )
     NOT_JSON = (
         "not_json",
         "the file is XML or HTML, often the error page of a server, or a table whose columns say nothing to us",
         "deliver the events as JSON text; name a table .csv, and say in sources.yaml which column is what",
+        _IN_PART,
     )
-    LINE_TOO_LONG = "line_too_long", "over 16 MiB; the first 64 KiB are kept", "look for a missing line end"
+    LINE_TOO_LONG = "line_too_long", "over 16 MiB; the first 64 KiB are kept", "look for a missing line end", _IN_PART
     INVALID_UTF8 = "invalid_utf8", "bytes that are no UTF-8 text", "write the file as UTF-8"
     NUL_BYTES = (
         "nul_bytes",
         "zero bytes within a line, as a power cut leaves them; before and after an event they do not matter",
-        "deliver the line again without them in another file",
+        "mend the line and replay it, or deliver it again in another file",
     )
     SEVERAL_OBJECTS = (
         "several_objects",
         "several objects on one line of a file that has one on a line otherwise",
         "put a line end between them, and deliver the file again",
     )
-    INVALID_JSON = "invalid_json", "not JSON, often a line cut short", "deliver the line again in another file"
+    INVALID_JSON = (
+        "invalid_json",
+        "not JSON, often a line cut short",
+        "mend the line and replay it, or deliver it again in another file",
+    )
     NESTED_TOO_DEEP = (
         "nested_too_deep",
         "objects and arrays in one another, over 100 levels deep",
@@ -115,7 +140,8 @@ class ReasonCode(StrEnum):
     ANONYMOUS_USER = (
         "anonymous_user",
         "there is an anonymous id and no user id, so that nobody is known by it",
-        "deliver the event with the user's id; docs/sources.md says what taking the anonymous id means",
+        "deliver the event with the user's id; or take the anonymous id (docs/sources.md says what that means) and "
+        "replay the line",
     )
     WRONG_TYPE = "wrong_type", "another kind of value than the key takes", "write the value as the table above says"
     EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave the message_id out"
@@ -155,5 +181,5 @@ class ReasonCode(StrEnum):
     MESSAGE_ID_COLLISION = (
         "message_id_collision",
         "another event has the message_id; a line that differs from it in more than the time is no retry",
-        "give the event a message_id of its own, or none",
+        "give the event a message_id of its own, or the mapping a prefix, and replay the line",
     )

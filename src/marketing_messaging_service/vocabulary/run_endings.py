@@ -31,6 +31,18 @@ class RunEnding(StrEnum):
         "no file came since the run before",
         "nothing; *watch* says when that lasts too long",
     )
+    REPLAYED = (
+        "… rejected lines read again: … taken, … still rejected. …",
+        "Completed",
+        "a replay took what is an event today; the rest stays rejected as it was",
+        "look in the report why lines are still rejected; mend sources.yaml, or the lines with `--export` and `--from`",
+    )
+    NOTHING_TO_REPLAY = (
+        "There are no rejected lines … that wait for a replay. Nothing was taken.",
+        "Completed",
+        "no line of that reason, file and time is rejected, or all of them were replayed",
+        "nothing",
+    )
     EXPIRED = (
         "… messages were not sent, because their events are older than the limit of … h.",
         "Completed",
@@ -54,13 +66,14 @@ class RunEnding(StrEnum):
         "…: … of … lines could not be read (… %), which is more than the … % that max_rejected_percent allows. …",
         "Failed",
         "a producer writes lines that are no events; the others were taken",
-        "have the producer corrected, and the rejected lines, which `rejected_rows` holds, delivered in another file",
+        "have the producer corrected, and the rejected lines, which `rejected_rows` holds, delivered in another file "
+        "or replayed",
     )
     RETRIED = (
         "…: An earlier attempt of this run took it, and a retry reads no line again. …",
         "Failed",
         "*Retry* was pressed on a run that failed for rejected lines; they are as unread as before",
-        "the same: deliver the corrected lines in another file, which the next run takes",
+        "the same: deliver the corrected lines in another file, which the next run takes, or replay them",
     )
     WAITED = (
         "Another run is at work…",

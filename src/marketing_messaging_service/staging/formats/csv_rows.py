@@ -1,6 +1,7 @@
 """CSV as RFC 4180 has it, and as spreadsheets write it: rows of a table of texts."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -36,7 +37,7 @@ def read_csv(text: Lookahead, beginning: bytes, source: Source, chunk_bytes: int
                 if wrong := _wrong_header(rows.header):
                     yield Chunk(1, [], wrong, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
                     return
-                filling.names = _names(rows.header)
+                filling.names, filling.header_line = _names(rows.header), rows.header_line
             yield from filling.add(some)
     except BadEndError as error:
         yield filling.chunk(error.rejection, error.raw[:KEPT_BYTES_OF_LONG_LINE].rstrip(b"\r\n"))
@@ -84,6 +85,7 @@ class _Filling:
 
     def __init__(self, cells: Cells, chunk_bytes: int) -> None:
         self.names: tuple[str, ...] = ()
+        self.header_line = ""
         self._cells = cells
         self._chunk_bytes = chunk_bytes
         self._next_line_number = 1
@@ -125,6 +127,6 @@ class _Filling:
             refused = rows.refused.get(place)
             self._others[self.count + place] = refused.raw if refused else b""
             if refused:
-                self._refused[self.count + place] = refused.rejection
+                self._refused[self.count + place] = replace(refused.rejection, header_line=self.header_line)
         self.count += rows.count
         self._size += sum(column.nbytes for column in rows.columns) + AROUND_A_ROW * rows.count

@@ -71,6 +71,8 @@ class CsvText:
         self._delimiter = delimiter
         self.header: _Row | None = None
         """The first row, once rows have been asked for."""
+        self.header_line = ""
+        """What it was read from."""
 
     def rows(self) -> Iterator[SomeRows]:
         """Yield the rows; the first, which is the header, is one of the empty ones.
@@ -138,6 +140,8 @@ class CsvText:
         row: _Row = Refused(raw.rstrip(b"\r\n"), wrong) if wrong else cells
         if is_header:
             self.header = row
+            # As text that every database takes.
+            self.header_line = raw.rstrip(b"\r\n").decode(errors="replace").replace("\0", "")
             return ()
         return row
 

@@ -1,0 +1,186 @@
+"""A replay: rejected lines read again, as code, fields and sources.yaml say today, then loaded and decided.
+
+`python -m flows.replay` runs it once, with no Prefect server needed; with `--export` it writes the lines into a file.
+"""
+
+import argparse
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from flows.command_line import read_instant, refused, run_once
+from flows.ctrl_c import CtrlC
+from flows.parameters import DEFAULT_MAX_EVENT_AHEAD_HOURS, AgeHours, AheadHours, InstantOrEmpty, end_of_window
+from flows.pipeline import run_pipeline, scheduled_start
+from flows.steps import minute_of_name
+from src.marketing_messaging_service import loading, publishing, staging
+from src.marketing_messaging_service.errors import ParameterError, PipelineError
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    interruptible,
+    read_transaction,
+)
+from src.marketing_messaging_service.models import FlowName, RunMode
+from src.marketing_messaging_service.places import refuse_overwriting
+from src.marketing_messaging_service.reporting import RunReport, export_sentence
+from src.marketing_messaging_service.results import ReplayChoice, RunOrder
+from src.marketing_messaging_service.settings import Settings, load_settings
+from src.marketing_messaging_service.vocabulary import ReasonCode
+
+EVERY_REASON = "every"
+
+REASONS = [code.value for code in ReasonCode if not code.is_kept_in_part]
+"""The reasons of lines that can be replayed."""
+
+Reason = Annotated[str, Field(json_schema_extra={"enum": [EVERY_REASON, *REASONS]})]
+"""A reason code, for which the form has a list."""
+
+DEFAULT_MAX_EVENT_AGE_HOURS = 72
+
+
+def _run_name() -> str:
+    parameters = runtime.flow_run.parameters
+    name = f"replay {minute_of_name(runtime.flow_run.scheduled_start_time)}"
+    return f"{name} dry run" if parameters.get("dry_run") else name
+
+
+@flow(name="replay", flow_run_name=_run_name)
+def replay(  # noqa: PLR0917  the fields of a form
+    reason: Reason = EVERY_REASON,
+    file: str = "",
+    since: InstantOrEmpty = None,
+    dry_run: bool = False,
+    max_event_age_hours: AgeHours = DEFAULT_MAX_EVENT_AGE_HOURS,
+    max_event_ahead_hours: AheadHours = DEFAULT_MAX_EVENT_AHEAD_HOURS,
+    edited_file: str = "",
+) -> State[RunReport]:
+    """Read rejected lines again, and load and decide those that are events today.
+
+    For lines that a mapping in sources.yaml, a new field or a newer version can read now. A line is taken once,
+    however often it is replayed; one that is no event today either stays as it is. Begin with a dry run.
+
+    Args:
+        reason: Read again what was rejected for this reason only. **every** is for all of them.
+        file: Read again the lines of this file only, by its path from the landing folder, or of files of a pattern
+            such as `2026-11-*` or `*.csv`. Left empty, it is every file.
+        since: Read again what was rejected at this instant or later only. Left empty, it is all of the past.
+        dry_run: Report what would be taken and decided, and keep nothing.
+        max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
+            message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
+            old events earn messages too.
+        max_event_ahead_hours: Events further ahead of the run's start than this many hours are loaded and wait, because
+            a clock must be wrong; the first run that reaches their time, less these hours, decides them.
+        edited_file: A file of lines that `python -m flows.replay --export` wrote and somebody has edited, on the
+            machine of the worker: these are read, and no others. Left empty, lines are read as they came.
+    """
+
+    def order(settings: Settings) -> RunOrder:
+        return RunOrder(
+            flow_name=FlowName.REPLAY.value,
+            mode=RunMode.PREVIEW if dry_run else RunMode.LOAD_AND_DECIDE,
+            as_of=scheduled_start(),
+            source=settings.landing_path,
+            max_event_age_hours=max_event_age_hours,
+            max_event_ahead_hours=max_event_ahead_hours,
+            flow_run_id=runtime.flow_run.id,
+            flow_run_name=runtime.flow_run.name,
+            replay=_choice(reason, file, since, edited_file),
+        )
+
+    return run_pipeline(order)
+
+
+def _choice(reason: str, file: str, since: datetime | None, edited_file: str) -> ReplayChoice:
+    """Return which lines are meant. Raises ParameterError for a reason that there is not, or a file that is no such."""
+    if reason != EVERY_REASON and reason not in REASONS:
+        raise ParameterError(_no_reason(reason))
+    choice = ReplayChoice(
+        reason_code=None if reason == EVERY_REASON else ReasonCode.of(reason),
+        path=file.strip(),
+        since=None if since is None else end_of_window(since),
+    )
+    if not edited_file:
+        return choice
+    if choice != ReplayChoice():
+        raise ParameterError(
+            f"edited_file names the lines that are replayed, which are those of {edited_file}. Leave reason, file and "
+            "since out."
+        )
+    return ReplayChoice(edited=staging.read_edited_lines(Path(edited_file)), edited_path=edited_file)
+
+
+def _no_reason(reason: str) -> str:
+    in_part = next((code for code in ReasonCode if code.value == reason), None)
+    if in_part is not None:
+        return (
+            f"Lines that were rejected with the reason {reason} are kept in part, and cannot be replayed: "
+            f"{in_part.remedy}."
+        )
+    return f"reason is {reason!r}, which is no reason to reject a line; choose one of {', '.join(REASONS)}."
+
+
+def export(path: Path, choice: ReplayChoice, ctrl_c: CtrlC) -> str:
+    """Write the rejected lines of a choice into a file, and return what there is to say of it."""
+    settings = load_settings()
+    refuse_overwriting(settings.places, path, "--export")
+    engine = create_database_engine(settings.database_url)
+    with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
+        in_part_count = loading.count_kept_in_part(connection, choice)
+        count = publishing.export_rejected_lines(path, loading.exported_lines(connection, choice))
+    return export_sentence(path, count, in_part_count)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.replay", description="Read rejected lines again, and take those that are events today."
+    )
+    parser.add_argument("--reason", metavar="R", help="what was rejected for this reason only, such as anonymous_user")
+    parser.add_argument(
+        "--file", metavar="F", help="lines of this file only, by its path from landing, or of a pattern of files"
+    )
+    parser.add_argument(
+        "--since", type=read_instant, help="what was rejected then or later only, such as 2026-11-01 (UTC)"
+    )
+    parser.add_argument("--dry-run", action="store_true", default=None, help="report what would be, and keep nothing")
+    parser.add_argument(
+        "--max-event-age-hours",
+        type=int,
+        help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
+    )
+    parser.add_argument(
+        "--max-event-ahead-hours",
+        type=int,
+        help="events further ahead of the run's start than that wait for their time; "
+        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
+    )
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument(
+        "--export", type=Path, metavar="FILE", help="write the lines into a new file to be edited, and take none"
+    )
+    files.add_argument("--from", dest="edited_file", metavar="FILE", help="take the lines of an edited file")
+    return parser
+
+
+def main() -> int:
+    """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
+    options: dict[str, Any] = vars(_parser().parse_args())
+    path = options.pop("export")
+    if path is None:
+        return run_once(replay, options)
+    ctrl_c = CtrlC()
+    try:
+        with ctrl_c.told("No file was written; start it again."):
+            choice = _choice(options["reason"] or EVERY_REASON, options["file"] or "", options["since"], "")
+            print(export(path, choice, ctrl_c))
+    except PipelineError as error:
+        return refused(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
