@@ -89,6 +89,11 @@ def work(sample: Sample) -> float:
     return sum(sample.steps.values())
 
 
+def stage_step(sample: Sample) -> float:
+    """Return the seconds that reading the file took."""
+    return sample.steps["stage"]
+
+
 def check_step(sample: Sample) -> float:
     """Return the step of the self-check, in seconds."""
     return sample.steps["check"]
@@ -132,6 +137,24 @@ _WANTED = (
     ),
     _Wanted("peak memory, 1M", peak, "memory long", unit="MB", bound=400),
     _Wanted("peak memory, 4M / 1M", peak, "memory longest", "memory long", bound=1.15),
+    *(
+        _Wanted(
+            f"staging {what} / JSON lines in our own words, an event",
+            stage_step,
+            f"format {kind}",
+            "format lines",
+            bound=bound,
+        )
+        for kind, what, bound in (
+            ("csv", "CSV", 2.0),
+            ("parquet", "Parquet", 2.0),
+            ("segment", "calls of Segment", 8.0),
+        )
+    ),
+    *(
+        _Wanted(f"peak memory, {what} / JSON lines", peak, f"format {kind}", "format lines", bound=1.15)
+        for kind, what in (("csv", "CSV"), ("parquet", "Parquet"))
+    ),
     _Wanted("a run with nothing new / its imports, wall", wall, "idle", "imports"),
     _growth(SMALL),
     _growth(MIDDLE),

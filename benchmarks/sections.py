@@ -235,6 +235,20 @@ def checking(bench: Workbench) -> Section:
     return Section("checking", "The self-check, its step", tuple(measurements))
 
 
+def formats(bench: Workbench) -> Section:
+    """The same events as JSON lines in our own words, in other formats, and in Segment's words; staged alone."""
+    file = bench.raw_file(bench.scaled(LARGE), malformed=False)
+    kinds = {"lines": ("JSON lines", file.path)} | {
+        kind: (what, bench.recast(file, kind))
+        for kind, what in (("csv", "CSV"), ("parquet", "Parquet"), ("segment", "JSON lines as Segment has them"))
+    }
+    measurements = (
+        Measurement(f"format {kind}", what, "ours:stage", path, file.line_count, bench.empty_database())
+        for kind, (what, path) in kinds.items()
+    )
+    return Section("formats", "Other formats and other words, staged", tuple(measurements))
+
+
 SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "whole": whole,
     "late": late,
@@ -244,6 +258,7 @@ SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "memory": memory,
     "idle": idle,
     "many": many,
+    "formats": formats,
     "hostile": hostile,
 }
 

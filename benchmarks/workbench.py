@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.formats import WRITERS
 from benchmarks.process import run_job
 from benchmarks.raw_events import EVENTS_A_USER, RawFile, Shape, as_json, cut_into_files, write_raw_file
 
@@ -38,6 +39,19 @@ class Workbench:
         """Return a file of one day's events, of as many lines as that or, clean, as many less those left out."""
         name = name or f"{line_count}-lines{'' if malformed else '-clean'}"
         return self._file(name, line_count, malformed=malformed, shape=shape)
+
+    def recast(self, raw_file: RawFile, kind: str) -> Path:
+        """Return a file with the events of a clean one in another format or in other words."""
+        name, write = WRITERS[kind]
+        folder = raw_file.path.parent.with_name(f"{raw_file.path.parent.name}-{kind}")
+        if not folder.exists():
+            making = folder.with_suffix(".making")
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+                other.submit(write, raw_file.path, making / name).result()
+            making.rename(folder)
+        return folder / name
 
     def small_files(self, file_count: int) -> tuple[Path, RawFile]:
         """Return a folder of so many files of 1 to 50 lines, and one file with the same lines, all of them clean."""

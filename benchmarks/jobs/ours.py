@@ -6,12 +6,15 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 import flows  # noqa: F401  sets the process up as that of a flow, and imports nothing
+from benchmarks.formats import SOURCES
 from benchmarks.job import step
 from benchmarks.process import PROJECT
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
 from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.results import KnownFiles
 from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.sources.file import parse_sources
 
 RULES_PATH = PROJECT / "data" / "rules.yaml"
 
@@ -21,6 +24,16 @@ def migrate(_raw_file: Path, database: Path) -> None:
     from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head  # noqa: PLC0415  for this job alone
 
     upgrade_to_head(f"sqlite:///{database}")
+
+
+def stage(raw_file: Path, _database: Path) -> None:
+    """Read the raw file, in whatever format and words."""
+    sources = parse_sources(SOURCES, "benchmarks/formats.py")
+    with step("find and hash"):
+        [file] = discover(raw_file.parent, KnownFiles(), sources=sources).new_files
+    with step("stage"):
+        staged = stage_file(file, sources=sources)
+    staged.close()
 
 
 def stage_and_load(raw_file: Path, database: Path) -> None:

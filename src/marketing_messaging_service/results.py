@@ -142,7 +142,7 @@ class RunOrder:
         return None if self.max_event_ahead_hours is None else hours_after(self.as_of, self.max_event_ahead_hours)
 
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised whenever staging can read a file that it could not before: what was refused is then read once more."""
 
 

@@ -4,10 +4,14 @@ import json
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from benchmarks.formats import SOURCES, WRITERS
 from benchmarks.raw_events import cut_into_files, write_raw_file
 from src.marketing_messaging_service.loading import load_file
 from src.marketing_messaging_service.results import KnownFiles, LoadResult
 from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.sources.file import parse_sources
 from tests.loading.conftest import AS_OF
 
 LINES = 10_000
@@ -50,3 +54,20 @@ def test_the_pipeline_finds_in_a_file_what_was_put_there(engine, tmp_path):
     assert 0.05 < result.conflict_count / result.duplicate_count < 0.2
     assert 0.003 < result.rejected_count / LINES < 0.007
     assert 0.05 < result.unknown_keys["properties.coupon"] / (0.75 * LINES) < 0.07
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_the_same_events_in_another_format_are_staged_as_their_lines_are(tmp_path: Path, kind: str):
+    written = write_raw_file(tmp_path / "lines" / "events.jsonl", 300, seed=1, malformed=False)
+    name, write = WRITERS[kind]
+    (tmp_path / kind).mkdir()
+    write(written.path, tmp_path / kind / name)
+    sources = parse_sources(SOURCES, "sources.yaml")
+
+    def users(folder: Path) -> list[str]:
+        [file] = discover(folder, KnownFiles(), sources=sources).new_files
+        with closing(stage_file(file, sources=sources)) as staged:
+            return [user for chunk in staged.event_chunks() for user in chunk["user_id"].to_list()]
+
+    assert users(tmp_path / kind) == users(written.path.parent)
+    assert len(users(written.path.parent)) == written.line_count
