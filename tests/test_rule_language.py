@@ -148,7 +148,8 @@ class TestConditions:
         )
         assert {texts[int(each[1:])] for each in found} == wanted
 
-    def test_a_window_has_both_its_ends_to_the_second(self, pipeline: Pipeline) -> None:
+    @pytest.mark.parametrize("filtered", [{}, {"where": [field("properties.amount", "not_exists")]}], ids=["", "where"])
+    def test_a_window_has_both_its_ends_to_the_second(self, pipeline: Pipeline, filtered: Raw) -> None:
         events = [
             event("at_once", "a", "23T10:00:00", "v"),
             event("b0", "b", "23T10:00:00", "v"),
@@ -159,15 +160,19 @@ class TestConditions:
             event("after", "a", "23T10:00:00", "x"),
             event("b3", "b", "23T10:00:00.000001", "x"),
         ]
-        assert self.matching(pipeline, happened("b", within_hours=1), *events) == {"at_once", "at_the_end"}
+        assert self.matching(pipeline, happened("b", within_hours=1, **filtered), *events) == {"at_once", "at_the_end"}
 
-    def test_the_trigger_itself_is_left_out_and_another_of_its_instant_is_not(self, pipeline: Pipeline) -> None:
+    @pytest.mark.parametrize("window", [{}, {"within_hours": 1}], ids=["ever", "hours"])
+    @pytest.mark.parametrize("filtered", [{}, {"where": [field("properties.amount", "not_exists")]}], ids=["", "where"])
+    def test_the_trigger_itself_is_left_out_and_another_of_its_instant_is_not(
+        self, pipeline: Pipeline, filtered: Raw, window: Raw
+    ) -> None:
         events = [
             event("alone", "a", "23T10:00:00"),
             event("one", "a", "23T10:00:00", "v"),
             event("two", "a", "23T10:00:00", "v"),
         ]
-        assert self.matching(pipeline, happened("a"), *events) == {"one", "two"}
+        assert self.matching(pipeline, happened("a", **filtered, **window), *events) == {"one", "two"}
 
     @pytest.mark.parametrize(
         ("counts", "wanted"),
@@ -215,9 +220,13 @@ class TestConditions:
             event("t4", "t", "23T10:00:00.000001", country="IT"),
             event("own", "a", "23T10:00:00.000001", country="FR"),
             event("before", "a", "23T07:59:59"),
+            event("itself", "a", "23T10:00:00", "v", country="FR"),
         ]
-        assert self.matching(pipeline, field("latest_traits.country", "equals", "FR"), *events) == {"french", "own"}
-        assert "before" not in sent(pipeline)
+        assert self.matching(pipeline, field("latest_traits.country", "equals", "FR"), *events) == {
+            "french",
+            "own",
+            "itself",
+        }
 
     def test_not_of_a_latest_trait_that_nobody_knows_holds(self, pipeline: Pipeline) -> None:
         condition = {"not": field("latest_traits.marketing_opt_in", "equals", False)}
@@ -757,6 +766,22 @@ class TestLimitsAndTheRest:
             "u11241-87.26 r1 holdout",
             "u11241-0.02 r3 holdout",
         }
+
+    def test_who_is_exempt_from_the_holdout_gets_the_message(self, pipeline: Pipeline) -> None:
+        rules = [rule(), rule("receipt", template="R", exempt_from=["holdout"])]
+        run(
+            pipeline,
+            {"holdout": {"percent": 100, "salt": ""}, "rules": rules},
+            "23T12:00:00",
+            event("1", "a", "23T09:00:00"),
+        )
+        assert outcomes(pipeline) == {"1 r holdout", "1 receipt sent"}
+
+    def test_matches_are_taken_in_the_order_of_their_decision_times(self, pipeline: Pipeline) -> None:
+        rules = [rule("waits", wait=2), rule("at_once", on="b")]
+        whole = {"limits": [{"name": "one", "at_most": 1, "calendar": "day"}], "rules": rules}
+        run(pipeline, whole, "23T20:00:00", event("a", "a", "23T09:00:00"), event("b", "b", "23T10:00:00"))
+        assert outcomes(pipeline) == {"b at_once sent", "a waits limit:one b"}
 
     def test_at_the_same_instant_the_event_and_then_the_rule_that_came_first_wins(self, pipeline: Pipeline) -> None:
         rules = [

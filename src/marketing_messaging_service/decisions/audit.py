@@ -15,6 +15,8 @@ round. Only what is certain all the same is a breach:
   earlier batches, on which its group had no decision, or itself an expired one that would not expire any more. What it
   decided in the place of an expired one it may have decided behind another rule of its group.
 
+Of users with very many events nothing is asked that looks into other events (`where`, `same`).
+
 Which matches are sent and which suppressed follows from what was sent before, and is for `checking` to look at.
 
 A rule is asked about once, whatever the number of rulesets in which it stood: of the events of their loads which it
@@ -46,7 +48,7 @@ from sqlalchemy import (
 
 from src.marketing_messaging_service.decisions.audit_again import undecided_again
 from src.marketing_messaging_service.decisions.audit_refusals import AUDIT_OF_REFUSALS
-from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons
+from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons, happenings
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
 from src.marketing_messaging_service.decisions.one_by_one import PER_HASH_LENGTH
@@ -120,6 +122,8 @@ class _InName:
     stretch: _Stretch
 
 
+MOST_EVENTS = 5_000
+"""Events of a user up to which it is asked for each of them what the others say."""
 RULES_AT_ONCE = 50
 VALUES_AT_ONCE = 5_000
 """Rules, and values in lists of their conditions, that one statement asks about; SQLite takes 32,766 values in one."""
@@ -159,6 +163,7 @@ def _other_rows_of_rules(connection: Connection) -> Iterator[Select[Any]]:
 
 def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
     loads = _decided_loads(connection)
+    busy = _busy_users(connection)
     held = _batches_with_held_events(connection)
     for recorded in recorded_rules(connection):
         sources = []
@@ -168,7 +173,7 @@ def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
         if (stretch := _around(stretch for _, stretch in batches)) is not None:
             sources.append(_held_events_of([batch_id for batch_id, _ in batches], stretch))
         if sources:
-            yield _undecided(recorded, sources)
+            yield _undecided(recorded, sources, busy)
     yield from undecided_again(connection)
 
 
@@ -197,6 +202,19 @@ def _batches_with_held_events(connection: Connection) -> Mapping[int, Sequence[t
     return found
 
 
+def looks_closely(rule: Rule) -> bool:
+    """Return whether a rule looks into other events, which are read one by one for each match here."""
+    return any(look.where or look.same for look in happenings(rule.conditions))
+
+
+def _busy_users(connection: Connection) -> Sequence[str]:
+    """Return the users with so many events that looking into all of them for each would take their square."""
+    if not any(looks_closely(rule) for recorded in recorded_rules(connection) for rule in recorded.rules):
+        return []
+    users = select(Event.user_id).group_by(Event.user_id).having(func.count() > MOST_EVENTS)
+    return connection.execute(users).scalars().all()
+
+
 def _events_of_loads(load_ids: Sequence[int]) -> Select[Any]:
     """The events that were decided with their load, in order of their ids."""
     numbers = numbers_as_rows(load_ids)
@@ -215,7 +233,7 @@ def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> Select[Any]:
     )
 
 
-def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Select[Any]:
+def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]], busy: Sequence[str]) -> Select[Any]:
     """The events that a rule matches for certain and on which neither it nor another one of its group has decided."""
     undecided = [
         ~exists().where(table.event_id == Event.id, table.rule_name.in_(recorded.names)) for table in DECISION_TABLES
@@ -224,7 +242,8 @@ def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]]) -> Selec
     for position, rule in enumerate(recorded.rules):
         if rule.wait is not None:
             continue
-        may_match = (has_trigger(rule), *undecided, seems_to_have_matched(rule, OWN_ROW))
+        is_asked = [Event.user_id.not_in(busy)] if busy and looks_closely(rule) else []
+        may_match = (has_trigger(rule), *is_asked, *undecided, seems_to_have_matched(rule, OWN_ROW))
         wanted = union_all(*(source.where(*may_match) for source in sources)).subquery(f"wanted_{position}")
         columns = (literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
         matches.append(match_for_certain(rule, wanted, position).add_columns(*columns))
@@ -245,6 +264,7 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
     enabled = {(number, name) for recorded in every_rule for number in recorded.ruleset_ids for name in recorded.names}
     decided_in = {table: _decided_in_name_of(connection, table) for table in DECISION_TABLES}
     former = _decided_in_name_of(connection, FormerSuppression)
+    busy = _busy_users(connection)
     for table, decided in (*decided_in.items(), (FormerSuppression, former)):
         for (ruleset_id, rule_name), stretch in decided.items():
             if ruleset_id in usable and (ruleset_id, rule_name) not in enabled:
@@ -256,7 +276,7 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
             if (own := _stretch_of([rule.name], recorded.ruleset_ids, decided)) is not None
         ]
         for lot in _in_lots(in_name):
-            yield _not_asked_for(lot, table)
+            yield _not_asked_for(lot, table, busy)
         for recorded in every_rule:
             yield from _decided_by_later_rules(recorded, table, decided)
     for recorded in every_rule:
@@ -319,13 +339,13 @@ def _in_name_of(
     )
 
 
-def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[Any]:
+def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable, busy: Sequence[str]) -> Select[Any]:
     """The decisions of rules that these do not make, whatever came when."""
     has_grounds = case(
         *(
             (
                 and_(table.rule_name == each.rule.name, _is_one_of(table.ruleset_id, each.ruleset_ids)),
-                func.coalesce(and_(*_grounds(each.rule, table)), false()),
+                func.coalesce(and_(*_grounds(each.rule, table, busy)), false()),
             )
             for each in lot
         ),
@@ -339,12 +359,13 @@ def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[A
     )
 
 
-def _grounds(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool], ...]:
+def _grounds(rule: Rule, table: EverDecisionTable, busy: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    is_busy = [Event.user_id.in_(busy)] if busy and looks_closely(rule) else []
     return (
         Event.event_type == rule.trigger.event_type,
         table.template_name == rule.action.template_name,
         *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule, table)),
-        may_have_matched(rule, _row_of(table)),
+        or_(*is_busy, may_have_matched(rule, _row_of(table))),
     )
 
 

@@ -49,7 +49,6 @@ from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rul
 from src.marketing_messaging_service.decisions.rule_warnings import decided_last, rules_warnings
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
-from src.marketing_messaging_service.decisions.truth import looks_elsewhere
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
@@ -548,9 +547,9 @@ def _insert_matches(
     decided_again = []
     if batch.named and batch.order and batch.order.window:
         decided_again.append(again.is_again(outcomes.decision.c.event_id))
-    asked_for = [*{**looked_at, **due}.values(), *(batch.rules.values() if batch.named else ())]
-    tables = LookTables([rule.conditions for rule in asked_for])
-    tables.create(connection, _users(pending, batch, asked_for))
+    asked_for = {**looked_at, **due, **(batch.rules if batch.named else {})}
+    tables = LookTables({position: rule.conditions for position, rule in asked_for.items()})
+    tables.create(connection, lambda askers: _users(pending, batch, [asked_for[position] for position in askers]))
     asked = Asked(tables.looks, batch.as_of, judged)
     queries = [*every_match(looked_at, _pending_events(pending), asked)] if pending.event_count else []
     found = [matches(together(queries), looked_at)] if queries else []
@@ -574,8 +573,8 @@ def _due_rules(connection: Connection, batch: _Batch) -> Mapping[int, Rule]:
 
 
 def _users(pending: _Pending, batch: _Batch, rules: Sequence[Rule]) -> Select[Any]:
-    """Return the users of the events that rules which look elsewhere are asked about, as a query of user_id."""
-    types = sorted({rule.trigger.event_type for rule in rules if looks_elsewhere(rule.conditions)})
+    """Return the users of the events that some rules are asked about, as a query of user_id."""
+    types = sorted({rule.trigger.event_type for rule in rules})
     events: list[ColumnElement[bool]] = [Event.id.in_(select(waiting.due_match.c.event_id))]
     if pending.event_count:
         events.append(and_(_pending_events(pending), NotByIndex(Event.event_type).in_(types)))

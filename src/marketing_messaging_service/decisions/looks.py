@@ -8,7 +8,8 @@ and every value of a trait in that order. 200,000 events of one user are then 20
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,6 +27,7 @@ from sqlalchemy import (
     Table,
     and_,
     case,
+    delete,
     exists,
     func,
     insert,
@@ -260,19 +262,25 @@ DIRECT_LOOKS = Looks(looks_directly, _no_latest_trait)
 class LookTables:
     """The temporary tables that some conditions need; there are none before `create` and after `drop`."""
 
-    conditions: Sequence[Condition]
+    conditions: Mapping[int, Condition]
+    """By a number of what has them, such as the position of a rule."""
     _counted: dict[str, _Counted] = field(init=False)
     _latest: dict[str, _Latest] = field(init=False)
+    _askers: dict[str, set[int]] = field(init=False)
+    """The numbers of those that need a table, by its name."""
 
     def __post_init__(self) -> None:
         """Find out what the conditions ask for; what is asked for twice is kept once."""
-        asked = [each for condition in self.conditions for each in happenings(condition)]
-        by_key = {_key(each): each for each in asked if not is_counted_directly(each)}
-        self._counted = {
-            key: _Counted.of(each, f"batch_happened_{number}") for number, (key, each) in enumerate(by_key.items(), 1)
-        }
-        paths = {path.field.path: path.field for condition in self.conditions for path in latest_traits(condition)}
-        self._latest = {path: _Latest.of(trait) for path, trait in paths.items()}
+        self._counted, self._latest, self._askers = {}, {}, defaultdict(set)
+        for number, condition in self.conditions.items():
+            for each in happenings(condition):
+                if not is_counted_directly(each):
+                    name = f"batch_happened_{len(self._counted) + 1}"
+                    counted = self._counted.setdefault(_key(each), _Counted.of(each, name))
+                    self._askers[counted.table.name].add(number)
+            for path in latest_traits(condition):
+                latest = self._latest.setdefault(path.field.path, _Latest.of(path.field))
+                self._askers[latest.table.name].add(number)
 
     @property
     def _tables(self) -> Sequence[_Counted | _Latest]:
@@ -283,13 +291,18 @@ class LookTables:
         """Whether any condition needs a table."""
         return bool(self._counted or self._latest)
 
-    def create(self, connection: Connection, users: Select[Any]) -> None:
-        """Create and fill the tables with what concerns some users, given as a query of user_id."""
+    def create(self, connection: Connection, users_of: Callable[[frozenset[int]], Select[Any]]) -> None:
+        """Create the tables, each filled with what concerns the users of those that need it, a query of user_id."""
         if not self.are_needed:
             return
         _users.create(connection, checkfirst=False)
-        connection.execute(insert(_users).from_select(["user_id"], users.distinct()))
-        for each in self._tables:
+        known: frozenset[int] | None = None
+        for each in sorted(self._tables, key=lambda each: sorted(self._askers[each.table.name])):
+            askers = frozenset(self._askers[each.table.name])
+            if askers != known:
+                connection.execute(delete(_users))
+                connection.execute(insert(_users).from_select(["user_id"], users_of(askers).distinct()))
+                known = askers
             each.table.create(connection, checkfirst=False)
             connection.execute(each.filled(select(_users.c.user_id)))
 

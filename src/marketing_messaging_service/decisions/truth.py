@@ -25,8 +25,6 @@ from src.marketing_messaging_service.decisions.conditions import (
     HappenedCondition,
     Negation,
     PriorEventCondition,
-    happenings,
-    latest_traits,
 )
 from src.marketing_messaging_service.vocabulary import Field
 
@@ -92,11 +90,6 @@ def at_most_true(condition: Condition, row: MatchRow, looks: Looks) -> ColumnEle
 def at_least_true(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
     """Return whether a condition must have held before, when fewer events were there than now."""
     return _bound(condition, row, looks, open_as=False)
-
-
-def looks_elsewhere(condition: Condition) -> bool:
-    """Return whether a condition asks anything that the event itself does not say."""
-    return any(True for _ in happenings(condition)) or any(True for _ in latest_traits(condition))
 
 
 def _bound(condition: Condition, row: MatchRow, looks: Looks | None, *, open_as: bool) -> ColumnElement[bool]:
