@@ -81,11 +81,13 @@ class MappedLines:
 
         def closely(number: int, sorting: SortedLines) -> bytes | None:
             sorting.unknown_keys.pop(number, None)
-            return self._closely(number, chunk.lines[number - first], None, sorting)
+            return self._closely(number, chunk.lines[number - first], chunk.cells, sorting)
 
         sorting.looks.append(Look(range(first, first + len(chunk.lines)), closely))
         for number, line in chunk.numbered():
             try:
+                if chunk.cells is not None:
+                    raise InDoubtError
                 mapped = plain(line)
                 if mapped is DROPPED:
                     sorting.dropped_count += 1
