@@ -1,4 +1,4 @@
-"""One run of the pipeline, from raw files to its report, as the hourly job and a backfill have it in common."""
+"""One run of the pipeline, from raw files to its report, as the hourly job, a backfill and a replay share it."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
