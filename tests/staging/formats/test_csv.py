@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.formats import csv_text
 from src.marketing_messaging_service.staging.sources.file import parse_sources
+from tests.effort import examples
 from tests.staging.helpers import Staged, stage
 
 HEADER = "message_id,user_id,event_type,event_timestamp,properties.amount,user_traits.marketing_opt_in"
@@ -224,3 +225,35 @@ def test_any_text_comes_back_as_a_cell_however_the_file_is_cut_into_pieces(
 def test_no_bytes_are_too_odd_for_the_counts_to_add_up(tmp_path: Path, tail: bytes) -> None:
     stage(tmp_path, HEADER.encode() + b"\n" + tail, "events.csv")
     stage(tmp_path, tail, "events.csv")
+
+
+_PIECES = st.sampled_from(
+    (
+        *("a", "b c", '"', '""', '"a"', '"a,b"', '"two\nlines"', '"say ""hi"""', ",", ",", ",", "\n", "\n", "\r\n"),
+        *("\r", ";", "", " ", "\0", "\x0b", "\x1c", "\u2028", "\x85", "é", "🙂", "\t", "'", "\\", '\\"', "#"),
+    )
+)
+
+
+@examples(2_000)
+@given(st.lists(_PIECES, max_size=25).map("".join), st.integers(2, 4))
+def test_rows_that_are_read_at_once_are_those_that_the_csv_module_reads(text: str, width: int) -> None:
+    at_once = csv_text._read_at_once(f"{text}\n".encode(), ",", width)
+
+    if at_once is not None:
+        rows = csv_text._read_quickly(f"{text}\n".encode(), ",", width)
+        assert rows is not None
+        assert [column.to_pylist() for column in at_once.columns] == [column.to_pylist() for column in rows.columns]
+        assert (at_once.count, list(at_once.empty)) == (rows.count, list(rows.empty))
+
+
+def test_quoted_rows_are_read_at_once() -> None:
+    text = b'"a","say ""hi"", she said"\r\n"","two\nlines"\r\nplain,\r\n'
+
+    found = csv_text._read_at_once(text, ",", 2)
+
+    assert found is not None
+    assert [column.to_pylist() for column in found.columns] == [
+        ["a", None, "plain"],
+        ['say "hi", she said', "two\nlines", None],
+    ]
