@@ -258,6 +258,12 @@ class TestWaiting:
         run(pipeline, rules, "23T12:00:00", *events)
         assert outcomes(pipeline) == {f"o r {outcome}"}
 
+    @pytest.mark.parametrize("filtered", [{}, {"where": [field("properties.amount", "not_exists")]}], ids=["", "where"])
+    def test_the_trigger_is_left_out_of_what_happened_since_it(self, pipeline: Pipeline, filtered: Raw) -> None:
+        rules = [rule(wait=2, conditions=happened("a", since_trigger=True, **filtered))]
+        run(pipeline, rules, "23T12:00:00", event("alone", "a", "23T09:00:00"))
+        assert outcomes(pipeline) == {"alone r no match"}
+
     def test_only_what_the_event_itself_leaves_open_waits(self, pipeline: Pipeline) -> None:
         large, unpaid = field("properties.amount", "gte", 20), {"not": happened("b")}
         some = [
@@ -429,6 +435,19 @@ class TestOnce:
             *("x r sent", f"x again r {mode} x", "x fr r sent", "none r sent", f"none again r {mode} none"),
             *("empty r sent", "x next day r sent"),
         }
+
+    def test_once_ever_for_each_value_is_once_for_each(self, pipeline: Pipeline) -> None:
+        rules = [rule(suppression={"mode": "once_ever", "per": ["properties.order_id"]})]
+        events = [event(str(n), "a", f"23T0{n}:00:00", order_id=each) for n, each in enumerate("xyx")]
+        run(pipeline, rules, "23T12:00:00", *events)
+        assert outcomes(pipeline) == {"0 r sent", "1 r sent", "2 r once_ever 0"}
+
+    def test_days_of_one_date_in_two_zones_are_two(self, pipeline: Pipeline) -> None:
+        rules = [rule(suppression={"mode": "once_per_calendar_day"})]
+        paris, new_york = ({"timezone": zone, "rules": rules} for zone in ("Europe/Paris", "America/New_York"))
+        run(pipeline, paris, "24T00:00:00", event("1", "a", "23T23:30:00"))
+        run(pipeline, new_york, "25T00:00:00", event("2", "a", "24T12:00:00"))
+        assert outcomes(pipeline) == {"1 r sent", "2 r sent"}
 
     def test_a_reach_is_measured_between_decision_times(self, pipeline: Pipeline) -> None:
         rules = [rule("waits", wait=2, suppression={"mode": "once_per_calendar_day"})]
@@ -656,6 +675,12 @@ class TestLimitsAndTheRest:
         events = event("1", "a", "23T10:00:00"), event("2", "a", "23T11:59:59"), event("3", "a", "23T12:00:00")
         run(pipeline, whole, "23T20:00:00", *events)
         assert outcomes(pipeline) == {"1 r sent", "2 r limit:one 1", "3 r sent"}
+
+    def test_a_send_at_the_open_end_of_a_window_is_not_in_it(self, pipeline: Pipeline) -> None:
+        whole = {"limits": [{"name": "two", "at_most": 2, "hours": 2}], "rules": [rule()]}
+        events = [event(str(hour), "a", f"23T{hour}:00:00") for hour in (10, 11, 12)]
+        run(pipeline, whole, "23T20:00:00", *events)
+        assert outcomes(pipeline) == {"10 r sent", "11 r sent", "12 r sent"}
 
     def test_limits_count_their_channels_and_templates_but_not_the_exempt_and_alerts(self, pipeline: Pipeline) -> None:
         whole = {

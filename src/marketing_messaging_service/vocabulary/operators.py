@@ -5,7 +5,7 @@ from collections.abc import Callable
 from enum import Enum, StrEnum
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, and_, func
+from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, func
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -61,8 +61,7 @@ def _starts_with(column: SQLColumnExpression[str], text: str) -> ColumnElement[b
 
 
 def _ends_with(column: SQLColumnExpression[str], text: str) -> ColumnElement[bool]:
-    length = func.length(column)
-    return and_(length >= len(text), func.substr(column, length - len(text) + 1) == text)
+    return func.substr(column, func.length(column) - len(text) + 1) == text
 
 
 class Operator(StrEnum):
