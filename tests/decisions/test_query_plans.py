@@ -177,6 +177,7 @@ BY_TIME = "INDEX ix_send_requests_other_keys (user_id=? AND template_name=?"
 WINDOW = "event_timestamp>? AND event_timestamp<?"
 
 NEW_EVENTS = {
+    "SEARCH events",  # max(id), read off the end of the primary key
     "SEARCH events USING INTEGER PRIMARY KEY (rowid>?)",
     "SEARCH events USING INTEGER PRIMARY KEY (rowid=?)",  # from a child of the new range of ids
     *(

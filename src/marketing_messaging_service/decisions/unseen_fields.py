@@ -18,7 +18,7 @@ from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.vocabulary import Field
 from src.marketing_messaging_service.yaml_file import word
 
-NEWEST_EVENTS = 50_000
+NEWEST_EVENTS = 5_000
 """The newest events by which it is told what events have, however many there are: to ask all would be to read all."""
 
 Asked = tuple[str | None, Field]
