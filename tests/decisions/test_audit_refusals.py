@@ -130,42 +130,42 @@ def changed(message_id: str, assignment: str) -> tuple[str]:
     return (f"UPDATE suppressions SET {assignment} WHERE {of(message_id)}",)
 
 
-@pytest.mark.parametrize(
-    ("invariant", "statements"),
-    [
-        ("reasons_of_the_file", changed("m7", "suppression_reason = 'limit:one'")),
-        ("reasons_of_the_file", changed("m7", "suppression_reason = 'limit:three'")),
-        ("reasons_of_the_file", changed("t cleo", "suppression_reason = 'blocked:left'")),
-        ("reasons_of_the_file", changed("t6", "suppression_reason = 'holdout', blocked_by_send_request_id = NULL")),
-        ("holdout_is_its_share", changed("m ben", "suppression_reason = 'holdout', blocked_by_event_id = NULL")),
-        ("holdout_is_its_share", as_send("m in")),
-        ("blocks_held", changed("m ben", "blocked_by_event_id = (SELECT id FROM events WHERE message_id = 'no 1')")),
-        ("blocks_held", changed("m ben", "blocked_by_event_id = NULL")),
-        ("blocks_held", changed("t cleo", "blocked_by_event_id = (SELECT id FROM events WHERE message_id = 't cleo')")),
-        (
-            "blocks_held",
-            as_suppression(
-                "m ben 2", "blocked:left", blocked_by_event_id="(SELECT id FROM events WHERE message_id = 'no 2')"
-            ),
+BREACHES: list[tuple[str, tuple[str, ...]]] = [
+    ("reasons_of_the_file", changed("m7", "suppression_reason = 'limit:one'")),
+    ("reasons_of_the_file", changed("m7", "suppression_reason = 'limit:three'")),
+    ("reasons_of_the_file", changed("t cleo", "suppression_reason = 'blocked:left'")),
+    ("reasons_of_the_file", changed("t6", "suppression_reason = 'holdout', blocked_by_send_request_id = NULL")),
+    ("holdout_is_its_share", changed("m ben", "suppression_reason = 'holdout', blocked_by_event_id = NULL")),
+    ("holdout_is_its_share", as_send("m in")),
+    ("blocks_held", changed("m ben", "blocked_by_event_id = (SELECT id FROM events WHERE message_id = 'no 1')")),
+    ("blocks_held", changed("m ben", "blocked_by_event_id = NULL")),
+    ("blocks_held", changed("t cleo", "blocked_by_event_id = (SELECT id FROM events WHERE message_id = 't cleo')")),
+    (
+        "blocks_held",
+        as_suppression(
+            "m ben 2", "blocked:left", blocked_by_event_id="(SELECT id FROM events WHERE message_id = 'no 2')"
         ),
-        (
-            "blocks_held",
-            as_suppression(
-                "m eve", "blocked:left", blocked_by_event_id=send_of("m eve").replace("SELECT id", "SELECT event_id")
-            ),
+    ),
+    (
+        "blocks_held",
+        as_suppression(
+            "m eve", "blocked:left", blocked_by_event_id=send_of("m eve").replace("SELECT id", "SELECT event_id")
         ),
-        ("blocks_held", as_send("m ben")),
-        ("blocks_held", as_send("t cleo", "sms")),
-        ("limits_held", as_suppression("m6", "limit:two", blocked_by_send_request_id=send_of("m5"))),
-        ("limits_held", changed("m7", f"blocked_by_send_request_id = {send_of('m6')}")),
-        ("limits_held", as_send("m7")),
-        ("limits_held", as_send("t6", "sms")),
-        ("late_is_expired", as_suppression("m eve", "expired")),
-        ("late_is_expired", as_suppression("l eve", "expired")),
-        ("late_is_expired", as_send("m dan")),
-        ("late_is_expired", as_send("l dan")),
-    ],
-)
+    ),
+    ("blocks_held", as_send("m ben")),
+    ("blocks_held", as_send("t cleo", "sms")),
+    ("limits_held", as_suppression("m6", "limit:two", blocked_by_send_request_id=send_of("m5"))),
+    ("limits_held", changed("m7", f"blocked_by_send_request_id = {send_of('m6')}")),
+    ("limits_held", as_send("m7")),
+    ("limits_held", as_send("t6", "sms")),
+    ("late_is_expired", as_suppression("m eve", "expired")),
+    ("late_is_expired", as_suppression("l eve", "expired")),
+    ("late_is_expired", as_send("m dan")),
+    ("late_is_expired", as_send("l dan")),
+]
+
+
+@pytest.mark.parametrize(("invariant", "statements"), BREACHES)
 def test_a_breach_is_reported(copy: Path, invariant: str, statements: tuple[str, ...]) -> None:
     with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         for statement in statements:
