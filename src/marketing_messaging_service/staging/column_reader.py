@@ -1,7 +1,7 @@
 """Many lines at once, read into columns by compiled code that refuses all of them when one is not plain."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,12 +17,13 @@ _ESCAPED_NUL = b"\\u0000"
 
 
 class ColumnReader:
-    """Reads lines that hold events of one payload, with their numbers as such, or as text where a field takes that."""
+    """Reads lines that hold events of one payload, with their numbers as such, but those of some fields as text."""
 
-    def __init__(self, payload: Payload, *, numbers_as_text: bool) -> None:
+    def __init__(self, payload: Payload, text_paths: Collection[str] = ()) -> None:
+        """Take the numbers of the fields of these paths, which take text, as text and no others."""
         self.schema = event_schema(payload)
         self._parts = payload.parts
-        self._numbers_as_text = numbers_as_text
+        self._text_paths = text_paths
         texts = [(name, pa.string()) for name in (*MAX_LENGTHS, "event_timestamp")]
         parts = [
             (part.key, pa.struct([(field.name, self._read_type(field)) for field in part.fields]))
@@ -60,10 +61,10 @@ class ColumnReader:
         return pa.table({name: columns[name] for name in self.schema.names}, schema=self.schema)
 
     def _read_type(self, field: Field) -> Any:
-        return pa.string() if self._numbers_as_text and takes_text(field) else field.kind.read_type(field)
+        return pa.string() if field.path in self._text_paths else field.kind.read_type(field)
 
     def _staged(self, values: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
-        if self._numbers_as_text and takes_text(field) and field.kind.staged_text:
+        if field.path in self._text_paths and field.kind.staged_text:
             return field.kind.staged_text(values, field)
         return field.kind.staged(values, field)
 

@@ -2,7 +2,7 @@
 
 import itertools
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,18 +17,19 @@ from src.marketing_messaging_service.staging.column_reader import ColumnReader, 
 from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_columns import ContentColumns
 from src.marketing_messaging_service.staging.content_id import ContentIds, Unknown
-from src.marketing_messaging_service.staging.line_parser import LeftOut, LineParser
+from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, LeftOut, LineParser
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.nearly_plain import (
     NOT_PLAIN,
     InDoubtError,
     NearlyPlain,
+    TextPaths,
     encode,
     plain_decoder,
     text_decoder,
 )
 from src.marketing_messaging_service.staging.rejection import Rejection
-from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Payload
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Part, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 
 LONG_STREAK = 16
@@ -90,8 +91,8 @@ class SortedLines:
     """A chunk's lines on their way into frames; each line that holds an event is in one of the groups."""
 
     plain: LineGroup = field(default_factory=LineGroup)
-    text: LineGroup = field(default_factory=LineGroup)
-    """Lines whose numbers stand as text, each that may."""
+    texts: dict[TextPaths, LineGroup] = field(default_factory=lambda: defaultdict(LineGroup))
+    """Lines whose numbers stand as text, by the fields of which they do."""
     brought: dict[int, bytes] = field(default_factory=dict)
     """Lines as they came that stand in another form in a group, by line number."""
     unknown_keys: dict[int, Sequence[str]] = field(default_factory=dict)
@@ -112,7 +113,8 @@ class SortedLines:
     def extend(self, others: "SortedLines") -> None:
         """Add lines that come after those here."""
         self.plain.extend(others.plain)
-        self.text.extend(others.text)
+        for text_paths, group in others.texts.items():
+            self.texts[text_paths].extend(group)
         self.brought |= others.brought
         self.unknown_keys |= others.unknown_keys
         self.unknown_values |= others.unknown_values
@@ -135,12 +137,15 @@ class Stager:
         """Take lines of that payload; the given keys at their top are no content."""
         # A message_id that is missing is made of the content, once that is in columns.
         self._decode_plain = plain_decoder(payload, strict=True)
-        self._decode_text = text_decoder(payload, strict=True)
+        self._payload = payload
+        self._text_decoders: dict[TextPaths, Callable[[bytes], Any]] = {}
+        self._text_readers: dict[TextPaths, ColumnReader] = {}
         self._parser = LineParser(payload, delivery_keys)
         self._nearly_plain = NearlyPlain(payload, self._parser)
-        self._plain_reader = ColumnReader(payload, numbers_as_text=False)
-        self._text_reader = ColumnReader(payload, numbers_as_text=True)
+        self._plain_reader = ColumnReader(payload)
         self._content_columns = ContentColumns(payload, delivery_keys)
+        names = {*MAX_LENGTHS, "event_timestamp", *(name for part in payload.parts for name in _names_of(part))}
+        self._keys = [encode(name) for name in sorted(names)]
         self.schema = self._plain_reader.schema
 
     def stage(self, chunk: Chunk) -> StagedChunk:
@@ -173,24 +178,27 @@ class Stager:
             if accepting is None:
                 odd_streak += 1
             else:
-                group, odd_streak = accepting, 0
-                decode = self._decode_text if group is sorting.text else self._decode_plain
+                odd_streak = 0
+                group, decode = accepting
                 add_number, add_line = group.numbers.append, group.lines.append
         sorting.rejected += chunk.refused_lines()
         return sorting
 
     def into_frames(self, sorting: SortedLines) -> StagedChunk:
         """Return sorted lines as frames; a line that only the columnar reader finds no event in is rejected yet."""
-        if len(sorting.text.lines) * FEW_TEXTS <= len(sorting.plain.lines):
+        text_count = sum(len(group.lines) for group in sorting.texts.values())
+        if text_count * FEW_TEXTS <= len(sorting.plain.lines):
             self._move_texts(sorting)
         tables = self._parse(sorting.plain, self._plain_reader, sorting)
-        texts = self._parse(sorting.text, self._text_reader, sorting)
+        groups = len(sorting.texts) + bool(tables)
+        for text_paths, group in sorting.texts.items():
+            tables += self._parse(group, self._text_reader(text_paths), sorting)
         for number, _, _ in sorting.rejected:
             sorting.unknown_keys.pop(number, None)
         # In one piece, because each piece would be loaded by statements of its own.
-        found = [*tables, *texts] or [self.schema.empty_table()]
+        found = tables or [self.schema.empty_table()]
         events = (found[0] if len(found) == 1 else pa.concat_tables(found)).combine_chunks()
-        if tables and texts:
+        if groups > 1:
             events = events.take(pc.sort_indices(events["line_number"]))
         events = _with_lists(events, FORMER_IDS, sorting.former_ids)
         events = _with_lists(
@@ -203,10 +211,12 @@ class Stager:
             unknown_keys=Counter(itertools.chain.from_iterable(sorting.unknown_keys.values())),
         )
 
-    def _sort_odd(self, number: int, line: bytes, sorting: SortedLines) -> LineGroup | None:
-        """Sort a line that the decoder of its group does not accept.
+    def _sort_odd(
+        self, number: int, line: bytes, sorting: SortedLines
+    ) -> tuple[LineGroup, Callable[[bytes], Any]] | None:
+        """Sort a line that the decoder of the line before does not accept.
 
-        Returns the group whose decoder accepts it, None when there is none.
+        Returns its group and the decoder that accepts it, None when there is none.
         """
         try:
             plain = self._nearly_plain.bring(line)
@@ -214,7 +224,7 @@ class Stager:
             if (closely := self._closely(number, line, sorting)) is not None:
                 sorting.plain.add(number, closely)
             return None
-        group = sorting.text if plain.has_numbers_as_text else sorting.plain
+        group = sorting.texts[plain.text_paths] if plain.text_paths else sorting.plain
         group.numbers.append(number)
         group.lines.append(plain.text)
         if plain.text is not line:
@@ -223,7 +233,19 @@ class Stager:
             sorting.unknown_keys[number] = plain.unknown_keys
         if plain.unknown_values:
             sorting.unknown_values[number] = plain.unknown_values
-        return None if plain.unknown_keys or plain.text is not line else group
+        if plain.unknown_keys or plain.text is not line:
+            return None
+        return group, self._text_decoder(plain.text_paths) if plain.text_paths else self._decode_plain
+
+    def _text_decoder(self, text_paths: TextPaths) -> Callable[[bytes], Any]:
+        if text_paths not in self._text_decoders:
+            self._text_decoders[text_paths] = text_decoder(self._payload, text_paths, strict=True)
+        return self._text_decoders[text_paths]
+
+    def _text_reader(self, text_paths: TextPaths) -> ColumnReader:
+        if text_paths not in self._text_readers:
+            self._text_readers[text_paths] = ColumnReader(self._payload, text_paths)
+        return self._text_readers[text_paths]
 
     def _closely(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
         look = next((each for each in sorting.looks if number in each.numbers), None)
@@ -247,10 +269,11 @@ class Stager:
 
     def _move_texts(self, sorting: SortedLines) -> None:
         """Put the lines whose numbers stand as text among the plain ones, written anew as such."""
-        for number, line in zip(sorting.text.numbers, sorting.text.lines, strict=True):
-            if (tidy := self._tidied(number, line, sorting)) is not None:
-                sorting.plain.insert(number, tidy)
-        sorting.text = LineGroup()
+        for group in sorting.texts.values():
+            for number, line in zip(group.numbers, group.lines, strict=True):
+                if (tidy := self._tidied(number, line, sorting)) is not None:
+                    sorting.plain.insert(number, tidy)
+        sorting.texts.clear()
 
     def _parse(self, group: LineGroup, reader: ColumnReader, sorting: SortedLines) -> list[pa.Table]:
         """Return tables of the staged columns that hold the lines of a group in order.
@@ -263,12 +286,30 @@ class Stager:
         try:
             events = reader.read(group.numbers, group.lines, may_hold_nul=True)
         except pa.ArrowException:
-            tidied = LineGroup()
-            for number, line in zip(group.numbers, group.lines, strict=True):
-                if (tidy := self._tidied(number, line, sorting)) is not None:
-                    tidied.add(number, tidy)
-            return self._parse_tidied(tidied, sorting)
-        return [self._with_ids(events, group.lines, sorting)]
+            pass
+        else:
+            return [self._with_ids(events, group.lines, sorting)]
+        if reader is self._plain_reader:
+            group = self._tidied_lines(group, sorting, self._may_have_a_key_twice)
+            try:
+                return self._read_plain(group, sorting, may_hold_nul=True)
+            except pa.ArrowException:
+                pass
+        return self._parse_tidied(self._tidied_lines(group, sorting), sorting)
+
+    def _tidied_lines(
+        self, group: LineGroup, sorting: SortedLines, is_odd: Callable[[bytes], bool] = lambda _: True
+    ) -> LineGroup:
+        """Return the lines of a group, the odd ones of them written anew; none that holds no event after all."""
+        found = LineGroup()
+        for number, line in zip(group.numbers, group.lines, strict=True):
+            tidy = self._tidied(number, line, sorting) if is_odd(line) else line
+            if tidy is not None:
+                found.add(number, tidy)
+        return found
+
+    def _may_have_a_key_twice(self, line: bytes) -> bool:
+        return any(line.count(key) > 1 for key in self._keys)
 
     def _tidied(self, number: int, line: bytes, sorting: SortedLines) -> bytes | None:
         try:
@@ -297,10 +338,10 @@ class Stager:
                 found.add(number, closely)
         return self._read_plain(found, sorting)
 
-    def _read_plain(self, group: LineGroup, sorting: SortedLines) -> list[pa.Table]:
+    def _read_plain(self, group: LineGroup, sorting: SortedLines, *, may_hold_nul: bool = False) -> list[pa.Table]:
         if not group.lines:
             return []
-        events = self._plain_reader.read(group.numbers, group.lines, may_hold_nul=False)
+        events = self._plain_reader.read(group.numbers, group.lines, may_hold_nul=may_hold_nul)
         return [self._with_ids(events, group.lines, sorting)]
 
     def _with_ids(self, events: pa.Table, lines: Sequence[bytes], sorting: SortedLines) -> pa.Table:
@@ -333,6 +374,10 @@ def _with_lists(events: pa.Table, name: str, lists: Mapping[int, Sequence[Any]])
     place = events.schema.get_field_index(name)
     found = [lists.get(number) for number in events["line_number"].to_pylist()]
     return events.set_column(place, events.schema.field(place), pa.array(found, events.schema.field(place).type))
+
+
+def _names_of(part: Part) -> list[str]:
+    return [part.key, *(field.name for field in part.fields)]
 
 
 @cache

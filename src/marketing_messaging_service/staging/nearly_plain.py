@@ -31,6 +31,14 @@ _Unread = tuple[msgspec.Struct, str, Field]
 _decode_keys = msgspec.json.Decoder(_Keys | None).decode
 
 
+TextPaths = frozenset[str]
+"""The paths of the fields of which a producer writes the numbers as text."""
+NO_TEXTS: TextPaths = frozenset()
+
+MOST_FORMS = 8
+"""Ways of mixing numbers and texts that have a decoder of their own; producers have one or two."""
+
+
 class InDoubtError(Exception):
     """A line must be looked at closely."""
 
@@ -39,7 +47,8 @@ class PlainLine(NamedTuple):
     """A line that a reader of columns takes for the event that it holds, though perhaps without a message_id."""
 
     text: bytes
-    has_numbers_as_text: bool
+    text_paths: TextPaths
+    """The fields whose numbers stand as text, or may; nothing where none does."""
     unknown_keys: Sequence[str]
     unknown_values: Unknown | None
     """Their values, where there is no message_id."""
@@ -104,8 +113,8 @@ class NearlyPlain:
     def __init__(self, payload: Payload, parser: LineParser) -> None:
         self._parser = parser
         self._parts = list(parser.keys.items())
-        self._decode_plain = plain_decoder(payload, strict=False)
-        self._decode_text = text_decoder(payload, strict=False)
+        self._payload = payload
+        self._decoders = {NO_TEXTS: plain_decoder(payload, strict=False)}
         self._decode_known = _kept_decoder(payload, strict=True)
         self._decode_any = _kept_decoder(payload, strict=False)
         self._numbers = [
@@ -119,18 +128,39 @@ class NearlyPlain:
 
         Raises InDoubtError, RefusedValueError or one of NOT_PLAIN when it must be looked at closely.
         """
-        for is_text, decode in enumerate((self._decode_plain, self._decode_text)):
-            try:
-                event = decode(line)
-            except msgspec.ValidationError:
-                continue
-            return PlainLine(line, bool(is_text), *self._unknown(event, self._levels(line)))
+        for text_paths in self._decoders:
+            if (found := self._in_form(line, text_paths)) is not None:
+                return found
         event, levels = self._event(line)
+        unread = self._unread_numbers(event)
+        if (text_paths := self._new_form(unread)) and (found := self._in_form(line, text_paths)) is not None:
+            return found
         self._refuse_no_instants(event)
-        added_marks = self._read(self._unread_numbers(event), line, levels)
+        added_marks = self._read(unread, line, levels)
         plain = encode(event)
         self._refuse_doubles(line, plain, added_marks, levels)
-        return PlainLine(plain, False, *self._unknown(event, levels or self._levels(line)))
+        return PlainLine(plain, NO_TEXTS, *self._unknown(event, levels or self._levels(line)))
+
+    def _in_form(self, line: bytes, text_paths: TextPaths) -> PlainLine | None:
+        """Return a line whose numbers stand as text exactly in some fields; None for another one."""
+        try:
+            event = self._decoders[text_paths](line)
+        except msgspec.ValidationError:
+            return None
+        return PlainLine(line, text_paths, *self._unknown(event, self._levels(line)))
+
+    def _new_form(self, unread: Sequence[_Unread]) -> TextPaths:
+        """Return the fields that stand as text on a line, and make a decoder for that; nothing where there is none."""
+        values = [(getattr(part, name), field) for part, name, field in unread]
+        are_texts = all(type(value) is str and takes_text(field) for value, field in values)
+        if not are_texts or len(self._decoders) == MOST_FORMS:
+            return NO_TEXTS
+        text_paths = frozenset(field.path for _, field in values)
+        if text_paths and text_paths not in self._decoders:
+            # Made anew, so that whoever goes through them beside this does so undisturbed.
+            self._decoders = {**self._decoders, text_paths: text_decoder(self._payload, text_paths, strict=False)}
+            return text_paths
+        return NO_TEXTS
 
     def tidy(self, line: bytes) -> bytes:
         """Return a line that is plain but for the way it is written, in the usual way. Raises what `bring` does."""
@@ -240,11 +270,14 @@ def plain_decoder(payload: Payload, *, strict: bool) -> Callable[[bytes], Any]:
     return _decoder(payload, lambda field: field.kind.plain_type(field), instant, strict=strict)
 
 
-def text_decoder(payload: Payload, *, strict: bool) -> Callable[[bytes], Any]:
-    """Return a decoder that accepts what a plain one does, but numbers that may be text as text alone."""
+def text_decoder(payload: Payload, text_paths: TextPaths, *, strict: bool) -> Callable[[bytes], Any]:
+    """Return a decoder that accepts what a plain one does, but the numbers of some fields as text alone."""
     instant = Annotated[datetime, msgspec.Meta(tz=True)]
     return _decoder(
-        payload, lambda field: str if takes_text(field) else field.kind.plain_type(field), instant, strict=strict
+        payload,
+        lambda field: str if field.path in text_paths else field.kind.plain_type(field),
+        instant,
+        strict=strict,
     )
 
 
