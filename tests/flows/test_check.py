@@ -178,10 +178,10 @@ def test_a_check_asked_to_stop_says_so_before_the_next_invariant_and_fails(
 def test_a_wrong_setting_is_told_before_prefect_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://ada:secret@localhost/x")
+    monkeypatch.setenv("DATABASE_URL", "mysql://ada:secret@localhost/x")
     assert main() == 1
     printed = capsys.readouterr()
-    assert printed.err.startswith("DATABASE_URL: names a postgresql database")
+    assert printed.err.startswith("DATABASE_URL: names a mysql database")
     assert "secret" not in printed.err
     assert printed.out == ""
 

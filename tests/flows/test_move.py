@@ -1,5 +1,6 @@
 """Moving a database from the command line."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_it_says_what_it_moves_compares_and_checks(
     assert main(["--from", url_of(built)]) == 0
     told = capsys.readouterr().out
     assert told.startswith(f"Moving {built} to postgresql://postgres@/test_")
-    assert "rows in 22 tables are the same in both, compared one by one." in told
+    assert re.search(r"[1-9]\d* rows in \d\d tables are the same in both, compared one by one\.", told)
     assert "Everything holds" in told
     assert told.endswith("Now let DATABASE_URL name it; the database that was moved stays as it is.\n")
     assert PASSWORD not in told

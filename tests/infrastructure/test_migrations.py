@@ -779,7 +779,7 @@ class TestTheRevisionThatRecordsBatches:
 
         upgrade_to_head(url_of(path))
         of_batches = [each for each in BATCH_INVARIANTS if each.name in ("batch_of_the_run", "named_batch")]
-        assert [each.breach_count for each in check_database(path, of_batches).findings] == [0, 0]
+        assert [each.breach_count for each in check_database(url_of(path), of_batches).findings] == [0, 0]
 
     def test_held_events_are_of_the_batch_of_their_run_together_with_its_loads(self, path):
         events = [
@@ -1072,9 +1072,9 @@ class TestTheAlembicCommand:
         assert not (tmp_path / "messaging.db").exists()
 
     def test_tells_a_wrong_setting_in_a_sentence_without_its_password(self, tmp_path):
-        done = self.run(tmp_path, "upgrade", "head", DATABASE_URL="postgresql://ana:hunter2@localhost/db")
+        done = self.run(tmp_path, "upgrade", "head", DATABASE_URL="mysql://ana:hunter2@localhost/db")
         assert done.returncode != 0
-        assert "DATABASE_URL: names a postgresql database" in done.stderr
+        assert "DATABASE_URL: names a mysql database" in done.stderr
         assert "Traceback" not in done.stderr
         assert "hunter2" not in done.stderr + done.stdout
 
