@@ -1,4 +1,4 @@
-"""How hard a property test tries: a tenth under `make test`, all of it under `make test-all`."""
+"""How hard a property test tries: a twelfth under `make test`, all of it under `make test-all`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,14 +23,14 @@ _PATIENT = settings(
 
 def register_profiles() -> None:
     """Make both known to Hypothesis; `--hypothesis-profile` chooses one, and pyproject.toml the fast one."""
-    settings.register_profile(FAST, _PATIENT, max_examples=10)
-    settings.register_profile(THOROUGH, _PATIENT, max_examples=100)
+    settings.register_profile(FAST, _PATIENT, max_examples=5)
+    settings.register_profile(THOROUGH, _PATIENT, max_examples=60)
 
 
 def examples(count: int) -> settings:
     """Settings for so many examples when the tests are thorough, and the same share of them else.
 
-    A test without these settings has 100 examples, or 10.
+    A test without these settings has 60 examples, or 5.
     """
     return settings(max_examples=max(FEWEST, count * settings().max_examples // 100))
 

@@ -43,6 +43,7 @@ def rows(engine: Engine, table: Table, others: frozenset[str] = frozenset()) -> 
         return [tuple(row) for row in connection.execute(select(*columns).order_by(*table.primary_key))]
 
 
+@pytest.mark.slow
 @examples(15)
 @given(
     files=strategies.event_batches(),

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from tests import strategies
 from tests.effort import examples
 from tests.pipeline import Pipeline
 from tests.strategies import RawFile, RulesDocument, Told
+
+pytestmark = pytest.mark.slow
 
 
 @examples(15)

@@ -88,7 +88,10 @@ def scans(lines: Iterable[str]) -> set[str]:
     return {line for line in found if re.match(rf"SCAN ({GROWS})\b", line) or "AUTOMATIC" in line} - ONCE
 
 
-@pytest.mark.parametrize("statistics", ["none", "current", "stale"])
+@pytest.mark.parametrize(
+    "statistics",
+    ["none", pytest.param("current", marks=pytest.mark.slow), pytest.param("stale", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("part", PARTS)
 def test_no_part_of_the_language_scans_history(
     tmp_path: Path, large_history: Path, small_history: Path, part: str, statistics: str

@@ -27,6 +27,8 @@ from tests.infrastructure.test_migrations import (
     url_of,
 )
 
+pytestmark = pytest.mark.slow
+
 Usage = namedtuple("Usage", ["total", "used", "free"])
 
 

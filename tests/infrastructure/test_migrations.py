@@ -433,6 +433,7 @@ class TestTheFirstRevision:
         }
 
 
+@pytest.mark.slow
 class TestAPopulatedDatabase:
     @pytest.mark.parametrize("revision", REVISIONS)
     def test_loses_no_row_on_its_way_to_head(self, path, revision):
@@ -571,6 +572,7 @@ rules:
 """
 
 
+@pytest.mark.slow
 class TestTheRevisionThatRecordsRuns:
     def part(self, number: int, **values: Any) -> Row:
         return (
@@ -1026,6 +1028,7 @@ class TestTwoUpgradesAtOnce:
         assert_sound(path)
 
 
+@pytest.mark.slow
 class TestTheAlembicCommand:
     def run(self, folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run alembic in a folder, as a person would, with some variables more."""
@@ -1162,6 +1165,7 @@ def upgrade():
 '''
 
 
+@pytest.mark.slow
 class TestAMigrationThatFails:
     @pytest.fixture(autouse=True)
     def _failing_history(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,8 @@ from tests.checking import databases
 from tests.pipeline import Pipeline
 from tests.postgresql import Server
 
+pytestmark = pytest.mark.slow
+
 WITH_NUL = "UPDATE rejected_rows SET raw_line = 'a' || char(0) || 'b' WHERE id = 1"
 
 

@@ -16,6 +16,8 @@ from src.marketing_messaging_service.infrastructure.migration_guard import Audie
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from tests.infrastructure.test_migrations import REVISIONS, assert_sound, downgrade, populate, url_of
 
+pytestmark = pytest.mark.slow
+
 KEPT = {
     "a broken view": "CREATE VIEW my_view AS SELECT * FROM gone",
     "a view with another program's function": "CREATE VIEW far AS SELECT distance(user_id) AS d FROM events",
