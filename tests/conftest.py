@@ -83,7 +83,7 @@ def postgresql_template(postgresql: Server) -> str:
     return TEMPLATE
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def url_of_each(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh migrated database, of each kind in turn."""
     if request.param == "sqlite":
@@ -92,7 +92,7 @@ def url_of_each(request: pytest.FixtureRequest) -> str:
     return server.new_database(request.getfixturevalue("postgresql_template"))
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=[pytest.mark.server, pytest.mark.slow])])
 def template(request: pytest.FixtureRequest) -> Template:
     """A migrated database to be copied, of each kind in turn; of the second one only where tests are thorough."""
     if request.param == "sqlite":

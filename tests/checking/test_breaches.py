@@ -10,6 +10,8 @@ from src.marketing_messaging_service.checking.structure import STRUCTURE_INVARIA
 from tests.checking.databases import EVERYTHING, broken, drop_constraint, execute, rows
 from tests.decisions import test_audit_refusals
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Breach:

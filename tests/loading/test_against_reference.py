@@ -18,6 +18,8 @@ from tests.loading.raw_files import rows, stage
 from tests.reference import LoadCounts, Reference, sort_rows
 from tests.strategies import RawFile, event_batches
 
+pytestmark = pytest.mark.slow
+
 EVENT_KEYS = "(SELECT row_number() OVER (ORDER BY id) - 1 AS event_key, id FROM events)"
 """Events by their position among all that were inserted, as the reference knows them."""
 

@@ -35,6 +35,8 @@ from tests.loading.raw_files import everything, raw, rows
 from tests.pipeline import Pipeline
 from tests.test_pipeline_equals_reference import fresh_pipeline
 
+pytestmark = pytest.mark.slow
+
 Outcomes = list[LoadResult | NotLoaded | Unreadable]
 
 BROKEN = (b"{", b"", b'{"user_id": 7}', b'{"message_id": "m1", "coupon": 1}')

@@ -14,6 +14,8 @@ from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import everything, raw, rows, stage
 
+pytestmark = pytest.mark.slow
+
 NOON = Window(datetime.fromisoformat("2026-03-01T12:00Z"), datetime.fromisoformat("2026-03-01T13:00Z"))
 AFTERNOON = Window(NOON.end, datetime.fromisoformat("2026-03-02T00:00Z"))
 
