@@ -138,7 +138,7 @@ def test_a_file_that_cannot_be_taken_fails_the_run_and_holds_up_no_other(
 @pytest.mark.parametrize(
     ("variable", "value", "expected"),
     [
-        ("DATABASE_URL", "postgresql://ada:secret@localhost/x", "DATABASE_URL: names a postgresql database"),
+        ("DATABASE_URL", "mysql://ada:secret@localhost/x", "DATABASE_URL: names a mysql database"),
         ("LANDING_PATH", "/does/not/exist", "LANDING_PATH names /does/not/exist, which is not a folder"),
         ("DATABASE_URL", "sqlite:////does/not/exist/messaging.db", "The folder /does/not/exist of DATABASE_URL"),
     ],

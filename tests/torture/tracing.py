@@ -18,7 +18,7 @@ from src.marketing_messaging_service.staging.lines import HashedReader
 
 STEP_OF_FUNCTION = {
     "_has_revision": "migrate",
-    "ensure_wal": "migrate",
+    "make_ready": "migrate",
     "remark_on_readers": "report",
     "upgrade_to_head": "migrate",
     "refresh_dictionary": "dictionary",
