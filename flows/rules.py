@@ -77,6 +77,10 @@ def _show(path: Path, options: argparse.Namespace) -> int:
 
 
 def _draw(whole: Rules, picture: Path) -> None:
+    if picture.suffix != ".svg":
+        raise ParameterError(
+            f"--picture names {picture}, but the drawing is an SVG file; give a name that ends in .svg."
+        )
     drawing = rules_svg(whole)
     try:
         picture.write_bytes(drawing)

@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import stat
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,8 +75,7 @@ def read_yaml_file(path: Path, setting: str | None, grammar: Grammar) -> str:
     Raises the grammar's error when the file cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as stream:
-            content = stream.read(LARGEST_FILE_BYTES + 1)
+        content = _content(path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         which = f"{setting} names {path}, which" if setting else f"{path}"
@@ -124,10 +124,17 @@ def _is_young(path: Path, settle_seconds: float) -> bool:
 def _bytes_of(path: Path) -> bytes | None:
     """Return what a file holds, as far as it may; None where it cannot be read at this moment."""
     try:
-        with path.open("rb") as stream:
-            return stream.read(LARGEST_FILE_BYTES + 1)
+        return _content(path)
     except OSError:
         return None
+
+
+def _content(path: Path) -> bytes:
+    """Return what a file holds, as far as it may. Raises OSError, also for a pipe, which a run would wait for."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
+        if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+            raise OSError("it is a pipe, not a file")
+        return stream.read(LARGEST_FILE_BYTES + 1)
 
 
 def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:

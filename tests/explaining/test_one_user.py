@@ -85,7 +85,7 @@ def test_a_cause_that_came_later_is_told(pipeline: Pipeline) -> None:
     play(pipeline, [rule("r", prior("seen"))], [event("a")], [event("cause", "seen", "2026-03-01T11:00:00Z")])
     (explanation,) = explain(pipeline)
     assert explanation.outcome == NOT_MATCHED
-    assert explanation.notes == ("The data of today say otherwise, because of what came later: cause.",)
+    assert explanation.notes == ("Today's data would decide otherwise, because of what came later: cause.",)
 
 
 def test_of_a_group_the_rule_that_came_first_is_named(pipeline: Pipeline) -> None:
@@ -111,6 +111,12 @@ def test_what_no_run_has_decided_yet_is_told(pipeline: Pipeline) -> None:
     with read_transaction(pipeline.engine) as connection:
         (explanation,) = explain_user(connection, "ana", in_force)
     assert (explanation.outcome, explanation.notes) == ("undecided", ("No run has decided it yet.",))
+
+
+def test_an_event_at_the_first_instant_has_nothing_before_it(pipeline: Pipeline) -> None:
+    play(pipeline, [rule("r", prior("seen"))], [event("a", at="0001-01-01T00:00:00Z")])
+    (explanation,) = explain(pipeline)
+    assert explanation.failed == ("a seen in the 24 h before",)
 
 
 def test_events_and_rules_can_be_chosen(pipeline: Pipeline) -> None:

@@ -143,8 +143,12 @@ def test_an_event_that_arrives_after_the_last_run_is_named(beside: Beside) -> No
     [
         (case(given(at="soon"), expect={}), "events[0].at: expected a time after the start such as +2h"),
         (case(given(at="2026-01-05"), expect={}), "events[0].at: expected a time after the start such as +2h"),
+        (
+            case(given(at="+10d"), expect={}, start="9999-12-31T20:00:00Z"),
+            "start: expected an instant before the year 9900",
+        ),
         (case(given(), given(), expect={}), "events[1].id: expected an id that no other event of the test has"),
-        (case(given(properties={"amout": 1}), expect={}), "(is amount meant?)"),
+        (case(given(properties={"amout": 1}), expect={}), "; did you mean amount?"),
         (case(given(), expect={"sends": [of("b")]}), "expect.sends[0].event: expected the id of an event of the test"),
         (case(given(), expect={"suppressions": [of("a")]}), "reason: the key is required and is missing"),
         (case(given(), expect={}, as_of=None), "as_of: expected either as_of, for one run, or runs"),

@@ -1,6 +1,7 @@
 """Rules before they go live, from the command line."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,22 @@ def test_show_of_a_wrong_file_says_what_is_wrong(path: Path, capsys: pytest.Capt
 
 
 def test_a_picture_that_cannot_be_written_is_a_sentence(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["show", write(path, rule()), "--picture", str(path.parent)]) == 1
-    assert "cannot be written (Is a directory)" in capsys.readouterr().err
+    assert main(["show", write(path, rule()), "--picture", str(path.with_name("no_folder") / "r.svg")]) == 1
+    assert "cannot be written (No such file or directory)" in capsys.readouterr().err
+
+
+def test_a_picture_is_not_drawn_over_a_file_that_is_none(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = write(path, rule())
+    before = path.read_text(encoding="utf-8")
+    assert main(["show", given, "--picture", given]) == 1
+    assert "the drawing is an SVG file; give a name that ends in .svg" in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == before
+
+
+def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(path)
+    assert main(["check", str(path)]) == 1
+    assert f"{path} cannot be read: it is not a regular file." in capsys.readouterr().out
 
 
 def test_without_a_file_the_setting_names_it(

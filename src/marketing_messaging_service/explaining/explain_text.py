@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from src.marketing_messaging_service.explaining.history import KnownEvent
 from src.marketing_messaging_service.explaining.one_user import Explanation, counts_by_type
-from src.marketing_messaging_service.explaining.truth_tree import ALL, ANY, LEAF, KnownEvent, Node
+from src.marketing_messaging_service.explaining.truth_tree import ALL, ANY, LEAF, Node
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.tables import many, printable

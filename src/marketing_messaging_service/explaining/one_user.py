@@ -1,12 +1,12 @@
 """What came of the events of one user under each rule, and why: by the rows that stand, and the batch that decided."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, case, select
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
@@ -14,8 +14,9 @@ from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
 from src.marketing_messaging_service.decisions.rules import Rule, Rules
-from src.marketing_messaging_service.explaining.truth_tree import KnownEvent, Node, Question, to_flip, truth_tree
-from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.explaining.history import History, KnownEvent, Sight
+from src.marketing_messaging_service.explaining.truth_tree import Node, Question, to_flip, truth_tree
+from src.marketing_messaging_service.infrastructure.instants import instant_text, shifted
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
     Batch,
@@ -73,18 +74,21 @@ class _Decided:
 def events_of(connection: Connection, user_id: str) -> tuple[KnownEvent, ...]:
     """Return the events of a user, in the order of time."""
     columns = [field.column.label(field.path) for field in PAYLOAD.fields]
+    # What was there before loads were recorded, every batch could see.
+    batch_id = case((Load.id.is_(None), 0), else_=Load.batch_id).label("batch_id")
+    own = (Event.id, Event.message_id, Event.event_type, Event.event_timestamp, Load.run_id, batch_id)
     rows = connection.execute(
-        with_payload(select(Event.id, Event.message_id, Event.event_type, Event.event_timestamp, *columns))
+        with_payload(select(*own, *columns).outerjoin(Load, Load.id == Event.load_id))
         .where(Event.user_id == user_id)
         .order_by(Event.event_timestamp, Event.id)
     )
     return tuple(
-        KnownEvent(
-            row[0], row[1], row[2], row[3],
-            {field.path: value for field, value in zip(PAYLOAD.fields, row[4:], strict=True) if value is not None},
-        )
-        for row in rows
-    )  # fmt: skip
+        KnownEvent(row[0], row[1], row[2], row[3], _values(row[len(own) :]), row.run_id, row.batch_id) for row in rows
+    )
+
+
+def _values(row: Sequence[Any]) -> dict[str, Any]:
+    return {field.path: value for field, value in zip(PAYLOAD.fields, row, strict=True) if value is not None}
 
 
 def explain_user(
@@ -123,15 +127,8 @@ class _User:
         self._in_force = in_force
         self._comparing = comparing
         self.events = events_of(connection, user_id)
+        self._history = History(self.events, comparing)
         of_user = select(Event.id).where(Event.user_id == user_id)
-        self._loads: dict[int, Any] = {
-            row.id: row
-            for row in connection.execute(
-                select(Event.id, Load.run_id, Load.batch_id)
-                .join(Load, Load.id == Event.load_id)
-                .where(Event.user_id == user_id)
-            )
-        }
         held = select(HeldEvent.event_id, HeldEvent.due_at, HeldEvent.batch_id)
         self._held: dict[int, Any] = {
             row.event_id: row for row in connection.execute(held.where(HeldEvent.event_id.in_(of_user)))
@@ -149,6 +146,9 @@ class _User:
                 ended.add_columns(EndedWait.ended_batch_id).where(EndedWait.event_id.in_(of_user))
             )
         }
+        self._others: dict[int, list[str]] = defaultdict(list)
+        for event_id, name in (*self._decided, *self._waiting, *self._ended):
+            self._others[event_id].append(name)
         self._batches: dict[int, Any] = {row.id: row for row in connection.execute(select(*Batch.__table__.c))}
         self._batch_of_run = {row.run_id: row.id for row in self._batches.values() if row.run_id is not None}
         self._files: dict[int, Rules | None] = {}
@@ -165,8 +165,7 @@ class _User:
         file = self._in_force if batch is None else self._file(batch)
         rules = [rule for rule in file.rules if rule.trigger.event_type == event.event_type] if file else []
         names = dict.fromkeys(rule.name for rule in rules)
-        for many in (self._decided, self._waiting, self._ended):
-            names |= dict.fromkeys(name for of, name in many if of == event.id)
+        names |= dict.fromkeys(self._others.get(event.id, ()))
         held = self._held.get(event.id)
         for name in names:
             if batch is None and (event.id, name) not in self._decided:
@@ -177,8 +176,9 @@ class _User:
 
     def _batch_of(self, event: KnownEvent) -> Any:
         """Return the batch that decided an event; None where none did, or it is not known."""
-        row = self._held.get(event.id) or self._loads.get(event.id)
-        return None if row is None or row.batch_id is None else self._batches.get(row.batch_id)
+        held = self._held.get(event.id)
+        batch_id = event.batch_id if held is None else held.batch_id
+        return None if batch_id is None else self._batches.get(batch_id)
 
     def _explained(self, event: KnownEvent, name: str, batch: Any, rivals: Sequence[Rule]) -> Explanation:
         """Return what came of a match, as the batch saw it that decided it."""
@@ -192,7 +192,7 @@ class _User:
         waits_until = self._waiting.get((event.id, name))
         at = (decided.decision_time if decided else None) or (ended.decide_at if ended else waits_until)
         if at is None:
-            at = event.at + timedelta(seconds=seconds_of(rule.wait_hours) if rule else 0)
+            at = shifted(event.at, seconds_of(rule.wait_hours) if rule else 0)
         explanation = Explanation(
             event, name, NOT_MATCHED, decision_time=at, as_of=None if batch is None else batch.as_of
         )
@@ -201,7 +201,7 @@ class _User:
             return replace(explanation, outcome=WAITING, notes=(note,))
         if ended is not None and ended.outcome == WaitOutcome.LAPSED:
             return replace(explanation, outcome=LAPSED, notes=("When its wait was over, no rule took it over.",))
-        tree, notes = self._tree(Question(event, at, self.events), rule, batch)
+        tree, notes = self._tree(Question(event, at, self._history, None), rule, batch)
         explanation = replace(explanation, tree=tree, notes=notes)
         if decided is not None:
             return replace(explanation, outcome=decided.outcome, reason=decided.reason, blocker=decided.blocker)
@@ -227,23 +227,14 @@ class _User:
             return None, ("The rule as it was then is not known any more.",)
         now = truth_tree(rule.conditions, today, self._comparing)
         if batch is None:
-            return now, ("Which batch decided it was not recorded yet; this is what the data of today say.",)
-        seen = [each for each in self.events if self._was_seen(each, batch)]
-        then = truth_tree(rule.conditions, replace(today, others=seen), self._comparing)
+            return now, ("Which batch decided it was not recorded yet; this is what today's data say.",)
+        sight = Sight(batch.run_id, batch.id)
+        then = truth_tree(rule.conditions, replace(today, sight=sight), self._comparing)
         if then.holds == now.holds:
             return then, ()
-        late = [each.message_id for each in self.events if each.at <= today.decision_time and each not in seen]
+        late = [each.message_id for each in self._history.came_later(today.decision_time, sight)]
         names = f"{', '.join(late[:MOST_NAMED])}{' and more' if len(late) > MOST_NAMED else ''}"
-        return then, (f"The data of today say otherwise, because of what came later: {names}.",)
-
-    def _was_seen(self, event: KnownEvent, batch: Any) -> bool:
-        """Return whether an event was there when a batch decided."""
-        load = self._loads.get(event.id)
-        if load is None:
-            return True
-        if load.run_id is not None and batch.run_id is not None:
-            return bool(load.run_id <= batch.run_id)
-        return load.batch_id is not None and bool(load.batch_id <= batch.id)
+        return then, (f"Today's data would decide otherwise, because of what came later: {names}.",)
 
 
 def _decided(connection: Connection, user_id: str) -> Iterator[tuple[tuple[int, str], _Decided]]:

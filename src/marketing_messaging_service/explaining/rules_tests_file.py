@@ -1,6 +1,5 @@
 """What rules.tests.yaml may say: its typed form, and reading it."""
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from src.marketing_messaging_service.vocabulary import Part as PayloadPart
 from src.marketing_messaging_service.yaml_file import (
     Grammar,
     WrittenDate,
+    did_you_mean,
     expectation_error,
     parse_yaml,
     read_yaml_file,
@@ -28,6 +28,7 @@ from src.marketing_messaging_service.yaml_file import (
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
 """What relative times count from where a test says nothing: noon of a Monday."""
 
+LATEST_START = datetime(9900, 1, 1, tzinfo=UTC)
 LONGEST_AHEAD = timedelta(days=3660)
 MOST_TESTS = 1_000
 MOST_EVENTS = 1_000
@@ -71,8 +72,15 @@ def _instant(value: Any) -> datetime:
     raise expectation_error(_EXPECTED_MOMENT)
 
 
+def _start(value: Any) -> datetime:
+    instant = _instant(value)
+    if instant > LATEST_START:
+        raise expectation_error("an instant before the year 9900, so that what comes after it has a date")
+    return instant
+
+
 TimeOfTest = Annotated[Moment, PlainValidator(_moment), WithJsonSchema({"type": "string"})]
-Instant = Annotated[datetime, PlainValidator(_instant), WithJsonSchema({"type": "string"})]
+Start = Annotated[datetime, PlainValidator(_start), WithJsonSchema({"type": "string"})]
 
 
 def _fields_of(part: PayloadPart) -> PlainValidator:
@@ -84,8 +92,7 @@ def _fields_of(part: PayloadPart) -> PlainValidator:
             raise expectation_error("keys with values")
         for name in value:
             if name not in names:
-                near = difflib.get_close_matches(str(name), names, n=1)
-                hint = f" (is {near[0]} meant?)" if near else ""
+                hint = did_you_mean(str(name), names)
                 raise expectation_error(f"one of the declared {part.key}: {', '.join(names)}{hint}", name)
         return {name: str(each) if isinstance(each, WrittenDate) else each for name, each in value.items()}
 
@@ -138,7 +145,7 @@ class RuleTest(Part):
     """A named case."""
 
     name: Text
-    start: Instant = START
+    start: Start = START
     events: Annotated[tuple[GivenEvent, ...], Limits(min_length=1, max_length=MOST_EVENTS)]
     as_of: TimeOfTest | None = None
     runs: Annotated[tuple[TimeOfTest, ...], Limits(min_length=1, max_length=MOST_RUNS)] | None = None

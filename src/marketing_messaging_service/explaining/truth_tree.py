@@ -1,8 +1,7 @@
 """Why a condition holds for an event, or does not: each part with its truth, what was found, and where."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, assert_never
 
 from src.marketing_messaging_service.decisions.comparing import Comparer
@@ -18,21 +17,10 @@ from src.marketing_messaging_service.decisions.conditions import (
 )
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.wording import comparison_text, worded
-from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.explaining.history import History, KnownEvent, Sight
+from src.marketing_messaging_service.infrastructure.instants import instant_text, shifted
 
 ALL, ANY, NOT, LEAF = "all", "any", "not", ""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownEvent:
-    """An event of a user, as the database has it."""
-
-    id: int
-    message_id: str
-    event_type: str
-    at: datetime
-    values: Mapping[str, Any]
-    """Properties and traits by their path; those that it does not have are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +37,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An event that a condition is asked about, at a decision time, among the events of its user that were known."""
+    """An event that a condition is asked about, at a decision time, among the events of its user."""
 
     event: KnownEvent
     decision_time: datetime
-    others: Sequence[KnownEvent]
-    """All of the user's events, in the order of time, the event itself among them."""
+    history: History
+    sight: Sight | None
+    """What the batch could see that decided; None for all that there is today."""
 
 
 def truth_tree(condition: Condition, question: Question, comparer: Comparer) -> Node:
@@ -70,7 +59,7 @@ def truth_tree(condition: Condition, question: Question, comparer: Comparer) -> 
             inner = truth_tree(condition.not_, question, comparer)
             return Node("not", not inner.holds, NOT, parts=(inner,))
         case HappenedCondition() | PriorEventCondition():
-            return _happened(condition, question, comparer)
+            return _happened(condition, question)
         case FieldCondition():
             return _comparison(condition, question, comparer)
         case _:
@@ -96,56 +85,32 @@ def to_flip(node: Node) -> tuple[Node, ...] | None:
 
 
 def _comparison(condition: FieldCondition, question: Question, comparer: Comparer) -> Node:
-    field = condition.field
-    path = field.field.path
-    if not field.is_latest:
+    path = condition.field.field.path
+    if not condition.field.is_latest:
         value = question.event.values.get(path)
         found = "missing" if value is None else _shown(value)
+    elif said := question.history.latest(path, question.decision_time, question.sight):
+        value = said.values[path]
+        found = f"{_shown(value)}, said by {said.message_id} at {instant_text(said.at)}"
     else:
-        told = [each for each in _by(question) if path in each.values]
-        value = told[-1].values[path] if told else None
-        found = (
-            f"{_shown(value)}, said by {told[-1].message_id} at {instant_text(told[-1].at)}" if told else "never said"
-        )
+        value, found = None, "never said"
     return Node(comparison_text(condition), comparer.holds(condition, value), found=found)
 
 
-def _by(question: Question) -> list[KnownEvent]:
-    return [each for each in question.others if each.at <= question.decision_time]
-
-
-def _happened(condition: HappenedCondition | PriorEventCondition, question: Question, comparer: Comparer) -> Node:
+def _happened(condition: HappenedCondition | PriorEventCondition, question: Question) -> Node:
     happened = condition.happened
-    start = _start(happened, question)
-    counted = [each for each in _by(question) if _counts(each, happened, start, question, comparer)]
-    holds = happened.least <= len(counted) and (happened.at_most is None or len(counted) <= happened.at_most)
-    window = (
-        f"{'from the beginning' if start is None else instant_text(start)} to {instant_text(question.decision_time)}"
-    )
-    last = f", the last is {counted[-1].message_id} at {instant_text(counted[-1].at)}" if counted else ""
-    return Node(worded(condition), holds, found=f"{len(counted)} from {window}{last}".replace("from from", "from"))
+    start, end = _start(happened, question), question.decision_time
+    count, last = question.history.count(happened, question.event, start, end, question.sight)
+    holds = happened.least <= count and (happened.at_most is None or count <= happened.at_most)
+    window = f"{'from the beginning' if start is None else f'from {instant_text(start)}'} to {instant_text(end)}"
+    of_last = f", the last is {last.message_id} at {instant_text(last.at)}" if last else ""
+    return Node(worded(condition), holds, found=f"{count} {window}{of_last}")
 
 
 def _start(happened: Happened, question: Question) -> datetime | None:
     if happened.within_hours is not None:
-        return question.decision_time - timedelta(seconds=seconds_of(happened.within_hours))
+        return shifted(question.decision_time, -seconds_of(happened.within_hours))
     return question.event.at if happened.since_trigger else None
-
-
-def _counts(
-    other: KnownEvent, happened: Happened, start: datetime | None, question: Question, comparer: Comparer
-) -> bool:
-    own = question.event.values
-    return (
-        other.event_type == happened.event_type
-        and other.id != question.event.id
-        and (start is None or other.at >= start)
-        and all(comparer.holds(each, other.values.get(each.field.field.path)) for each in happened.where)
-        and all(
-            path.field.path in own and own[path.field.path] == other.values.get(path.field.path)
-            for path in happened.same
-        )
-    )
 
 
 def _shown(value: Any) -> str:

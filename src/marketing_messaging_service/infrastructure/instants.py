@@ -7,23 +7,25 @@ FIRST_INSTANT = datetime.min.replace(tzinfo=UTC)
 LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
+def shifted(instant: datetime, seconds: int) -> datetime:
+    """Return the instant so many seconds after an aware one, or before it, in UTC; at most the calendar's end."""
+    try:
+        return instant.astimezone(UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return FIRST_INSTANT if seconds < 0 else LAST_INSTANT
+
+
 def hours_before(instant: datetime, hours: int) -> datetime:
     """Return the instant so many hours before an aware one, in UTC; the calendar's first where that would lie before.
 
     Nothing can be older than that, so that a limit of age which reaches beyond the calendar keeps its meaning.
     """
-    try:
-        return instant.astimezone(UTC) - timedelta(hours=hours)
-    except OverflowError:
-        return FIRST_INSTANT
+    return shifted(instant, -3600 * hours)
 
 
 def hours_after(instant: datetime, hours: int) -> datetime:
     """Return the instant so many hours after an aware one, in UTC; the calendar's last where that would lie after."""
-    try:
-        return instant.astimezone(UTC) + timedelta(hours=hours)
-    except OverflowError:
-        return LAST_INSTANT
+    return shifted(instant, 3600 * hours)
 
 
 def within_calendar(instant: datetime) -> datetime:
