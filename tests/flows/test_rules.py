@@ -117,7 +117,7 @@ def test_a_picture_is_not_drawn_over_a_file_that_is_none(path: Path, capsys: pyt
 def test_a_pipe_in_the_place_of_the_file_is_not_waited_for(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(path)
     assert main(["check", str(path)]) == 1
-    assert f"{path} cannot be read: it is not a regular file." in capsys.readouterr().out
+    assert f"{path} cannot be read: it is a pipe, not a file." in capsys.readouterr().out
 
 
 def test_without_a_file_the_setting_names_it(
