@@ -94,7 +94,7 @@ def guard_of(connection: Connection, engine: Engine, scripts: Path) -> Migration
 def tell_of_steps(migration: MigrationContext, guard: MigrationGuard | ViewKeeper) -> None:
     """Let the guard begin when Alembic has found out which revisions to go through, which it tells nobody else."""
     steps_of = migration._migrations_fn
-    assert steps_of is not None  # noqa: S101  of a command that has nothing to do with revisions it is a function too
+    assert steps_of is not None  # noqa: S101  Alembic sets it for every command that gets here
 
     def begin_and_return(heads: tuple[str, ...], ctx: MigrationContext) -> Any:
         steps = list(steps_of(heads, ctx))

@@ -14,8 +14,17 @@ from typing import Literal, get_args
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
-from flows.command_line import read_instant, run_once
-from flows.parameters import DEFAULT_MAX_EVENT_AHEAD_HOURS, AgeHours, AheadHours, Percent, end_of_window
+from flows.command_line import run_once
+from flows.parameters import (
+    DEFAULT_MAX_EVENT_AGE_HOURS,
+    DEFAULT_MAX_EVENT_AHEAD_HOURS,
+    AgeHours,
+    AheadHours,
+    Percent,
+    add_event_limits,
+    end_of_window,
+    read_instant,
+)
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
 from src.marketing_messaging_service import decisions
@@ -28,8 +37,6 @@ from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings
 
 Mode = Literal["preview", "load and decide", "load only"]
-
-DEFAULT_MAX_EVENT_AGE_HOURS = 72
 
 
 def _run_name() -> str:
@@ -161,17 +168,7 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=read_instant, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)")
     parser.add_argument("--source", help="folder of raw files, instead of the setting LANDING_PATH")
     parser.add_argument("--mode", choices=get_args(Mode), help="preview, unless given")
-    parser.add_argument(
-        "--max-event-age-hours",
-        type=int,
-        help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
-    )
-    parser.add_argument(
-        "--max-event-ahead-hours",
-        type=int,
-        help="events further ahead of the run's start than that wait for their time; "
-        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
-    )
+    add_event_limits(parser)
     parser.add_argument(
         "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"
     )

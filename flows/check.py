@@ -10,8 +10,8 @@ import sys
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.command_line import final_state, refused
-from flows.ctrl_c import CtrlC, telling_once
+from flows.command_line import final_state
+from flows.ctrl_c import CtrlC, refused, telling_once
 from flows.endings import RunPage, exit_code, result_of
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step

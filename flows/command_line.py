@@ -1,11 +1,8 @@
 """Running a flow once from the command line."""
 
-import argparse
 import logging
 import os
-import sys
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from prefect import Flow, tags
@@ -13,21 +10,12 @@ from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from prefect.settings import get_current_settings
 
-from flows.ctrl_c import STOPPED_BY_CTRL_C, StoppedError
+from flows.ctrl_c import STOPPED_BY_CTRL_C, StoppedError, refused
 from flows.endings import exit_code, result_of
 from flows.temporary_server import bind_to_this_process
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.settings import load_settings
-
-
-def read_instant(text: str) -> datetime:
-    """Read an instant that was given on the command line."""
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
-
 
 SERVER_LEVEL = "PREFECT_LOGGING_LOGGERS_PREFECT_SERVER_LEVEL"
 """Prefect's name for how much its server tells, in the environment."""
@@ -101,9 +89,3 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(summary_text(run_report), flush=True)
     return exit_code(state)
-
-
-def refused(error: PipelineError) -> int:
-    """Print why nothing was run; return the exit code."""
-    print(error, file=sys.stderr)
-    return error.exit_code if isinstance(error, StoppedError) else 1

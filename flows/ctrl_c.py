@@ -21,6 +21,12 @@ class StoppedError(PipelineError):
         self.exit_code = exit_code
 
 
+def refused(error: PipelineError) -> int:
+    """Print why nothing was run; return the exit code."""
+    print(error, file=sys.stderr)
+    return error.exit_code if isinstance(error, StoppedError) else 1
+
+
 class CtrlC:
     """Remembers Ctrl-C, whose exception is lost where it comes while SQLite calls back."""
 

@@ -5,11 +5,12 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection
 
-from flows.ctrl_c import CtrlC, StoppedError
+from flows.ctrl_c import CtrlC, refused
+from flows.parameters import end_of_window, read_instant
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.decisions.rules import Rules
 from src.marketing_messaging_service.errors import PipelineError, RulesError
@@ -26,7 +27,6 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
     refuse_missing,
 )
-from src.marketing_messaging_service.infrastructure.instants import within_calendar
 from src.marketing_messaging_service.settings import load_settings
 
 
@@ -46,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
                 print(_explained(connection, options, in_force))
     except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code if isinstance(error, StoppedError) else 1
+        return refused(error)
     return 0
 
 
@@ -84,11 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _instant(text: str) -> datetime:
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
-    return within_calendar(instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant)
+    return end_of_window(read_instant(text))
 
 
 if __name__ == "__main__":

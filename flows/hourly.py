@@ -10,13 +10,14 @@ from pathlib import Path
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
-from flows.command_line import read_instant, run_once
+from flows.command_line import run_once
 from flows.parameters import (
     DEFAULT_MAX_EVENT_AHEAD_HOURS,
     AgeHours,
     AheadHours,
     InstantOrEmpty,
     Percent,
+    read_instant,
     single_instant,
 )
 from flows.pipeline import run_pipeline, scheduled_start

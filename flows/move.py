@@ -10,7 +10,7 @@ from contextlib import ExitStack
 
 from sqlalchemy import make_url
 
-from flows.ctrl_c import CtrlC, StoppedError, telling_once
+from flows.ctrl_c import CtrlC, refused, telling_once
 from src.marketing_messaging_service import checking, decisions, moving
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import shown_database
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             settings = load_settings()
             return _move(settings, *_urls(settings, options))
     except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code if isinstance(error, StoppedError) else 1
+        return refused(error)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 """Parameters of flows: as the forms of the Prefect UI can show and send them, and within which bounds."""
 
+import argparse
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -20,6 +21,9 @@ AheadHours = Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
 
 DEFAULT_MAX_EVENT_AHEAD_HOURS = 1
 """How far ahead of a run an event may lie and be decided: clocks differ by minutes, and offsets by whole hours."""
+
+DEFAULT_MAX_EVENT_AGE_HOURS = 72
+"""How old an event may be for a run by hand to let it earn a message: a message days late is worse than none."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 """A share, 0 to 100."""
@@ -51,6 +55,14 @@ InstantOrEmpty = Annotated[datetime | None, _PlainField(type="string", format="d
 """An instant, for which the form has a picker of date and time that may be left empty."""
 
 
+def read_instant(text: str) -> datetime:
+    """Read an instant that was given on the command line."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
+
+
 def single_instant(name: str, instant: datetime) -> datetime:
     """Return an instant in UTC. Raises ParameterError, naming the parameter, where it names none, or none in UTC."""
     if instant.tzinfo is None:
@@ -71,3 +83,18 @@ def end_of_window(instant: datetime) -> datetime:
     Where it lies beyond the calendar once it is in UTC, it is the calendar's end: no event lies between the two.
     """
     return within_calendar(instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant)
+
+
+def add_event_limits(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the limits on the time of events, as the flow's parameters do."""
+    parser.add_argument(
+        "--max-event-age-hours",
+        type=int,
+        help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
+    )
+    parser.add_argument(
+        "--max-event-ahead-hours",
+        type=int,
+        help="events further ahead of the run's start than that wait for their time; "
+        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
+    )

@@ -18,7 +18,8 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.command_line import final_state, refused
+from flows.command_line import final_state
+from flows.ctrl_c import refused
 from flows.endings import RunPage, exit_code
 from flows.steps import flow_logger, named_by_start, outcome, progress_bar, step
 from flows.stopping import CANCEL, StopRequest, Waiting

@@ -13,9 +13,18 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.command_line import read_instant, refused, run_once
-from flows.ctrl_c import CtrlC
-from flows.parameters import DEFAULT_MAX_EVENT_AHEAD_HOURS, AgeHours, AheadHours, InstantOrEmpty, end_of_window
+from flows.command_line import run_once
+from flows.ctrl_c import CtrlC, refused
+from flows.parameters import (
+    DEFAULT_MAX_EVENT_AGE_HOURS,
+    DEFAULT_MAX_EVENT_AHEAD_HOURS,
+    AgeHours,
+    AheadHours,
+    InstantOrEmpty,
+    add_event_limits,
+    end_of_window,
+    read_instant,
+)
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
 from src.marketing_messaging_service import loading, publishing, staging
@@ -39,8 +48,6 @@ REASONS = [code.value for code in ReasonCode if not code.is_kept_in_part]
 
 Reason = Annotated[str, Field(json_schema_extra={"enum": [EVERY_REASON, *REASONS]})]
 """A reason code, for which the form has a list."""
-
-DEFAULT_MAX_EVENT_AGE_HOURS = 72
 
 
 def _run_name() -> str:
@@ -147,17 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "--since", type=read_instant, help="what was rejected then or later only, such as 2026-11-01 (UTC)"
     )
     parser.add_argument("--dry-run", action="store_true", default=None, help="report what would be, and keep nothing")
-    parser.add_argument(
-        "--max-event-age-hours",
-        type=int,
-        help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
-    )
-    parser.add_argument(
-        "--max-event-ahead-hours",
-        type=int,
-        help="events further ahead of the run's start than that wait for their time; "
-        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
-    )
+    add_event_limits(parser)
     files = parser.add_mutually_exclusive_group()
     files.add_argument(
         "--export", type=Path, metavar="FILE", help="write the lines into a new file to be edited, and take none"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.ctrl_c import CtrlC, StoppedError
+from flows.ctrl_c import CtrlC, refused
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.decisions.rules import Rules
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with CtrlC().told("Nothing was changed; start it again."):
             return _COMMANDS[options.command](options.file or load_settings().rules_path, options)
     except PipelineError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code if isinstance(error, StoppedError) else 1
+        return refused(error)
 
 
 def _parser() -> argparse.ArgumentParser:

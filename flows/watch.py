@@ -9,7 +9,8 @@ import sys
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.command_line import final_state, refused
+from flows.command_line import final_state
+from flows.ctrl_c import refused
 from flows.endings import RunPage, exit_code
 from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step

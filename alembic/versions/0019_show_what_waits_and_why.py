@@ -16,7 +16,7 @@ depends_on: None = None
 
 
 def upgrade() -> None:
-    """Make the views of today."""
+    """Replace the views by those that show what waits and why."""
     create_view("user_timeline", version=5)
     create_view("suppressions_by_reason", version=3)
     create_view("rule_funnel", version=5)

@@ -101,7 +101,7 @@ def insert_and_decide(rows_file: Path, database: Path) -> None:
             connection.execute("BEGIN IMMEDIATE")
             for table, (columns, rows) in tables.items():
                 places = ", ".join("?" * len(columns))
-                connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608  own
+                connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608  names of a table
             connection.execute("COMMIT")
         with step("decide"):
             first = tables["events"][1][0][0]

@@ -9,8 +9,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows import command_line
-from flows.command_line import SERVER_LEVEL, final_state, refused
-from flows.ctrl_c import StoppedError
+from flows.command_line import SERVER_LEVEL, final_state
+from flows.ctrl_c import StoppedError, refused
 from src.marketing_messaging_service.errors import PipelineError
 
 TELLS_ERRORS = (

@@ -74,7 +74,7 @@ def wrong_limits(connection: Connection) -> Iterator[Select[Any]]:
     try:
         found = list(islice((said for of_user in by_user for said in _breaches(of_user, files)), MOST_TOLD))
     except (TypeError, ValueError):
-        # A time that is none is told of by another invariant.
+        # Another invariant reports a text that is not a time.
         return
     for said in found:
         yield select(literal(said))

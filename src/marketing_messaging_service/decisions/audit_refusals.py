@@ -1,7 +1,7 @@
 """Whether blocks, the holdout, limits and expiry stood against what they are said to have stood against. Reads only.
 
-What a run knew is told by its number: an event was there when a run up to it had loaded it. So each promise is looked
-at from both sides, as far as runs are recorded: what was refused had to be, and what was sent had not.
+A run knew the events that it, or a run before it, had loaded. As far as runs are recorded, each promise is checked from
+both sides: what was refused had to be refused, and what was sent was allowed to go out.
 """
 
 from collections import defaultdict
@@ -93,7 +93,7 @@ def _unknown_reasons(connection: Connection) -> Iterator[Select[Any]]:
     for ruleset_id, rule_name, reason in connection.execute(reasons):
         whole = files.get(ruleset_id or 0)
         rule = _by_name(whole).get(rule_name or "") if whole else None
-        # A rule that is not there is told of by another invariant.
+        # Another invariant reports a rule that is missing.
         if whole and rule and reason not in _possible_reasons(whole, rule):
             yield select(_place(Suppression) + literal(f": {reason}, which does not stand against it")).where(
                 Suppression.ruleset_id == ruleset_id,
@@ -327,6 +327,7 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
     has_waits = connection.execute(select(EndedWait.event_id).limit(1)).first() is not None
     if not lengths and not has_waits:
         return
+    waited_too_old = func.coalesce(ended.is_too_old, false())
     for table in (SendRequest, Suppression):
         decided_for = func.coalesce(table.decision_time, table.event_timestamp)
         is_late = or_(
@@ -336,23 +337,12 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
             ),
             false(),
         )
-        waited_too_old = func.coalesce(ended.is_too_old, false())
         if table is SendRequest:
             is_wrong = and_(SendRequest.channel != ALERT_CHANNEL, or_(is_late, waited_too_old))
         else:
-            is_excused = or_(
-                waited_too_old,
-                # Which of the limits held is looked at where the rule sets none.
-                and_(
-                    table.decision_time.is_(None),
-                    or_(
-                        RulesetRule.expires_after_hours.is_(None),
-                        func.coalesce(table.event_timestamp < Run.oldest_event_at, false()),
-                        func.coalesce(table.event_timestamp < Batch.oldest_event_at, false()),
-                    ),
-                ),
+            is_wrong = and_(
+                Suppression.suppression_reason == EXPIRED_REASON, not_(or_(is_late, waited_too_old, _may_be_too_old()))
             )
-            is_wrong = and_(Suppression.suppression_reason == EXPIRED_REASON, not_(is_late), not_(is_excused))
         yield (
             select(_place(table) + told(" for ", decided_for, " at ", Batch.as_of))
             .select_from(table)
@@ -378,6 +368,21 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
                 is_wrong,
             )
         )
+
+
+def _may_be_too_old() -> ColumnElement[bool]:
+    """Return whether a limit on age may have made a suppression expire that did not wait.
+
+    Which of the limits held is looked at by another invariant where the rule sets none.
+    """
+    return and_(
+        Suppression.decision_time.is_(None),
+        or_(
+            RulesetRule.expires_after_hours.is_(None),
+            func.coalesce(Suppression.event_timestamp < Run.oldest_event_at, false()),
+            func.coalesce(Suppression.event_timestamp < Batch.oldest_event_at, false()),
+        ),
+    )
 
 
 AUDIT_OF_REFUSALS = (

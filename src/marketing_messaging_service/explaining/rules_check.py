@@ -9,6 +9,7 @@ from src.marketing_messaging_service.decisions.odd_rules import odd_rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile, read_rules
 from src.marketing_messaging_service.errors import Fault, RulesError, RulesTestsError
 from src.marketing_messaging_service.explaining.rules_tests_file import read_tests, tests_path
+from src.marketing_messaging_service.reporting.tables import counted
 from src.marketing_messaging_service.yaml_file import line_of, word
 
 VERSION = 1
@@ -80,7 +81,7 @@ def _uncovered(file: RulesFile, path: Path) -> Iterator[Fault]:
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{count or 'no'} {noun}{'' if count == 1 else 's'}"
+    return counted(count, noun) if count else f"no {noun}s"
 
 
 def _line(kind: str, fault: Fault) -> str:

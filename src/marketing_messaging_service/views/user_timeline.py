@@ -48,7 +48,7 @@ USER_TIMELINE = View(
     columns=(
         passed_on(Event.user_id),
         passed_on(Event.event_timestamp),
-        ViewColumn("entry_kind", DataType.TEXT, "What the row tells of: event, send, alert, suppression or wait."),
+        ViewColumn("entry_kind", DataType.TEXT, "What the row is: event, send, alert, suppression or wait."),
         passed_on(Event.event_type),
         ViewColumn(
             "template_name",
