@@ -215,6 +215,7 @@ def test_the_views_by_day_count_what_is_in_the_tables(many_events):
         ("SELECT sum(message_count) FROM daily_messages WHERE outcome <> 'suppressed'", "send_requests"),
         ("SELECT sum(message_count) FROM daily_messages WHERE outcome = 'suppressed'", "suppressions"),
         ("SELECT sum(suppression_count) FROM suppressions_by_reason", "suppressions"),
+        ("SELECT sum(suppression_count) FROM who_stops_whom", "suppressions"),
         ("SELECT sum(sent_count + alerted_count) FROM rule_funnel", "send_requests"),
         ("SELECT sum(suppressed_count) FROM rule_funnel", "suppressions"),
         ("SELECT sum(waiting_count) FROM rule_funnel", "waiting_matches"),

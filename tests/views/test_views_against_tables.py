@@ -102,6 +102,20 @@ def check_suppressions(tables: Tables) -> None:
     assert summed(tables["suppressions_by_reason"], "suppression_count", *columns) == counted(refused, *columns)
 
 
+def check_stops(tables: Tables) -> None:
+    sends = tables.by_id("send_requests")
+    refused = []
+    for row in tables["suppressions"]:
+        kind, _, name = row["suppression_reason"].partition(":")
+        blocking = sends.get(row["blocked_by_send_request_id"])
+        blocking_rule = blocking and blocking["rule_name"]
+        kind = {"blocked": "block", "limit": "limit", "holdout": "holdout", "expired": "expired"}.get(kind, "rule")
+        name = name or (blocking_rule if kind == "rule" else kind)
+        refused.append(row | {"stopped_by_kind": kind, "stopped_by_name": name, "blocking_rule_name": blocking_rule})
+    columns = ("rule_name", "stopped_by_kind", "stopped_by_name", "blocking_rule_name")
+    assert summed(tables["who_stops_whom"], "suppression_count", *columns) == counted(refused, *columns)
+
+
 def rulesets_of_events(tables: Tables) -> Iterator[tuple[Row, int | None]]:
     """Each event with the ruleset that decided it, None where none has."""
     loads, batches = tables.by_id("loads"), tables.by_id("batches")
@@ -263,6 +277,7 @@ def test_every_view_says_what_the_tables_say(
                 check_days,
                 check_messages,
                 check_suppressions,
+                check_stops,
                 check_funnel,
                 check_timeline,
                 check_traits,

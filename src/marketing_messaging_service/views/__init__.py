@@ -13,12 +13,14 @@ from src.marketing_messaging_service.views.user_timeline import USER_TIMELINE
 from src.marketing_messaging_service.views.view import View, ViewColumn
 from src.marketing_messaging_service.views.waiting_events import WAITING_EVENTS
 from src.marketing_messaging_service.views.waiting_messages import WAITING_MESSAGES
+from src.marketing_messaging_service.views.who_stops_whom import WHO_STOPS_WHOM
 
 VIEWS = (
     USER_TIMELINE,
     LATEST_USER_TRAITS,
     DAILY_MESSAGES,
     SUPPRESSIONS_BY_REASON,
+    WHO_STOPS_WHOM,
     RULE_FUNNEL,
     WAITING_MESSAGES,
     EVENT_VOLUMES,
