@@ -12,12 +12,13 @@ from sqlalchemy import Engine
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.settings import Settings
-from tests import sets
+from tests import compiled_sql, sets
 from tests.effort import fewer_on_a_server, register_profiles
 from tests.pipeline import Template
 from tests.postgresql import TEMPLATE, Server, ServerTemplate, server_or_skip
 
 register_profiles()
+compiled_sql.share()
 
 
 @pytest.hookimpl(tryfirst=True)
