@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import pandas as pd
 import pyarrow as pa
@@ -173,14 +173,24 @@ class KeptLines:
     """Reads them in their order, many at once; it holds on to a snapshot of the database until it is closed."""
 
 
+class RawPlace(Protocol):
+    """Where a raw file lies."""
+
+    def open(self) -> IO[bytes]:
+        """Open it for reading. Raises OSError when it cannot be read there."""
+
+    def signature(self) -> str:
+        """Return what it is known by as it lies there now. Raises FileNotFoundError when it has vanished."""
+
+
 @dataclass(frozen=True, slots=True)
 class LandingFile:
     """A raw file in landing, known by its content; or what is left of one, of which a replay takes the lines.
 
-    Then its content are lines that were rejected.
+    Then its content are lines that were rejected, and it lies nowhere.
     """
 
-    path: Path
+    place: RawPlace | None
     display_path: str
     """The path relative to landing, always printable text, for people and for the ledger."""
     content_hash: str

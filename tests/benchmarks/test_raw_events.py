@@ -13,6 +13,7 @@ from src.marketing_messaging_service.results import KnownFiles, LoadResult
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from tests.loading.conftest import AS_OF
+from tests.staging.helpers import path_of
 
 LINES = 10_000
 
@@ -36,7 +37,7 @@ def test_without_malformed_lines_the_others_stay_as_they_are(tmp_path: Path):
 def test_small_files_have_the_lines_of_the_whole_one_in_its_order(tmp_path: Path):
     whole = write_raw_file(tmp_path / "whole.jsonl", 250, seed=1)
     cut_into_files(whole, tmp_path / "cut", 10, seed=1)
-    found = [file.path.read_bytes() for file in discover(tmp_path / "cut", KnownFiles()).new_files]
+    found = [path_of(file).read_bytes() for file in discover(tmp_path / "cut", KnownFiles()).new_files]
     assert b"".join(found) == whole.path.read_bytes()
     counts = [content.count(b"\n") for content in found]
     assert len(counts) == 10

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import threading
+from collections import Counter
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, read_run_report
-from src.marketing_messaging_service.staging import opening, stage
+from src.marketing_messaging_service.staging import folder, opening, stage
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -279,8 +280,8 @@ def test_a_file_that_a_network_cannot_give_for_a_moment_is_read_again_with_those
     landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try_again_at_once(monkeypatch)
-    gone = Mock(wraps=opening.open_regular, side_effect=[DEFAULT, OSError(errno.EIO, "gone"), *[DEFAULT] * 9])
-    monkeypatch.setattr(stage, "open_regular", gone)
+    gone = Mock(wraps=opening.open_regular, side_effect=[*[DEFAULT] * 4, OSError(errno.EIO, "gone"), *[DEFAULT] * 9])
+    monkeypatch.setattr(folder, "open_regular", gone)
     for name in ("a", "b", "c"):
         (landing / f"{name}.jsonl").write_text(GOOD_LINE.replace("m1", name))
     assert run().is_completed()
@@ -291,17 +292,18 @@ def test_a_file_that_a_network_does_not_give_again_is_left_for_the_next_run(
     landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try_again_at_once(monkeypatch)
-    open_regular = opening.open_regular
+    open_regular, opened = opening.open_regular, Counter[str]()
 
     def gone(path: Path) -> Any:
-        if path.name == "b.jsonl":
+        opened[path.name] += 1
+        if path.name == "b.jsonl" and opened[path.name] > 1:
             raise OSError(errno.EIO, "gone")
         return open_regular(path)
 
     for name in ("a", "b", "c"):
         (landing / f"{name}.jsonl").write_text(GOOD_LINE.replace("m1", name))
     with monkeypatch.context() as patched:
-        patched.setattr(stage, "open_regular", gone)
+        patched.setattr(folder, "open_regular", gone)
         assert "b.jsonl cannot be read: gone." in str(run().message)
     assert count(landing, "events") == 2
     assert run().is_completed()

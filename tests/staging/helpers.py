@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, KnownFiles, LandingFile
+from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
@@ -111,3 +112,9 @@ def raw_line(row: Row) -> bytes:
 def _assert_in_line_order(found: list[Row]) -> None:
     numbers = [row["line_number"] for row in found]
     assert numbers == sorted(numbers)
+
+
+def path_of(file: LandingFile) -> Path:
+    """Where a raw file lies that a folder was looked through for."""
+    assert isinstance(file.place, FolderFile)
+    return file.place.path

@@ -23,11 +23,11 @@ from src.marketing_messaging_service.results import (
     Remark,
 )
 from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.folder import LEADS_NOWHERE, LEADS_OUTSIDE, FolderFile
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, parse_sources
-from src.marketing_messaging_service.staging.walking import LEADS_NOWHERE, LEADS_OUTSIDE
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
-from tests.staging.helpers import line
+from tests.staging.helpers import line, path_of
 
 NOTHING_KNOWN = KnownFiles()
 
@@ -94,7 +94,7 @@ def test_a_file_is_told_with_its_path_hash_size_and_time(landing: Path) -> None:
     [file] = discover(landing, NOTHING_KNOWN).new_files
 
     assert file == LandingFile(
-        path=path,
+        place=FolderFile(path),
         display_path="2026/11/events.jsonl",
         content_hash=hashlib.sha256(b"content").hexdigest(),
         size_bytes=7,
@@ -675,14 +675,14 @@ class TestFilesThatWereRefused:
     @pytest.mark.parametrize("name", ["events.jsonl", "renamed.jsonl"])
     def test_are_read_again_when_they_are_delivered_again(self, landing: Path, file: LandingFile, name: str) -> None:
         known = KnownFiles((refused(file, read_at=datetime.now(UTC) - timedelta(hours=1)),))
-        content = file.path.read_bytes()
-        file.path.unlink()
+        content = path_of(file).read_bytes()
+        path_of(file).unlink()
         (landing / name).write_bytes(content)
 
         assert names(discover(landing, known)) == [name]
 
     def test_are_not_read_again_for_a_copy_that_lay_beside_them(self, landing: Path, file: LandingFile) -> None:
-        (landing / "copy.jsonl").write_bytes(file.path.read_bytes())
+        (landing / "copy.jsonl").write_bytes(path_of(file).read_bytes())
         known = KnownFiles((refused(file, read_at=datetime.now(UTC) + timedelta(seconds=10)),))
 
         discovery = discover(landing, known)

@@ -16,6 +16,7 @@ from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEM
 from src.marketing_messaging_service.staging import lines, packing, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.lines import (
     KEPT_BYTES_OF_LONG_LINE,
     KEPT_BYTES_OF_REFUSED_FILE,
@@ -24,7 +25,7 @@ from src.marketing_messaging_service.staging.lines import (
 from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
-from tests.staging.helpers import Staged, landed, line, line_with, raw_line, rows, stage
+from tests.staging.helpers import Staged, landed, line, line_with, path_of, raw_line, rows, stage
 from tests.vocabulary.payloads import EVERY_KIND
 
 EVENT = line() + b"\n"
@@ -494,7 +495,7 @@ class TestChunks:
 class TestReading:
     def test_a_file_that_changed_since_it_was_discovered_is_not_taken(self, tmp_path: Path) -> None:
         file = landed(tmp_path, EVENT)
-        file.path.write_bytes(EVENT * 2)
+        path_of(file).write_bytes(EVENT * 2)
 
         with pytest.raises(LandingError, match=r"events\.jsonl changed while it was read; nothing of it was taken"):
             stage_file(file)
@@ -506,28 +507,28 @@ class TestReading:
         file = landed(tmp_path, EVENT * 300)
 
         def append_once(read: int) -> None:
-            if file.path.stat().st_size == file.size_bytes:
-                file.path.write_bytes(EVENT * 301)
+            if path_of(file).stat().st_size == file.size_bytes:
+                path_of(file).write_bytes(EVENT * 301)
 
         with pytest.raises(LandingError, match="changed while it was read"):
             stage_file(file, on_progress=append_once)
 
     def test_garbage_after_the_damage_of_a_gzip_file_counts_as_its_content_too(self, tmp_path: Path) -> None:
         file = landed(tmp_path, gzip.compress(EVENT) + b"garbage" * 10)
-        file.path.write_bytes(gzip.compress(EVENT) + b"garbage" * 11)
+        path_of(file).write_bytes(gzip.compress(EVENT) + b"garbage" * 11)
 
         with pytest.raises(LandingError, match="changed while it was read"):
             stage_file(file)
 
     def test_a_file_that_has_gone_is_an_error_that_says_so(self, tmp_path: Path) -> None:
         file = landed(tmp_path, EVENT)
-        file.path.unlink()
+        path_of(file).unlink()
 
         with pytest.raises(LandingError, match=r"events\.jsonl cannot be read: No such file or directory\."):
             stage_file(file)
 
     def test_a_file_that_has_become_a_folder_is_an_error_that_says_so(self, tmp_path: Path) -> None:
-        file = replace(landed(tmp_path, EVENT), path=tmp_path)
+        file = replace(landed(tmp_path, EVENT), place=FolderFile(tmp_path))
 
         with pytest.raises(LandingError, match="cannot be read: it is a folder and not a file"):
             stage_file(file)

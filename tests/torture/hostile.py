@@ -85,7 +85,7 @@ def _account(staged: StagedFile, lines: list[bytes]) -> Iterator[str]:
     if sorted([*events, *rejected, *blank]) != list(range(1, len(lines) + 1)):
         odd = Counter([*events, *rejected, *blank, *range(1, len(lines) + 1)])
         raise UnaccountedError(
-            f"lines {[number for number, count in odd.items() if count != 2][:5]} of {staged.file.path}"
+            f"lines {[number for number, count in odd.items() if count != 2][:5]} of {staged.file.display_path}"
         )
     if (staged.read_count, staged.valid_count, staged.blank_count) != (len(lines), len(events), len(blank)):
         raise UnaccountedError(f"{staged} for {len(events)} events and {len(blank)} blank lines")

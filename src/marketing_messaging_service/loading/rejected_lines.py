@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, bindparam, case, func, insert, select, update
@@ -266,7 +265,7 @@ def _fits(path: str, pattern: str) -> bool:
 
 def _landing_file(engine: Engine, file: _File, choice: ReplayChoice) -> LandingFile:
     return LandingFile(
-        path=Path(file.path),
+        place=None,
         display_path=file.path,
         # Only when they have been read is it known which of the lines are taken, and they are the content.
         content_hash="",

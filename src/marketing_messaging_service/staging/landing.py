@@ -16,22 +16,23 @@ from src.marketing_messaging_service.results import (
     KnownFile,
     KnownFiles,
     LandingFile,
+    RawPlace,
     Remark,
     first_names,
 )
+from src.marketing_messaging_service.staging.folder import Folder, os_explanation
 from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
-from src.marketing_messaging_service.staging.opening import open_regular
+from src.marketing_messaging_service.staging.raw_source import RawSource, Sighting
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
 from src.marketing_messaging_service.staging.untaken import look_at_untaken
-from src.marketing_messaging_service.staging.walking import Sighting, Walk, os_explanation
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
-HASHED_BYTES = 1 << 20
-"""How much of a file is hashed at once where its beginning is hashed as well."""
+HASHED_BYTES = 1 << 18
+"""How much of a file is hashed at once."""
 
 
 def discover(
-    landing_path: Path,
+    landing: RawSource | Path,
     known: KnownFiles,
     *,
     sources: SourcesFile = SHIPPED_SOURCES,
@@ -43,11 +44,11 @@ def discover(
     A file is taken when a pattern of the sources names it. One whose path and signature are known is not read again;
     every other one is hashed. A file that changed within the last `settle_seconds` is looked at again after that long,
     all such files after one common wait, and left for the next run when it has changed in between: it is still being
-    written. What is passed over and what links lead to is said by `walking`, and what becomes of files that no pattern
+    written. What is passed over and what links lead to is said by `folder`, and what becomes of files that no pattern
     names by `untaken`. A file that cannot be read becomes a problem, not an error. Raises LandingError when landing
     itself cannot be listed.
     """
-    looking = _Looking(landing_path, Memory(known, sources), sources)
+    looking = _Looking(Folder(landing) if isinstance(landing, Path) else landing, Memory(known, sources), sources)
     looking.walk_through(settle_seconds, sleep)
     return looking.discovery()
 
@@ -55,10 +56,10 @@ def discover(
 class _Looking:
     """One look into landing."""
 
-    def __init__(self, landing_path: Path, memory: Memory, sources: SourcesFile) -> None:
+    def __init__(self, landing: RawSource, memory: Memory, sources: SourcesFile) -> None:
         self._memory = memory
         self._sources = sources
-        self._walk = Walk(landing_path)
+        self._landing = landing
         self._found: dict[str, LandingFile] = {}
         self._known_count = 0
         self._refused: dict[ReasonCode, list[str]] = defaultdict(list)
@@ -70,26 +71,26 @@ class _Looking:
 
     def walk_through(self, settle_seconds: float, sleep: Callable[[float], None]) -> None:
         """Look at every file, and hash those that are not known by their place."""
-        unknown = [sighting for sighting in self._walk.sightings() if not self._is_known_by_place(sighting)]
+        unknown = [sighting for sighting in self._landing.sightings() if not self._is_known_by_place(sighting)]
         self._youngest = time.time() - settle_seconds
-        settled, self._waiting = _settled(unknown, settle_seconds, sleep)
+        settled, self._waiting = _settled(unknown, settle_seconds if self._landing.grows else 0, sleep)
         for sighting in settled:
             try:
                 self._look_into(sighting)
             except OSError as error:
-                self._walk.problems.append(FileProblem(sighting.display_path, os_explanation(error)))
+                self._landing.problems.append(FileProblem(sighting.display_path, os_explanation(error)))
 
     def discovery(self) -> Discovery:
         """Return what was found."""
         problems, ignored = look_at_untaken(self._untaken, self._youngest, self._sources)
         refused = [Remark.on(RemarkKind.UNREADABLE, names, code.advice) for code, names in self._refused.items()]
         waiting = [Remark.on(RemarkKind.WAITING, self._waiting, "")] if self._waiting else []
-        passed_over = self._walk.passed_over
+        passed_over = self._landing.passed_over
         hidden = [Remark.on(RemarkKind.PASSED_OVER, passed_over, "")] if passed_over else []
         return Discovery(
             new_files=tuple(sorted(self._found.values(), key=_age)),
             known_count=self._known_count,
-            problems=(*_grouped(self._walk.problems), *problems),
+            problems=(*_grouped(self._landing.problems), *problems),
             remarks=(*refused, *ignored, *waiting, *hidden),
             notes=tuple(self._notes),
         )
@@ -151,19 +152,19 @@ def _settled(
     """Return the files that nobody is writing any more, and the names of those that changed while this waited."""
     # A copied file may bear the time of its original; when it was changed here, only ctime tells.
     latest = time.time() - settle_seconds
-    young = [each for each in sightings if max(each.status.st_mtime, each.status.st_ctime) > latest]
+    young = [each for each in sightings if max(each.modified, each.changed) > latest]
     if not settle_seconds or not young:
         return list(sightings), []
     sleep(settle_seconds)
-    changes = {each.path: _has_changed(each) for each in young}
-    settled = [each for each in sightings if changes.get(each.path, False) is False]
-    return settled, [each.display_path for each in young if changes[each.path]]
+    changes = {each.display_path: _has_changed(each) for each in young}
+    settled = [each for each in sightings if changes.get(each.display_path, False) is False]
+    return settled, [each.display_path for each in young if changes[each.display_path]]
 
 
 def _has_changed(sighting: Sighting) -> bool | None:
     """Return whether a file has changed since it was seen, None when it has vanished."""
     try:
-        return Sighting(sighting.path, "", sighting.path.stat()).signature != sighting.signature
+        return sighting.place.signature() != sighting.signature
     except FileNotFoundError:
         return None
 
@@ -190,27 +191,25 @@ def _grouped(problems: Iterable[FileProblem]) -> list[FileProblem]:
 
 def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFile:
     """Return a file with its hash, and those of the earlier ones that it begins with."""
-    shorter = {file.size_bytes: file for file in earlier if 0 < file.size_bytes < sighting.status.st_size}
-    content_hash, beginnings = _hashes(sighting.path, sorted(shorter))
+    shorter = {file.size_bytes: file for file in earlier if 0 < file.size_bytes < sighting.size_bytes}
+    content_hash, beginnings = _hashes(sighting.place, sorted(shorter))
     grown_from = [
         shorter[size].content_hash for size, found in beginnings.items() if found == shorter[size].content_hash
     ]
     return LandingFile(
-        path=sighting.path,
+        place=sighting.place,
         display_path=sighting.display_path,
         content_hash=content_hash,
-        size_bytes=sighting.status.st_size,
-        modified_at=_instant(sighting.status.st_mtime),
+        size_bytes=sighting.size_bytes,
+        modified_at=_instant(sighting.modified),
         file_signature=sighting.signature,
         grown_from=tuple(grown_from),
     )
 
 
-def _hashes(path: Path, sizes: Sequence[int]) -> tuple[str, dict[int, str]]:
+def _hashes(place: RawPlace, sizes: Sequence[int]) -> tuple[str, dict[int, str]]:
     """Return the SHA-256 of a file, and those of its first so many bytes, for sizes in rising order."""
-    with open_regular(path) as stream:
-        if not sizes:
-            return hashlib.file_digest(stream, "sha256").hexdigest(), {}
+    with place.open() as stream:
         digest = hashlib.sha256()
         beginnings: dict[int, str] = {}
         read = 0

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from src.marketing_messaging_service.results import KnownFile, KnownFiles
+from src.marketing_messaging_service.staging.raw_source import Sighting
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
-from src.marketing_messaging_service.staging.walking import Sighting
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_EARLIER = 100
@@ -82,7 +82,7 @@ def is_same_file(file: KnownFile, sighting: Sighting) -> bool:
 
 def was_delivered_after(sighting: Sighting, read_at: datetime | None) -> bool:
     """Whether a file has come to lie where it lies, or was changed there, since content like its own was read."""
-    return read_at is None or sighting.status.st_ctime > read_at.timestamp()
+    return read_at is None or sighting.changed > read_at.timestamp()
 
 
 _ENDING = re.compile(r"[-._~]")

@@ -30,7 +30,6 @@ from src.marketing_messaging_service.staging.formats import read_rows
 from src.marketing_messaging_service.staging.kept import KeptFile
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
 from src.marketing_messaging_service.staging.mapped import MappedLines
-from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Source
@@ -136,8 +135,9 @@ class _Written:
         Raises LandingError when it cannot be read, and, at its end, when it has changed.
         """
         file, source = self.file, self.source
+        assert file.place is not None  # noqa: S101  only what is replayed lies nowhere
         try:
-            with open_regular(file.path) as stream:
+            with file.place.open() as stream:
                 reader = HashedReader(stream, on_progress)
                 chunks = read_rows(reader, source, chunk_bytes)
                 yield from opened(chunks, source.mapping.batch) if source.mapping.batch else chunks

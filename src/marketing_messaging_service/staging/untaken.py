@@ -9,10 +9,9 @@ from typing import IO
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.results import FileProblem, Remark, first_names
 from src.marketing_messaging_service.staging.content import BEGINNING_BYTES, Form, seeming
-from src.marketing_messaging_service.staging.opening import open_regular
 from src.marketing_messaging_service.staging.packing import PACKINGS
+from src.marketing_messaging_service.staging.raw_source import Sighting
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
-from src.marketing_messaging_service.staging.walking import Sighting
 
 PACKED_ENDINGS = tuple(packing.ending for packing in PACKINGS)
 
@@ -42,7 +41,7 @@ def look_at_untaken(
     others: dict[str, list[str]] = defaultdict(list)
     for sighting in sightings:
         what, form = _seeming(sighting)
-        is_settled = max(sighting.status.st_mtime, sighting.status.st_ctime) <= youngest
+        is_settled = max(sighting.modified, sighting.changed) <= youngest
         is_meant = form is not None and is_settled and _may_be_meant(sighting.display_path, sources)
         (meant if is_meant else others)[what].append(sighting.display_path)
     problems = [
@@ -62,7 +61,7 @@ def _not_taken(what: str, count: int, origin: str) -> str:
 
 def _seeming(sighting: Sighting) -> tuple[str, Form | None]:
     try:
-        with open_regular(sighting.path) as stream:
+        with sighting.place.open() as stream:
             return seeming(_beginning_of(stream))
     except OSError as error:
         return f"cannot be read: {error.strerror or error}", None

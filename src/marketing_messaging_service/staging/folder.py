@@ -1,56 +1,52 @@
-"""A walk through landing: every regular file in it, and what is left out, each with its reason."""
+"""A folder that raw files land in: every regular file in it, and what is left out, each with its reason."""
 
 import errno
 import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import FileProblem
-from src.marketing_messaging_service.staging.opening import kind_of_file
-
-PASSED_OVER = ("_", ".")
-"""What the names of files and folders begin with that are none of ours: Spark writes below `_temporary` what it may
-throw away again, and hidden files are other programs' own."""
+from src.marketing_messaging_service.staging.opening import kind_of_file, open_regular
+from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, Sighting, printable_path
 
 LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
 LEADS_NOWHERE = "is a link to nothing; remove it, or put the file there that it should lead to."
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """A regular file as the file system showed it when landing was looked through."""
+class FolderFile:
+    """Where a raw file lies in a folder."""
 
     path: Path
-    display_path: str
-    """The path relative to landing, always printable."""
-    status: os.stat_result
 
-    @property
+    def open(self) -> BufferedReader:
+        """Open it for reading. Raises OSError, also when it is no regular file any more."""
+        return open_regular(self.path)
+
     def signature(self) -> str:
-        """Size, times and inode, by which the file is known without being read again."""
-        # ctime cannot be set by hand, so that a file written again always shows another signature.
-        status = self.status
-        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+        """Return what it is known by as it lies there now. Raises FileNotFoundError when it has vanished."""
+        return _signature(self.path.stat())
 
 
 @dataclass(slots=True)
-class Walk:
-    """A walk through a folder and its subfolders that notes what it leaves out."""
+class Folder:
+    """A folder and its subfolders, looked through once."""
 
-    landing_path: Path
+    path: Path
     problems: list[FileProblem] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
-    """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
+    grows: bool = True
 
     def sightings(self) -> Iterator[Sighting]:
         """Yield every regular file; links are followed to files within landing, and to no folder.
 
         Raises LandingError when landing itself cannot be listed.
         """
-        root = os.path.realpath(self.landing_path)
+        root = os.path.realpath(self.path)
         # Not by recursion: folders may be nested deeper than Python's stack goes.
         folders = [""]
         while folders:
@@ -67,7 +63,7 @@ class Walk:
                     folders.append(found)
 
     def _entries(self, folder: str) -> list[os.DirEntry[str]]:
-        path = Path(self.landing_path, folder)
+        path = Path(self.path, folder)
         try:
             with os.scandir(path) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
@@ -84,7 +80,7 @@ class Walk:
     def _look_at(self, entry: os.DirEntry[str], place: str, root: str) -> Sighting | str | None:
         """Return a regular file, or the folder to walk next; note what is neither, unless it has vanished."""
         display_path = _display(place)
-        path = Path(self.landing_path, place)
+        path = Path(self.path, place)
         is_link = entry.is_symlink()
         try:
             if entry.is_dir(follow_symlinks=False):
@@ -103,7 +99,14 @@ class Walk:
             self.problems.append(FileProblem(display_path, os_explanation(error)))
             return None
         if stat.S_ISREG(status.st_mode):
-            return Sighting(path, display_path, status)
+            return Sighting(
+                FolderFile(path),
+                display_path,
+                status.st_size,
+                modified=status.st_mtime,
+                changed=status.st_ctime,
+                signature=_signature(status),
+            )
         if not stat.S_ISDIR(status.st_mode):
             kind = kind_of_file(status.st_mode)
             self.problems.append(FileProblem(display_path, f"is {kind} and not a file; remove it from landing."))
@@ -118,9 +121,10 @@ def os_explanation(error: OSError) -> str:
     return f"cannot be read: {error.strerror or error}. Correct it; the next run takes the file."
 
 
+def _signature(status: os.stat_result) -> str:
+    # ctime cannot be set by hand, so that a file written again always shows another signature.
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+
+
 def _display(place: str) -> str:
-    relative = os.fsencode(place).decode("utf-8", errors="backslashreplace")
-    if relative.isprintable():
-        return relative
-    # A name may hold line ends and whatever else a terminal would act on.
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in relative)
+    return printable_path(os.fsencode(place).decode("utf-8", errors="backslashreplace"))

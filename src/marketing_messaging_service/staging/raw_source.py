@@ -1,0 +1,49 @@
+"""Where raw files lie: a folder, or a bucket of object storage; each is one file beside this one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from src.marketing_messaging_service.results import FileProblem, RawPlace
+
+PASSED_OVER = ("_", ".")
+"""What the names of files and folders begin with that are none of ours: Spark writes below `_temporary` what it may
+throw away again, and hidden files are other programs' own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A raw file as it was seen when landing was looked through."""
+
+    place: RawPlace
+    display_path: str
+    """The path relative to landing, always printable."""
+    size_bytes: int
+    modified: float
+    """When its content was written, in seconds since 1970 (UTC)."""
+    changed: float
+    """When it came to lie where it lies, or was last changed there, in seconds since 1970 (UTC)."""
+    signature: str
+    """By which the file is known without being read again: four parts joined by colons, of which the first two are its
+    size and when its content was written, and the last one tells the file whatever its name is."""
+
+
+class RawSource(Protocol):
+    """A place that raw files land in."""
+
+    problems: list[FileProblem]
+    """What of it cannot be read, and why."""
+    passed_over: list[str]
+    """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
+    grows: bool
+    """Whether a file may be seen there while it is still being written."""
+
+    def sightings(self) -> Iterator[Sighting]:
+        """Yield every raw file. Raises LandingError when the place itself cannot be listed."""
+
+
+def printable_path(place: str) -> str:
+    """Return a path as text that a terminal shows and does not act on."""
+    if place.isprintable():
+        return place
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in place)
