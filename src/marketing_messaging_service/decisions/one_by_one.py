@@ -47,9 +47,9 @@ class Send(NamedTuple):
     values: Values
 
     @property
-    def order(self) -> tuple[datetime, int]:
-        """Its place in the order by which the earliest of several is named."""
-        return self.decision_time, self.event_id
+    def order(self) -> tuple[datetime, int, int]:
+        """Its place in the order by which the earliest of several is named; of one event's the first decided."""
+        return self.decision_time, self.event_id, self.id
 
 
 class Candidate(NamedTuple):
