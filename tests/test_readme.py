@@ -6,11 +6,13 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from flows.backtest import main as backtest
 from flows.explain import main as explain
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.results import KnownFiles
@@ -128,6 +130,23 @@ def test_why_cleo_got_no_second_mail_is_explained_as_the_readme_shows(
     assert explain(arguments.split()) == 0
     run = re.compile(r"\[run of [^\]]*\]")
     assert run.sub("[…]", capsys.readouterr().out) == run.sub("[…]", answer)
+
+
+def test_what_a_weekly_once_would_change_is_answered_as_the_readme_shows(
+    demo: tuple[subprocess.CompletedProcess[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = "$ sed 's/once_per_calendar_day/once_per_calendar_week/' data/rules.yaml | "
+    (block,) = (block for block in blocks(README, "console") if block.startswith(command))
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{demo[1]}")
+    monkeypatch.setenv("RULES_PATH", str(ROOT / "data" / "rules.yaml"))
+    monkeypatch.setenv("REPORTS_PATH", str(tmp_path / "reports"))
+    rules = (ROOT / "data" / "rules.yaml").read_text(encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", StringIO(rules.replace("once_per_calendar_day", "once_per_calendar_week")))
+    assert backtest(["--rules", "-"]) == 0
+    assert capsys.readouterr().out.split("\n")[0] == block.split("\n")[1]
 
 
 def test_the_example_of_a_raw_event_is_one() -> None:

@@ -34,6 +34,7 @@ FORMS = {
         "max_event_ahead_hours",
         "edited_file",
     ],
+    "backtest": ["rules", "rules_path", "against", "since", "until", "more_than"],
     "check": ["max_load_age_hours"],
     "watch": ["max_load_age_hours"],
     "publish": ["publish_path"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.check_queries import check_queries
@@ -36,23 +36,13 @@ LONGEST_TEXT = 1_000
 
 def report_html(report: RunReport) -> str:
     """Return the report as a whole HTML document."""
-    # Only who writes a report is to pay for the template engine.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
-
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["printable"] = lambda text: printable(text, LONGEST_TEXT)
     steps = funnel_steps(report)
     drawn = drawn_rules(report.rules)
     left_out = len(report.rules) - len(drawn)
     run = "preview" if report.is_preview else f"run {report.run_id}"
     as_of = f"{instant_text(report.as_of)} UTC"
-    return environment.get_template(TEMPLATE).render(
+    return page(
+        TEMPLATE,
         title=f"{printable(report.flow_name)} {as_of}, {run}",
         state="preview" if report.is_preview else report.state.value,
         eyebrow=(report.flow_name, run, f"as of {as_of}", report.flow_run_name or ""),
@@ -78,5 +68,20 @@ def report_html(report: RunReport) -> str:
         facts=facts(report),
         queries=check_queries(report),
         rule_counts=rule_counts,
-        shown=shown,
     )
+
+
+def page(template: str, *folders: Path, **values: Any) -> str:
+    """Return a page of a template in one of the folders, or in this one, which holds what pages have in common."""
+    # Only who writes a report is to pay for the template engine.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["printable"] = lambda text: printable(text, LONGEST_TEXT)
+    return environment.get_template(template).render(shown=shown, **values)

@@ -1,0 +1,216 @@
+"""A backtest: the history decided twice, side by side, and what differs."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from sqlite3 import Connection as Driver
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from sqlalchemy import func, select
+
+from src.marketing_messaging_service.backtesting import difference
+from src.marketing_messaging_service.backtesting.comparison import compared
+from src.marketing_messaging_service.backtesting.decided import ONLY_REPLAYED, replay_decided
+from src.marketing_messaging_service.backtesting.difference import MANY_A_WEEK, Change, Counts, Difference, Stop
+from src.marketing_messaging_service.backtesting.lateness import late_events
+from src.marketing_messaging_service.backtesting.replay import replay
+from src.marketing_messaging_service.backtesting.schedule import Span, run_of
+from src.marketing_messaging_service.backtesting.scratch import Scratch
+from src.marketing_messaging_service.backtesting.snapshot import (
+    Look,
+    bytes_needed,
+    refuse_full_disk,
+    take_snapshot,
+)
+from src.marketing_messaging_service.decisions.rule_warnings import rules_warnings
+from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.waiting import data_reach
+from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.infrastructure.database import (
+    create_read_only_engine,
+    ended_by,
+    interruptible,
+    read_transaction,
+    refuse_missing,
+    url_of,
+)
+from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.models import Event
+from src.marketing_messaging_service.schema import refuse_older_schema
+from src.marketing_messaging_service.views.who_stops_whom import WHO_STOPS_WHOM
+
+ROOM = 2.5
+"""How many times the size of the database a backtest takes on the disk: for the copy, and what is decided twice."""
+
+SECONDS_A_MILLION = 12
+"""How long a million events take about, decided twice and compared."""
+
+WHAT_WAS_DECIDED = "what was decided"
+THE_SAME_ON_TIME = "the same with every event on time"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRules:
+    """A version of the rules, and what it is called."""
+
+    name: str
+    file: RulesFile
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of the past: what other rules would have decided or, without rules, what came too late."""
+
+    before: NamedRules | None = None
+    after: NamedRules | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    more_than: int = MANY_A_WEEK
+
+
+@dataclass(frozen=True, slots=True)
+class Backtest:
+    """What came of it."""
+
+    difference: Difference
+    _connection: Driver
+
+    def changes(self) -> Iterator[Change]:
+        """Yield every changed decision, in the order of the events."""
+        return difference.every_change(self._connection)
+
+
+@contextmanager
+def backtest(
+    database_url: str, question: Question, *, look: Look = lambda: None, info: Callable[[str], None] = lambda _: None
+) -> Iterator[Backtest]:
+    """Decide the history twice on a copy of what that takes, and yield what differs; the database is only read.
+
+    `look` is called again and again and may end it by raising, and `info` is told what it will take. Raises
+    ParameterError where there is nothing in the window, and DatabaseError for what comes from the surroundings.
+    """
+    began = time.monotonic()
+    refuse_missing(database_url)
+    with read_transaction(create_read_only_engine(database_url)) as connection:
+        refuse_older_schema(connection)
+    with TemporaryDirectory(prefix="backtest-") as name:
+        folder = Path(name)
+        needed = round(ROOM * bytes_needed(database_url))
+        refuse_full_disk(folder, needed)
+        history = folder / "history.db"
+        take_snapshot(database_url, history, look)
+        span = _span(history, question)
+        seconds = max(1, round(span.event_count * SECONDS_A_MILLION / 1e6))
+        info(
+            f"Deciding {span.event_count:,} events twice, from {instant_text(span.since)} to "
+            f"{instant_text(span.until)} UTC: some {seconds} s, and up to {needed / 1e6:.0f} MB in {folder.parent}."
+        )
+        with _decided_twice(folder, history, question, span, look) as found:
+            yield replace(found, difference=replace(found.difference, seconds=round(time.monotonic() - began, 1)))
+
+
+def _span(history: Path, question: Question) -> Span:
+    """Return the window, within what there is, with the number of its events."""
+    with read_transaction(create_read_only_engine(url_of(history))) as connection:
+        first = connection.execute(select(func.min(Event.event_timestamp))).scalar()
+        reach = data_reach(connection)
+        if first is None or reach is None:
+            raise ParameterError("There is no event to decide: nothing was loaded yet. Run the hourly job first.")
+        end = run_of(reach)
+        span = Span(max(question.since or first, first), min(question.until or end, end))
+        within = Event.event_timestamp >= span.since, Event.event_timestamp < span.until
+        count = connection.execute(select(func.count()).select_from(Event).where(*within)).scalar_one()
+    if not count:
+        raise ParameterError(
+            f"No event lies in the window; those that were loaded reach from {instant_text(first)} to "
+            f"{instant_text(end)} UTC. Choose another since or until."
+        )
+    return replace(span, event_count=count)
+
+
+@contextmanager
+def _decided_twice(folder: Path, history: Path, question: Question, span: Span, look: Look) -> Iterator[Backtest]:
+    is_over = ended_by(look)
+    after = Scratch(folder / "after.db", history)
+    before_path, notes, only = history, [], ""
+    with interruptible(after.engine, is_over):
+        if question.after is None:
+            count = replay_decided(after, span, look)
+            notes.append(f"Decided by {count:,} recorded batches, each with its own rules and logical time.")
+            only = ONLY_REPLAYED
+        else:
+            replay(after, question.after.file, span, look)
+    if question.before is not None:
+        before = Scratch(folder / "before.db", history)
+        before_path = before.path
+        with interruptible(before.engine, is_over):
+            replay(before, question.before.file, span, look)
+    look()
+    with compared(before_path, after.path, history, span, is_over, only=only) as connection:
+        found = replace(
+            _difference(connection, question, span),
+            stops_before=_stops(before_path),
+            stops_after=_stops(after.path),
+            notes=tuple(notes),
+            **_warnings(after, question),
+        )
+        if question.after is None:
+            late, unexplained = late_events(connection)
+            found = replace(found, late=late, unexplained_count=unexplained)
+        yield Backtest(found, connection)
+
+
+def _difference(connection: Driver, question: Question, span: Span) -> Difference:
+    rules, reasons = difference.outcomes(connection)
+    user_count, users = difference.users(connection)
+    return Difference(
+        before_name=question.before.name if question.before else WHAT_WAS_DECIDED,
+        after_name=question.after.name if question.after else THE_SAME_ON_TIME,
+        since=span.since,
+        until=span.until,
+        event_count=span.event_count,
+        sends=_sum([rule.sends for rule in rules]),
+        alerts=_sum([rule.alerts for rule in rules]),
+        suppressions=_sum([rule.suppressions for rule in rules]),
+        rules=rules,
+        reasons=reasons,
+        kinds=difference.kinds(connection),
+        days=difference.days(connection),
+        weeks=difference.weeks(connection),
+        more_than=question.more_than,
+        crowded_users=difference.crowded(connection, question.more_than),
+        user_count=user_count,
+        users=users,
+        examples=difference.examples(connection),
+    )
+
+
+def _sum(counts: list[Counts]) -> Counts:
+    return Counts(sum(each.before for each in counts), sum(each.after for each in counts))
+
+
+def _stops(path: Path) -> tuple[Stop, ...]:
+    """Return which rule was refused because of what, as the view says it of what was decided for real."""
+    with read_transaction(create_read_only_engine(url_of(path))) as connection:
+        found: dict[tuple[str, str, str], int] = {}
+        for row in connection.exec_driver_sql(WHO_STOPS_WHOM.select).mappings():
+            key = row["rule_name"], row["stopped_by_kind"], row["stopped_by_name"] or ""
+            found[key] = found.get(key, 0) + row["suppression_count"]
+    return tuple(Stop(*key, count) for key, count in sorted(found.items()))
+
+
+def _warnings(scratch: Scratch, question: Question) -> dict[str, Any]:
+    """Return what is odd about the one file and not about the other."""
+    if question.before is None or question.after is None:
+        return {}
+    with read_transaction(scratch.engine) as connection:
+        before = rules_warnings(connection, question.before.file.whole)
+        after = rules_warnings(connection, question.after.file.whole)
+    return {
+        "new_warnings": tuple(each for each in after if each not in before),
+        "gone_warnings": tuple(each for each in before if each not in after),
+    }

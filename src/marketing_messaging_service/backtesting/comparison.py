@@ -1,0 +1,125 @@
+"""What differs between the decisions of two databases, by the event and the rule; as SQL over both at once."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from src.marketing_messaging_service.backtesting.schedule import Span
+from src.marketing_messaging_service.infrastructure.database import foreseeable_errors, timestamp_text
+from src.marketing_messaging_service.models import ALERT_CHANNEL
+
+SEND, ALERT, SUPPRESSED = "send", "alert", "suppressed:"
+
+STEPS_BETWEEN_LOOKS = 1_000_000
+"""Steps of SQLite's machine between two looks whether a comparison is still wanted."""
+
+NEW, GONE, MOVED, OTHERWISE = "new", "gone", "moved", "otherwise"
+NEWLY_REFUSED, OTHER_REASON, NO_LONGER_REFUSED, ALERTED = "newly_refused", "other_reason", "no_longer_refused", "alert"
+
+KINDS = {
+    NEW: "a message more",
+    GONE: "a message less",
+    MOVED: "the message at another time",
+    OTHERWISE: "another message or channel",
+    NEWLY_REFUSED: "refused now, and no match before",
+    OTHER_REASON: "refused for another reason",
+    NO_LONGER_REFUSED: "refused before, and no match now",
+    ALERTED: "an alert more or less",
+}
+"""The kinds of change, each with what is said of it."""
+
+
+@contextmanager
+def compared(
+    before: Path, after: Path, history: Path, span: Span, is_over: Callable[[], bool], *, only: str = ""
+) -> Iterator[sqlite3.Connection]:
+    """Yield a connection with the table `change`, and the views `before_decision` and `after_decision`.
+
+    `only` is a condition on the decisions, of the alias `decided`. A long statement ends soon after `is_over`.
+    """
+    with foreseeable_errors(), closing(sqlite3.connect("", uri=True, isolation_level=None)) as connection:
+        connection.set_progress_handler(is_over, STEPS_BETWEEN_LOOKS)
+        # It is sorted through files where it is large.
+        connection.execute("PRAGMA cache_size=-16384")
+        for name, path in (("before", before), ("after", after), ("history", history)):
+            connection.execute(f"ATTACH DATABASE ? AS {name}_db", (f"{path.as_uri()}?mode=ro",))
+        for name in ("before", "after"):
+            connection.execute(_decisions(name, span, only))
+        connection.execute(_DIFFERING)
+        connection.execute(_CHANGES)
+        connection.execute(_PAIRS)
+        yield connection
+
+
+def _decisions(name: str, span: Span, only: str) -> str:
+    """Return what makes a view of the decisions of a database within a span; instants are our own text."""
+    at = "coalesce(decided.decision_time, decided.event_timestamp)"
+    condition = f"{at} >= '{timestamp_text(span.since)}' AND {at} < '{timestamp_text(span.until)}'" + (
+        f" AND {only}" if only else ""
+    )
+    return (
+        f"CREATE TEMP VIEW {name}_decision AS SELECT event_id, rule_name, user_id, template_name, channel, "
+        f"CASE channel WHEN '{ALERT_CHANNEL}' THEN '{ALERT}' ELSE '{SEND}' END AS outcome, {at} AS at "
+        f"FROM {name}_db.send_requests AS decided WHERE {condition} "
+        "UNION ALL SELECT event_id, rule_name, user_id, template_name, '', "
+        f"'{SUPPRESSED}' || suppression_reason, {at} FROM {name}_db.suppressions AS decided WHERE {condition}"
+    )
+
+
+_DIFFERING = """\
+CREATE TEMP TABLE differing AS
+SELECT 0 AS side, * FROM (SELECT * FROM before_decision EXCEPT SELECT * FROM after_decision)
+UNION ALL SELECT 1, * FROM (SELECT * FROM after_decision EXCEPT SELECT * FROM before_decision)
+"""
+
+
+def _side(column: str, side: int) -> str:
+    return f"max(CASE side WHEN {side} THEN {column} END)"
+
+
+_BEFORE, _AFTER = _side("outcome", 0), _side("outcome", 1)
+
+_CHANGES = f"""\
+CREATE TEMP TABLE change AS
+SELECT
+    event_id, rule_name, user_id, {_BEFORE} AS before, {_AFTER} AS after,
+    {_side("template_name", 0)} AS template_before, {_side("template_name", 1)} AS template_after,
+    {_side("at", 0)} AS at_before, {_side("at", 1)} AS at_after,
+    CASE
+        WHEN {_BEFORE} = '{SEND}' AND {_AFTER} = '{SEND}' THEN CASE
+            WHEN {_side("at", 0)} <> {_side("at", 1)} THEN '{MOVED}' ELSE '{OTHERWISE}' END
+        WHEN {_AFTER} = '{SEND}' THEN '{NEW}'
+        WHEN {_BEFORE} = '{SEND}' THEN '{GONE}'
+        WHEN '{ALERT}' IN ({_BEFORE}, {_AFTER}) THEN '{ALERTED}'
+        WHEN {_BEFORE} IS NULL THEN '{NEWLY_REFUSED}'
+        WHEN {_AFTER} IS NULL THEN '{NO_LONGER_REFUSED}'
+        ELSE '{OTHER_REASON}'
+    END AS kind
+FROM differing GROUP BY event_id, rule_name
+"""
+
+_TEMPLATE = f"CASE kind WHEN '{NEW}' THEN template_after ELSE template_before END"
+
+_PAIRS = f"""\
+WITH numbered AS (
+    SELECT
+        rowid AS id, user_id, rule_name, {_TEMPLATE} AS template, kind,
+        row_number() OVER (
+            PARTITION BY user_id, rule_name, kind, {_TEMPLATE} ORDER BY coalesce(at_after, at_before), event_id
+        ) AS place
+    FROM change WHERE kind IN ('{NEW}', '{GONE}')
+)
+UPDATE change SET kind = '{MOVED}' WHERE rowid IN (
+    SELECT one.id FROM numbered AS one JOIN numbered AS other
+        USING (user_id, rule_name, template, place) WHERE one.kind <> other.kind
+)
+"""
+"""A message that is gone, and one of the same rule and template more for the same user, were moved in time."""
+
+
+def rows(connection: sqlite3.Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a query."""
+    with foreseeable_errors():
+        return connection.execute(query, values).fetchall()

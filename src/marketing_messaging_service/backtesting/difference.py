@@ -1,0 +1,265 @@
+"""What would be different, in the counts and examples that people ask for."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from src.marketing_messaging_service.backtesting.comparison import KINDS, SEND, SUPPRESSED, rows
+
+EXAMPLES = 10
+"""Changes of each kind that are shown."""
+
+MOST_CHANGED_USERS = 20
+
+MANY_A_WEEK = 3
+"""So many messages a week and more are counted together unless somebody asks after another number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """A number by the rules before, and by those after."""
+
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleDifference:
+    """What a rule with one template sent, and of the difference how much is new, gone or moved in time."""
+
+    rule_name: str
+    template_name: str
+    sends: Counts
+    alerts: Counts
+    suppressions: Counts
+    new_count: int
+    gone_count: int
+    moved_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonDifference:
+    """How often a rule was refused for a reason."""
+
+    rule_name: str
+    reason: str
+    suppressions: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class UserDifference:
+    """A user who would get other messages."""
+
+    user_id: str
+    sends: Counts
+    new_count: int
+    gone_count: int
+    moved_count: int
+
+    @property
+    def change_count(self) -> int:
+        """Messages more, less and moved."""
+        return self.new_count + self.gone_count + self.moved_count
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decision that is another one."""
+
+    kind: str
+    message_id: str
+    event_type: str
+    event_timestamp: str
+    user_id: str
+    rule_name: str
+    before: str | None
+    after: str | None
+    template_before: str | None
+    template_after: str | None
+    at_before: str | None
+    at_after: str | None
+
+
+CHANGE_COLUMNS = tuple(Change.__dataclass_fields__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How often something stood in the way of a rule."""
+
+    rule_name: str
+    by_kind: str
+    """rule, limit, block, holdout or expired."""
+    by_name: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What late events of a type changed."""
+
+    event_type: str
+    late_count: int
+    """Late events."""
+    changing_count: int
+    """Those of them that changed a decision."""
+    change_count: int
+    """Decisions that are others because of them."""
+    example: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What two ways of deciding the same history come to."""
+
+    before_name: str
+    after_name: str
+    since: datetime
+    until: datetime
+    event_count: int
+    sends: Counts
+    alerts: Counts
+    suppressions: Counts
+    rules: tuple[RuleDifference, ...]
+    reasons: tuple[ReasonDifference, ...]
+    kinds: Mapping[str, int]
+    """Changes by their kind, those that there are."""
+    days: tuple[tuple[str, Counts], ...]
+    """Messages by UTC day."""
+    weeks: tuple[tuple[int, Counts], ...]
+    """How many users got so many messages in a week: one for each week and user; none for a user without a message."""
+    more_than: int
+    crowded_users: Counts
+    """Users who got more than that many messages in a week."""
+    user_count: int
+    """Users whose messages change."""
+    users: tuple[UserDifference, ...]
+    """Those who change most."""
+    examples: Mapping[str, Sequence[Change]]
+    stops_before: tuple[Stop, ...] = ()
+    stops_after: tuple[Stop, ...] = ()
+    new_warnings: tuple[str, ...] = ()
+    gone_warnings: tuple[str, ...] = ()
+    late: tuple[Late, ...] | None = None
+    """Where the decisions were compared that were really made: which late events changed what."""
+    unexplained_count: int = 0
+    """Changes for which no late event was found."""
+    notes: tuple[str, ...] = ()
+    seconds: float = field(default=0.0, compare=False)
+
+    @property
+    def change_count(self) -> int:
+        """Decisions that are others."""
+        return sum(self.kinds.values())
+
+
+_CHANGE = """\
+SELECT kind, message_id, event_type, event.event_timestamp, change.user_id, rule_name, before, after, template_before,
+    template_after, at_before, at_after
+FROM change JOIN history_db.events AS event ON event.id = change.event_id"""
+
+
+def every_change(connection: sqlite3.Connection) -> Iterator[Change]:
+    """Yield every change, in the order of the events."""
+    query = f"{_CHANGE} ORDER BY event.event_timestamp, event.id, rule_name"
+    return (Change(*row) for row in connection.execute(query))
+
+
+def examples(connection: sqlite3.Connection) -> dict[str, Sequence[Change]]:
+    """Return the first changes of each kind."""
+    query = f"{_CHANGE} WHERE kind = ? ORDER BY event.event_timestamp, event.id, rule_name LIMIT {EXAMPLES}"
+    found = {kind: [Change(*row) for row in rows(connection, query, kind)] for kind in KINDS}
+    return {kind: some for kind, some in found.items() if some}
+
+
+_OUTCOMES = """\
+SELECT 0 AS side, rule_name, template_name, outcome, count(*) AS number FROM before_decision GROUP BY 2, 3, 4
+UNION ALL SELECT 1, rule_name, template_name, outcome, count(*) FROM after_decision GROUP BY 2, 3, 4"""
+
+_CHANGED = """\
+SELECT rule_name, coalesce(CASE kind WHEN 'gone' THEN template_before ELSE template_after END, template_before),
+    sum(kind = 'new'), sum(kind = 'gone'), sum(kind = 'moved' AND after = 'send')
+FROM change GROUP BY 1, 2"""
+
+
+def outcomes(connection: sqlite3.Connection) -> tuple[tuple[RuleDifference, ...], tuple[ReasonDifference, ...]]:
+    """Return the decisions by rule and template, and the refusals by rule and reason."""
+    counted: dict[tuple[str, str], dict[str, list[int]]] = {}
+    reasons: dict[tuple[str, str], list[int]] = {}
+    for side, rule_name, template_name, outcome, number in rows(connection, _OUTCOMES):
+        of_rule = counted.setdefault((rule_name, template_name), {})
+        of_rule.setdefault(outcome.partition(":")[0], [0, 0])[side] += number
+        if outcome.startswith(SUPPRESSED):
+            reasons.setdefault((rule_name, outcome.removeprefix(SUPPRESSED)), [0, 0])[side] += number
+    changed = {(row[0], row[1]): row[2:] for row in rows(connection, _CHANGED)}
+    none = [0, 0]
+    rules = (
+        RuleDifference(
+            *names,
+            Counts(*found.get(SEND, none)),
+            Counts(*found.get("alert", none)),
+            Counts(*found.get(SUPPRESSED[:-1], none)),
+            *changed.get(names, (0, 0, 0)),
+        )
+        for names, found in sorted(counted.items())
+    )
+    return tuple(rules), tuple(ReasonDifference(*names, Counts(*both)) for names, both in sorted(reasons.items()))
+
+
+def _both(connection: sqlite3.Connection, query: str) -> dict[Any, Counts]:
+    """Return what a query gives, of a key and a number, for the decisions before and after."""
+    before, after = (dict(rows(connection, query.replace("{side}", side))) for side in ("before", "after"))
+    return {key: Counts(before.get(key, 0), after.get(key, 0)) for key in sorted({**before, **after})}
+
+
+_OF_DAY = "SELECT substr(at, 1, 10), count(*) FROM {side}_decision WHERE outcome = 'send' GROUP BY 1"
+
+_OF_WEEK = (
+    "SELECT user_id, date(at, 'weekday 0', '-6 days'), count(*) AS number FROM {side}_decision "
+    "WHERE outcome = 'send' GROUP BY 1, 2"
+)
+
+
+def days(connection: sqlite3.Connection) -> tuple[tuple[str, Counts], ...]:
+    """Return the messages of each day."""
+    return tuple(_both(connection, _OF_DAY).items())
+
+
+def weeks(connection: sqlite3.Connection) -> tuple[tuple[int, Counts], ...]:
+    """Return how often a user got so many messages in a week that begins on Monday."""
+    return tuple(_both(connection, f"SELECT number, count(*) FROM ({_OF_WEEK}) GROUP BY 1").items())
+
+
+def crowded(connection: sqlite3.Connection, more_than: int) -> Counts:
+    """Return how many users got more messages than that in some week."""
+    query = f"SELECT 1, count(DISTINCT user_id) FROM ({_OF_WEEK}) WHERE number > {more_than:d}"
+    return _both(connection, query)[1]
+
+
+_USERS = f"""\
+SELECT user_id, sum(kind = 'new'), sum(kind = 'gone'), sum(kind = 'moved' AND after = 'send')
+FROM change WHERE '{SEND}' IN (before, after)
+GROUP BY user_id"""
+
+
+def users(connection: sqlite3.Connection) -> tuple[int, tuple[UserDifference, ...]]:
+    """Return how many users' messages change, and those users whose messages change most."""
+    [(count,)] = rows(connection, f"SELECT count(*) FROM ({_USERS})")
+    most = rows(connection, f"{_USERS} ORDER BY sum(1) DESC, user_id LIMIT {MOST_CHANGED_USERS}")
+    places = ", ".join("?" * len(most))
+    query = (
+        f"SELECT user_id, count(*) FROM {{side}}_decision WHERE outcome = '{SEND}' AND user_id IN ({places}) GROUP BY 1"
+    )
+    ids = [row[0] for row in most]
+    before, after = (dict(rows(connection, query.format(side=side), *ids)) for side in ("before", "after"))
+    return count, tuple(
+        UserDifference(row[0], Counts(before.get(row[0], 0), after.get(row[0], 0)), *row[1:]) for row in most
+    )
+
+
+def kinds(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many changes there are of each kind."""
+    counts = dict(rows(connection, "SELECT kind, count(*) FROM change GROUP BY kind"))
+    return {kind: counts[kind] for kind in KINDS if kind in counts}

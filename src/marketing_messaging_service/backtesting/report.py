@@ -1,0 +1,157 @@
+"""The report of a backtest: as Markdown for the Prefect UI, and as one HTML file that opens anywhere."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from src.marketing_messaging_service.backtesting import words
+from src.marketing_messaging_service.backtesting.backtest import Backtest
+from src.marketing_messaging_service.backtesting.difference import Difference
+from src.marketing_messaging_service.backtesting.forms import write_changes
+from src.marketing_messaging_service.backtesting.pictures import Bars, bars_text, by_slot, columns_image, rows_image
+from src.marketing_messaging_service.errors import ReportError
+from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.reporting.drawing import DARK, LIGHT, Theme
+from src.marketing_messaging_service.reporting.html import page
+from src.marketing_messaging_service.reporting.masking import masked
+from src.marketing_messaging_service.reporting.tables import counted, escaped, markdown_table
+
+TEMPLATE = "backtest.html.j2"
+
+DARKEST = 40
+"""How much of the accent a cell of the heat map takes on at most, in percent: text is read on it in either theme."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the report of a backtest lies, and every changed decision."""
+
+    report: Path
+    changes: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    title: str
+    text: str
+    light: str
+    dark: str
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    text: str
+    share: int
+    """How dark it is, in percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    name: str
+    cells: tuple[_Cell, ...]
+
+
+def write_files(folder: Path, found: Backtest, at: datetime) -> Files:
+    """Write the report and every changed decision into a folder, each whole or not at all, and return where.
+
+    Raises ReportError when the folder cannot be written to.
+    """
+    stem = f"backtest-{instant_text(at, 'seconds').replace(' ', 'T').replace(':', '')}Z"
+    files = Files(folder / f"{stem}.html", folder / f"{stem}.csv")
+    html, partial = difference_html(found.difference, files.changes.name), folder / f".{stem}.{os.getpid()}.partial"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            write_changes(partial, found.changes())
+            partial.replace(files.changes)
+            partial.write_text(html, encoding="utf-8")
+            partial.replace(files.report)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(
+            f"REPORTS_PATH names {folder}, which the report cannot be written to ({error.strerror}). Free its disk, or "
+            "correct REPORTS_PATH."
+        ) from None
+    return files
+
+
+def difference_html(found: Difference, changes_name: str) -> str:
+    """Return a difference as a whole HTML document."""
+    columns, rows = _heat(found)
+    return page(
+        TEMPLATE,
+        Path(__file__).parent,
+        title=f"Backtest of {found.after_name}",
+        eyebrow=(f"{found.before_name} → {found.after_name}", _window(found)),
+        sentence=masked(words.manager_sentence(found)),
+        headline=f"{counted(found.event_count, 'event')} decided twice in {found.seconds:g} s; nothing was changed.",
+        warnings=[masked(each) for each in found.new_warnings],
+        tables=[table for table in words.tables(found) if table.title not in {words.WEEKS, words.STOPS}],
+        images=_images(found),
+        heat_columns=columns,
+        heat_rows=rows,
+        examples=list(words.examples_tables(found)),
+        facts=_facts(found, changes_name),
+    )
+
+
+def difference_markdown(found: Difference, files: Files) -> str:
+    """Return a difference as Markdown; the Prefect UI shows the headline above it."""
+    parts = [f"## {escaped(masked(words.manager_sentence(found)))}"]
+    parts += [f"- New warning: {escaped(masked(each))}" for each in found.new_warnings]
+    parts += [f"![{escaped(image.text)}]({image.light})" for image in _images(found)]
+    parts += [markdown_table(table) for table in (*words.tables(found), *words.examples_tables(found))]
+    parts += [f"{escaped(name)}: {escaped(text)}" for name, text in _facts(found, files.changes.name)]
+    parts.append(f"The report as a file: {escaped(str(files.report))}")
+    return "\n\n".join(parts)
+
+
+def _window(found: Difference) -> str:
+    return f"{instant_text(found.since)} to {instant_text(found.until)} UTC"
+
+
+def _facts(found: Difference, changes_name: str) -> list[tuple[str, str]]:
+    return [
+        ("before", found.before_name),
+        ("after", found.after_name),
+        ("window", _window(found)),
+        ("every changed decision", changes_name),
+        *(("note", note) for note in found.notes),
+    ]
+
+
+def _images(found: Difference) -> list[_Image]:
+    slot, bars = by_slot(found.days)
+    images = []
+    if bars:
+        images.append(_image(f"Messages a {slot}", bars, columns_image))
+        by_week = _image(words.WEEKS, tuple(words.weeks_shown(found)), rows_image)
+        images.append(replace(by_week, remark=words.weeks_table(found).remark))
+    return images
+
+
+def _image(title: str, bars: Bars, draw: Callable[[Bars, Theme], str]) -> _Image:
+    return _Image(title, bars_text(title, bars), draw(bars, LIGHT), draw(bars, DARK))
+
+
+def _heat(found: Difference) -> tuple[list[str], list[_Row]]:
+    """Return who stops whom as the names of the columns, and rows of cells that are the darker the more they count."""
+    names, columns, cells = words.matrix(found.stops_before, found.stops_after)
+    most = max((max(counts.before, counts.after) for counts in cells.values()), default=1)
+    rows = []
+    for name in names:
+        of_row = []
+        for column in columns:
+            counts = cells.get((name, column))
+            if counts is None:
+                of_row.append(_Cell("", 0))
+                continue
+            same = counts.before == counts.after
+            text = f"{counts.after:,}" if same else f"{counts.before:,} → {counts.after:,}"
+            of_row.append(_Cell(text, 6 + round(DARKEST * max(counts.before, counts.after) / most)))
+        rows.append(_Row(name, tuple(of_row)))
+    return columns, rows

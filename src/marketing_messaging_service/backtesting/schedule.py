@@ -1,0 +1,155 @@
+"""The hourly runs of a past, and how many of them may be decided at once with nothing changed.
+
+An hourly run decides what happened before its whole hour. Decisions do not depend on where the cuts between runs lie,
+but for what looks at a run's logical time: blocks, and what expires. So runs are decided together as long as nobody's
+blocks change, and one by one where a match can expire.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, Select, case, func, literal, or_, select, union
+
+from src.marketing_messaging_service.decisions.conditions import Condition, latest_traits
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.rules import Block, Rules
+from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.truth import Looks, MatchRow, holds
+from src.marketing_messaging_service.infrastructure.database import UtcDateTime
+from src.marketing_messaging_service.models import Event, UserTraits
+from src.marketing_messaging_service.vocabulary import Field
+
+HOUR = timedelta(hours=1)
+
+EVENTS_AT_ONCE = 1_000_000
+"""Events that are decided at once where nothing else asks for a cut, so that memory does not follow the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The part of the past that is decided once more: the events from one instant up to another."""
+
+    since: datetime
+    until: datetime
+    event_count: int = 0
+
+    @property
+    def last_run(self) -> datetime:
+        """The logical time of its last hourly run."""
+        return whole_hour(self.until)
+
+
+def whole_hour(instant: datetime) -> datetime:
+    """Return the first whole hour at an instant or after it."""
+    floor = instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return floor if floor == instant else floor + HOUR
+
+
+def run_of(instant: datetime) -> datetime:
+    """Return the logical time of the hourly run that loads what happens at an instant: the first one after it."""
+    return instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
+
+
+def without_what_cannot_expire(file: RulesFile, longest_gap: timedelta) -> RulesFile:
+    """Return rules that decide the same when no run is later than that, and that do not look at when it is.
+
+    What is decided on time is never older than the time between two runs.
+    """
+    whole = file.whole
+    if whole.wait_for_data:
+        return file
+    rules = tuple(
+        rule.model_copy(update={"expires_after_hours": None})
+        if rule.expires_after_hours is not None and seconds_of(rule.expires_after_hours) >= longest_gap.total_seconds()
+        else rule
+        for rule in whole.rules
+    )
+    return replace(file, whole=whole.model_copy(update={"rules": rules}))
+
+
+def can_expire(whole: Rules) -> bool:
+    """Return whether what a rule decides depends on the hour in which it does."""
+    return any(rule.enabled and rule.expires_after_hours is not None for rule in whole.rules)
+
+
+def ends_of_batches(connection: Connection, whole: Rules, span: Span) -> Iterator[datetime]:
+    """Yield the logical times of the runs that decide what those before them, back to the last one yielded, would."""
+    first, last = run_of(span.since), span.last_run
+    if can_expire(whole):
+        while first < last:
+            yield first
+            first += HOUR
+    else:
+        # A run that sees another state of a block than the one before it begins a batch.
+        begins = {run_of(at) for at in _changes(connection, whole.blocks, span)} | set(_full(connection, span))
+        yield from sorted(begin - HOUR for begin in begins if first < begin <= last)
+    yield last
+
+
+def _full(connection: Connection, span: Span) -> Iterator[datetime]:
+    """Yield the runs that begin a batch because the one before is large enough."""
+    place = func.row_number().over(order_by=Event.event_timestamp).label("place")
+    events = select(Event.event_timestamp, place).where(
+        Event.event_timestamp >= span.since, Event.event_timestamp < span.until
+    )
+    count = connection.execute(select(func.count()).select_from(events.subquery())).scalar_one()
+    if count > EVENTS_AT_ONCE:
+        numbered = events.subquery()
+        every = select(numbered.c.event_timestamp).where(numbered.c.place % EVENTS_AT_ONCE == 0)
+        yield from map(run_of, connection.execute(every).scalars())
+
+
+def _changes(connection: Connection, blocks: Sequence[Block], span: Span) -> set[datetime]:
+    """Return when, within a span, an event came that may begin or end a block of its user."""
+    queries = [query for block in blocks for query in _changing_events(block)]
+    if not queries:
+        return set()
+    at = union(*queries).subquery("change").c.event_timestamp
+    return set(connection.execute(select(at).where(at >= span.since, at < span.until)).scalars())
+
+
+def _changing_events(block: Block) -> Iterator[Select[datetime]]:
+    signs = [sign.event_type for sign in (block.from_, block.until) if sign is not None]
+    if signs:
+        yield select(Event.event_timestamp).where(Event.event_type.in_(signs))
+    if block.while_ is None:
+        return
+    fields = {path.field for path in latest_traits(block.while_)}
+    for trait in fields:
+        yield _changed_values(trait, block.while_ if len(fields) == 1 else None)
+
+
+def _changed_values(trait: Field, condition: Condition | None) -> Select[datetime]:
+    """Return when a user's trait was given another value than before; of a condition on it alone, another truth."""
+    value: ColumnElement[object] = trait.column
+    before: ColumnElement[object] | None = None
+    if condition is not None:
+        value, before = _truth(condition, trait.column), _truth(condition, literal(None, trait.column.type))
+    given = (
+        select(
+            Event.event_timestamp,
+            value.label("value"),
+            func.lag(value)
+            .over(partition_by=Event.user_id, order_by=(Event.event_timestamp, Event.id))
+            .label("value_before"),
+            (literal(None) if before is None else before).label("value_without"),
+        )
+        .join(UserTraits, UserTraits.event_id == Event.id)
+        .where(trait.column.is_not(None))
+        .subquery("given")
+        .c
+    )
+    had = func.coalesce(given.value_before, given.value_without)
+    return select(given.event_timestamp).where(or_(had.is_(None), given.value != had))
+
+
+def _truth(condition: Condition, value: ColumnElement[object]) -> ColumnElement[object]:
+    """Return 1 where a condition holds of a value of the one trait that it looks at, else 0."""
+    at = literal(datetime.min.replace(tzinfo=UTC), UtcDateTime)
+    row = MatchRow(literal(0), literal(""), at, at, ())
+
+    def no_other_event(*_: object) -> ColumnElement[bool]:
+        raise AssertionError("a block looks at latest_traits alone")
+
+    return case((holds(condition, row, Looks(no_other_event, lambda *_: value)), 1), else_=0)
