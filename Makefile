@@ -66,7 +66,7 @@ check: $(VENV)/installed-dev ## Lint, format check, type check, import contracts
 torture: $(VENV)/installed-dev ## Kill, crowd, starve and deceive the pipeline for some ten minutes
 	@$(BIN)/python -m tests.torture
 
-bench: $(VENV)/installed-dev $(PEERS)/installed ## Measure speed and memory, as ratios to the floor and the usual ways (half an hour)
+bench: $(VENV)/installed-dev $(PEERS)/installed ## Measure speed and memory, as ratios to the floor and the usual ways (three quarters of an hour)
 	@$(BIN)/python -m benchmarks --json benchmarks/results.json
 	@$(BIN)/python -m benchmarks.tables
 

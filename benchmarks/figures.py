@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.process import Sample
-from benchmarks.sections import LARGE, MIDDLE, SMALL, Section
+from benchmarks.rules_files import ONE_BUSY_USER
+from benchmarks.sections import EXAMPLES, LARGE, MIDDLE, SMALL, Section
 
 Samples = Mapping[str, Sequence[Sample]]
 """Samples by the key of their measurement."""
@@ -94,6 +95,11 @@ def stage_step(sample: Sample) -> float:
     return sample.steps["stage"]
 
 
+def decide_step(sample: Sample) -> float:
+    """Return the step of deciding, in seconds."""
+    return sample.steps["decide"]
+
+
 def check_step(sample: Sample) -> float:
     """Return the step of the self-check, in seconds."""
     return sample.steps["check"]
@@ -134,6 +140,38 @@ _WANTED = (
         "check many_late",
         "check few_late",
         bound=2.5,
+    ),
+    *(
+        _Wanted(
+            f"deciding 1M by {name} / by the shipped rules, the step",
+            work,
+            f"examples {name}",
+            "examples shipped",
+            bound=2.5,
+        )
+        for name in EXAMPLES
+    ),
+    *(
+        _Wanted(f"deciding 200,000 matches of one user under {name}", work, f"one user {name}", unit="s", bound=10)
+        for name in ONE_BUSY_USER
+    ),
+    _Wanted("deciding 100k by 300 rules / by one", decide_step, "many 300 rules", "many 1 rule", bound=150),
+    _Wanted(
+        "deciding 100k by one rule and 299 that no event triggers / by one",
+        decide_step,
+        "many 1 rule, and 299 whose trigger no event has",
+        "many 1 rule",
+    ),
+    *(
+        _Wanted(f"self-check / deciding, 100k by {name}", check_by_decide, f"many {name}", bound=1.5)
+        for name in ("300 rules", "300 rules of one template")
+    ),
+    _Wanted(
+        "deciding 100k on 5M with waiting, latest traits and limits / by the shipped rules, the step",
+        work,
+        "back looking",
+        "back shipped",
+        bound=3.0,
     ),
     _Wanted("peak memory, 1M", peak, "memory long", unit="MB", bound=400),
     _Wanted("peak memory, 4M / 1M", peak, "memory longest", "memory long", bound=1.15),

@@ -4,12 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.process import PEERS_PYTHON
+from benchmarks.process import PEERS_PYTHON, PROJECT
 from benchmarks.raw_events import RawFile
-from benchmarks.shapes import SHAPES
+from benchmarks.rules_files import LOOKING_BACK, MANY_RULES, ONE_BUSY_USER
+from benchmarks.shapes import SHAPES, of_every_rules_file, of_one_type
 from benchmarks.workbench import Workbench
 
 WHOLE_RUN, STAGE_AND_LOAD, DECIDE = "ours:stage_load_and_decide", "ours:stage_and_load", "ours:decide"
+DECIDE_BY, CHECK_BY = "ours:decide_by", "self_check:decide_and_check_by"
 FLOOR = "floor:insert_and_decide"
 
 SMALL, MIDDLE, LARGE = 10_000, 100_000, 1_000_000
@@ -18,6 +20,8 @@ HISTORY = 5 * LARGE
 SERVICE = 2_000
 SMALL_FILES = 10_000
 HOSTILE = 50_000
+MATCHES = 200_000
+EXAMPLES = ("order_reminder", "consent_and_limits", "trial_that_ends")
 
 FLOW = ("-m", "flows.hourly")
 IMPORTS = ("-c", "import prefect, pandas, sqlalchemy")
@@ -111,6 +115,71 @@ def deciding(bench: Workbench) -> Section:
         for key, (what, start) in starts.items()
     )
     return Section("deciding", "Deciding alone, its step: all users of the history, or a fiftieth", tuple(measurements))
+
+
+def examples(bench: Workbench) -> Section:
+    """The same events decided by the shipped rules and by each of the example files."""
+    file = bench.raw_file(
+        count := bench.scaled(LARGE), shape=of_every_rules_file, name=f"examples-{bench.scaled(LARGE)}"
+    )
+    start = bench.loaded(f"examples-{count}", bench.empty_database(), file)
+    paths = {"shipped": PROJECT / "data" / "rules.yaml"}
+    paths |= {name: PROJECT / "data" / "examples" / name / "rules.yaml" for name in EXAMPLES}
+    measurements = (
+        Measurement(
+            f"examples {name}", f"decide {count:,} by {path.relative_to(PROJECT)}", DECIDE_BY, path, count, start
+        )
+        for name, path in paths.items()
+    )
+    return Section(
+        "examples", "The example files beside the shipped rules, deciding alone, its step", tuple(measurements)
+    )
+
+
+def one_user(bench: Workbench) -> Section:
+    """One user with as many matches as a whole batch, decided by one word of the language after the other."""
+    count = bench.scaled(MATCHES)
+    file = bench.raw_file(count, malformed=False, shape=of_one_type, user_count=1, name=f"one-user-{count}")
+    start = bench.loaded(f"one-user-{count}", bench.empty_database(), file)
+    measurements = (
+        Measurement(
+            f"one user {name}",
+            f"{count:,} under {name}",
+            DECIDE_BY,
+            bench.rules(name, rules),
+            count,
+            start,
+            most_rounds=1,
+        )
+        for name, rules in ONE_BUSY_USER.items()
+    )
+    return Section("one_user", "All matches of one user, deciding alone, its step", tuple(measurements))
+
+
+def many_rules(bench: Workbench) -> Section:
+    """One rule and hundreds, with the self-check of what they decided."""
+    count = bench.scaled(MIDDLE)
+    start = bench.loaded(f"{count}-lines", bench.empty_database(), bench.raw_file(count))
+    measurements = (
+        Measurement(
+            f"many {name}", f"{count:,} by {name}", CHECK_BY, bench.rules(name, rules), count, start, most_rounds=1
+        )
+        for name, rules in MANY_RULES.items()
+    )
+    return Section("many_rules", "Many rules, deciding and its self-check", tuple(measurements))
+
+
+def looking_back(bench: Workbench) -> Section:
+    """An hour on a long history, by the shipped rules and by rules that wait, look at traits and have limits."""
+    history_count, count = bench.scaled(HISTORY), bench.scaled(MIDDLE)
+    file, history = bench.batch(count, history_count), bench.history(history_count)
+    start = bench.loaded(f"batch-{count}-{history_count}", history, file)
+    paths = {"shipped": PROJECT / "data" / "rules.yaml", "looking": bench.rules("looking back", LOOKING_BACK)}
+    measurements = (
+        Measurement(f"back {name}", f"{count:,} on {history_count:,} by {path.stem}", DECIDE_BY, path, count, start)
+        for name, path in paths.items()
+    )
+    return Section("looking_back", "Looking back on a long history, deciding alone, its step", tuple(measurements))
 
 
 def peers(bench: Workbench) -> Section:
@@ -254,6 +323,10 @@ SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "late": late,
     "deciding": deciding,
     "checking": checking,
+    "examples": examples,
+    "one_user": one_user,
+    "many_rules": many_rules,
+    "looking_back": looking_back,
     "peers": peers,
     "memory": memory,
     "idle": idle,

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.formats import WRITERS
 from benchmarks.process import run_job
 from benchmarks.raw_events import EVENTS_A_USER, RawFile, Shape, as_json, cut_into_files, write_raw_file
+from benchmarks.rules_files import RulesFile, write_rules
 
 SEED = 2026
 HISTORY_FILES = 5
@@ -35,10 +36,22 @@ class Workbench:
         """Return a count of lines at this bench's scale."""
         return max(round(count * self.scale), 1)
 
-    def raw_file(self, line_count: int, *, malformed: bool = True, shape: Shape = as_json, name: str = "") -> RawFile:
+    def raw_file(
+        self,
+        line_count: int,
+        *,
+        malformed: bool = True,
+        shape: Shape = as_json,
+        user_count: int | None = None,
+        name: str = "",
+    ) -> RawFile:
         """Return a file of one day's events, of as many lines as that or, clean, as many less those left out."""
         name = name or f"{line_count}-lines{'' if malformed else '-clean'}"
-        return self._file(name, line_count, malformed=malformed, shape=shape)
+        return self._file(name, line_count, malformed=malformed, shape=shape, user_count=user_count)
+
+    def rules(self, name: str, rules: RulesFile) -> Path:
+        """Return a file of rules."""
+        return write_rules(self.folder / "rules" / f"{name}.yaml", rules)
 
     def recast(self, raw_file: RawFile, kind: str) -> Path:
         """Return a file with the events of a clean one in another format or in other words."""

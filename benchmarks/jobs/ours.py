@@ -46,6 +46,11 @@ def decide(_raw_file: Path, database: Path) -> None:
     _decide(_engine(database))
 
 
+def decide_by(rules_path: Path, database: Path) -> None:
+    """Decide what the database holds undecided by other rules than the shipped ones."""
+    _decide(_engine(database), rules_path)
+
+
 def stage_load_and_decide(raw_file: Path, database: Path) -> None:
     """Do all that an hourly run does with a file."""
     engine = _engine(database)
@@ -66,6 +71,6 @@ def _take(raw_file: Path, engine: Engine) -> None:
         load_file(engine, staged, as_of=utc_now())
 
 
-def _decide(engine: Engine) -> None:
+def _decide(engine: Engine, rules_path: Path = RULES_PATH) -> None:
     with step("decide"):
-        decide_pending(engine, read_rules(RULES_PATH), decided_at=utc_now())
+        decide_pending(engine, read_rules(rules_path), decided_at=utc_now())

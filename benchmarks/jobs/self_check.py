@@ -39,6 +39,11 @@ def many_rules(_raw_file: Path, database: Path) -> None:
     _decide_and_check(database, _written(database, rules))
 
 
+def decide_and_check_by(rules_path: Path, database: Path) -> None:
+    """Decide by the rules of a file, and check."""
+    _decide_and_check(database, rules_path)
+
+
 def few_versions(_raw_file: Path, database: Path) -> None:
     """Check what many versions of the rules decided, one a run."""
     _check_versions(database, FEW_VERSIONS)

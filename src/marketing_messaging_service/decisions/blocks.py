@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Column as TableColumn
@@ -29,6 +28,7 @@ from sqlalchemy import (
     insert,
     literal,
     null,
+    or_,
     select,
     union_all,
 )
@@ -93,14 +93,31 @@ _asked_user = Table(
 )
 
 
+_chosen_event = Table(
+    "batch_chosen_events",
+    MetaData(),
+    TableColumn("user_id", String, primary_key=True),
+    TableColumn("event_id", WHOLE_NUMBER),
+    prefixes=["TEMPORARY"],
+    sqlite_with_rowid=False,
+)
+"""For each user the event that may be the last to give a trait a value."""
+
+
 @contextmanager
-def _last(connection: Connection, events: Select[Any], name: str, value: Field | None = None) -> Iterator[Table]:
-    """Give a temporary table of the last of some events for each user, and of the value of a trait there.
+def _temporary(connection: Connection, table: Table) -> Iterator[Table]:
+    table.create(connection, checkfirst=False)
+    yield table
+    table.drop(connection, checkfirst=False)
+
+
+def _table_of_last(name: str, value: Field | None = None) -> Table:
+    """Return a temporary table of one event for each user, and of the value of a trait there.
 
     A table and no subquery: joined as one, SQLite looked through all of it for each of 30,000 users.
     """
     columns = [TableColumn("value", value.column.type)] if value else []
-    table = Table(
+    return Table(
         name,
         MetaData(),
         TableColumn("user_id", String, primary_key=True),
@@ -111,47 +128,38 @@ def _last(connection: Connection, events: Select[Any], name: str, value: Field |
         prefixes=["TEMPORARY"],
         sqlite_with_rowid=False,
     )
+
+
+def _insert_last(connection: Connection, table: Table, events: Select[Any]) -> None:
+    """Fill a table with the last of some events for each user."""
     event = events.subquery("event")
     place = func.row_number().over(partition_by=event.c.user_id, order_by=_latest_first(event.c))
     ranked = select(event, place.label("place")).subquery("ranked")
     rows = select(*(ranked.c[column.name] for column in table.c)).where(ranked.c.place == 1)
-    table.create(connection, checkfirst=False)
     connection.execute(insert(table).from_select(list(table.c), rows))
-    yield table
-    table.drop(connection, checkfirst=False)
 
 
 def _latest_first(event: Any) -> list[ColumnElement[Any]]:
     return [event.effective_time.desc(), event.event_timestamp.desc(), event.event_id.desc()]
 
 
-def _events(*others: ColumnElement[Any]) -> Select[Any]:
-    return (
-        select(
-            Event.user_id,
-            Event.id.label("event_id"),
-            Event.event_timestamp,
-            _EFFECTIVE_TIME.label("effective_time"),
-            *others,
-        )
-        .select_from(Event)
-        .outerjoin(Load, Load.id == Event.load_id)
-        .where(Event.user_id.in_(select(_asked_user.c.user_id)))
-    )
-
-
 def _signs(sign: Sign) -> Select[Any]:
-    events = _events().where(Event.event_type == sign.event_type, *meets(sign.where))
+    """Return the events of the users asked about that are such a sign."""
+    columns = Event.user_id, Event.id.label("event_id"), Event.event_timestamp, _EFFECTIVE_TIME.label("effective_time")
+    is_asked = Event.user_id.in_(select(_asked_user.c.user_id))
+    events = select(*columns).select_from(Event).outerjoin(Load, Load.id == Event.load_id)
+    events = events.where(is_asked, Event.event_type == sign.event_type, *meets(sign.where))
     return with_payload(events) if sign.where else events
 
 
 def _insert_between(connection: Connection, position: int, begins: Sign, ends: Sign | None, as_of: datetime) -> None:
     with ExitStack() as tables:
-        begin = tables.enter_context(_last(connection, _signs(begins), "batch_begins"))
+        begin = tables.enter_context(_temporary(connection, _table_of_last("batch_begins")))
+        _insert_last(connection, begin, _signs(begins))
         blocked = select(begin.c.user_id, literal(position), begin.c.event_id)
         if ends is not None:
-            until = _signs(ends).where(as_of >= _EFFECTIVE_TIME)
-            end = tables.enter_context(_last(connection, until, "batch_ends"))
+            end = tables.enter_context(_temporary(connection, _table_of_last("batch_ends")))
+            _insert_last(connection, end, _signs(ends).where(as_of >= _EFFECTIVE_TIME))
             has_ended = exists().where(end.c.user_id == begin.c.user_id, end.c.effective_time > begin.c.effective_time)
             blocked = blocked.where(~has_ended)
         connection.execute(insert(blocked_user).from_select(list(blocked_user.c), blocked))
@@ -162,10 +170,10 @@ def _insert_while(connection: Connection, position: int, condition: Condition, a
         latest: dict[Field, Table] = {}
         for path in latest_traits(condition):
             if path.field not in latest:
-                name = f"batch_trait_{path.field.name}"
-                latest[path.field] = tables.enter_context(
-                    _last(connection, _givers(path.field, as_of), name, path.field)
-                )
+                table = _table_of_last(f"batch_trait_{path.field.name}", path.field)
+                latest[path.field] = tables.enter_context(_temporary(connection, table))
+        for trait, table in latest.items():
+            _insert_latest_values(connection, table, trait, as_of)
         joined: Any = _asked_user
         for table in latest.values():
             joined = joined.outerjoin(table, table.c.user_id == _asked_user.c.user_id)
@@ -181,6 +189,42 @@ def _insert_while(connection: Connection, position: int, condition: Condition, a
         connection.execute(insert(blocked_user).from_select(list(blocked_user.c), blocked))
 
 
+def _insert_latest_values(connection: Connection, table: Table, trait: Field, as_of: datetime) -> None:
+    """Fill a table with the last value of a trait of each user, and the event that gave it.
+
+    For most users that is the last event of all, which the index alone tells: if it counts from its own time, no other
+    one can count from a later. Only of the others is every event looked at.
+    """
+    newest = select(Event.id).order_by(Event.event_timestamp.desc(), Event.id.desc())
+    counts_from_own = or_(Load.id.is_(None), Event.event_timestamp <= Load.as_of)
+    _insert_values(connection, table, trait, newest, Event.event_timestamp <= as_of, counts_from_own)
+    last_giver = (
+        _giving(select(Event.id), trait)
+        .where(as_of >= _EFFECTIVE_TIME)
+        .order_by(_EFFECTIVE_TIME.desc(), Event.event_timestamp.desc(), Event.id.desc())
+    )
+    _insert_values(connection, table, trait, last_giver)
+
+
+def _insert_values(
+    connection: Connection, table: Table, trait: Field, events: Select[int], *conditions: ColumnElement[bool]
+) -> None:
+    """Add to a table, for the users who are not in it, the value that the first of their events gives a trait."""
+    first = events.where(Event.user_id == _asked_user.c.user_id).limit(1).scalar_subquery()
+    others = select(_asked_user.c.user_id, first).where(_asked_user.c.user_id.not_in(select(table.c.user_id)))
+    with _temporary(connection, _chosen_event):
+        connection.execute(insert(_chosen_event).from_select(list(_chosen_event.c), others))
+        columns = Event.user_id, Event.id, Event.event_timestamp, _EFFECTIVE_TIME, trait.column
+        values = _giving(select(*columns), trait).join(_chosen_event, _chosen_event.c.event_id == Event.id)
+        connection.execute(insert(table).from_select(list(table.c), values.where(*conditions)))
+
+
+def _giving(events: Select[Any], trait: Field) -> Select[Any]:
+    """Return of a query of events those that give a trait a value, joined to their loads."""
+    joined = events.select_from(Event).outerjoin(Load, Load.id == Event.load_id)
+    return joined.join(UserTraits, UserTraits.event_id == Event.id).where(trait.column.is_not(None))
+
+
 def _last_giver(latest: Sequence[Table]) -> ColumnElement[Any]:
     """Return the last event that gave a user one of the traits; null where none did."""
     if len(latest) <= 1:
@@ -192,14 +236,6 @@ def _last_giver(latest: Sequence[Table]) -> ColumnElement[Any]:
         given.append(select(*columns).where(giver.c.user_id == _asked_user.c.user_id).correlate(_asked_user))
     every = union_all(*given).subquery("given").c
     return select(every.event_id).order_by(*_latest_first(every)).limit(1).scalar_subquery()
-
-
-def _givers(trait: Field, as_of: datetime) -> Select[Any]:
-    return (
-        _events(trait.column.label("value"))
-        .join(UserTraits, UserTraits.event_id == Event.id)
-        .where(trait.column.is_not(None), as_of >= _EFFECTIVE_TIME)
-    )
 
 
 def _no_other_event(*_: Any) -> ColumnElement[bool]:
@@ -218,4 +254,5 @@ def insert_held_out_users(connection: Connection, holdout: Holdout, users: Selec
 def is_held_out(holdout: Holdout, user_id: str) -> bool:
     """Return whether a user is in the holdout, by a hash that is the same in every run and on every machine."""
     digest = hashlib.md5(f"{holdout.salt}:{user_id}".encode(), usedforsecurity=False).hexdigest()
-    return Decimal(int(digest[:8], 16) % 10_000) < holdout.percent * 100
+    # Of a hundred percents, each of at most two decimals: compared as whole numbers.
+    return int(digest[:8], 16) % 10_000 < int(holdout.percent * 100)

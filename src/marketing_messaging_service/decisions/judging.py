@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     MetaData,
-    Row,
     Select,
     String,
     Table,
@@ -21,6 +20,7 @@ from sqlalchemy import (
     insert,
     not_,
     null,
+    or_,
     select,
     union_all,
 )
@@ -29,7 +29,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from src.marketing_messaging_service.decisions.calendar import moved
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import NotByIndex
-from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send, Values, Verdict
+from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send, Verdict
 from src.marketing_messaging_service.decisions.outcomes import decision, decision_time, refusal, verdict
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import UTC, Exemption, Rule, Rules
@@ -91,19 +91,23 @@ def _needs_order(whole: Rules, rule: Rule) -> bool:
 def judge(
     connection: Connection, whole: Rules, rules: Mapping[int, Rule], positions: Iterable[int], last_send_id: int
 ) -> None:
-    """Fill `batch_verdicts` with what becomes of the matches of rules that are decided one by one."""
+    """Fill `batch_verdicts` with what becomes, by what was sent before, of the matches that are decided one by one."""
     judged = {position: rules[position] for position in positions}
     fields = _per_fields(judged.values())
-    _judged_user.create(connection, checkfirst=False)
-    users = select(decision.c.user_id).where(*_is_judged()).distinct()
-    connection.execute(insert(_judged_user).from_select(["user_id"], users))
-    engine = OneByOne(whole, judged)
-    earlier = _by_user(connection, _earlier_sends(connection, whole, judged, fields), fields, _send)
-    matches = _by_user(connection, _candidates(fields), fields, _candidate)
+    engine = OneByOne(whole, judged, [field.path for field in fields])
+    matches = _by_user(connection, _candidates(judged, fields), _candidate)
+    # Where nothing was ever sent, nobody's earlier sends are looked for.
+    earlier: Iterator[Any] = iter(())
+    if last_send_id:
+        _judged_user.create(connection, checkfirst=False)
+        users = select(decision.c.user_id).where(*_is_judged(), _depends_on_sends(judged)).distinct()
+        connection.execute(insert(_judged_user).from_select(["user_id"], users))
+        earlier = _by_user(connection, _earlier_sends(connection, whole, judged, fields), _send)
     found = _verdicts(engine, matches, earlier, last_send_id)
     while some := list(islice(found, VERDICTS_AT_ONCE)):
         _insert_verdicts(connection, some)
-    _judged_user.drop(connection, checkfirst=False)
+    if last_send_id:
+        _judged_user.drop(connection, checkfirst=False)
 
 
 def _insert_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> None:
@@ -116,6 +120,13 @@ def _insert_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> Non
 
 def _is_judged() -> tuple[ColumnElement[bool], ...]:
     return decision.c.suppression_mode.is_(None), not_(decision.c.is_alert)
+
+
+def _depends_on_sends(rules: Mapping[int, Rule]) -> ColumnElement[bool]:
+    """Return whether what becomes of a match depends on sends: of a refused one, whether its once comes first."""
+    with_once = [position for position, rule in rules.items() if rule.suppression.mode is not SuppressionMode.NONE]
+    is_refused = decision.c.sequence_number.in_(select(refusal.c.sequence_number))
+    return or_(decision.c.rule_position.in_(with_once), not_(is_refused))
 
 
 def _per_fields(rules: Iterable[Rule]) -> tuple[Field, ...]:
@@ -140,44 +151,29 @@ def _verdicts(
             of_user = next(earlier, None)
 
 
-def _by_user(connection: Connection, query: Select[Any], fields: Sequence[Field], made: Any) -> Iterator[Any]:
+def _by_user(
+    connection: Connection, query: Select[Any], made: Callable[[Sequence[Any]], Any]
+) -> Iterator[tuple[str, Iterator[Any]]]:
+    """Yield each user of a query with what its rows make."""
     result = connection.execute(query, execution_options={"stream_results": True, "max_row_buffer": ROWS_AT_ONCE})
-    for user_id, rows in groupby(result, key=itemgetter(0)):
-        yield user_id, (made(row, fields) for row in rows)
+    # In lots, because to ask for each row takes as long as to read it.
+    every_row = chain.from_iterable(result.partitions(ROWS_AT_ONCE))
+    for user_id, rows in groupby(every_row, key=itemgetter(0)):
+        yield user_id, map(made, rows)
 
 
-_NO_VALUES: Values = {}
+def _candidate(row: Sequence[Any]) -> Candidate:
+    # By their places, because to name the columns of each row takes longer than to decide on it.
+    _, sequence_number, event_id, at, position, reason, is_expired, *values = row
+    return Candidate(sequence_number, event_id, at, position, reason, is_expired, tuple(values))
 
 
-def _values(row: Row[Any], fields: Sequence[Field]) -> Values:
-    return dict(zip((field.path for field in fields), row[-len(fields) :], strict=True)) if fields else _NO_VALUES
+def _send(row: Sequence[Any]) -> Send:
+    _, send_id, event_id, at, template_name, channel, is_exempt, *values = row
+    return Send(send_id, event_id or 0, at, template_name, channel, is_exempt, tuple(values))
 
 
-def _candidate(row: Row[Any], fields: Sequence[Field]) -> Candidate:
-    return Candidate(
-        row.sequence_number,
-        row.event_id,
-        row.at,
-        row.rule_position,
-        row.reason,
-        bool(row.is_expired),
-        _values(row, fields),
-    )
-
-
-def _send(row: Row[Any], fields: Sequence[Field]) -> Send:
-    return Send(
-        row.id,
-        row.event_id or 0,
-        row.at,
-        row.template_name,
-        row.channel,
-        bool(row.is_exempt_from_limits),
-        _values(row, fields),
-    )
-
-
-def _candidates(fields: Sequence[Field]) -> Select[Any]:
+def _candidates(rules: Mapping[int, Rule], fields: Sequence[Field]) -> Select[Any]:
     rows = (
         select(
             decision.c.user_id,
@@ -196,7 +192,8 @@ def _candidates(fields: Sequence[Field]) -> Select[Any]:
         rows = rows.outerjoin(EventProperties, EventProperties.event_id == decision.c.event_id).outerjoin(
             UserTraits, UserTraits.event_id == decision.c.event_id
         )
-    return rows.where(*_is_judged()).order_by(decision.c.user_id, decision.c.sequence_number)
+    judged = rows.where(*_is_judged(), _depends_on_sends(rules))
+    return judged.order_by(decision.c.user_id, decision.c.sequence_number)
 
 
 def _earlier_sends(

@@ -21,11 +21,11 @@ from zoneinfo import ZoneInfo
 from src.marketing_messaging_service.decisions.calendar import moved, period_of
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import UTC, Exemption, Limit, Rule, Rules
-from src.marketing_messaging_service.models import CALENDAR_KEY, DAY_KEY, EVER_KEY, EXPIRED_REASON, LIMIT_REASON
+from src.marketing_messaging_service.models import CALENDAR_KEY, DAY_KEY, EVER_KEY, LIMIT_REASON
 from src.marketing_messaging_service.vocabulary import Period, SuppressionMode
 
-Values = Mapping[str, Any]
-"""Of an event, the values of the fields that some rule has in `per`, by their paths."""
+Values = tuple[Any, ...]
+"""Of an event, the values of the fields that some rule has in `per`, in one order for all."""
 
 PER_HASH_LENGTH = 32
 """Hexadecimal digits of a hash of `per` values in a dedupe key: 128 bits."""
@@ -87,31 +87,38 @@ class _Reach(Protocol):
         """Return the earliest that stands in the way, None where none does."""
 
 
-def _hashable(values: Values, per: Sequence[str]) -> tuple[Hashable, ...]:
-    return tuple(values[path] for path in per)
+@dataclass(frozen=True, slots=True)
+class _Per:
+    """The fields by whose values a rule tells messages apart."""
 
+    paths: tuple[str, ...]
+    places: tuple[int, ...]
+    """Where their values stand among those of an event."""
 
-def _per_hash(values: Values, per: Sequence[str]) -> str:
-    """Return what stands for the values of the fields in a dedupe key, of which they cannot be read off."""
-    # The zeros of a float are equal and are not written alike.
-    said = [[path, values[path] + 0.0 if isinstance(values[path], float) else values[path]] for path in per]
-    return hashlib.sha256(_written(said).encode()).hexdigest()[:PER_HASH_LENGTH]
+    def of(self, values: Values) -> tuple[Hashable, ...]:
+        """Return their values."""
+        return tuple([values[place] for place in self.places])
 
-
-def _with_per(key: str, values: Values, per: Sequence[str]) -> str:
-    return f"{key}:{_per_hash(values, per)}" if per else key
+    def hash(self, values: Values) -> str:
+        """Return what stands for their values in a dedupe key, of which they cannot be read off."""
+        # The zeros of a float are equal and are not written alike.
+        said = [
+            [path, value + 0.0 if isinstance(value, float) else value]
+            for path, value in zip(self.paths, self.of(values), strict=True)
+        ]
+        return hashlib.sha256(_written(said).encode()).hexdigest()[:PER_HASH_LENGTH]
 
 
 class _Once:
     """The reach of once_ever and of the calendar modes: all sends that have one name of a period in common."""
 
-    def __init__(self, period: Period | None, zone: ZoneInfo, per: Sequence[str]) -> None:
+    def __init__(self, period: Period | None, zone: ZoneInfo, per: _Per) -> None:
         self._period, self._zone, self._per = period, zone, per
         self._earliest: dict[tuple[Hashable, ...], Send] = {}
 
     def _place(self, at: datetime, values: Values) -> tuple[Hashable, ...]:
         name = period_of(self._period, at, self._zone) if self._period else ""
-        return (name, *_hashable(values, self._per))
+        return (name, *self._per.of(values))
 
     def start(self, sends: Iterable[Send]) -> None:
         for send in sends:
@@ -168,22 +175,22 @@ class _Line:
 class _WithinHours:
     """The reach of once_per_hours: what lies less than so many hours apart, before or after."""
 
-    def __init__(self, length: timedelta, per: Sequence[str]) -> None:
+    def __init__(self, length: timedelta, per: _Per) -> None:
         self._length, self._per = length, per
         self._lines: dict[tuple[Hashable, ...], _Line] = defaultdict(_Line)
 
     def start(self, sends: Iterable[Send]) -> None:
         grouped: dict[tuple[Hashable, ...], list[Send]] = defaultdict(list)
         for send in sends:
-            grouped[_hashable(send.values, self._per)].append(send)
+            grouped[self._per.of(send.values)].append(send)
         for place, each in grouped.items():
             self._lines[place].start(each)
 
     def add(self, send: Send) -> None:
-        self._lines[_hashable(send.values, self._per)].add(send)
+        self._lines[self._per.of(send.values)].add(send)
 
     def blocker(self, at: datetime, values: Values) -> Send | None:
-        line = self._lines.get(_hashable(values, self._per))
+        line = self._lines.get(self._per.of(values))
         if line is None:
             return None
         return line.first_between(moved(at, -self._length), moved(at, self._length))
@@ -245,45 +252,64 @@ class _Test:
     make: Callable[[], _Reach]
 
 
-def dedupe_key(rule: Rule, candidate: Candidate, zone: ZoneInfo) -> str:
-    """Return what a send of a match may happen once for, in a form that no other zone, mode or `per` has.
+def _key_maker(rule: Rule, zone: ZoneInfo, per: _Per) -> Callable[[Candidate], str] | None:
+    """Return what gives a send its dedupe key, None where that names nothing but the event and the rule.
 
-    The reach was looked at before; the key only guards what it permits, in the database.
+    The key says what the send may happen once for, in a form that no other zone, mode or `per` has. The reach was
+    looked at before; the key only guards what it permits, in the database.
     """
-    mode, per = rule.suppression.mode, [str(path) for path in rule.suppression.per or ()]
+    mode, period = rule.suppression.mode, rule.suppression.mode.period
     if mode is SuppressionMode.ONCE_EVER:
-        return _with_per(EVER_KEY, candidate.values, per)
-    if mode.period is None:
-        return f"event:{candidate.event_id}:{rule.name}"
-    name = period_of(mode.period, candidate.decision_time, zone)
-    if mode.period is Period.DAY and zone.key == UTC and not per:
-        return f"{DAY_KEY}{name}"
-    return _with_per(f"{CALENDAR_KEY}{zone.key}:{name}", candidate.values, per)
+        return (lambda match: f"{EVER_KEY}:{per.hash(match.values)}") if per.paths else (lambda _: EVER_KEY)
+    if period is None:
+        return None
+    begin = DAY_KEY if period is Period.DAY and zone.key == UTC and not per.paths else f"{CALENDAR_KEY}{zone.key}:"
+    if per.paths:
+        return lambda match: f"{begin}{period_of(period, match.decision_time, zone)}:{per.hash(match.values)}"
+    return lambda match: f"{begin}{period_of(period, match.decision_time, zone)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Course:
+    """What a rule's match meets on its way out."""
+
+    template_name: str
+    channel: str
+    is_exempt: bool
+    once: _Test | None
+    limits: tuple[_Test, ...]
+    key: Callable[[Candidate], str] | None
 
 
 class OneByOne:
     """The decisions on messages by the rules of one file, a user at a time."""
 
-    def __init__(self, whole: Rules, rules: Mapping[int, Rule]) -> None:
-        """Prepare for the rules that decide, by their positions."""
+    def __init__(self, whole: Rules, rules: Mapping[int, Rule], paths: Sequence[str]) -> None:
+        """Prepare for the rules that decide, by their positions; `paths` are of the fields whose values events have."""
         self._zone = whole.timezone
-        self._rules = rules
+        self._places = {path: place for place, path in enumerate(paths)}
         tests: dict[Hashable, _Test] = {}
-        self._once: dict[int, _Test | None] = {}
-        self._limits: dict[int, tuple[_Test, ...]] = {}
+        self._courses: dict[int, _Course] = {}
         of_limits = [(limit, self._limit_test(limit)) for limit in whole.limits]
         for position, rule in rules.items():
             key = (rule.action.template_name, rule.suppression)
             has_once = rule.suppression.mode is not SuppressionMode.NONE
-            self._once[position] = tests.setdefault(key, self._once_test(rule)) if has_once else None
             is_exempt = Exemption.LIMITS in rule.exempt_from
-            self._limits[position] = tuple(
-                test for limit, test in of_limits if not is_exempt and limit.covers(rule.action)
+            self._courses[position] = _Course(
+                rule.action.template_name,
+                rule.action.delivery_method,
+                is_exempt,
+                tests.setdefault(key, self._once_test(rule)) if has_once else None,
+                tuple(test for limit, test in of_limits if not is_exempt and limit.covers(rule.action)),
+                _key_maker(rule, self._zone, self._per(rule)),
             )
 
+    def _per(self, rule: Rule) -> _Per:
+        paths = tuple(str(path) for path in rule.suppression.per or ())
+        return _Per(paths, tuple(self._places[path] for path in paths))
+
     def _once_test(self, rule: Rule) -> _Test:
-        policy, template_name = rule.suppression, rule.action.template_name
-        per = [str(path) for path in policy.per or ()]
+        policy, template_name, per = rule.suppression, rule.action.template_name, self._per(rule)
         length = None if policy.hours is None else timedelta(seconds=seconds_of(policy.hours))
 
         def make() -> _Reach:
@@ -310,51 +336,63 @@ class OneByOne:
         """Yield what becomes of the matches of one user, given in the order of decision.
 
         `earlier` is every send of earlier batches that can stand in the way; a send of this batch gets the id that
-        follows `last_send_id` by its sequence number.
+        follows `last_send_id` by its sequence number. Of what was clear beforehand nothing is said: a send whose key
+        names nothing but its event and rule, and what is refused whatever was sent before or is too old.
         """
-        sends = list(earlier)
-        reaches: dict[int, tuple[_Test, _Reach]] = {}
-
-        def blocker(test: _Test, candidate: Candidate) -> Send | None:
-            if not sends:
-                return None
-            known = reaches.get(id(test))
-            if known is None:
-                known = reaches[id(test)] = (test, test.make())
-                known[1].start(send for send in sends if test.looks_at(send))
-            return known[1].blocker(candidate.decision_time, candidate.values)
-
+        sends = _Sends(earlier)
         for candidate in candidates:
-            rule = self._rules[candidate.rule_position]
-            reason, standing = self._refusal(candidate, blocker)
-            if reason is not None:
-                yield Verdict(candidate.sequence_number, None, reason, None if standing is None else standing.id)
-                continue
-            made = Send(
-                last_send_id + candidate.sequence_number,
-                candidate.event_id,
-                candidate.decision_time,
-                rule.action.template_name,
-                rule.action.delivery_method,
-                Exemption.LIMITS in rule.exempt_from,
-                candidate.values,
-            )
-            sends.append(made)
-            for test, reach in reaches.values():
-                if test.looks_at(made):
-                    reach.add(made)
-            yield Verdict(candidate.sequence_number, dedupe_key(rule, candidate, self._zone), None, None)
+            course = self._courses[candidate.rule_position]
+            found = _obstacle(candidate, course, sends) if sends.every else None
+            if found is not None:
+                test, standing = found
+                yield Verdict(candidate.sequence_number, None, test.reason, standing.id)
+            elif candidate.refusal is None and not candidate.is_too_old:
+                sends.add(
+                    Send(
+                        last_send_id + candidate.sequence_number,
+                        candidate.event_id,
+                        candidate.decision_time,
+                        course.template_name,
+                        course.channel,
+                        course.is_exempt,
+                        candidate.values,
+                    )
+                )
+                if course.key is not None:
+                    yield Verdict(candidate.sequence_number, course.key(candidate), None, None)
 
-    def _refusal(
-        self, candidate: Candidate, blocker: Callable[[_Test, Candidate], Send | None]
-    ) -> tuple[str | None, Send | None]:
-        """Return the first that stands against a match, and the send where it is one."""
-        once = self._once[candidate.rule_position]
-        if once is not None and (standing := blocker(once, candidate)) is not None:
-            return once.reason, standing
-        if candidate.refusal is not None:
-            return candidate.refusal, None
-        for limit in self._limits[candidate.rule_position]:
-            if (standing := blocker(limit, candidate)) is not None:
-                return limit.reason, standing
-        return (EXPIRED_REASON, None) if candidate.is_too_old else (None, None)
+
+class _Sends:
+    """The sends of one user so far, and the reaches of those tests that were asked about them."""
+
+    __slots__ = ("_reaches", "every")
+
+    def __init__(self, earlier: Iterable[Send]) -> None:
+        self.every = list(earlier)
+        self._reaches: dict[int, tuple[_Test, _Reach]] = {}
+
+    def blocker(self, test: _Test, candidate: Candidate) -> Send | None:
+        """Return the send that stands in the way of a match by a test."""
+        known = self._reaches.get(id(test))
+        if known is None:
+            known = self._reaches[id(test)] = (test, test.make())
+            known[1].start([send for send in self.every if test.looks_at(send)])
+        return known[1].blocker(candidate.decision_time, candidate.values)
+
+    def add(self, send: Send) -> None:
+        """Take in one that was just made."""
+        self.every.append(send)
+        for test, reach in self._reaches.values():
+            if test.looks_at(send):
+                reach.add(send)
+
+
+def _obstacle(candidate: Candidate, course: _Course, sends: _Sends) -> tuple[_Test, Send] | None:
+    """Return the first send that stands against a match before anything else does, and the test by which it does."""
+    if course.once is not None and (standing := sends.blocker(course.once, candidate)) is not None:
+        return course.once, standing
+    if candidate.refusal is None:
+        for limit in course.limits:
+            if (standing := sends.blocker(limit, candidate)) is not None:
+                return limit, standing
+    return None

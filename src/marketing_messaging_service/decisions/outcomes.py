@@ -116,7 +116,8 @@ verdict = Table(
     Column("blocked_by_id", WHOLE_NUMBER),
     prefixes=["TEMPORARY"],
 )
-"""What was decided one by one: the key of a send, or the reason of a refusal with the send in the way."""
+"""What was decided one by one: the key of a send, where it names more than event and rule, or the reason of a refusal
+with the send in the way. What is not there was clear beforehand."""
 
 
 daily_send = Table(
@@ -266,10 +267,9 @@ def take_back_refused() -> Update:
 
 
 def take_back_judged() -> Update:
-    """Return the statement that takes back or lets stand what was decided one by one."""
-    sent = select(verdict.c.sequence_number).where(verdict.c.dedupe_key.is_not(None))
-    judged = decision.c.suppression_mode.is_(None), not_(decision.c.is_alert)
-    return update(decision).where(*judged).values(is_send=decision.c.sequence_number.in_(sent))
+    """Return the statement that takes back the sends that were refused one by one."""
+    refused = select(verdict.c.sequence_number).where(verdict.c.reason.is_not(None))
+    return update(decision).where(decision.c.sequence_number.in_(refused)).values(is_send=False)
 
 
 def suppress(rules: Sequence[Rule]) -> list[Insert | Update]:
