@@ -7,11 +7,12 @@ PORT ?= 4200
 ARGS ?=
 THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypothesis-profile thorough
 
-# What a run needs besides: the driver of PostgreSQL, where DATABASE_URL names such a database.
+# What a run needs besides: the driver of PostgreSQL and the client of object storage, where a setting names such.
 DRIVER := $(VENV)/installed$(if $(filter postgresql%,$(DATABASE_URL)),-postgresql)
+DRIVER += $(if $(filter s3://%,$(LANDING_PATH) $(PUBLISH_PATH)),$(VENV)/installed-s3)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check repair explore publish postgresql test test-all test-rest test-ui torture check bench format samples docs lock clean
+.PHONY: help demo up run self-check repair explore publish postgresql s3 test test-all test-rest test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -44,6 +45,8 @@ publish: $(DRIVER) ## Write a consistent copy and Parquet of every table and vie
 	@$(BIN)/python -m flows.publish
 
 postgresql: $(VENV)/installed-postgresql ## Install the driver of PostgreSQL, for a DATABASE_URL that names such a database
+
+s3: $(VENV)/installed-s3 ## Install the client of object storage, for a LANDING_PATH or PUBLISH_PATH of s3://…
 
 test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in under three minutes (ARGS="-k rules -x")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
@@ -81,19 +84,13 @@ docs: $(VENV)/installed ## Write what is generated anew: the dictionary, the pic
 	@$(BIN)/python -m src.marketing_messaging_service.dictionary
 	@$(BIN)/python -m flows.rules schema > data/rules.schema.json
 
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade
+
 lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allows, for every Python from 3.11 on
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
-		pyproject.toml --output-file requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
-		--group dev --constraint requirements.lock --output-file requirements-dev.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
-		--group explore --constraint requirements.lock --output-file requirements-explore.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
-		--group postgresql --constraint requirements.lock --output-file requirements-postgresql.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
-		--group ui --constraint requirements.lock --output-file requirements-ui.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade \
-		--group peers --output-file benchmarks/requirements-peers.lock
+	@$(LOCK) pyproject.toml --output-file requirements.lock
+	@for group in dev explore postgresql s3 ui; do \
+		$(LOCK) --group $$group --constraint requirements.lock --output-file requirements-$$group.lock || exit 1; done
+	@$(LOCK) --group peers --output-file benchmarks/requirements-peers.lock
 
 clean: ## Remove the virtual environment, caches and the demo's database
 	rm -rf $(VENV) $(PEERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache demo.db*
@@ -121,6 +118,11 @@ $(VENV)/installed-explore: requirements-explore.lock $(VENV)/installed
 $(VENV)/installed-postgresql: requirements-postgresql.lock $(VENV)/installed
 	@echo "Installing PostgreSQL's driver into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-postgresql.lock
+	@touch $@
+
+$(VENV)/installed-s3: requirements-s3.lock $(VENV)/installed
+	@echo "Installing the client of object storage into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.lock
 	@touch $@
 
 $(VENV)/installed-ui: requirements-ui.lock $(VENV)/installed-dev

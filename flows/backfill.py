@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Literal, get_args
 
 from prefect import flow, runtime
@@ -23,6 +22,7 @@ from flows.parameters import (
     Percent,
     add_event_limits,
     end_of_window,
+    named_place,
     read_instant,
 )
 from flows.pipeline import run_pipeline, scheduled_start
@@ -32,6 +32,7 @@ from src.marketing_messaging_service.errors import ParameterError, RulesError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import FlowName, RunMode
+from src.marketing_messaging_service.places import Bucket, Place
 from src.marketing_messaging_service.reporting import RunReport
 from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings
@@ -92,7 +93,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
             flow_name=FlowName.BACKFILL.value,
             mode=RunMode(mode),
             as_of=scheduled_start(),
-            source=_source_folder(source, settings),
+            source=_source_place(source, settings),
             source_name="source" if source else "LANDING_PATH",
             window=_window(start, end),
             max_event_age_hours=max_event_age_hours,
@@ -145,10 +146,12 @@ def _told(instant: datetime) -> str:
     return f"{instant_text(instant)} UTC"
 
 
-def _source_folder(source: str, settings: Settings) -> Path:
+def _source_place(source: str, settings: Settings) -> Place:
     if not source:
         return settings.landing_path
-    folder = Path(source)
+    folder = named_place("source", source)
+    if isinstance(folder, Bucket):
+        return folder
     try:
         next(folder.iterdir(), None)
     except (OSError, ValueError) as error:

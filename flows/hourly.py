@@ -5,7 +5,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
@@ -17,6 +16,7 @@ from flows.parameters import (
     AheadHours,
     InstantOrEmpty,
     Percent,
+    named_place,
     read_instant,
     single_instant,
 )
@@ -48,7 +48,8 @@ def hourly(
 
     Args:
         as_of: Logical time of the run, recorded with every load. Left empty, it is the scheduled start time.
-        landing_path: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
+        landing_path: Folder of raw files, subfolders included, or `s3://bucket/prefix`. Left empty, it is the setting
+            LANDING_PATH.
         max_event_age_hours: Events older than this many hours at as_of are kept as history but earn no message; a rule
             that matches one writes a suppression with the reason expired. 0 means no limit.
         max_event_ahead_hours: Events further ahead of as_of than this many hours are loaded and wait, because a clock
@@ -63,7 +64,7 @@ def hourly(
             flow_name=FlowName.HOURLY.value,
             mode=RunMode.LOAD_AND_DECIDE,
             as_of=scheduled_start() if as_of is None else single_instant("as_of", as_of),
-            source=Path(landing_path) if landing_path else settings.landing_path,
+            source=named_place("landing_path", landing_path) if landing_path else settings.landing_path,
             source_name="landing_path" if landing_path else "LANDING_PATH",
             max_event_age_hours=max_event_age_hours,
             max_rejected_percent=max_rejected_percent,

@@ -8,7 +8,9 @@ from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.infrastructure.buckets import usable_place
 from src.marketing_messaging_service.infrastructure.instants import within_calendar
+from src.marketing_messaging_service.places import Place
 
 LONGEST_AGE_HOURS = 876_000
 """The largest age that a parameter takes, a hundred years; 0 is none."""
@@ -61,6 +63,14 @@ def read_instant(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
+
+
+def named_place(name: str, text: str) -> Place:
+    """Return the folder or bucket that a parameter names. Raises ParameterError, naming the parameter."""
+    try:
+        return usable_place(text)
+    except ValueError as error:
+        raise ParameterError(f"{name} {error}.") from None
 
 
 def single_instant(name: str, instant: datetime) -> datetime:

@@ -41,7 +41,7 @@ from src.marketing_messaging_service.infrastructure.replacement import replaceme
 from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
-from src.marketing_messaging_service.places import refuse_overlaps
+from src.marketing_messaging_service.places import Place, refuse_overlaps
 from src.marketing_messaging_service.reporting import (
     RunReport,
     ahead_sentence,
@@ -86,10 +86,18 @@ def migrate(settings: Settings, stop: StopRequest) -> list[str]:
 
 
 @step("discover", retries=RETRIES)
-def discover(folder: Path, engine: Engine, sources: SourcesFile, settle_seconds: float, stop: StopRequest) -> Discovery:
+def discover(
+    landing: Place, engine: Engine, sources: SourcesFile, settle_seconds: float, stop: StopRequest
+) -> Discovery:
     """Find the raw files that no load has taken to the end and that nobody is writing any more."""
     known = loading.known_files(engine)
-    return staging.discover(folder, known, sources=sources, settle_seconds=settle_seconds, sleep=stop.sleep)
+    log = flow_logger()
+
+    def tell(sentence: str) -> None:
+        stop.check()
+        log.info(sentence)
+
+    return staging.discover(landing, known, sources=sources, settle_seconds=settle_seconds, sleep=stop.sleep, tell=tell)
 
 
 @step("choose rejected lines", retries=RETRIES)

@@ -8,11 +8,12 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -21,12 +22,14 @@ from prefect.client.schemas.objects import State
 from flows.command_line import final_state
 from flows.ctrl_c import refused
 from flows.endings import RunPage, exit_code
-from flows.steps import flow_logger, named_by_start, outcome, progress_bar, step
+from flows.parameters import named_place
+from flows.steps import RETRIES, flow_logger, named_by_start, outcome, progress_bar, step
 from flows.stopping import CANCEL, StopRequest, Waiting
 from src.marketing_messaging_service import publishing
 from src.marketing_messaging_service.dictionary import refresh_dictionary
-from src.marketing_messaging_service.errors import DatabaseError, PipelineError
+from src.marketing_messaging_service.errors import MAY_PASS, DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import schema
+from src.marketing_messaging_service.infrastructure.buckets import put_file
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     interruptible,
@@ -34,7 +37,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     shown_database,
 )
 from src.marketing_messaging_service.infrastructure.file_lock import file_lock
-from src.marketing_messaging_service.places import refuse_overlaps
+from src.marketing_messaging_service.places import Bucket, Place, refuse_overlaps
 from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.reporting import published_markdown
 from src.marketing_messaging_service.settings import Settings, load_settings
@@ -131,29 +134,53 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     only, the old ones or the new.
 
     Args:
-        publish_path: Folder to write into. Left empty, it is the setting PUBLISH_PATH.
+        publish_path: Folder to write into, or `s3://bucket/prefix`. Left empty, it is the setting PUBLISH_PATH.
     """
     page, stop = RunPage("published-files"), StopRequest(_UNPUBLISHED)
     try:
         settings = load_settings()
         places = settings.places
         if publish_path:
-            places = replace(places, publish=Path(publish_path), publish_name="publish_path")
+            places = replace(places, publish=named_place("publish_path", publish_path), publish_name="publish_path")
         refuse_overlaps(places)
-        folder = places.publish
         with (
             stop.listening(),
             page.cut_off(_CUT_OFF),
             stop.told_as_such(),
         ):
-            files = _run(settings, folder, stop)
+            files = _publish_into(places.publish, settings, stop)
     except PipelineError as error:
         return page.failed(error)
     total = sum(file.size_bytes for file in files) / 1e6
-    sentence = f"Published {len(files)} files, {total:.1f} MB, in {folder}."
+    sentence = f"Published {len(files)} files, {total:.1f} MB, in {places.publish}."
     table = published_markdown([(file.path.name, file.row_count, file.size_bytes) for file in files])
     page.keep(lambda: page.show(table, sentence))
     return page.completed(sentence, files)
+
+
+def _publish_into(place: Place, settings: Settings, stop: StopRequest) -> tuple[PublishedFile, ...]:
+    """Write into a folder, or into one of our own whose files are then put into a bucket."""
+    if isinstance(place, Path):
+        return _run(settings, place, stop)
+    with TemporaryDirectory(prefix="published-") as folder:
+        files = _run(settings, Path(folder), stop)
+        outcome(upload(files, place, stop))
+        return files
+
+
+@step("upload", retries=RETRIES)
+def upload(files: Sequence[PublishedFile], bucket: Bucket, stop: StopRequest) -> None:
+    """Put published files into a bucket, the copy of the database last, for it is the one that is whole by itself."""
+    for file in reversed(files):
+        stop.check()
+        try:
+            put_file(bucket, file.path.name, file.path)
+        except OSError as error:
+            raise DatabaseError(
+                f"PUBLISH_PATH names {bucket}, which cannot be written to ({error.strerror}); files that were put "
+                "before stay. Start it again when that is mended.",
+                may_pass=error.errno in MAY_PASS,
+            ) from None
 
 
 def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:

@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+from src.marketing_messaging_service.places import Bucket
 from src.marketing_messaging_service.settings import Settings
-from tests import compiled_sql, sets
+from tests import compiled_sql, object_stores, sets
 from tests.effort import fewer_on_a_server, register_profiles
 from tests.pipeline import Template
 from tests.postgresql import TEMPLATE, Server, ServerTemplate, server_or_skip
@@ -82,6 +83,18 @@ def postgresql_template(postgresql: Server) -> str:
     postgresql.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
     upgrade_to_head(postgresql.url_of(TEMPLATE))
     return TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The endpoint of an object store of the tests' own."""
+    yield from object_stores.served()
+
+
+@pytest.fixture
+def bucket(object_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    """An empty bucket with a prefix, which the environment says how to reach."""
+    yield from object_stores.new_bucket(object_store, monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])

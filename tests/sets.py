@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 import pytest
 
-SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql"})
-"""Fixtures that start a server, Prefect's or PostgreSQL's, or a process that does."""
+SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql", "bucket"})
+"""Fixtures that start a server, of Prefect, PostgreSQL or object storage, or a process that does."""
 
 SLOW_FOLDERS = frozenset({"torture"})
 """Folders below tests/ in which every test starts processes and takes seconds."""

@@ -14,16 +14,57 @@ COMPANIONS = (LOCK, "-wal", "-shm", "-journal", COPY_BEFORE_MIGRATION, f"{COPY_B
 keeps beside it, and the copy that a migration keeps until it has succeeded."""
 
 
+SCHEME = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket of object storage that speaks S3, and the prefix of the keys that are meant in it."""
+
+    name: str
+    prefix: str = ""
+    """Without a slash at its ends; empty for the whole bucket."""
+
+    @property
+    def beginning(self) -> str:
+        """What every key that is meant begins with."""
+        return f"{self.prefix}/" if self.prefix else ""
+
+    def holds(self, other: "Path | Bucket") -> bool:
+        """Whether all of the other's keys are meant as well."""
+        return isinstance(other, Bucket) and other.name == self.name and other.beginning.startswith(self.beginning)
+
+    def __truediv__(self, name: str) -> "Bucket":
+        return Bucket(self.name, f"{self.beginning}{name}")
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self.name}{'/' if self.prefix else ''}{self.prefix}"
+
+
+Place = Path | Bucket
+"""A folder, or a bucket with a prefix."""
+
+
+def place_of(text: str) -> Place:
+    """Return the place that a setting names: a path, or `s3://bucket/prefix`. Raises ValueError without a bucket."""
+    if not text.lower().startswith(SCHEME):
+        return Path(text)
+    name, _, prefix = text[len(SCHEME) :].partition("/")
+    if not name:
+        raise ValueError("names no bucket; expected the form s3://bucket/prefix")
+    return Bucket(name, prefix.strip("/"))
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """The paths that a run uses, each with the setting or parameter that named it."""
 
     database: Path | None
     """The file of the database, None where a server has it."""
-    landing: Path
+    landing: Place
     sources: Path
     rules: Path
-    publish: Path
+    publish: Place
     reports: Path
     copy_name: str = "messaging.db"
     """The name of the published copy of the database."""
@@ -31,7 +72,7 @@ class Places:
     publish_name: str = "PUBLISH_PATH"
 
     @property
-    def copy_path(self) -> Path:
+    def copy_path(self) -> Place:
         """The published copy of the database."""
         return self.publish / self.copy_name
 
@@ -41,7 +82,7 @@ class _Writer:
     """A folder that we write files into, and by which names."""
 
     name: str
-    folder: Path
+    folder: Place
     writes: Callable[[str], bool]
 
 
@@ -181,16 +222,20 @@ def _is_parquet(name: str) -> bool:
     return name.endswith(".parquet")
 
 
-def _lies_in(path: Path, folder: Path) -> bool:
+def _lies_in(path: Place, folder: Place) -> bool:
+    if isinstance(path, Bucket) or isinstance(folder, Bucket):
+        return isinstance(folder, Bucket) and folder.holds(path)
     real = _real(path)
     return any(_is_same(each, folder) for each in (real, *real.parents))
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _is_same(one: Place, other: Place) -> bool:
     """Whether both are one file or folder; one that does not exist is known by its real path alone.
 
     By the file system too, because of letters of two cases, folders mounted twice and hard links.
     """
+    if isinstance(one, Bucket) or isinstance(other, Bucket):
+        return one == other
     if _real(one) == _real(other):
         return True
     try:

@@ -5,7 +5,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from pathlib import Path
 from typing import IO, Any, Protocol
 
 import pandas as pd
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, Select
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before, instant_text
 from src.marketing_messaging_service.models import RemarkKind, RunMode
+from src.marketing_messaging_service.places import Place
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload, ReasonCode
 
 FORMER_IDS = "former_ids"
@@ -107,8 +107,8 @@ class RunOrder:
     flow_name: str
     mode: RunMode
     as_of: datetime
-    source: Path
-    """The folder to take raw files from."""
+    source: Place
+    """The folder or bucket to take raw files from."""
     window: Window | None = None
     """The events to take by their time, or None for all."""
     max_event_age_hours: int = 0

@@ -5,18 +5,26 @@ from pathlib import Path
 from typing import Annotated
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
 from src.marketing_messaging_service.errors import SettingsError
+from src.marketing_messaging_service.infrastructure.buckets import usable_place
 from src.marketing_messaging_service.infrastructure.dialects.choice import checked_url, dialect_of
-from src.marketing_messaging_service.places import Places, refuse_overlaps
+from src.marketing_messaging_service.places import Place, Places, refuse_overlaps
 
 ENV_FILE = Path(".env")
 
 FOREIGN_PREFIXES = ("PREFECT_",)
 """Variables in `.env` that belong to other programs and are left to them."""
+
+
+def _place(value: object) -> object:
+    return usable_place(value) if isinstance(value, str) else value
+
+
+PlaceSetting = Annotated[Place, BeforeValidator(_place)]
 
 
 class Settings(BaseSettings):
@@ -25,12 +33,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True)
 
     database_url: Annotated[str, AfterValidator(checked_url), Field(repr=False)] = "sqlite:///./messaging.db"
-    landing_path: Path = Path("data/landing")
+    landing_path: PlaceSetting = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     delivery_keys: str = ""
     sources_path: Path = Path("data/sources.yaml")
     rules_path: Path = Path("data/rules.yaml")
-    publish_path: Path = Path("data/published")
+    publish_path: PlaceSetting = Path("data/published")
     reports_path: Path = Path("data/reports")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
     migration_copy: bool = True

@@ -10,6 +10,7 @@ from pathlib import Path
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.exploring.metadata import datasette_metadata
 from src.marketing_messaging_service.infrastructure.database import shown_database
+from src.marketing_messaging_service.places import Bucket
 from src.marketing_messaging_service.settings import Settings, load_settings
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -52,6 +53,11 @@ def _file(settings: Settings) -> Path:
     """Return the file to show: the database itself, or the published copy of one that a server has."""
     if settings.database_path is None:
         path = settings.places.copy_path
+        if isinstance(path, Bucket):
+            raise DatabaseError(
+                f"PUBLISH_PATH names the bucket {settings.publish_path}, and Datasette shows a file; publish into a "
+                "folder: PUBLISH_PATH=data/published make publish, then PUBLISH_PATH=data/published make explore."
+            )
         missing = (
             f"There is no copy at {path} of {shown_database(settings.database_url)}; `make publish` makes it, and "
             "makes it anew whenever you like."

@@ -40,6 +40,7 @@ class Folder:
     problems: list[FileProblem] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
     grows: bool = True
+    reads_at_once: int = 1
 
     def sightings(self) -> Iterator[Sighting]:
         """Yield every regular file; links are followed to files within landing, and to no folder.

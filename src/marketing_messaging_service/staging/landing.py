@@ -3,12 +3,14 @@
 import hashlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TypeVar
 
 from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.places import Bucket, Place
 from src.marketing_messaging_service.results import (
     MOST_NAMED,
     Discovery,
@@ -20,6 +22,7 @@ from src.marketing_messaging_service.results import (
     Remark,
     first_names,
 )
+from src.marketing_messaging_service.staging.bucket import BucketSource
 from src.marketing_messaging_service.staging.folder import Folder, os_explanation
 from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
 from src.marketing_messaging_service.staging.raw_source import RawSource, Sighting
@@ -27,36 +30,66 @@ from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.staging.untaken import look_at_untaken
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
+READ_AHEAD = 1_000
+"""Files read at most before the first of them is looked at, where several are read at once."""
+
+TELL_SECONDS = 10.0
+"""How often a long look says how far it has come."""
+
 HASHED_BYTES = 1 << 18
 """How much of a file is hashed at once."""
 
 
+Item = TypeVar("Item")
+
+
 def discover(
-    landing: RawSource | Path,
+    landing: Place,
     known: KnownFiles,
     *,
     sources: SourcesFile = SHIPPED_SOURCES,
     settle_seconds: float = 0,
     sleep: Callable[[float], None] = time.sleep,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
-    """Look into landing and its subfolders for files that no load has taken, oldest first by modification time.
+    """Look into landing and what is below it for files that no load has taken, oldest first by modification time.
 
     A file is taken when a pattern of the sources names it. One whose path and signature are known is not read again;
     every other one is hashed. A file that changed within the last `settle_seconds` is looked at again after that long,
     all such files after one common wait, and left for the next run when it has changed in between: it is still being
     written. What is passed over and what links lead to is said by `folder`, and what becomes of files that no pattern
-    names by `untaken`. A file that cannot be read becomes a problem, not an error. Raises LandingError when landing
+    names by `untaken`. A file that cannot be read becomes a problem, not an error. `tell` is given a sentence now and
+    then when it takes long. Raises LandingError when landing
     itself cannot be listed.
     """
-    looking = _Looking(Folder(landing) if isinstance(landing, Path) else landing, Memory(known, sources), sources)
+    source = BucketSource(landing) if isinstance(landing, Bucket) else Folder(landing)
+    looking = _Looking(source, Memory(known, sources), sources, _Pace(str(landing), tell))
     looking.walk_through(settle_seconds, sleep)
     return looking.discovery()
+
+
+class _Pace:
+    """Says now and then how far a long look has come."""
+
+    def __init__(self, where: str, tell: Callable[[str], None]) -> None:
+        self._where = where
+        self._tell = tell
+
+    def over(self, items: Iterable[Item], what: str) -> Iterator[Item]:
+        """Yield items, and tell how many of them there were."""
+        told = time.monotonic()
+        for count, item in enumerate(items, 1):
+            yield item
+            if time.monotonic() - told >= TELL_SECONDS:
+                told = time.monotonic()
+                self._tell(f"Looking through {self._where}: {count:,} {what} so far.")
 
 
 class _Looking:
     """One look into landing."""
 
-    def __init__(self, landing: RawSource, memory: Memory, sources: SourcesFile) -> None:
+    def __init__(self, landing: RawSource, memory: Memory, sources: SourcesFile, pace: "_Pace") -> None:
+        self._pace = pace
         self._memory = memory
         self._sources = sources
         self._landing = landing
@@ -71,14 +104,17 @@ class _Looking:
 
     def walk_through(self, settle_seconds: float, sleep: Callable[[float], None]) -> None:
         """Look at every file, and hash those that are not known by their place."""
-        unknown = [sighting for sighting in self._landing.sightings() if not self._is_known_by_place(sighting)]
-        self._youngest = time.time() - settle_seconds
-        settled, self._waiting = _settled(unknown, settle_seconds if self._landing.grows else 0, sleep)
-        for sighting in settled:
-            try:
-                self._look_into(sighting)
-            except OSError as error:
-                self._landing.problems.append(FileProblem(sighting.display_path, os_explanation(error)))
+        seen = self._pace.over(self._landing.sightings(), "files seen")
+        unknown = [sighting for sighting in seen if not self._is_known_by_place(sighting)]
+        seconds = settle_seconds if self._landing.grows else 0
+        self._youngest = time.time() - seconds
+        settled, self._waiting = _settled(unknown, seconds, sleep)
+        reads = self._pace.over(self._reads(settled), f"of {len(settled):,} new files read")
+        for sighting, file in zip(settled, reads, strict=True):
+            if isinstance(file, OSError):
+                self._landing.problems.append(FileProblem(sighting.display_path, os_explanation(file)))
+            else:
+                self._look_into(sighting, file)
 
     def discovery(self) -> Discovery:
         """Return what was found."""
@@ -112,12 +148,31 @@ class _Looking:
             return False
         return True
 
-    def _look_into(self, sighting: Sighting) -> None:
-        """Hash a file, and tell by its content whether it is new."""
+    def _reads(self, sightings: Sequence[Sighting]) -> Iterator[LandingFile | OSError]:
+        """Yield each file with its hash, or why it cannot be read."""
+        at_once = self._landing.reads_at_once
+        if at_once == 1:
+            yield from map(self._read, sightings)
+            return
+        with ThreadPoolExecutor(at_once) as pool:
+            for start in range(0, len(sightings), READ_AHEAD):
+                yield from pool.map(self._read, sightings[start : start + READ_AHEAD])
+
+    def _read(self, sighting: Sighting) -> LandingFile | OSError:
+        try:
+            return _landing_file(sighting, self._earlier(sighting))
+        except OSError as error:
+            return error
+
+    def _earlier(self, sighting: Sighting) -> Sequence[KnownFile]:
+        """Return what a file may have grown from."""
+        is_named = self._sources.number_of(sighting.display_path) is not None
+        return self._memory.earlier_states(sighting.display_path) if is_named else self._memory.may_go_on(sighting)
+
+    def _look_into(self, sighting: Sighting, file: LandingFile) -> None:
+        """Tell by its content whether a file is new."""
         number = self._sources.number_of(sighting.display_path)
-        memory = self._memory
-        earlier = memory.may_go_on(sighting) if number is None else memory.earlier_states(sighting.display_path)
-        file = _landing_file(sighting, earlier)
+        memory, earlier = self._memory, self._earlier(sighting)
         grown_from = next((each.path for each in earlier if each.content_hash in file.grown_from), None)
         source_number = self._sources.number_of(grown_from) if number is None and grown_from else number
         refused = memory.refused_content(file.content_hash, sighting)

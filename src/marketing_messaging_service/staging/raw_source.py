@@ -37,6 +37,8 @@ class RawSource(Protocol):
     """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
     grows: bool
     """Whether a file may be seen there while it is still being written."""
+    reads_at_once: int
+    """Files that are best read at the same time: where each is waited for, several take no longer than one."""
 
     def sightings(self) -> Iterator[Sighting]:
         """Yield every raw file. Raises LandingError when the place itself cannot be listed."""
