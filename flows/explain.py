@@ -1,26 +1,19 @@
-"""Why a user got a message, or did not: `python -m flows.explain --user U`. It needs no Prefect, and only reads."""
+"""Why users got a message, or did not: `python -m flows.explain --user U`, or `--rule R` for all that it looked at.
+
+It needs no Prefect, and only reads.
+"""
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
-
-from sqlalchemy import Connection
 
 from flows.ctrl_c import CtrlC, refused
 from flows.parameters import end_of_window, read_instant
 from src.marketing_messaging_service.decisions import read_rules
-from src.marketing_messaging_service.decisions.rules import Rules
 from src.marketing_messaging_service.errors import PipelineError, RulesError
-from src.marketing_messaging_service.explaining import (
-    events_of,
-    explain_user,
-    explanations_json,
-    explanations_text,
-    nothing_text,
-)
+from src.marketing_messaging_service.explaining import Answer, Asked, answer, asked_where, files_not_taken
 from src.marketing_messaging_service.infrastructure.database import (
     create_read_only_engine,
     interruptible,
@@ -36,46 +29,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ctrl_c = CtrlC()
     try:
         with ctrl_c.told("Nothing was changed; start it again."):
-            settings = load_settings()
-            refuse_missing(settings.database_url)
-            in_force = None
-            # What is wrong with the file keeps nobody from reading what was decided.
-            with suppress(RulesError):
-                in_force = read_rules(settings.rules_path).whole
-            engine = create_read_only_engine(settings.database_url)
-            with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
-                print(_explained(connection, options, in_force))
+            asked = Asked(
+                user_id=options.user,
+                rule_name=options.rule,
+                message_id=options.event,
+                since=options.since,
+                until=options.until,
+                where=asked_where(options.where),
+            )
+            found = explained(asked, ctrl_c.is_made)
+            print(found.json if options.json else found.text)
     except PipelineError as error:
         return refused(error)
     return 0
 
 
-def _explained(connection: Connection, options: argparse.Namespace, in_force: Rules | None) -> str:
-    found = explain_user(
-        connection,
-        options.user,
-        in_force,
-        rule_name=options.rule,
-        message_id=options.event,
-        since=options.since,
-        until=options.until,
-    )
-    if options.json:
-        return json.dumps(explanations_json(options.user, found), indent=2, ensure_ascii=False)
-    if found:
-        return explanations_text(found)
-    rules = [rule for rule in (in_force.rules if in_force else ()) if options.rule in (None, rule.name)]
-    return nothing_text(options.user, events_of(connection, options.user), [rule.trigger.event_type for rule in rules])
+def explained(asked: Asked, is_over: Callable[[], bool]) -> Answer:
+    """Return the answer to a question, out of one snapshot of the database, unless `is_over` says that it is too late.
+
+    Raises PipelineError where nothing can be looked at.
+    """
+    settings = load_settings()
+    refuse_missing(settings.database_url)
+    in_force = None
+    # What is wrong with the file keeps nobody from reading what was decided.
+    with suppress(RulesError):
+        in_force = read_rules(settings.rules_path).whole
+    engine = create_read_only_engine(settings.database_url)
+    with interruptible(engine, is_over), read_transaction(engine) as connection:
+        return answer(connection, asked, in_force, files_not_taken(engine, settings, asked.user_id))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.explain",
-        description="Say what came of a user's events under each rule, and why. The database is only read.",
+        description="Say what came of a user's events under each rule, and why; or, without a user, of all events that "
+        "a rule looked at, how many came through which condition. The database is only read.",
     )
-    parser.add_argument("--user", required=True, metavar="USER_ID", help="the user, by user_id")
-    parser.add_argument("--rule", metavar="NAME", help="only this rule")
-    parser.add_argument("--event", metavar="MESSAGE_ID", help="only the event of this message_id")
+    parser.add_argument("--user", default="", metavar="USER_ID", help="the user, by user_id")
+    parser.add_argument("--rule", default="", metavar="NAME", help="only this rule; without a user, of every event")
+    parser.add_argument("--event", default="", metavar="MESSAGE_ID", help="only the user's event of this message_id")
+    parser.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="without a user: only events with that value, such as user_traits.country=DE; may be given again",
+    )
     parser.add_argument("--since", type=_instant, help="only events from then on, such as 2026-11-01 (UTC)")
     parser.add_argument("--until", type=_instant, help="only events before then")
     parser.add_argument("--json", action="store_true", help="print it as JSON")

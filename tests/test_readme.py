@@ -117,14 +117,19 @@ def test_the_database_answers_as_the_readme_shows(
     assert "\n".join("|".join(str(value) for value in row) for row in rows) == answer.strip()
 
 
-def test_why_cleo_got_no_second_mail_is_explained_as_the_readme_shows(
+EXPLAIN = "$ DATABASE_URL=sqlite:///./demo.db .venv/bin/python -m flows.explain "
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks(README, "console") if block.startswith(EXPLAIN)], ids=["cleo", "Germany"]
+)
+def test_why_and_why_not_are_explained_as_the_readme_shows(
     demo: tuple[subprocess.CompletedProcess[str], Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    block: str,
 ) -> None:
-    command = "DATABASE_URL=sqlite:///./demo.db .venv/bin/python -m flows.explain"
-    (block,) = (block for block in blocks(README, "console") if block.startswith(f"$ {command} "))
-    arguments, answer = block.removeprefix(f"$ {command} ").split("\n", 1)
+    arguments, answer = block.removeprefix(EXPLAIN).split("\n", 1)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{demo[1]}")
     monkeypatch.setenv("RULES_PATH", str(ROOT / "data" / "rules.yaml"))
     assert explain(arguments.split()) == 0

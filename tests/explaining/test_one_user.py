@@ -1,7 +1,8 @@
 """What came of the events of one user, and why."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given
 
 from src.marketing_messaging_service.decisions.rules import Rules
+from src.marketing_messaging_service.explaining.many_users import Funnel, SetAsked, explain_set
 from src.marketing_messaging_service.explaining.one_user import (
     ALERT,
     LAPSED,
     NOT_MATCHED,
     SEND,
     SUPPRESSED,
+    UNDECIDED,
     WAITING,
     Explanation,
     explain_user,
@@ -85,7 +88,19 @@ def test_a_cause_that_came_later_is_told(pipeline: Pipeline) -> None:
     play(pipeline, [rule("r", prior("seen"))], [event("a")], [event("cause", "seen", "2026-03-01T11:00:00Z")])
     (explanation,) = explain(pipeline)
     assert explanation.outcome == NOT_MATCHED
-    assert explanation.notes == ("Today's data would decide otherwise, because of what came later: cause.",)
+    assert explanation.notes == ("Today's data would decide otherwise, because of what came later: seen cause.",)
+
+
+def test_how_late_a_cause_came_is_told_and_what_no_condition_looks_at_is_not(pipeline: Pipeline) -> None:
+    rules = {"rules": [rule("r", prior("seen"))]}
+    pipeline.land([event("a")])
+    pipeline.do(pipeline.order(as_of=AS_OF), rules)
+    pipeline.land([event("cause", "seen", "2026-03-01T11:00:00Z"), event("other", "idle", "2026-03-01T11:00:00Z")])
+    pipeline.do(pipeline.order(as_of=AS_OF + timedelta(minutes=50)), rules)
+    (explanation,) = explain(pipeline)
+    assert explanation.notes == (
+        "Today's data would decide otherwise, because of what came later: seen cause, 50 minutes late.",
+    )
 
 
 def test_of_a_group_the_rule_that_came_first_is_named(pipeline: Pipeline) -> None:
@@ -93,6 +108,39 @@ def test_of_a_group_the_rule_that_came_first_is_named(pipeline: Pipeline) -> Non
     first, second = explain(pipeline)
     assert first.outcome == SEND
     assert (second.outcome, second.failed) == (NOT_MATCHED, ("first came first in the group g",))
+
+
+def test_what_a_rule_needs_beside_its_conditions_is_among_what_failed(pipeline: Pipeline) -> None:
+    unmet = {"field": "properties.amount", "operator": "gte", "value": 20}
+    group = {"exclusive_group": "g"}
+    rules = [rule("first", **group), rule("second", unmet, **group), rule("off", unmet, enabled=False)]
+    play(pipeline, rules, [event("a")])
+    _, second, off = explain(pipeline)
+    assert second.failed == ("properties.amount is at least 20", "first came first in the group g")
+    assert off.failed == ("the rule was off", "properties.amount is at least 20")
+
+
+def test_a_rule_that_did_not_match_is_not_held_back_by_one_behind_it(pipeline: Pipeline) -> None:
+    unmet = {"field": "properties.amount", "operator": "gte", "value": 20}
+    play(pipeline, [rule("first", unmet, exclusive_group="g"), rule("second", exclusive_group="g")], [event("a")])
+    first, _ = explain(pipeline)
+    assert first.failed == ("properties.amount is at least 20",)
+
+
+def test_of_an_event_from_before_loads_were_recorded_it_says_what_todays_data_say(pipeline: Pipeline) -> None:
+    at = "'2025-01-01 00:00:00.000000'"
+    pipeline.execute(
+        "INSERT INTO events (id, message_id, user_id, event_type, event_timestamp, created_at) "
+        f"VALUES (1, 'old', 'ana', 'paid', {at}, {at})"
+    )
+    with read_transaction(pipeline.engine) as connection:
+        (explanation,) = explain_user(connection, "ana", Rules.model_validate({"rules": [rule("r", prior("seen"))]}))
+    assert explanation.outcome == UNDECIDED
+    assert explanation.tree is not None
+    assert not explanation.tree.holds
+    assert explanation.notes == (
+        "It came before loads were recorded: whether a run decided it is not known. Today's data say this.",
+    )
 
 
 def test_what_waits_what_is_off_and_an_alert_are_told(pipeline: Pipeline) -> None:
@@ -170,3 +218,22 @@ def test_it_says_what_the_rows_say_and_of_what_did_not_match_what_would_have(
                 if each.tree is not None and not each.tree.holds:
                     flips = to_flip(each.tree)
                     assert flips is None or turned(each.tree, flips)
+        with read_transaction(pipeline.engine) as connection:
+            for name in {each.rule for each in found}:
+                assert_sums_up(explain_set(connection, SetAsked(name), None), [e for e in found if e.rule == name])
+
+
+def assert_sums_up(funnels: Sequence[Funnel], found: Sequence[Explanation]) -> None:
+    """Hold what is said of a set against what is said of each user."""
+    outcomes: Counter[str] = Counter()
+    for funnel in funnels:
+        outcomes.update(funnel.outcomes)
+    assert outcomes == Counter(each.outcome for each in found)
+    left: Counter[str] = Counter()
+    for funnel in funnels:
+        left.update({step.words: step.failed.count for step in funnel.steps if step.kind == "condition"})
+    unmet = (each.tree for each in found if each.tree and not each.tree.holds and "the rule was off" not in each.failed)
+    assert left.total() == sum(1 for _ in unmet)
+    assert sum(funnel.otherwise.count for funnel in funnels) == sum(
+        any(note.startswith("Today's data") for note in each.notes) for each in found
+    )

@@ -33,7 +33,8 @@ def test_each_event_has_its_rules_with_their_conditions_and_no_address(capsys: p
         "    ✗ user_traits.email is not ***@*** – found: ***@***",
         "",
         "paid b at 2026-03-02 12:00:00 UTC",
-        "  r: suppressed: once_ever (in the way: send 1 of T, for a at 2026-03-01 12:00) [run of 2026-11-23 10:00]",
+        "  r: suppressed: once_ever (at most once in a lifetime; in the way: send 1 of T, for a at 2026-03-01 12:00) "
+        "[run of 2026-11-23 10:00]",
         "  s: did not match; what failed: user_traits.email is not ***@*** [run of 2026-11-23 10:00]",
         "    ✗ user_traits.email is not ***@*** – found: missing",
     ]
@@ -63,6 +64,7 @@ def test_the_same_is_there_as_json(capsys: pytest.CaptureFixture[str]) -> None:
                 },
             }
         ],
+        "no_events": [],
     }
 
 

@@ -6,15 +6,17 @@ from typing import Any
 
 from src.marketing_messaging_service.explaining.history import KnownEvent
 from src.marketing_messaging_service.explaining.one_user import Explanation, counts_by_type
+from src.marketing_messaging_service.explaining.outline import Line
 from src.marketing_messaging_service.explaining.truth_tree import ALL, ANY, LEAF, Node
 from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.models import BLOCKED_REASON, EXPIRED_REASON, HOLDOUT_REASON, LIMIT_REASON
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.tables import many, printable
+from src.marketing_messaging_service.vocabulary import SuppressionMode
 
 VERSION = 1
 """Of the form that `--json` prints: raised when a reader of it would have to change."""
 
-LONGEST = 200
 _SAID = {
     "send": "decided to be sent",
     "suppressed": "suppressed",
@@ -27,48 +29,57 @@ _SAID = {
 }
 
 
-def explanations_text(explanations: Sequence[Explanation]) -> str:
-    """Return explanations for a terminal: a line for each event, below it each rule with its conditions."""
-    lines: list[str] = []
+def explanation_lines(explanations: Sequence[Explanation]) -> Iterator[Line]:
+    """Yield a line for each event, below it each rule with its conditions."""
     event: KnownEvent | None = None
     for each in explanations:
         if each.event is not event:
             event = each.event
-            what = f"{event.event_type} {event.message_id} at {instant_text(event.at, 'seconds')} UTC"
-            lines += ["", _shown(what)] if lines else [_shown(what)]
-        lines += _told(each)
-    return "\n".join(lines)
+            yield 0, f"{event.event_type} {event.message_id} at {instant_text(event.at, 'seconds')} UTC"
+        yield from _told(each)
 
 
-def _told(each: Explanation) -> Iterator[str]:
+def _told(each: Explanation) -> Iterator[Line]:
     reason = f": {each.reason}" if each.reason else ""
     because = f"; what failed: {' and '.join(each.failed)}" if each.failed else ""
-    by = f" (in the way: {each.blocker})" if each.blocker else ""
+    meant = _meaning(each.reason), f"in the way: {each.blocker}" if each.blocker else ""
+    why = f" ({'; '.join(filter(None, meant))})" if any(meant) else ""
     run = f" [run of {instant_text(each.as_of)}]" if each.as_of else ""
-    yield f"  {_shown(f'{each.rule}: {_SAID[each.outcome]}{reason}{because}{by}{run}')}"
+    yield 1, f"{each.rule}: {_SAID[each.outcome]}{reason}{because}{why}{run}"
     if each.tree is not None:
-        yield from _branches(each.tree, "    ")
+        yield from _branches(each.tree, 2)
     for note in each.notes:
-        yield f"    {_shown(note)}"
+        yield 2, note
 
 
-def _branches(node: Node, indent: str) -> Iterator[str]:
+def _meaning(reason: str) -> str:
+    """Return what the reason of a suppression means, for whoever does not know the words of rules.yaml."""
+    known = {
+        **{mode.value: f"at most {mode.words}" for mode in SuppressionMode},
+        EXPIRED_REASON: "it was too late for the message",
+        BLOCKED_REASON: "the user was blocked",
+        HOLDOUT_REASON: "the user is one of those who get no message",
+        LIMIT_REASON: "the user had had as many messages as that allows",
+    }
+    return next((words for beginning, words in known.items() if reason.startswith(beginning)), "")
+
+
+def _branches(node: Node, depth: int) -> Iterator[Line]:
     if node.kind in {ALL, ANY} and len(node.parts) <= 1:
         for part in node.parts:
-            yield from _branches(part, indent)
+            yield from _branches(part, depth)
         return
     found = f" – found: {node.found}" if node.kind == LEAF else ""
-    yield f"{indent}{'✓' if node.holds else '✗'} {_shown(node.words + found)}"
+    yield depth, f"{'✓' if node.holds else '✗'} {node.words}{found}"
     for part in node.parts:
-        yield from _branches(part, f"{indent}  ")
+        yield from _branches(part, depth + 1)
 
 
-def _shown(text: str) -> str:
-    return printable(masked(text), LONGEST)
+def explanations_json(user_id: str, explanations: Sequence[Explanation], elsewhere: Sequence[str]) -> dict[str, Any]:
+    """Return explanations as plain values: `version`, `user_id` and `matches`, one for each event and rule.
 
-
-def explanations_json(user_id: str, explanations: Sequence[Explanation]) -> dict[str, Any]:
-    """Return explanations as plain values: `version`, `user_id` and `matches`, one for each event and rule."""
+    `no_events` says what names the user and is no event.
+    """
     return {
         "version": VERSION,
         "user_id": user_id,
@@ -87,6 +98,7 @@ def explanations_json(user_id: str, explanations: Sequence[Explanation]) -> dict
             }
             for each in explanations
         ],
+        "no_events": list(map(masked, elsewhere)),
     }
 
 

@@ -3,13 +3,15 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, case, select
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
+from src.marketing_messaging_service.decisions.conditions import happenings, latest_traits
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
@@ -29,12 +31,16 @@ from src.marketing_messaging_service.models import (
     WaitingMatch,
     WaitOutcome,
 )
+from src.marketing_messaging_service.reporting.tables import many
 from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 SEND, SUPPRESSED, ALERT, NOT_MATCHED = "send", "suppressed", "alert", "not_matched"
 WAITING, LAPSED, HELD, UNDECIDED = "waiting", "lapsed", "held", "undecided"
 
 MOST_NAMED = 3
+
+BEFORE_LOADS = 0
+"""The batch of events that were there before loads were recorded, which every batch could see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ def events_of(connection: Connection, user_id: str) -> tuple[KnownEvent, ...]:
     """Return the events of a user, in the order of time."""
     columns = [field.column.label(field.path) for field in PAYLOAD.fields]
     # What was there before loads were recorded, every batch could see.
-    batch_id = case((Load.id.is_(None), 0), else_=Load.batch_id).label("batch_id")
+    batch_id = case((Load.id.is_(None), BEFORE_LOADS), else_=Load.batch_id).label("batch_id")
     own = (Event.id, Event.message_id, Event.event_type, Event.event_timestamp, Load.run_id, batch_id)
     rows = connection.execute(
         with_payload(select(*own, *columns).outerjoin(Load, Load.id == Event.load_id))
@@ -168,11 +174,21 @@ class _User:
         names |= dict.fromkeys(self._others.get(event.id, ()))
         held = self._held.get(event.id)
         for name in names:
-            if batch is None and (event.id, name) not in self._decided:
+            if batch is None and (event.id, name) not in self._decided and event.batch_id == BEFORE_LOADS:
+                yield self._unrecorded(event, name, rules)
+            elif batch is None and (event.id, name) not in self._decided:
                 outcome = HELD if held is not None and held.batch_id is None else UNDECIDED
                 yield Explanation(event, name, outcome, notes=(_what_it_waits_for(held),))
             else:
                 yield self._explained(event, name, batch, rules)
+
+    def _unrecorded(self, event: KnownEvent, name: str, rules: Sequence[Rule]) -> Explanation:
+        """Return what today's data say of an event of which nobody knows whether a run has decided it."""
+        rule = next((each for each in rules if each.name == name), None)
+        at = shifted(event.at, seconds_of(rule.wait_hours) if rule else 0)
+        tree, _ = self._tree(Question(event, at, self._history, None), rule, None)
+        note = "It came before loads were recorded: whether a run decided it is not known. Today's data say this."
+        return Explanation(event, name, UNDECIDED, tree=tree, decision_time=at, notes=(note,))
 
     def _batch_of(self, event: KnownEvent) -> Any:
         """Return the batch that decided an event; None where none did, or it is not known."""
@@ -210,16 +226,21 @@ class _User:
     def _failed(
         self, event: KnownEvent, rule: Rule | None, tree: Node | None, rivals: Sequence[Rule]
     ) -> tuple[str, ...]:
-        """Return what kept a rule from deciding on an event that it looked at."""
-        if rule is not None and not rule.enabled:
-            return ("the rule was off",)
+        """Return a smallest set of what would have to be otherwise for a rule to decide on an event that it saw."""
+        if rule is None:
+            return ()
+        failed = [] if rule.enabled else ["the rule was off"]
         if tree is not None and not tree.holds:
-            return tuple(leaf.words for leaf in to_flip(tree) or ()) or ("nothing can fulfil its conditions",)
-        group = rule.exclusive_group if rule else None
-        for rival in rivals:
-            if group is not None and rival.exclusive_group == group and (event.id, rival.name) in self._decided:
-                return (f"{rival.name} came first in the group {group}",)
-        return ()
+            failed += [leaf.words for leaf in to_flip(tree) or ()] or ["nothing can fulfil its conditions"]
+        # One that stands behind it in the file decided only because it did not.
+        before = takewhile(lambda rival: rival.name != rule.name, rivals)
+        failed += [
+            f"{rival.name} came first in the group {rule.exclusive_group}"
+            for rival in before
+            if rule.exclusive_group is not None and rival.exclusive_group == rule.exclusive_group
+            if (event.id, rival.name) in self._decided
+        ]
+        return tuple(failed)
 
     def _tree(self, today: Question, rule: Rule | None, batch: Any) -> tuple[Node | None, tuple[str, ...]]:
         """Return the conditions as the batch saw them, and what is to be said of that."""
@@ -232,14 +253,40 @@ class _User:
         then = truth_tree(rule.conditions, replace(today, sight=sight), self._comparing)
         if then.holds == now.holds:
             return then, ()
-        late = [each.message_id for each in self._history.came_later(today.decision_time, sight)]
-        names = f"{', '.join(late[:MOST_NAMED])}{' and more' if len(late) > MOST_NAMED else ''}"
-        return then, (f"Today's data would decide otherwise, because of what came later: {names}.",)
+        late = [each for each in self._history.came_later(today.decision_time, sight) if _is_asked_for(rule, each)]
+        names = ", ".join(self._lateness(each, batch) for each in late[:MOST_NAMED])
+        more = " and more" if len(late) > MOST_NAMED else ""
+        return then, (f"Today's data would decide otherwise, because of what came later: {names}{more}.",)
+
+    def _lateness(self, event: KnownEvent, batch: Any) -> str:
+        """Return an event with how long after a batch it came."""
+        number = event.batch_id if event.run_id is None else self._batch_of_run.get(event.run_id, event.batch_id)
+        came = None if number is None else self._batches.get(number)
+        name = f"{event.event_type} {event.message_id}"
+        if came is None or came.as_of is None or batch.as_of is None or came.as_of <= batch.as_of:
+            return name
+        return f"{name}, {_length(came.as_of - batch.as_of)} late"
+
+
+def _length(time_span: timedelta) -> str:
+    seconds = int(time_span.total_seconds())
+    size, noun = next((each for each in ((86_400, "day"), (3600, "hour")) if seconds >= 2 * each[0]), (60, "minute"))
+    return many(seconds // size, noun)
+
+
+def _is_asked_for(rule: Rule, event: KnownEvent) -> bool:
+    """Return whether a condition looks at events of that type, or at the latest value of a trait that it has."""
+    return any(each.event_type == event.event_type for each in happenings(rule.conditions)) or any(
+        path.field.path in event.values for path in latest_traits(rule.conditions)
+    )
 
 
 def _decided(connection: Connection, user_id: str) -> Iterator[tuple[tuple[int, str], _Decided]]:
-    sends = select(SendRequest).where(SendRequest.user_id == user_id)
-    for row in connection.execute(sends.with_only_columns(*SendRequest.__table__.c)):
+    # By the user's events, because no index of sends is led by the user.
+    sends = select(*SendRequest.__table__.c).where(
+        SendRequest.event_id.in_(select(Event.id).where(Event.user_id == user_id))
+    )
+    for row in connection.execute(sends):
         outcome = ALERT if row.channel == ALERT_CHANNEL else SEND
         yield (
             (row.event_id, row.rule_name),

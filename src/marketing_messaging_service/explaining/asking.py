@@ -1,0 +1,137 @@
+"""What somebody asks of an explanation, and the answer in every form."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection
+
+from src.marketing_messaging_service.decisions.conditions import FieldCondition
+from src.marketing_messaging_service.decisions.rules import Rules
+from src.marketing_messaging_service.errors import ParameterError
+from src.marketing_messaging_service.explaining.explain_text import (
+    explanation_lines,
+    explanations_json,
+    nothing_text,
+)
+from src.marketing_messaging_service.explaining.many_users import Funnel, SetAsked, explain_set
+from src.marketing_messaging_service.explaining.not_taken import lines_not_taken
+from src.marketing_messaging_service.explaining.one_user import Explanation, events_of, explain_user
+from src.marketing_messaging_service.explaining.outline import Line, outline_markdown, outline_text, shown_lines
+from src.marketing_messaging_service.explaining.set_text import funnel_lines, funnels_json
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question: about one user, or about all events that a rule looked at."""
+
+    user_id: str = ""
+    rule_name: str = ""
+    message_id: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    where: tuple[FieldCondition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An explanation, in the forms in which it is shown."""
+
+    lines: tuple[Line, ...]
+    """What it says, line by line as it may be shown."""
+    plain: dict[str, Any]
+    """The same as plain values."""
+
+    @property
+    def headline(self) -> str:
+        """What it says first."""
+        return self.lines[0][1]
+
+    @cached_property
+    def text(self) -> str:
+        """It for a terminal."""
+        return outline_text(self.lines)
+
+    @cached_property
+    def markdown(self) -> str:
+        """It as Markdown."""
+        return outline_markdown(self.lines)
+
+    @cached_property
+    def json(self) -> str:
+        """It as JSON."""
+        return json.dumps(self.plain, indent=2, ensure_ascii=False)
+
+
+def asked_where(texts: Iterable[str]) -> tuple[FieldCondition, ...]:
+    """Return comparisons that are written like `user_traits.country=DE`. Raises ParameterError for another text."""
+    return tuple(map(_comparison, filter(None, map(str.strip, texts))))
+
+
+def _comparison(text: str) -> FieldCondition:
+    path, sign, value = (part.strip() for part in text.partition("="))
+    why = "write it like user_traits.country=DE"
+    if sign:
+        for each in _meanings(value):
+            try:
+                return FieldCondition.model_validate({"field": path, "operator": "equals", "value": each})
+            except ValidationError as error:
+                why = f"expected {error.errors()[0].get('ctx', {}).get('expected', error.errors()[0]['msg'])}"
+    raise ParameterError(f"where is {text!r}: {why}.")
+
+
+def _meanings(text: str) -> Iterable[Any]:
+    """Yield what a text may mean: a text is tried last, because it is what every text is."""
+    yield from {"true": [True], "false": [False]}.get(text.lower(), [])
+    for number in (int, float):
+        try:
+            yield number(text)
+        except ValueError:
+            continue
+    yield text
+
+
+def answer(connection: Connection, asked: Asked, in_force: Rules | None, files_not_taken: Iterable[str] = ()) -> Answer:
+    """Return the answer to a question.
+
+    `in_force` is what explains events that no run has decided yet; `files_not_taken` what there is to say of files
+    that may have events of the user.
+
+    Raises ParameterError for a question that names neither a user nor a rule, or a rule that never was.
+    """
+    if asked.user_id:
+        return _of_user(connection, asked, in_force, files_not_taken)
+    if not asked.rule_name:
+        raise ParameterError("Name a user, or a rule, or both; without either there is nothing to explain.")
+    if asked.message_id:
+        raise ParameterError("An event is asked for together with its user; name the user too.")
+    of_set = SetAsked(asked.rule_name, asked.since, asked.until, asked.where)
+    funnels: Sequence[Funnel] = explain_set(connection, of_set, in_force)
+    return Answer(tuple(shown_lines(funnel_lines(of_set, funnels))), funnels_json(of_set, funnels))
+
+
+def _of_user(connection: Connection, asked: Asked, in_force: Rules | None, files_not_taken: Iterable[str]) -> Answer:
+    if asked.where:
+        raise ParameterError("where chooses events of a set; leave it out, or leave out the user.")
+    found: Sequence[Explanation] = explain_user(
+        connection,
+        asked.user_id,
+        in_force,
+        rule_name=asked.rule_name or None,
+        message_id=asked.message_id or None,
+        since=asked.since,
+        until=asked.until,
+    )
+    lines: Iterable[Line] = explanation_lines(found)
+    if not found:
+        rules = [rule for rule in (in_force.rules if in_force else ()) if asked.rule_name in ("", rule.name)]
+        types = [rule.trigger.event_type for rule in rules]
+        lines = [(0, nothing_text(asked.user_id, events_of(connection, asked.user_id), types))]
+    elsewhere = [*lines_not_taken(connection, asked.user_id), *files_not_taken]
+    if elsewhere:
+        lines = [*lines, (0, "What is no event:"), *((1, text) for text in elsewhere)]
+    return Answer(tuple(shown_lines(lines)), explanations_json(asked.user_id, found, elsewhere))

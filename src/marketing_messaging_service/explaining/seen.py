@@ -1,0 +1,102 @@
+"""What conditions look up, as a batch could see it: the events that its run, or an earlier one, had loaded.
+
+Each look reads the index of events by user, so that a set of events costs what its own users have, and no more.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    SQLColumnExpression,
+    and_,
+    case,
+    func,
+    literal,
+    select,
+    true,
+)
+from sqlalchemy.orm import aliased
+
+from src.marketing_messaging_service.decisions.conditions import Happened
+from src.marketing_messaging_service.decisions.parts import seconds_of
+from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
+from src.marketing_messaging_service.decisions.truth import Looks, MatchRow
+from src.marketing_messaging_service.explaining.history import NEVER
+from src.marketing_messaging_service.models import Batch, Event, Load
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field
+
+IsSeen: TypeAlias = Callable[[Any], ColumnElement[bool]]
+"""Whether the load of an event, joined to it where there is one, was there for whoever decided."""
+
+
+def seen_by(batch: type[Batch]) -> IsSeen:
+    """Return what a batch could see, which is part of the row that asks."""
+
+    def is_seen(load: type[Load]) -> ColumnElement[bool]:
+        # What was there before loads were recorded, every batch could see.
+        of_batch = case((load.id.is_(None), 0), else_=func.coalesce(load.batch_id, NEVER))
+        has_runs = and_(load.run_id.is_not(None), batch.run_id.is_not(None))
+        return case((has_runs, load.run_id <= batch.run_id), else_=of_batch <= batch.id)
+
+    return is_seen
+
+
+def looks_at(is_seen: IsSeen | None, *asking: FromClause) -> Looks:
+    """Return how to look things up among the events that are seen; among all that there are today where None is given.
+
+    `asking` are the tables, beside those of the event, that `is_seen` reads of the row that asks.
+    """
+
+    def other_events(row: MatchRow, *columns: Any) -> tuple[Select[Any], type[Event], Any]:
+        other = aliased(Event, name="other")
+        payload = {part.key: part.table.alias(f"other_{part.key}") for part in PAYLOAD.parts}
+        found = select(*columns).select_from(other).where(other.user_id == row.user_id)
+        if is_seen is not None:
+            load = aliased(Load, name="other_load")
+            found = found.outerjoin(load, load.id == other.load_id).where(is_seen(load))
+        return found, other, payload
+
+    def happened(asked: Happened, row: MatchRow) -> ColumnElement[bool]:
+        found, other, payload = other_events(row, literal(1).label("one"))
+        if asked.where or asked.same:
+            for table in payload.values():
+                found = found.outerjoin(table, table.c.event_id == other.id)
+        columns = {field.path: payload[part.key].c[field.name] for part in PAYLOAD.parts for field in part.fields}
+        found = found.where(
+            other.event_type == asked.event_type,
+            _lies_within(other.event_timestamp, asked, row),
+            other.id != row.event_id,
+            *(each.compared(columns[each.field.field.path]) for each in asked.where),
+            *(columns[path.field.path] == row.value(path.field) for path in asked.same),
+        )
+        enough = asked.least if asked.at_most is None else asked.at_most + 1
+        few = found.limit(enough).correlate(*row.sources, *asking).subquery("few")
+        count = select(func.count()).select_from(few).scalar_subquery()
+        return and_(count >= asked.least, true() if asked.at_most is None else count <= asked.at_most)
+
+    def latest(trait: Field, row: MatchRow) -> ColumnElement[Any]:
+        part = next(part for part in PAYLOAD.parts if trait in part.fields)
+        found, other, payload = other_events(row)
+        column = payload[part.key].c[trait.name]
+        return (
+            found.with_only_columns(column)
+            .join(payload[part.key], payload[part.key].c.event_id == other.id)
+            .where(other.event_timestamp <= row.decision_time, column.is_not(None))
+            .order_by(other.event_timestamp.desc(), other.id.desc())
+            .limit(1)
+            .correlate(*row.sources, *asking)
+            .scalar_subquery()
+        )
+
+    return Looks(happened, latest)
+
+
+def _lies_within(at: SQLColumnExpression[datetime], asked: Happened, row: MatchRow) -> ColumnElement[bool]:
+    if asked.within_hours is not None:
+        return at.between(SecondsBefore(row.decision_time, seconds_of(asked.within_hours)), row.decision_time)
+    since = [at >= row.event_timestamp] if asked.since_trigger else []
+    return and_(at <= row.decision_time, *since)
