@@ -16,11 +16,15 @@ from src.marketing_messaging_service.settings import Settings, load_settings
 TEMPLATES = Path(__file__).parent / "templates"
 """Pages of our own in place of Datasette's: the questions come first, and each gives its tab a name."""
 
+PLUGINS = Path(__file__).parent / "plugins"
+"""A page of our own, which explains, and the links to it."""
+
 # Never --immutable: it would have SQLite pass over the -wal, in which the newest rows are, and over its locks. Without
 # it Datasette opens the file with mode=ro, which reads while a run writes.
 OPTIONS = (
     *("--host", "127.0.0.1"),
     *("--template-dir", str(TEMPLATES)),
+    *("--plugins-dir", str(PLUGINS)),
     *("--setting", "sql_time_limit_ms", "20000"),
     *("--setting", "facet_time_limit_ms", "1000"),
     *("--setting", "suggest_facets", "off"),
