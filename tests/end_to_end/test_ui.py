@@ -35,6 +35,7 @@ FORMS = {
         "edited_file",
     ],
     "backtest": ["rules", "rules_path", "against", "since", "until", "more_than"],
+    "explain": ["user_id", "rule_name", "message_id", "since", "until", "where"],
     "check": ["max_load_age_hours"],
     "watch": ["max_load_age_hours"],
     "publish": ["publish_path"],
