@@ -71,6 +71,8 @@ from src.marketing_messaging_service.models import (
 
 MOST_EXAMPLES = 3
 """Users named for each step."""
+MOST_READ = 20
+"""Versions of rules.yaml that are read to see whether they say of the rule the same."""
 
 _EVENT_ROW = (Event.__table__, *PAYLOAD_TABLES)
 
@@ -178,16 +180,27 @@ def _versions(
     connection: Connection, asked: SetAsked, types: set[str], current: Rule | None
 ) -> list[tuple[Rule, list[int]]]:
     """Return what the rule said when it decided events of the set, and in which rulesets; in force comes last."""
-    used = _events(asked, types).with_only_columns(_deciding.ruleset_id).distinct()
-    said: dict[str, tuple[Rule, list[int]]] = {}
-    for ruleset_id in sorted(filter(None, connection.execute(used).scalars())):
-        file = recorded_file(connection, ruleset_id)
-        for rule in file.rules if file else ():
-            if rule.name == asked.rule_name:
-                said.setdefault(_key(rule), (rule, []))[1].append(ruleset_id)
+    every = select(Batch.ruleset_id).join(RulesetRule, RulesetRule.ruleset_id == Batch.ruleset_id)
+    ruleset_ids = connection.execute(every.where(RulesetRule.rule_name == asked.rule_name).distinct()).scalars().all()
+    said = _said(connection, asked.rule_name, ruleset_ids) if len(ruleset_ids) <= MOST_READ else {}
+    # Which versions decided takes as long to look up as what came of the events.
+    if len(said) != 1:
+        used = _events(asked, types).with_only_columns(_deciding.ruleset_id).distinct()
+        said = _said(connection, asked.rule_name, list(filter(None, connection.execute(used).scalars())))
     if current is not None:
         said.setdefault(_key(current), (current, []))
     return [(current if current and _key(current) == key else rule, ids) for key, (rule, ids) in said.items()]
+
+
+def _said(connection: Connection, name: str, ruleset_ids: Sequence[int]) -> dict[str, tuple[Rule, list[int]]]:
+    """Return what a rule said in some rulesets, and in which of them, by its text."""
+    said: dict[str, tuple[Rule, list[int]]] = {}
+    for ruleset_id in sorted(ruleset_ids):
+        file = recorded_file(connection, ruleset_id)
+        for rule in file.rules if file else ():
+            if rule.name == name:
+                said.setdefault(_key(rule), (rule, []))[1].append(ruleset_id)
+    return said
 
 
 def _key(rule: Rule) -> str:
