@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,9 @@ def test_events_and_rules_can_be_chosen(pipeline: Pipeline) -> None:
     assert explain(pipeline, "nobody") == []
 
 
+MOST_LEAVES = 6
+"""Of a tree of which every set of leaves is tried."""
+
 OUTCOMES = {
     SEND: "SELECT event_id, rule_name FROM send_requests WHERE channel <> 'internal'",
     ALERT: "SELECT event_id, rule_name FROM send_requests WHERE channel = 'internal'",
@@ -218,9 +222,77 @@ def test_it_says_what_the_rows_say_and_of_what_did_not_match_what_would_have(
                 if each.tree is not None and not each.tree.holds:
                     flips = to_flip(each.tree)
                     assert flips is None or turned(each.tree, flips)
+                    assert flips is None or not any(turned(each.tree, few) for few in fewer(each.tree, len(flips)))
         with read_transaction(pipeline.engine) as connection:
             for name in {each.rule for each in found}:
                 assert_sums_up(explain_set(connection, SetAsked(name), None), [e for e in found if e.rule == name])
+
+
+def leaves(node: Node) -> list[Node]:
+    return [node] if node.kind == LEAF else [leaf for part in node.parts for leaf in leaves(part)]
+
+
+def fewer(tree: Node, count: int) -> Iterator[tuple[Node, ...]]:
+    """Every set of so few leaves of a tree, where there are not too many to try them all."""
+    every = leaves(tree)
+    for size in range(count if len(every) <= MOST_LEAVES else 0):
+        yield from combinations(every, size)
+
+
+def otherwise(raw: Any, node: Node, flips: Sequence[Node]) -> Any:
+    """Conditions of a rules file of which some are turned round."""
+    if node.kind == LEAF:
+        return {"not": raw} if any(node is leaf for leaf in flips) else raw
+    if node.kind == NOT:
+        return {"not": otherwise(raw["not"], node.parts[0], flips)}
+    parts = raw.get(node.kind, ())
+    return {node.kind: [otherwise(part, of_part, flips) for part, of_part in zip(parts, node.parts, strict=True)]}
+
+
+def mended(document: Document, each: Explanation, as_it_was: Any) -> Document:
+    """A rules file in which a rule is otherwise in all that an explanation names."""
+    came_first = {text.partition(" came first in the group ")[0] for text in each.failed if " came first in " in text}
+    rules = []
+    for raw in document["rules"]:
+        if raw == as_it_was:
+            assert each.tree is not None
+            flips = () if each.tree.holds else to_flip(each.tree) or ()
+            conditions = otherwise(raw.get("conditions") or {"all": []}, each.tree, flips)
+            rules.append({**raw, "enabled": True, "conditions": conditions})
+        elif raw["name"] not in came_first:
+            rules.append(raw)
+    return {**document, "rules": rules}
+
+
+@pytest.mark.slow
+@examples(20)
+@given(runs=dense_runs())
+def test_what_did_not_match_is_decided_once_all_that_it_names_is_otherwise(
+    migrated_template: Path, runs: list[tuple[datetime, RawFile, Document]]
+) -> None:
+    def played(documents: Sequence[Document], pipeline: Pipeline) -> None:
+        for (as_of, file, _), document in zip(runs, documents, strict=True):
+            pipeline.land(file)
+            pipeline.do(pipeline.order(as_of=as_of), document)
+
+    documents = [document for _, _, document in runs]
+    with fresh_pipeline(migrated_template) as pipeline:
+        played(documents, pipeline)
+        users = [row[0] for row in pipeline.rows("SELECT DISTINCT user_id FROM events")]
+        found = [each for user in users for each in explain(pipeline, user) if each.outcome == NOT_MATCHED]
+    # Those with the most to be said of them; each takes a database of its own.
+    for each in sorted(found, key=lambda each: (each.tree is not None, len(each.failed)))[-2:]:
+        document = next(document for as_of, _, document in runs if as_of == each.as_of)
+        as_it_was = next(raw for raw in document["rules"] if raw["name"] == each.rule)
+        if each.tree is None or (not each.tree.holds and not to_flip(each.tree)):
+            continue
+        with fresh_pipeline(migrated_template) as pipeline:
+            played([mended(document, each, as_it_was) for document in documents], pipeline)
+            decided = (
+                "SELECT event_id, rule_name FROM send_requests UNION ALL SELECT event_id, rule_name FROM suppressions"
+            )
+            of_event = f"SELECT d.rule_name FROM ({decided}) AS d JOIN events AS e ON e.id = d.event_id"
+            assert (each.rule,) in pipeline.rows(f"{of_event} WHERE e.message_id = '{each.event.message_id}'")
 
 
 def assert_sums_up(funnels: Sequence[Funnel], found: Sequence[Explanation]) -> None:
