@@ -27,12 +27,18 @@ A_WEEK = [
 ]
 
 
-@pytest.fixture
-def pipeline(tmp_path: Path, migrated_template: Path) -> Pipeline:
-    pipeline = Pipeline(tmp_path / "run", migrated_template)
+@pytest.fixture(scope="module")
+def a_week(tmp_path_factory: pytest.TempPathFactory, migrated_template: Path) -> Path:
+    """The database of a week that hourly runs decided, to be copied."""
+    pipeline = Pipeline(tmp_path_factory.mktemp("week") / "run", migrated_template)
     lived(pipeline, A_WEEK, DAILY)
     pipeline.engine.dispose()
-    return pipeline
+    return pipeline.database_path
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, a_week: Path) -> Pipeline:
+    return Pipeline(tmp_path / "run", a_week)
 
 
 def test_the_same_rules_change_nothing(pipeline):
@@ -81,6 +87,7 @@ def test_what_was_sent_before_the_window_counts_for_both(pipeline):
     assert difference.sends == Counts(3, 1)
 
 
+@pytest.mark.slow
 def test_what_waited_when_the_window_began_is_decided_by_both(tmp_path, migrated_template):
     pipeline = Pipeline(tmp_path / "waits", migrated_template)
     waits = {"rules": [rule(wait={"hours": 24})]}
@@ -91,6 +98,7 @@ def test_what_waited_when_the_window_began_is_decided_by_both(tmp_path, migrated
     assert difference.rules[0].sends == Counts(3, 0)
 
 
+@pytest.mark.slow
 def test_nothing_is_written_and_a_run_beside_it_goes_on(pipeline):
     before = fingerprint(pipeline.database_path)
     compared(pipeline.database_url, DAILY, WEEKLY)
@@ -107,6 +115,7 @@ def test_nothing_is_written_and_a_run_beside_it_goes_on(pipeline):
     assert not pipeline.database_path.with_name(f"{pipeline.database_path.name}-wal").exists()
 
 
+@pytest.mark.slow
 def test_a_block_is_seen_from_the_hour_on_in_which_it_comes(tmp_path, migrated_template):
     pipeline = Pipeline(tmp_path / "blocks", migrated_template)
     blocks = [{"name": "left", "from": {"event_type": "unsubscribed"}, "until": {"event_type": "resubscribed"}}]
@@ -122,6 +131,7 @@ def test_a_block_is_seen_from_the_hour_on_in_which_it_comes(tmp_path, migrated_t
     assert [(each.message_id, each.after) for each in changes] == [("e2", "suppressed:blocked:left")]
 
 
+@pytest.mark.slow
 def test_a_block_while_a_trait_says_so_is_seen_from_the_hour_on_in_which_it_does(tmp_path, migrated_template):
     pipeline = Pipeline(tmp_path / "blocks", migrated_template)
     condition = {"field": "latest_traits.marketing_opt_in", "operator": "equals", "value": False}
@@ -136,6 +146,7 @@ def test_a_block_while_a_trait_says_so_is_seen_from_the_hour_on_in_which_it_does
     assert [each.message_id for each in changes] == ["e2", "e3"]
 
 
+@pytest.mark.slow
 def test_what_is_decided_within_the_hour_expires_where_the_rule_allows_for_less(pipeline):
     _, changes = compared(pipeline.database_url, DAILY, {"rules": [rule(expires_after_hours=0.5)]})
     assert {(each.message_id, each.after) for each in changes} >= {("e1", "suppressed:expired")}
@@ -166,6 +177,7 @@ def test_against_what_was_decided_a_late_event_is_named_with_what_it_changed(pip
     assert difference.unexplained_count == 0
 
 
+@pytest.mark.slow
 def test_against_what_was_decided_each_batch_has_its_own_rules_and_limits(tmp_path, migrated_template):
     pipeline = Pipeline(tmp_path / "versions", migrated_template)
     lived(pipeline, A_WEEK[:3], DAILY)
@@ -177,6 +189,7 @@ def test_against_what_was_decided_each_batch_has_its_own_rules_and_limits(tmp_pa
     assert [(each.message_id, each.before, each.after) for each in changes] == [("old", "suppressed:expired", "send")]
 
 
+@pytest.mark.slow
 def test_against_what_was_decided_a_rule_that_decided_again_does_so_again(tmp_path, migrated_template):
     pipeline = Pipeline(tmp_path / "again", migrated_template)
     lived(pipeline, A_WEEK, {"rules": [rule("other")]})
@@ -203,6 +216,7 @@ def test_a_disk_without_room_is_told_before_anything_is_copied(pipeline, monkeyp
         compared(pipeline.database_url, DAILY, WEEKLY)
 
 
+@pytest.mark.slow
 def test_the_report_and_every_change_are_files(pipeline, tmp_path):
     question = Question(NamedRules("old", rules_file(DAILY)), NamedRules("<new>", rules_file(WEEKLY)))
     with backtest(pipeline.database_url, question) as found:
@@ -238,6 +252,7 @@ def test_what_is_wrong_with_the_new_rules_alone_is_told(pipeline):
     assert any("did you mean payment_failed?" in warning for warning in difference.new_warnings)
 
 
+@pytest.mark.slow
 def test_addresses_are_masked_in_what_people_read(tmp_path, migrated_template):
     pipeline = Pipeline(tmp_path / "mail", migrated_template)
     lived(pipeline, [event("e1", "02T08:10", "ada@example.com")], DAILY)

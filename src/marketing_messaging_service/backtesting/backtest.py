@@ -167,6 +167,7 @@ def _decided_twice(folder: Path, history: Path, question: Question, span: Span, 
 def _difference(connection: Driver, question: Question, span: Span) -> Difference:
     rules, reasons = difference.outcomes(connection)
     user_count, users = difference.users(connection)
+    weeks, crowded_users = difference.weeks(connection, question.more_than)
     return Difference(
         before_name=question.before.name if question.before else WHAT_WAS_DECIDED,
         after_name=question.after.name if question.after else THE_SAME_ON_TIME,
@@ -180,9 +181,9 @@ def _difference(connection: Driver, question: Question, span: Span) -> Differenc
         reasons=reasons,
         kinds=difference.kinds(connection),
         days=difference.days(connection),
-        weeks=difference.weeks(connection),
+        weeks=weeks,
         more_than=question.more_than,
-        crowded_users=difference.crowded(connection, question.more_than),
+        crowded_users=crowded_users,
         user_count=user_count,
         users=users,
         examples=difference.examples(connection),

@@ -46,33 +46,55 @@ def compared(
         for name, path in (("before", before), ("after", after), ("history", history)):
             connection.execute(f"ATTACH DATABASE ? AS {name}_db", (f"{path.as_uri()}?mode=ro",))
         for name in ("before", "after"):
-            connection.execute(_decisions(name, span, only))
+            for view in _views(name, span, only):
+                connection.execute(view)
         connection.execute(_DIFFERING)
         connection.execute(_CHANGES)
         connection.execute(_PAIRS)
         yield connection
 
 
-def _decisions(name: str, span: Span, only: str) -> str:
-    """Return what makes a view of the decisions of a database within a span; instants are our own text."""
-    at = "coalesce(decided.decision_time, decided.event_timestamp)"
-    condition = f"{at} >= '{timestamp_text(span.since)}' AND {at} < '{timestamp_text(span.until)}'" + (
-        f" AND {only}" if only else ""
-    )
-    return (
-        f"CREATE TEMP VIEW {name}_decision AS SELECT event_id, rule_name, user_id, template_name, channel, "
-        f"CASE channel WHEN '{ALERT_CHANNEL}' THEN '{ALERT}' ELSE '{SEND}' END AS outcome, {at} AS at "
-        f"FROM {name}_db.send_requests AS decided WHERE {condition} "
-        "UNION ALL SELECT event_id, rule_name, user_id, template_name, '', "
-        f"'{SUPPRESSED}' || suppression_reason, {at} FROM {name}_db.suppressions AS decided WHERE {condition}"
-    )
+def _views(name: str, span: Span, only: str) -> Iterator[str]:
+    """Yield what makes the views of the sends, refusals and all decisions of a database within a span."""
+    # A view holds no parameters; instants are our own text.
+    condition = f"{_AT} >= '{timestamp_text(span.since)}' AND {_AT} < '{timestamp_text(span.until)}'"
+    condition += f" AND {only}" if only else ""
+    for kind, (table, channel, outcome) in _PARTS.items():
+        yield (
+            f"CREATE TEMP VIEW {name}_{kind} AS SELECT event_id, rule_name, user_id, template_name, {channel} AS "
+            f"channel, {outcome} AS outcome, {_AT} AS at FROM {name}_db.{table} AS decided WHERE {condition}"
+        )
+    yield f"CREATE TEMP VIEW {name}_decision AS SELECT * FROM {name}_send UNION ALL SELECT * FROM {name}_refusal"
 
 
-_DIFFERING = """\
-CREATE TEMP TABLE differing AS
-SELECT 0 AS side, * FROM (SELECT * FROM before_decision EXCEPT SELECT * FROM after_decision)
-UNION ALL SELECT 1, * FROM (SELECT * FROM after_decision EXCEPT SELECT * FROM before_decision)
-"""
+_AT = "coalesce(decided.decision_time, decided.event_timestamp)"
+
+_PARTS = {
+    "send": ("send_requests", "channel", f"CASE channel WHEN '{ALERT_CHANNEL}' THEN '{ALERT}' ELSE '{SEND}' END"),
+    "refusal": ("suppressions", "''", f"'{SUPPRESSED}' || suppression_reason"),
+}
+"""Of each kind of decision the table, the channel and the outcome."""
+
+
+def _differing(side: int, own: str, other: str) -> Iterator[str]:
+    """Yield the queries for the decisions of one database that the other does not have just so."""
+    for kind, (table, *_) in _PARTS.items():
+        differs = (
+            "decided.channel <> own.channel"
+            if kind == "send"
+            else (f"'{SUPPRESSED}' || decided.suppression_reason <> own.outcome")
+        )
+        # Both have an index on the event and the rule, so that nothing has to be sorted.
+        yield (
+            f"SELECT {side} AS side, own.* FROM {own}_{kind} AS own LEFT JOIN {other}_db.{table} AS decided "
+            "ON decided.event_id = own.event_id AND decided.rule_name = own.rule_name WHERE decided.id IS NULL "
+            f"OR decided.template_name <> own.template_name OR {_AT} <> own.at OR {differs}"
+        )
+
+
+_DIFFERING = "CREATE TEMP TABLE differing AS " + " UNION ALL ".join(
+    (*_differing(0, "before", "after"), *_differing(1, "after", "before"))
+)
 
 
 def _side(column: str, side: int) -> str:

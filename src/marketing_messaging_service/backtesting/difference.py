@@ -214,12 +214,14 @@ def _both(connection: sqlite3.Connection, query: str) -> dict[Any, Counts]:
     return {key: Counts(before.get(key, 0), after.get(key, 0)) for key in sorted({**before, **after})}
 
 
-_OF_DAY = "SELECT substr(at, 1, 10), count(*) FROM {side}_decision WHERE outcome = 'send' GROUP BY 1"
+_OF_DAY = "SELECT substr(at, 1, 10), count(*) FROM {side}_send WHERE outcome = 'send' GROUP BY 1"
 
-_OF_WEEK = (
-    "SELECT user_id, date(at, 'weekday 0', '-6 days'), count(*) AS number FROM {side}_decision "
-    "WHERE outcome = 'send' GROUP BY 1, 2"
-)
+_OF_WEEK = """\
+CREATE TEMP TABLE of_week AS
+SELECT 'before' AS side, user_id, date(at, 'weekday 0', '-6 days') AS week, count(*) AS number FROM before_send
+WHERE outcome = 'send' GROUP BY 2, 3
+UNION ALL SELECT 'after', user_id, date(at, 'weekday 0', '-6 days'), count(*) FROM after_send
+WHERE outcome = 'send' GROUP BY 2, 3"""
 
 
 def days(connection: sqlite3.Connection) -> tuple[tuple[str, Counts], ...]:
@@ -227,15 +229,12 @@ def days(connection: sqlite3.Connection) -> tuple[tuple[str, Counts], ...]:
     return tuple(_both(connection, _OF_DAY).items())
 
 
-def weeks(connection: sqlite3.Connection) -> tuple[tuple[int, Counts], ...]:
-    """Return how often a user got so many messages in a week that begins on Monday."""
-    return tuple(_both(connection, f"SELECT number, count(*) FROM ({_OF_WEEK}) GROUP BY 1").items())
-
-
-def crowded(connection: sqlite3.Connection, more_than: int) -> Counts:
-    """Return how many users got more messages than that in some week."""
-    query = f"SELECT 1, count(DISTINCT user_id) FROM ({_OF_WEEK}) WHERE number > {more_than:d}"
-    return _both(connection, query)[1]
+def weeks(connection: sqlite3.Connection, more_than: int) -> tuple[tuple[tuple[int, Counts], ...], Counts]:
+    """Return how often a user got so many messages in a week from Monday, and how many users got more than that."""
+    connection.execute(_OF_WEEK)
+    often = _both(connection, "SELECT number, count(*) FROM of_week WHERE side = '{side}' GROUP BY 1")
+    crowded = "SELECT 1, count(DISTINCT user_id) FROM of_week WHERE side = '{side}' AND number > "
+    return tuple(often.items()), _both(connection, f"{crowded}{more_than:d}")[1]
 
 
 _USERS = f"""\
@@ -249,9 +248,7 @@ def users(connection: sqlite3.Connection) -> tuple[int, tuple[UserDifference, ..
     [(count,)] = rows(connection, f"SELECT count(*) FROM ({_USERS})")
     most = rows(connection, f"{_USERS} ORDER BY sum(1) DESC, user_id LIMIT {MOST_CHANGED_USERS}")
     places = ", ".join("?" * len(most))
-    query = (
-        f"SELECT user_id, count(*) FROM {{side}}_decision WHERE outcome = '{SEND}' AND user_id IN ({places}) GROUP BY 1"
-    )
+    query = f"SELECT user_id, count(*) FROM {{side}}_send WHERE outcome = '{SEND}' AND user_id IN ({places}) GROUP BY 1"
     ids = [row[0] for row in most]
     before, after = (dict(rows(connection, query.format(side=side), *ids)) for side in ("before", "after"))
     return count, tuple(

@@ -89,15 +89,11 @@ def ends_of_batches(connection: Connection, whole: Rules, span: Span) -> Iterato
 
 def _full(connection: Connection, span: Span) -> Iterator[datetime]:
     """Yield the runs that begin a batch because the one before is large enough."""
-    place = func.row_number().over(order_by=Event.event_timestamp).label("place")
-    events = select(Event.event_timestamp, place).where(
-        Event.event_timestamp >= span.since, Event.event_timestamp < span.until
-    )
-    count = connection.execute(select(func.count()).select_from(events.subquery())).scalar_one()
-    if count > EVENTS_AT_ONCE:
-        numbered = events.subquery()
-        every = select(numbered.c.event_timestamp).where(numbered.c.place % EVENTS_AT_ONCE == 0)
-        yield from map(run_of, connection.execute(every).scalars())
+    for place in range(EVENTS_AT_ONCE, span.event_count, EVENTS_AT_ONCE):
+        events = select(Event.event_timestamp).where(
+            Event.event_timestamp >= span.since, Event.event_timestamp < span.until
+        )
+        yield run_of(connection.execute(events.order_by(Event.event_timestamp).offset(place).limit(1)).scalar_one())
 
 
 def _changes(connection: Connection, blocks: Sequence[Block], span: Span) -> set[datetime]:
