@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.infrastructure.database import Base, read_transaction
@@ -41,8 +42,9 @@ def _in_small_chunks(staged: StagedFile, chunk_rows: int) -> StagedFile:
     with closing(staged), SpoolWriter(EVENT_SCHEMA) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
         for writer, frames in ((events, staged.event_chunks()), (rejected, staged.rejected_chunks())):
             for frame in frames:
-                for start in range(0, len(frame), chunk_rows):
-                    writer.write(frame.iloc[start : start + chunk_rows])
+                table = pa.Table.from_pandas(frame, preserve_index=False)
+                for start in range(0, len(table), chunk_rows):
+                    writer.write(table.slice(start, chunk_rows))
         rows = replace(staged.rows, event_spool=events.file, rejected_spool=rejected.file)
         return replace(staged, rows=rows)
 

@@ -99,8 +99,8 @@ def stage(
 
 def rows(frame: pd.DataFrame, schema: pa.Schema) -> list[Row]:
     """A frame as plain Python values, None where there is none."""
-    table: list[Row] = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).to_pylist()
-    return table
+    found: list[Row] = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).to_pylist()
+    return found
 
 
 def raw_line(row: Row) -> bytes:

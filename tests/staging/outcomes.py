@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from src.marketing_messaging_service.results import REJECTED_SCHEMA
 from src.marketing_messaging_service.staging.columnar import STAGER, Stager
 from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.line_parser import LineParser, ParsedLine
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
-from tests.staging.helpers import Row, raw_line, rows
+from tests.staging.helpers import Row, raw_line
 
 Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counter[str], int]
 """Events, rejected lines, unknown keys, number of blank lines."""
@@ -22,9 +21,9 @@ def staged(lines: Sequence[bytes], first_line_number: int = 1, stager: Stager = 
     chunk = stager.stage(Chunk(first_line_number, list(lines)))
     rejected = [
         (row["line_number"], raw_line(row), row["reason_code"], row["field_name"], row["explanation"])
-        for row in rows(chunk.rejected, REJECTED_SCHEMA)
+        for row in chunk.rejected.to_pylist()
     ]
-    return rows(chunk.events, stager.schema), rejected, chunk.unknown_keys, chunk.blank_count
+    return chunk.events.to_pylist(), rejected, chunk.unknown_keys, chunk.blank_count
 
 
 def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1, payload: Payload = PAYLOAD) -> Outcome:
@@ -46,7 +45,7 @@ def looked_at_closely(lines: Sequence[bytes], first_line_number: int = 1, payloa
 
 
 def event_row(number: int, parsed: ParsedLine, payload: Payload) -> Row:
-    """The row of a frame of staged events that a parsed line is."""
+    """The row of a table of staged events that a parsed line is."""
     row: Row = {"line_number": number}
     row |= {name: parsed.event[name] for name in ("message_id", "user_id", "event_type")}
     row["former_ids"] = list(parsed.former_ids) or None

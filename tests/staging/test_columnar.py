@@ -3,44 +3,41 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-import pandas as pd
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging import columnar
-from src.marketing_messaging_service.staging.columnar import STAGER
+from src.marketing_messaging_service.staging.columnar import LONG_STREAK, STAGER
 from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from tests.effort import examples
-from tests.staging.helpers import PLAIN, line, line_with, rows
+from tests.staging.helpers import PLAIN, line, line_with
 from tests.staging.odd_values import UNKNOWN_KEYS, VALUES
 from tests.staging.outcomes import Outcome, looked_at_closely, staged
 
 
-class TestFrames:
-    def test_events_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
+class TestTables:
+    def test_events_are_a_table_of_the_schema(self) -> None:
         chunk = STAGER.stage(Chunk(7, [line(), line_with("properties.amount", '"3"')]))
 
-        expected = {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
-        assert chunk.events.dtypes.to_dict() == expected
-        assert chunk.events["line_number"].tolist() == [7, 8]
+        assert chunk.events.schema == EVENT_SCHEMA
+        assert chunk.events["line_number"].to_pylist() == [7, 8]
 
-    def test_rejected_lines_are_a_frame_of_the_schema_with_arrow_types(self) -> None:
+    def test_rejected_lines_are_a_table_of_the_schema(self) -> None:
         chunk = STAGER.stage(Chunk(7, [b"x", line(), b"y"]))
 
-        assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
-        assert chunk.rejected["line_number"].tolist() == [7, 9]
+        assert chunk.rejected.schema == REJECTED_SCHEMA
+        assert chunk.rejected["line_number"].to_pylist() == [7, 9]
 
     @pytest.mark.parametrize("lines", [[], [b""], [b"", b" ", b"\t\r", b"\x0b\x0c"]])
-    def test_a_chunk_without_events_gives_empty_frames_of_the_same_types(self, lines: list[bytes]) -> None:
+    def test_a_chunk_without_events_gives_empty_tables_of_the_same_schemas(self, lines: list[bytes]) -> None:
         chunk = STAGER.stage(Chunk(1, lines))
 
-        assert chunk.events.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in EVENT_SCHEMA}
-        assert chunk.rejected.dtypes.to_dict() == {field.name: pd.ArrowDtype(field.type) for field in REJECTED_SCHEMA}
+        assert (chunk.events.schema, chunk.rejected.schema) == (EVENT_SCHEMA, REJECTED_SCHEMA)
         assert (len(chunk.events), len(chunk.rejected), chunk.blank_count) == (0, 0, len(lines))
 
     def test_a_whole_event_is_one_row_of_plain_values(self) -> None:
@@ -78,9 +75,7 @@ class TestFrames:
 
         chunk = STAGER.stage(Chunk(3, [line(), b"x"], fault, b"rest"))
 
-        found = [
-            (row["line_number"], row["raw_line"], row["reason_code"]) for row in rows(chunk.rejected, REJECTED_SCHEMA)
-        ]
+        found = [(row["line_number"], row["raw_line"], row["reason_code"]) for row in chunk.rejected.to_pylist()]
         assert found == [(4, "x", "invalid_json"), (5, "rest", "corrupt_gzip")]
 
 
@@ -99,7 +94,7 @@ class TestRawLine:
     def test_it_is_readable_text_with_the_exact_bytes_where_the_text_is_not_exact(
         self, raw: bytes, text: str, exact: bytes | None
     ) -> None:
-        [row] = rows(STAGER.stage(Chunk(1, [raw])).rejected, REJECTED_SCHEMA)
+        [row] = STAGER.stage(Chunk(1, [raw])).rejected.to_pylist()
 
         assert (row["raw_line"], row["raw_bytes"]) == (text, exact)
 
@@ -167,6 +162,17 @@ class TestAGroupThatTheColumnarReaderRefuses:
         lines = list(REFUSED_BY_COLUMNS) * 30
 
         assert staged(lines) == looked_at_closely(lines)
+
+
+@pytest.mark.parametrize("length", [1, LONG_STREAK - 1, LONG_STREAK, LONG_STREAK + 1, 3 * LONG_STREAK])
+@pytest.mark.parametrize(
+    "odd", [line(', "x": 1'), line(', "x"'), b" ", line_with("properties.amount", '"3"'), line(message_id="null")]
+)
+def test_lines_come_out_in_their_order_however_many_odd_ones_follow_each_other(length: int, odd: bytes) -> None:
+    plain = [line(message_id=f'"m-{number}"') for number in range(3)]
+    lines = [*plain, *[odd] * length, *plain, odd, *plain, *[odd] * length]
+
+    assert staged(lines) == looked_at_closely(lines)
 
 
 def test_an_event_nested_to_the_last_level_is_judged_alike_from_any_depth_of_the_stack() -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.results import REJECTED_SCHEMA
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.line_mapping import LineMapping, MappedLine
 from src.marketing_messaging_service.staging.lines import Chunk
@@ -17,7 +16,6 @@ from src.marketing_messaging_service.staging.sources.mapping import SourceMappin
 from src.marketing_messaging_service.staging.sources.shipped import SEGMENT
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 from tests.effort import examples
-from tests.staging.helpers import rows
 from tests.staging.mappings import mappings
 from tests.staging.odd_values import UNKNOWN_KEYS, VALUES
 from tests.vocabulary.payloads import EVERY_KIND, payloads
@@ -28,9 +26,9 @@ def become(lines: list[bytes], mapping: SourceMapping, payload: Payload) -> obje
     stager = Stager(payload)
     found = MappedLines(mapping, payload).sort_lines(Chunk(1, lines))
     dropped_count = found.dropped_count
-    chunk = stager.into_frames(found)
-    rejected = rows(chunk.rejected, REJECTED_SCHEMA)
-    return rows(chunk.events, stager.schema), rejected, chunk.unknown_keys, chunk.blank_count, dropped_count
+    chunk = stager.into_tables(found)
+    rejected = chunk.rejected.to_pylist()
+    return chunk.events.to_pylist(), rejected, chunk.unknown_keys, chunk.blank_count, dropped_count
 
 
 def assert_alike(lines: list[bytes], mapping: SourceMapping, payload: Payload) -> None:

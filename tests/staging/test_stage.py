@@ -12,7 +12,7 @@ import pytest
 
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.models import OTHER_KEYS
-from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
+from src.marketing_messaging_service.results import EVENT_SCHEMA
 from src.marketing_messaging_service.staging import lines, packing, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
@@ -105,7 +105,7 @@ def test_a_value_that_only_other_kinds_refuse_is_a_rejected_row_too(reason_code:
 
     chunk = Stager(EVERY_KIND).stage(lines.Chunk(1, [line(), line_with(path, value)]))
 
-    [row] = rows(chunk.rejected, REJECTED_SCHEMA)
+    [row] = chunk.rejected.to_pylist()
     assert (row["line_number"], row["reason_code"], row["field_name"]) == (2, reason_code, path)
 
 

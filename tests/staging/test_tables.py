@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.results import REJECTED_SCHEMA
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.mapped import MappedLines
@@ -25,7 +24,7 @@ from src.marketing_messaging_service.staging.table_mapping import PlainRows, Tab
 from src.marketing_messaging_service.staging.tables import TableLines, wrong_columns
 from src.marketing_messaging_service.vocabulary import Payload
 from tests.effort import examples
-from tests.staging.helpers import Staged, rows, stage
+from tests.staging.helpers import Staged, stage
 from tests.staging.mappings import OTHER_KEYS, OWN_KEYS, mappings
 from tests.staging.odd_values import NUMBERS, TEXTS, TIMESTAMPS
 from tests.vocabulary.payloads import EVERY_KIND, payloads
@@ -36,9 +35,8 @@ def become(table: TableLines, mapping: SourceMapping, payload: Payload) -> objec
     found = Stager(payload)
     lines = MappedLines(mapping, payload).sort_lines(Chunk(1, table))
     dropped_count = lines.dropped_count
-    chunk = found.into_frames(lines)
-    rejected = rows(chunk.rejected, REJECTED_SCHEMA)
-    return rows(chunk.events, found.schema), rejected, chunk.unknown_keys, chunk.blank_count, dropped_count
+    chunk = found.into_tables(lines)
+    return chunk.events.to_pylist(), chunk.rejected.to_pylist(), chunk.unknown_keys, chunk.blank_count, dropped_count
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import IO, cast
 
-import pandas as pd
+import pyarrow as pa
 
 from src.marketing_messaging_service.results import KeptLine, KeptLines, LandingFile, RawLine, ReplayedLines
 from src.marketing_messaging_service.staging import spool
@@ -108,7 +108,7 @@ class KeptFile:
                     refused[len(every)] = rejection
                 every.append(line)
             ends.append(len(every))
-        staged = self._stager.into_frames(self.sort_lines(self._as_written(Chunk(1, every, refused=refused))))
+        staged = self._stager.into_tables(self.sort_lines(self._as_written(Chunk(1, every, refused=refused))))
         reasons = _by_line(staged.rejected, "reason_code")
         message_ids = _by_line(staged.events, "message_id")
         start = 0
@@ -140,5 +140,5 @@ class KeptFile:
         return (line.removesuffix(b"\n") for line in self._taken)
 
 
-def _by_line(frame: pd.DataFrame, name: str) -> dict[int, str]:
-    return dict(zip(frame["line_number"].tolist(), frame[name].tolist(), strict=True))
+def _by_line(table: pa.Table, name: str) -> dict[int, str]:
+    return dict(zip(table["line_number"].to_pylist(), table[name].to_pylist(), strict=True))

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import IO, cast
 
-import pandas as pd
 import pyarrow as pa
 
 from src.marketing_messaging_service.errors import SpoolError
@@ -18,7 +17,7 @@ MEMORY_BYTES = 16 << 20
 
 
 class SpoolWriter:
-    """Writes frames of one schema to an anonymous temporary file, as an Arrow stream.
+    """Writes tables of one schema to an anonymous temporary file, as an Arrow stream.
 
     The file is closed by whoever loads what was staged, or here after an error.
     """
@@ -52,11 +51,11 @@ class SpoolWriter:
     def _new_writer(self) -> pa.ipc.RecordBatchStreamWriter:
         return pa.ipc.new_stream(self.file, self._schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
 
-    def write(self, frame: pd.DataFrame) -> None:
-        """Append a frame. Raises SpoolError when there is no room for it."""
-        if len(frame):
+    def write(self, table: pa.Table) -> None:
+        """Append a table. Raises SpoolError when there is no room for it."""
+        if len(table):
             with self._closed_on_error():
-                self._writer.write_table(pa.Table.from_pandas(frame, schema=self._schema, preserve_index=False))
+                self._writer.write_table(table)
 
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.models import OTHER_KEYS
@@ -348,7 +348,7 @@ class _Typing:
         """Write the rows of a group, and count them by file."""
         if group.replaces_all:
             self._start_again(group.files[0])
-        staged = self._stager.into_frames(group.lines)
+        staged = self._stager.into_tables(group.lines)
         self.has_former_ids |= bool(group.lines.former_ids)
         self._events.write(staged.events)
         self._rejected.write(staged.rejected)
@@ -374,9 +374,9 @@ class _Typing:
         file.unknown_keys.clear()
 
 
-def _counts_by_file(frame: pd.DataFrame, befores: Sequence[int]) -> list[int]:
+def _counts_by_file(table: pa.Table, befores: Sequence[int]) -> list[int]:
     """Return how many of the rows, which are in line order, belong to each file, by the lines before its own."""
-    numbers = frame["line_number"].to_numpy(dtype=np.int64)
+    numbers = table["line_number"].to_numpy()
     counts: list[int] = np.diff([*np.searchsorted(numbers, befores, side="right"), len(numbers)]).tolist()
     return counts
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from src.marketing_messaging_service.errors import SpoolError
 from src.marketing_messaging_service.staging import lines
@@ -63,6 +62,8 @@ def _copy(content: Iterator[bytes], file: IO[bytes]) -> None:
 
 
 def _rows(file: IO[bytes], filling: "_Filling") -> Iterator[Chunk]:
+    import pyarrow.parquet as pq  # noqa: PLC0415  brings clients of object stores along, and most runs read none
+
     parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
     schema = parquet.schema_arrow
     objects = {each.name: [inner.name for inner in each.type] for each in schema if pa.types.is_struct(each.type)}

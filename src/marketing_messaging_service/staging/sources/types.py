@@ -50,7 +50,8 @@ _Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
 class _Part(BaseModel):
     """A part of the file: no other keys than its own, and no change once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    # Built when a file is read: most runs have none.
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 class PlaceForm(_Part):
@@ -157,13 +158,13 @@ class MappingForm(_Part):
         dict[_Text, Annotated[FieldForm, BeforeValidator(_field_form)]], AfterValidator(_fields_are_known)
     ] = {}
     timestamp_form: Annotated[TimeForm, BeforeValidator(_time_form)] | None = None
-    event_types: EventTypesForm = EventTypesForm()
-    content_id: ContentIdForm = ContentIdForm()
+    event_types: EventTypesForm = Limits(default_factory=EventTypesForm)
+    content_id: ContentIdForm = Limits(default_factory=ContentIdForm)
     batch: _Text | None = None
     message_id_prefix: Annotated[StrictStr, AfterValidator(storable), Limits(max_length=64)] = ""
     anonymous_id: Places | None = None
     anonymous_user: Anonymous | None = None
-    cells: CellsForm = CellsForm()
+    cells: CellsForm = Limits(default_factory=CellsForm)
 
 
 class SourceForm(_Part):
