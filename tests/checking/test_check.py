@@ -232,6 +232,14 @@ def test_events_that_have_stopped_coming_in_are_told_when_asked_for(sound: Path)
     assert late["fresh_loads"].examples == (f"the newest file was loaded at {loaded_at[:16]} UTC",)
 
 
+def test_what_a_clock_dated_that_was_ahead_is_not_held_for_fresh(sound: Path) -> None:
+    (loaded_at,) = rows(sound, "SELECT max(loaded_at) FROM loads WHERE run_id IN (SELECT id FROM runs)")[0]
+    newest = datetime.fromisoformat(loaded_at).replace(tzinfo=UTC)
+    execute(sound, "UPDATE loads SET loaded_at = '2999-01-01 00:00:00.000000'")
+    late = broken(sound, [fresh_loads(24, newest + timedelta(hours=1))])
+    assert late["fresh_loads"].examples == ("no file was loaded yet",)
+
+
 def test_a_database_without_a_load_is_not_fresh(database_url: str) -> None:
     path = Path(database_url.removeprefix("sqlite:///"))
     assert set(broken(path, [fresh_loads(24, datetime.now(UTC))])) == {"fresh_loads"}

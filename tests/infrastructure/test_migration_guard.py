@@ -8,10 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure import migrations
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import before_migrating
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy import copy_pages
 from src.marketing_messaging_service.infrastructure.migration_guard import Audience, made_by_revision
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.infrastructure.schema import migrate
@@ -164,6 +166,46 @@ def test_a_copy_that_is_ended_leaves_everything_as_it_was(path):
     with pytest.raises(DatabaseError, match="asked to stop"):
         upgrade_to_head(url_of(path), Audience(look=end))
     assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["history.db"]
+
+
+def test_a_disk_that_the_copy_fills_keeps_no_half_of_it_and_the_next_run_goes_on(path, monkeypatch):
+    def copy_until_full(*arguments) -> None:
+        copy_pages(*arguments)
+        raise sqlite3.OperationalError("database or disk is full")
+
+    before = path.read_bytes()
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(before_migrating, "copy_pages", copy_until_full)
+        with pytest.raises(DatabaseError) as caught:
+            upgrade_to_head(url_of(path))
+    assert str(caught.value) == (
+        f"The database was not migrated: a copy from before cannot be kept in {path.parent} (database or disk is "
+        "full). Free some space there, let this user write there, or do without a copy (MIGRATION_COPY=False), then "
+        "run again. Nothing was changed."
+    )
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["history.db"]
+    assert upgrade_to_head(url_of(path)) == REVISIONS[5:]
+
+
+def test_a_disk_that_the_migration_fills_loses_nothing_and_the_next_run_goes_on(path):
+    made_by_revision(migrations.SCRIPT_LOCATION)  # in memory, where there is room
+    with closing(sqlite3.connect(path)) as connection:
+        (page_count,) = connection.execute("PRAGMA page_count").fetchone()
+    before = rows_of(path)
+
+    def fill(connection, _) -> None:
+        connection.execute(f"PRAGMA max_page_count={page_count + 5}")
+
+    event.listen(Engine, "connect", fill)
+    try:
+        with pytest.raises(DatabaseError, match=r"database or disk is full.*free some space, then run again"):
+            upgrade_to_head(url_of(path))
+    finally:
+        event.remove(Engine, "connect", fill)
+    assert rows_of(path) == rows_of(copy_of(path)) == before
+    assert upgrade_to_head(url_of(path)) == REVISIONS[5:]
     assert [each.name for each in path.parent.iterdir()] == ["history.db"]
 
 

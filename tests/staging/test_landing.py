@@ -683,12 +683,22 @@ class TestFilesThatWereRefused:
 
     def test_are_not_read_again_for_a_copy_that_lay_beside_them(self, landing: Path, file: LandingFile) -> None:
         (landing / "copy.jsonl").write_bytes(path_of(file).read_bytes())
-        known = KnownFiles((refused(file, read_at=datetime.now(UTC) + timedelta(seconds=10)),))
+        known = KnownFiles((refused(file),))
 
         discovery = discover(landing, known)
 
         assert not discovery.new_files
         assert remarks(discovery, RemarkKind.UNREADABLE) == [("copy.jsonl, events.jsonl", ReasonCode.UTF_16.advice, 2)]
+
+    def test_are_read_again_when_they_are_delivered_again_after_a_clock_was_set_back(
+        self, landing: Path, file: LandingFile
+    ) -> None:
+        known = KnownFiles((refused(file, read_at=datetime.now(UTC) + timedelta(days=365)),))
+        content = path_of(file).read_bytes()
+        path_of(file).unlink()
+        (landing / "again.jsonl").write_bytes(content)
+
+        assert names(discover(landing, known)) == ["again.jsonl"]
 
 
 class TestFilesThatWentOnGrowing:

@@ -28,8 +28,8 @@ ENOUGH_KIBIBYTES = 64 << 10
 PAGE_BYTES = 4_096
 """Of the database, as SQLite has it unless told otherwise."""
 
-FULL = ("is full: free some space", "MB are free. Free some space")
-"""What a run says of a disk that is full, and of one on which there is no room for a migration."""
+FULL = ("is full: free some space", "MB are free. Free some space", "(database or disk is full). Free some space")
+"""What a run says of a disk that is full, of one without room for a migration, and of one that a copy has filled."""
 
 LANDING_FAULTS = ("vanish", "shrink", "grow", "rewrite")
 

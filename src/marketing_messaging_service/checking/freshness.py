@@ -16,15 +16,18 @@ from src.marketing_messaging_service.usual_hours import latest_run, unusual_hour
 
 def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:
     """Return the invariant that the newest file that an hourly run took was loaded at most so many hours ago."""
-    # A backfill takes files of another time and a replay none, after which nothing new has come in.
+    # A backfill takes files of another time and a replay none, after which nothing new has come in; and what a clock
+    # dated that was ahead by a year says nothing of today.
     hourly = select(Run.id).where(takes_everything())
     newest = (
-        select(func.max(Load.loaded_at)).where(or_(Load.run_id.is_(None), Load.run_id.in_(hourly))).scalar_subquery()
+        select(func.max(Load.loaded_at))
+        .where(or_(Load.run_id.is_(None), Load.run_id.in_(hourly)), Load.loaded_at <= now)
+        .scalar_subquery()
     )
     minute = func.substr(cast(newest, String), 1, len("2026-11-26 10:05"))
     loaded = told("the newest file was loaded at ", minute, " UTC")
     limit = literal(hours_before(now, max_load_age_hours), UtcDateTime)
-    too_old = select(case((newest.is_(None), "no file was ever loaded"), else_=loaded)).where(
+    too_old = select(case((newest.is_(None), "no file was loaded yet"), else_=loaded)).where(
         or_(newest.is_(None), newest < limit)
     )
     return Invariant(

@@ -1,6 +1,7 @@
 """What earlier runs have read, as a file in landing is compared with it."""
 
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
@@ -81,8 +82,11 @@ def is_same_file(file: KnownFile, sighting: Sighting) -> bool:
 
 
 def was_delivered_after(sighting: Sighting, read_at: datetime | None) -> bool:
-    """Whether a file has come to lie where it lies, or was changed there, since content like its own was read."""
-    return read_at is None or sighting.changed > read_at.timestamp()
+    """Whether a file has come to lie where it lies, or was changed there, since content like its own was read.
+
+    A reading that is yet to come was dated by a clock that has been set back since, and tells nothing.
+    """
+    return read_at is None or not sighting.changed <= read_at.timestamp() <= time.time()
 
 
 _ENDING = re.compile(r"[-._~]")

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -102,10 +103,13 @@ def keep_copy(path: Path, on_progress: Callable[[], None]) -> Path:
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         partial.replace(copy)
-    except OSError as error:
+    except (OSError, sqlite3.OperationalError) as error:
+        # SQLite says of a disk that fills up meanwhile that it is full, and of a place it may not write to what it is.
+        reason = error.strerror if isinstance(error, OSError) else error
         raise DatabaseError(
-            f"The database was not migrated: a copy from before cannot be kept in {copy.parent} ({error.strerror}). "
-            "Let this user write there, or do without a copy (MIGRATION_COPY=False), then run again."
+            f"The database was not migrated: a copy from before cannot be kept in {copy.parent} ({reason}). Free some "
+            "space there, let this user write there, or do without a copy (MIGRATION_COPY=False), then run again. "
+            "Nothing was changed."
         ) from None
     finally:
         _forget(partial)
