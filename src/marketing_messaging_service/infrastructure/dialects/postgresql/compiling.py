@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Integer
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.functions import sum as sum_
 
 
@@ -12,3 +13,12 @@ def whole_sum(element: Any, compiler: Any, **options: Any) -> str:
     """A sum of whole numbers is one, and not a decimal."""
     text: str = compiler.visit_function(element, **options)
     return f"CAST({text} AS BIGINT)" if isinstance(element.type, Integer) else text
+
+
+@compiles(CreateIndex, "postgresql")
+def partial_index(element: Any, compiler: Any, **options: Any) -> str:
+    """An index holds the same part of the rows as on SQLite; a unique one of them all would refuse rows."""
+    of_index = element.element.dialect_options
+    of_index["postgresql"]["where"] = of_index["sqlite"]["where"]
+    text: str = compiler.visit_create_index(element, **options)
+    return text

@@ -27,7 +27,6 @@ from sqlalchemy import (
     text,
     union,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
@@ -161,6 +160,9 @@ class PostgresqlDialect:
 
     def insert_ignoring(self, table: Table) -> Insert:
         """Return the statement that inserts rows of a table, but for those whose key stands already."""
+        # Who has SQLite, and knows this dialect by name alone, need not import SQLAlchemy's.
+        from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
+
         return insert(table).on_conflict_do_nothing()
 
     def text_of_json(self, column: str, key: str) -> str:
