@@ -50,12 +50,13 @@ from src.marketing_messaging_service.decisions.rule_warnings import decided_last
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
-from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
+from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, tell_planner, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
     Batch,
     BatchRule,
     Event,
+    EventProperties,
     FormerSuppression,
     HeldEvent,
     Load,
@@ -65,6 +66,7 @@ from src.marketing_messaging_service.models import (
     Run,
     SendRequest,
     Suppression,
+    UserTraits,
 )
 from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
 
@@ -422,6 +424,9 @@ def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decide
     last_suppression_id = max(_last_id(connection, Suppression), _last_id(connection, FormerSuppression))
     for table in (*outcomes.TABLES, waiting.due_match):
         table.create(connection, checkfirst=False)
+    if pending.first_event_id is not None:
+        new = {"added": pending.event_count, "stood": pending.first_event_id}
+        tell_planner(connection, (Load, Event, EventProperties, UserTraits), **new)
     looked_at = _looked_at(connection, batch, pending)
     if batch.named:
         _find_events_again(connection, batch)
@@ -440,7 +445,7 @@ def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decide
     if batch.named:
         _move_former_suppressions(connection, batch.id)
     sends = outcomes.insert_send_requests(last_send_id, batch.written, batch.rules, has_verdicts=bool(judged))
-    connection.execute(sends)
+    tell_planner(connection, [SendRequest], added=connection.execute(sends).rowcount, stood=last_send_id)
     connection.execute(outcomes.insert_daily_sends_of_batch(at_once, last_send_id))
     has_refusals = bool(batch.whole.blocks) or batch.whole.holdout is not None
     connection.execute(

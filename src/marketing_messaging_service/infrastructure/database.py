@@ -1,6 +1,6 @@
 """The one place that knows how the database is opened, and how time is stored in it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,9 @@ _OTHER_SCHEMA = (
 
 SORTING_THREADS = 2
 """Threads that help with sorting for indexes. Matches are sorted without: no quicker with them, and in 45 MB more."""
+
+FEW_ADDED = 1_000
+"""Rows that no plan goes wrong about, however few stood before."""
 
 LONGEST_SHOWN = 40
 """Characters that are shown of a value that is not what it should be."""
@@ -194,6 +197,12 @@ def is_reading(connection: Connection) -> bool:
 def cache_for_sorting(connection: Connection, *, threads: int = 0) -> AbstractContextManager[None]:
     """Give a connection the cache that is best for sorting, and so many threads that may help with it."""
     return dialect_named(connection.dialect.name).cache_for_sorting(connection, threads)
+
+
+def tell_planner(connection: Connection, tables: Sequence[type[Base]], *, added: int, stood: int) -> None:
+    """Have the statements to come planned by what stands in tables, where rows just added are a large part of it."""
+    if added > FEW_ADDED and added > stood // 4:
+        dialect_named(connection.dialect.name).tell_planner(connection, [table.__tablename__ for table in tables])
 
 
 def interruptible(engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:

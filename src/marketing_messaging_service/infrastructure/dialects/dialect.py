@@ -138,6 +138,9 @@ class Dialect(Protocol):
     def cache_for_sorting(self, connection: Connection, threads: int) -> AbstractContextManager[None]:
         """Give a connection what is best for sorting, and so many threads that may help with it."""
 
+    def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Have statements planned by what stands in tables that the transaction, or one just before, has filled."""
+
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
         """End a long statement of the engine soon after `is_over` has become true, once."""
 

@@ -8,6 +8,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     preview_engine,
     read_transaction,
+    tell_planner,
     utc_now,
     write_transaction,
 )
@@ -74,6 +75,20 @@ def test_a_writer_waits_for_another_one_and_sees_what_it_wrote(url_of_each: str)
     other.join()
     assert seen == ["a"]
     assert names(url_of_each) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("stood", "known"), [(0, 1_001), (10_000, -1)])
+def test_the_planner_is_told_of_rows_that_are_a_large_part_of_a_table(
+    postgresql: Server, postgresql_template: str, stood: int, known: int
+) -> None:
+    url = postgresql.new_database(postgresql_template)
+    with write_transaction(create_database_engine(url)) as connection:
+        values = [{"content_hash": str(number), "yaml_text": "", "first_used_at": utc_now()} for number in range(1_001)]
+        connection.execute(insert(Ruleset), values)
+        tell_planner(connection, [Ruleset], added=len(values), stood=stood)
+        rows = text("SELECT reltuples FROM pg_class WHERE relname = 'rulesets'")
+        assert connection.execute(rows).scalar_one() == known
+    postgresql.drop(url)
 
 
 def test_a_time_that_the_database_writes_is_in_utc(postgresql: Server, postgresql_template: str) -> None:

@@ -324,6 +324,10 @@ class SqliteDialect:
         connection.exec_driver_sql(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
         connection.exec_driver_sql("PRAGMA threads=0")
 
+    def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
+        """Do nothing: every statement is written for the plan that it should have, whatever stands there."""
+        del connection, tables
+
     @contextmanager
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
         """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
