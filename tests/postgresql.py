@@ -83,6 +83,24 @@ class Server:
         number = int((self._data / "postmaster.pid").read_text().splitlines()[0])
         os.kill(number, signal.SIGKILL)
 
+    @contextmanager
+    def standby(self) -> Iterator["Server"]:
+        """Yield a server that follows this one, and is only read."""
+        folder = Path(tempfile.mkdtemp(prefix="standby-of-tests-"))
+        if self._user:
+            shutil.chown(folder, ANYBODY)
+        standby = Server(folder, self._programs, self._user, self._settings)
+        copied = ("-h", str(self.folder), "-U", "postgres", "-D", str(folder / "data"), "--checkpoint=fast", "-R")
+        try:
+            self.run("pg_basebackup", *copied)
+            standby.start()
+            try:
+                yield standby
+            finally:
+                standby.stop()
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def url_of(self, database: str) -> str:
         """Return the URL of one of its databases."""
         return f"postgresql+psycopg://postgres:{PASSWORD}@/{database}?host={self.folder}"

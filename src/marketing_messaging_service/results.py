@@ -575,6 +575,8 @@ class CheckReport:
     """What a self-check looked at, and what it found of every invariant."""
 
     database: str
+    copy_command: str
+    """The command that keeps a copy of the database."""
     revision: str
     """The schema's."""
     row_counts: Mapping[str, int]

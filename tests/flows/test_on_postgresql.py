@@ -26,6 +26,7 @@ from src.marketing_messaging_service.exploring import read_queries
 from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, read_transaction
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, summary_text
+from src.marketing_messaging_service.reporting.check_queries import check_queries
 from src.marketing_messaging_service.results import CheckReport, Finding
 from src.marketing_messaging_service.settings import load_settings
 from tests.postgresql import PASSWORD
@@ -80,7 +81,12 @@ def test_what_a_run_left_is_checked_watched_and_reported(
     on_postgresql: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     land(on_postgresql)
-    hourly(return_state=True)
+    report = result_of(hourly(return_state=True))
+    assert isinstance(report, RunReport)
+    with read_transaction(create_database_engine(os.environ["DATABASE_URL"])) as connection:
+        for query in check_queries(report):
+            found = connection.exec_driver_sql(query.sql.replace("%", "%%"))
+            assert tuple(tuple(row) for row in found) == query.rows, query.title
     checked = check(return_state=True)
     assert checked.is_completed(), checked.message
     assert watch(return_state=True).is_completed()

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import StaticPool, make_url
 
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, RunInProgressError
 from src.marketing_messaging_service.infrastructure.database import (
@@ -127,11 +128,13 @@ def test_a_run_whose_connection_breaks_writes_nothing_beside_the_run_that_took_i
 def test_a_pooler_that_shares_one_session_among_many_is_refused(
     postgresql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What such a pooler does to the settings of a session, without one.
-    monkeypatch.setitem(postgresql_dialect._CONNECTING, "options", "")
     url = postgresql.new_database()
+    # What such a pooler does, without one: whoever asks is given the same session.
+    engine = postgresql_dialect._engine(make_url(url), poolclass=StaticPool)
+    monkeypatch.setattr(postgresql_dialect, "_engine", lambda *_, **__: engine)
     with (
         pytest.raises(DatabaseError, match=r"a pooler .* Let DATABASE_URL name the server itself"),
         dialect_of(url).run_lock(url, 0, not_expected_to_wait),
     ):
         pass
+    engine.dispose()

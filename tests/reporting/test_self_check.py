@@ -10,8 +10,11 @@ BROKEN = Finding("one_decision", "No rule decided twice", 7, ("events.id 1: 2 by
 UNCHECKED = Finding("like_its_event", "Every decision has the user", 0, (), "no such table: events")
 
 
+COPYING = 'sqlite3 messaging.db ".backup copy.db"'
+
+
 def report(*findings: Finding) -> CheckReport:
-    return CheckReport("messaging.db", "0003", {"loads": 2, "events": 10}, findings)
+    return CheckReport("messaging.db", COPYING, "0003", {"loads": 2, "events": 10}, findings)
 
 
 def test_a_sound_database_is_one_line_and_a_table() -> None:
@@ -36,7 +39,7 @@ def test_a_breach_is_told_with_its_examples_and_how_many_there_are() -> None:
     assert (
         "one_decision: No rule decided twice\n  events.id 1: 2 by <r|s>\n  events.id 2\n  events.id 3\n  and 4 more\n"
     ) in text
-    assert 'sqlite3 messaging.db ".backup copy.db"' in text
+    assert f"before anybody mends it: {COPYING}" in text
 
 
 def test_what_could_not_be_checked_says_why() -> None:
@@ -80,4 +83,6 @@ def test_values_out_of_the_database_cannot_act_on_a_terminal() -> None:
 
 
 def test_a_database_of_which_no_table_can_be_counted_says_so() -> None:
-    assert "schema 0003, no table can be counted" in check_text(CheckReport("messaging.db", "0003", {}, (UNCHECKED,)))
+    assert "schema 0003, no table can be counted" in check_text(
+        CheckReport("messaging.db", COPYING, "0003", {}, (UNCHECKED,))
+    )

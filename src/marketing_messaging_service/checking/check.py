@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
+    copy_command,
     create_read_only_engine,
     ended_by,
     interruptible,
@@ -45,6 +47,7 @@ def check_database(
         refuse_older_schema(connection)
         return CheckReport(
             database=shown_database(database_url),
+            copy_command=copy_command(database_url),
             revision=current_revision(connection) or "",
             row_counts=_row_counts(connection, on_progress),
             findings=tuple(_findings(connection, invariants, on_progress)),
@@ -104,6 +107,8 @@ def _finding(connection: Connection, invariant: Invariant) -> Finding:
                     breach_count += connection.execute(every_breach).scalar_one() - MOST_EXAMPLES
     except DBAPIError as error:
         problem = words_of(connection.engine, error)
+    except DatabaseError as error:
+        problem = str(error)
     return Finding(
         invariant.name, invariant.sentence, breach_count, tuple(examples[:MOST_EXAMPLES]), problem, invariant.advice
     )

@@ -151,6 +151,11 @@ def copy_name(database_url: str) -> str:
     return dialect_of(database_url).copy_name(make_url(database_url))
 
 
+def copy_command(database_url: str) -> str:
+    """Return the command that keeps a copy of a database as it is."""
+    return dialect_of(database_url).copy_command(make_url(database_url))
+
+
 def is_there(database_url: str) -> bool:
     """Whether it is worth while to open a database for reading; a server can only be asked."""
     return dialect_of(database_url).is_there(make_url(database_url))

@@ -1,4 +1,4 @@
-"""The SQL that checks every number of a report, to be pasted into sqlite3."""
+"""The SQL that checks every number of a report, to be pasted into sqlite3 or psql: it is the same for both."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ SELECT reason_code, path, line_number, field_name FROM (
            row_number() OVER (PARTITION BY r.load_id ORDER BY r.line_number) AS place_in_file
     FROM rejected_rows AS r JOIN loads AS l ON l.id = r.load_id
     JOIN source_files AS f ON f.id = l.source_file_id
-    WHERE l.run_id = :run_id)
+    WHERE l.run_id = :run_id) AS placed
 WHERE place <= 3 OR place_in_file = 1 AND load_id IN (:shown)
 ORDER BY reason_code, place;""".replace(":failing", first).replace(":shown", _listed(shown)),
         tuple(
@@ -282,15 +282,16 @@ def _matches_by_rule(report: RunReport) -> CheckQuery:
         report,
         "Matches by rule: matched = sent + alerted + suppressed; a rule without a row matched nothing",
         """\
-SELECT rule_name, count(*) AS matched, sum(outcome = 'sent') AS sent,
-       sum(outcome = 'alerted') AS alerted, sum(outcome = 'suppressed') AS suppressed
+SELECT rule_name, count(*) AS matched, count(*) FILTER (WHERE outcome = 'sent') AS sent,
+       count(*) FILTER (WHERE outcome = 'alerted') AS alerted,
+       count(*) FILTER (WHERE outcome = 'suppressed') AS suppressed
 FROM (
     SELECT rule_name, CASE channel WHEN 'internal' THEN 'alerted' ELSE 'sent' END AS outcome
     FROM send_requests WHERE run_id = :run_id
     UNION ALL
     SELECT rule_name, 'suppressed' FROM suppressions WHERE run_id = :run_id
     UNION ALL
-    SELECT rule_name, 'suppressed' FROM former_suppressions WHERE run_id = :run_id)
+    SELECT rule_name, 'suppressed' FROM former_suppressions WHERE run_id = :run_id) AS outcomes
 GROUP BY rule_name ORDER BY rule_name;""",
         tuple((r.rule_name, r.matched_count, r.sent_count, r.alerted_count, r.suppressed_count) for r in matched),
     )
@@ -305,7 +306,7 @@ SELECT rule_name, suppression_reason, count(*) AS suppressed
 FROM (
     SELECT rule_name, suppression_reason FROM suppressions WHERE run_id = :run_id
     UNION ALL
-    SELECT rule_name, suppression_reason FROM former_suppressions WHERE run_id = :run_id)
+    SELECT rule_name, suppression_reason FROM former_suppressions WHERE run_id = :run_id) AS outcomes
 GROUP BY rule_name, suppression_reason ORDER BY rule_name, suppression_reason;""",
         tuple(
             (rule.rule_name, reason, count)

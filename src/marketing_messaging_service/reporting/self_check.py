@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 LONGEST_EXAMPLE = 240
 
-ADVICE = (
-    "The check changed nothing. Keep a copy of the file as it is before anybody mends it: "
-    'sqlite3 messaging.db ".backup copy.db"'
-)
-
 
 def check_headline(report: CheckReport) -> str:
     """Return the whole self-check in one line."""
@@ -36,6 +31,11 @@ def check_headline(report: CheckReport) -> str:
         return f"Everything holds: {invariants}.{warnings}"
     names = ", ".join(finding.invariant for finding in report.broken)
     return f"BROKEN: {len(report.broken)} of {invariants}: {names}."
+
+
+def _advice(report: CheckReport) -> str:
+    copying = report.copy_command
+    return f"The check changed nothing. Keep a copy of the database as it is before anybody mends it: {copying}"
 
 
 def watch_sentence(report: CheckReport) -> str:
@@ -55,7 +55,7 @@ def check_text(report: CheckReport) -> str:
     parts = [f"Self-check of {report.database}: {_extent(report)}", check_headline(report), text_table(_table(report))]
     if report.broken:
         parts.extend("\n".join([_title(finding), *_lines(finding, "  ")]) for finding in report.broken)
-        parts.append(ADVICE)
+        parts.append(_advice(report))
     if report.warnings:
         parts.append("\n".join(["Warnings:", *(f"  {warning}" for warning in report.warnings)]))
     return "\n\n".join(parts)
@@ -67,7 +67,7 @@ def check_markdown(report: CheckReport) -> str:
     for finding in report.broken:
         parts.append("\n".join([f"### {_title(finding)}\n", *(f"- {escaped(line)}" for line in _lines(finding, ""))]))
     if report.broken:
-        parts.append(ADVICE)
+        parts.append(_advice(report))
     if report.warnings:
         parts.append("\n".join(["### Warnings\n", *(f"- {escaped(warning)}" for warning in report.warnings)]))
     parts.append(markdown_table(_table(report)))

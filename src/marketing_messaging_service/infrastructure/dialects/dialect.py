@@ -62,6 +62,9 @@ class Dialect(Protocol):
     def copy_name(self, url: URL) -> str:
         """Return the name of a copy for analysts, which is a SQLite file."""
 
+    def copy_command(self, url: URL) -> str:
+        """Return the command that keeps a copy of the database as it is."""
+
     def file_of(self, url: URL) -> Path | None:
         """Return the file that the database is, None where it is none."""
 

@@ -14,6 +14,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
     write_transaction,
 )
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.errors import complaint
 from src.marketing_messaging_service.infrastructure.schema import migrate
 from tests.postgresql import PASSWORD, Server
 
@@ -186,3 +187,12 @@ def test_of_a_row_that_is_refused_nothing_is_repeated(url: str) -> None:
         connection.exec_driver_sql(f"INSERT INTO rulesets (content_hash, yaml_text, first_used_at) VALUES {rows}")
     assert 'violates unique constraint "uq_rulesets_content_hash"' in str(caught.value)
     assert "ana@example.org" not in str(caught.value)
+
+
+def test_a_pooler_that_takes_no_transactions_is_told_as_such() -> None:
+    psycopg = pytest.importorskip("psycopg")
+    error = psycopg.errors.ProtocolViolation("transaction blocks not allowed in statement pooling mode")
+    told = complaint(error)
+    assert told is not None
+    assert told.sentence.endswith("Let DATABASE_URL name the server itself, or a pool in session mode; then run again.")
+    assert not told.may_pass

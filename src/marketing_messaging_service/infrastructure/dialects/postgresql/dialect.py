@@ -1,6 +1,7 @@
 """How PostgreSQL is opened, written and read."""
 
 import re
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -74,6 +75,8 @@ _SESSION = {
     "idle_session_timeout": "0",
 }
 
+_SET_UP = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
+
 _CONNECTING: dict[str, Any] = {
     # The listeners of an engine begin its transactions.
     "autocommit": True,
@@ -82,7 +85,6 @@ _CONNECTING: dict[str, Any] = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     "application_name": "marketing_messaging_service",
-    "options": " ".join(f"-c {name}={value}" for name, value in _SESSION.items()),
 }
 
 _PREVIEW = "preview"
@@ -112,6 +114,10 @@ class PostgresqlDialect:
     def copy_name(self, url: URL) -> str:
         """Return the name of a copy for analysts, which is that of the database."""
         return re.sub(r"[^\w.-]", "_", url.database or "") + ".db"
+
+    def copy_command(self, url: URL) -> str:
+        """Return the command that copies the database into a file."""
+        return f"pg_dump --format=custom --file=copy.dump {shlex.quote(url.database or '')}"
 
     def file_of(self, url: URL) -> Path | None:
         """Return None: a server has the database."""
@@ -399,15 +405,20 @@ def _engine(url: URL, *, factory: Any = None, **options: Any) -> Engine:
     def connect(_dialect: Any, _record: Any, arguments: list[Any], connecting: dict[str, Any]) -> Any:
         return None if factory is None else factory.connect(*arguments, **connecting)
 
+    @event.listens_for(engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        # Not among what a connection begins with: a pooler refuses that, or leaves it out without a word.
+        connection.execute(_SET_UP)
+
     return engine
 
 
 def _refuse_pooler(engine: Engine, connection: Connection, database: str) -> None:
-    """Raise DatabaseError where sessions are not what they seem: two that are open at once would be one."""
-    number = "SELECT pg_backend_pid(), current_setting('lock_timeout')"
+    """Raise DatabaseError where sessions are not what they seem: one is another later, or two are one."""
     with engine.connect() as other:
-        (first, timeout), (second, _) = (each.exec_driver_sql(number).one() for each in (connection, other))
-    if first == second or timeout not in (f"{LOCK_TIMEOUT_SECONDS}s", f"{LOCK_TIMEOUT_SECONDS // 60}min"):
+        asked = (connection, other, connection, other)
+        first, second, *again = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in asked]
+    if first == second or again != [first, second]:
         raise DatabaseError(
             f"Between this program and {database} stands a pooler that shares one session among many (pool_mode "
             "transaction or statement), in which no lock holds. Let DATABASE_URL name the server itself, or a pool in "

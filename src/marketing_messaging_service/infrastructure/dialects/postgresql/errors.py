@@ -28,6 +28,7 @@ _ADVICE = {
     ),
     "57P": f"The server is stopping, starting or was stopped. {_LATER}",
     "58": "The server cannot read or write its files: look at its disk and its log, then run again.",
+    "pooler": "Let DATABASE_URL name the server itself, or a pool in session mode; then run again.",
     "XX001": "Its data is damaged: restore a backup, then run again.",
     "XX002": "An index is damaged: rebuild it (REINDEX DATABASE), then run again.",
 }
@@ -41,9 +42,13 @@ _REFUSALS = (
     (re.compile("database .* does not exist"), "3D000"),
     (re.compile("too many (clients|connections)|remaining connection slots"), "53300"),
     (re.compile("permission denied for database"), "42501"),
+    (re.compile("statement pooling mode"), "pooler"),
     (re.compile("starting up|shutting down|not yet accepting|recovery"), "57P03"),
 )
-"""The sqlstates of what a server says that lets nobody in: the driver gives its words, and not its sqlstate."""
+"""The sqlstates of what a server says that lets nobody in: the driver gives its words, and not its sqlstate.
+
+A pooler has none of its own for what it refuses.
+"""
 
 _SCHEMA_FAULTS = ("42P01", "42703", "42P10", "42704", "42809")
 
@@ -60,7 +65,9 @@ def complaint(error: BaseException) -> Complaint | None:
     """
     if not is_of_driver(error):
         return None
-    state = getattr(error, "sqlstate", None) or _refusal(error)
+    state = getattr(error, "sqlstate", None)
+    if state is None or state.startswith("08"):
+        state = _refusal(error) or state
     if state is None:
         names = {each.__name__ for each in type(error).__mro__}
         if "OperationalError" not in names:

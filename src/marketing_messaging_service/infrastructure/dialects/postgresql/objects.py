@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from sqlalchemy import Connection, MetaData
 
+from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
 
 _OF_TEMPORARY = "pg_my_temp_schema()"
@@ -72,7 +73,15 @@ def _plain(sql: str) -> str:
 
 
 def declared_objects(connection: Connection, own: MetaData, views: Mapping[str, str]) -> list[SchemaObject]:
-    """Return what the models declare, as the server tells of it: made as temporary objects, and taken back at once."""
+    """Return what the models declare, as the server tells of it: made as temporary objects, and taken back at once.
+
+    Raises DatabaseError on a standby, which makes no such objects either.
+    """
+    if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
+        raise DatabaseError(
+            "a standby makes no tables to compare with; its schema is that of its primary: let DATABASE_URL name that "
+            "one to have it checked"
+        )
     connection.exec_driver_sql("BEGIN")
     try:
         connection.exec_driver_sql("SET LOCAL search_path TO pg_temp")

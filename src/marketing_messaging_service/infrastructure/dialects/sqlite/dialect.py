@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sqlite3
 import stat
 import time
@@ -126,6 +127,10 @@ class SqliteDialect:
     def copy_name(self, url: URL) -> str:
         """Return the name of a copy for analysts, which is that of the file."""
         return Path(url.database or "").name
+
+    def copy_command(self, url: URL) -> str:
+        """Return the command that copies the file with what still stands beside it."""
+        return f'sqlite3 {shlex.quote(url.database or "")} ".backup copy.db"'
 
     def file_of(self, url: URL) -> Path | None:
         """Return the file that the database is."""
