@@ -38,9 +38,9 @@ def refuse_lost_rows(connection: Connection, counts: Mapping[str, tuple[int, int
             )
 
 
-def triggers_on(connection: Connection, table_name: str) -> list[str]:
-    """Return the names of the triggers on a table, none of which is this project's."""
-    return dialect_named(connection.dialect.name).triggers_on(connection, table_name)
+def triggers_on(connection: Connection, *table_names: str) -> list[str]:
+    """Return the names of the triggers on some tables, none of which is this project's."""
+    return dialect_named(connection.dialect.name).triggers_on(connection, table_names)
 
 
 def _advice(connection: Connection, table_name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from itertools import groupby
 from operator import add, attrgetter
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Exists,
+    Insert,
     MetaData,
     Select,
     SQLColumnExpression,
@@ -124,19 +125,8 @@ class DuplicateCheck:
         if self.count == 0:
             yield
             return
-        differs = {name: _differs(name) for name in _COMPARED}
-        # Each differing field adds ", name"; the text proper begins at its third character.
-        names = reduce(add, (case((condition, f", {name}"), else_="") for name, condition in differs.items()))
-        standing = _events.join(_delivered, _events.c.message_id == _delivered.c.message_id)
-        for part in PAYLOAD.parts:
-            standing = standing.outerjoin(part.table, part.table.c.event_id == _events.c.id)
-        otherwise = (
-            select(_delivered.c.load_id, _delivered.c.line_number, _events.c.id, func.substr(names, 3))
-            .select_from(standing)
-            .where(or_(*differs.values()), ~_is_recorded(Conflict), ~_is_recorded(RejectedRow))
-        )
         _otherwise.create(self._connection, checkfirst=False)
-        self._connection.execute(insert(_otherwise).from_select(_otherwise.c.keys(), otherwise))
+        self._connection.execute(_insert_otherwise())
         yield
         # A preview's loads share one connection.
         for table in (_otherwise, _delivered):
@@ -173,6 +163,23 @@ class DuplicateCheck:
 def standing_events() -> Select[int]:
     """The events whose message_id the collisions have."""
     return select(_otherwise.c.event_id).where(_is_collision())
+
+
+@cache
+def _insert_otherwise() -> Insert:
+    """Enter those that differ from the event that stands; written once, because that takes longer than most loads."""
+    differs = {name: _differs(name) for name in _COMPARED}
+    # Each differing field adds ", name"; the text proper begins at its third character.
+    names = reduce(add, (case((condition, f", {name}"), else_="") for name, condition in differs.items()))
+    standing = _events.join(_delivered, _events.c.message_id == _delivered.c.message_id)
+    for part in PAYLOAD.parts:
+        standing = standing.outerjoin(part.table, part.table.c.event_id == _events.c.id)
+    otherwise = (
+        select(_delivered.c.load_id, _delivered.c.line_number, _events.c.id, func.substr(names, 3))
+        .select_from(standing)
+        .where(or_(*differs.values()), ~_is_recorded(Conflict), ~_is_recorded(RejectedRow))
+    )
+    return insert(_otherwise).from_select(_otherwise.c.keys(), otherwise)
 
 
 def _is_collision() -> ColumnElement[bool]:

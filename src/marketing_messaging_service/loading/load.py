@@ -449,7 +449,7 @@ class _Loading:
 
         Only a trigger can take away what went in, that of any table.
         """
-        if not any(triggers_on(self._connection, name) for name in Event.metadata.tables):
+        if not triggers_on(self._connection, *Event.metadata.tables):
             return
         first_id, last_id = self._event_ids()
         loads = (self._load_ids[0], self._load_ids[-1])

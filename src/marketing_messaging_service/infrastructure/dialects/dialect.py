@@ -1,6 +1,6 @@
 """What a kind of database has to say and do for itself; each is one folder beside this file."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,8 +147,8 @@ class Dialect(Protocol):
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
         """End a long statement of the engine soon after `is_over` has become true, once."""
 
-    def triggers_on(self, connection: Connection, table_name: str) -> list[str]:
-        """Return the names of the triggers on a table, none of which is this project's."""
+    def triggers_on(self, connection: Connection, table_names: Collection[str]) -> list[str]:
+        """Return the names of the triggers on some tables, none of which is this project's."""
 
     def prepare_migration(self, connection: Connection) -> None:
         """Make a connection ready for changing the schema; raise DatabaseError where the database is not fit."""

@@ -4,7 +4,7 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -331,13 +331,13 @@ class PostgresqlDialect:
             event.remove(engine, "checkout", begun)
             event.remove(engine, "checkin", done)
 
-    def triggers_on(self, connection: Connection, table_name: str) -> list[str]:
-        """Return the names of the triggers on a table, none of which is this project's."""
+    def triggers_on(self, connection: Connection, table_names: Collection[str]) -> list[str]:
+        """Return the names of the triggers on some tables, none of which is this project's."""
         names = text(
             "SELECT t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid "
-            "WHERE NOT t.tgisinternal AND c.relname = :table_name ORDER BY t.tgname"
+            "WHERE NOT t.tgisinternal AND c.relname = ANY(:table_names) ORDER BY t.tgname"
         )
-        return list(connection.execute(names, {"table_name": table_name}).scalars())
+        return list(connection.execute(names, {"table_names": list(table_names)}).scalars())
 
     def prepare_migration(self, connection: Connection) -> None:
         """Raise DatabaseError where the database does not order text by code point, as every comparison here does."""

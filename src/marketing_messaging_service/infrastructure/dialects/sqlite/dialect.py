@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
-from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
+from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, faults, wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import declared_objects, standing_objects
@@ -360,10 +360,10 @@ class SqliteDialect:
         finally:
             event.remove(engine, "checkout", watch)
 
-    def triggers_on(self, connection: Connection, table_name: str) -> list[str]:
-        """Return the names of the triggers on a table, none of which is this project's."""
-        triggers = [each for each in standing_objects(connection) if each.kind is Kind.TRIGGER]
-        return sorted(each.name for each in triggers if each.table_name.lower() == table_name)
+    def triggers_on(self, connection: Connection, table_names: Collection[str]) -> list[str]:
+        """Return the names of the triggers on some tables, none of which is this project's."""
+        triggers = connection.exec_driver_sql("SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'")
+        return sorted(each.name for each in triggers if each.tbl_name.lower() in table_names)
 
     def prepare_migration(self, connection: Connection) -> None:
         """Let tables be built anew that views read, which fails unless SQLite looks away."""
