@@ -34,8 +34,8 @@ def test_the_answer_is_markdown_and_its_first_line_the_message() -> None:
     assert answer.markdown.splitlines() == [
         "### paid a at 2026-03-01 12:00:00 UTC",
         "",
-        "- r: did not match; what failed: user\\_traits.marketing_opt_in is true \\[run of 2026-11-23 10:00\\]",
-        "  - ✗ user\\_traits.marketing_opt_in is true – found: false",
+        "- r: did not match; what failed: user_traits.marketing_opt_in is true \\[run of 2026-11-23 10:00\\]",
+        "  - ✗ user_traits.marketing_opt_in is true – found: false",
     ]
 
 
