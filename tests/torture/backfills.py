@@ -20,10 +20,12 @@ PLANS: Mapping[str, tuple[str, ...]] = {
 """Runs one after the other, by what becomes of the events."""
 
 
-def beginnings(server: ForkServer, start: Start, folder: Path) -> dict[str, Start]:
+def beginnings(
+    server: ForkServer, start: Start, folder: Path, plans: Mapping[str, tuple[str, ...]] = PLANS
+) -> dict[str, Start]:
     """Return what each run of each plan can begin with, by plan and run, all of them from one beginning."""
     found = {}
-    for plan, jobs in PLANS.items():
+    for plan, jobs in plans.items():
         scene = start.scene
         scenes, points, seconds = [], [], []
         for number, job in enumerate(jobs):

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from tests.postgresql import PACKAGE, new_server
-from tests.torture import backfills, crowds, flow, hostile, kills, leases, servers, surroundings, traps
+from tests.torture import backfills, crowds, flow, hostile, kills, leases, servers, surroundings, traps, waits
 from tests.torture.compare import differences
 from tests.torture.forks import Ending, ForkServer
 from tests.torture.hostile import Bomb
@@ -25,8 +25,12 @@ REVISION_BEFORE_TEXT = "0009"
 RANDOM_ROUNDS = 12
 """For each beginning, each of one to three kills."""
 
+ROUNDS_OF_WAITS = 4
+"""For each run of the plan, each of one to three kills."""
+
 SIGTERMS_AT_A_POINT = 1
 KILLS_AT_A_POINT_OF_A_BACKFILL = 1
+KILLS_WHILE_DECIDING_WAITS = 6
 STANDSTILLS = 4
 """Of each kind."""
 
@@ -126,6 +130,33 @@ def backfilled(rig: Rig) -> Verdict:
         breaches += backfills.same_decisions(found[name], whole)
     told = f"kills of the runs of {len(backfills.PLANS)} plans with backfills and replays survived"
     return Verdict(sum(survival.was_hit for survival in survivals), told, tuple(breaches))
+
+
+def waited(rig: Rig) -> Verdict:
+    """Kill runs while matches wait, by rules of the whole language that change from run to run."""
+    begin = rig.start("taken before")
+    (found,) = rig.run_all(
+        [lambda server, folder: backfills.beginnings(server, begin, rig.folder / "waits", waits.PLANS)]
+    )
+    faults = [
+        fault
+        for start in found.values()
+        for fault in spread(start, KILLS_WHILE_DECIDING_WAITS)
+        if fault.label.startswith("decide")
+    ]
+    named = rig.run_all([partial(_kill_at, fault=fault) for fault in faults])
+    rounds = [
+        partial(_kill_at_random, start=start, chance=Random(f"{rig.seed} wait {number} {start.name}"))
+        for number in range(ROUNDS_OF_WAITS)
+        for start in found.values()
+    ]
+    at_random = [survival for survivals in rig.run_all(rounds) for survival in survivals]
+    return Verdict(
+        sum(survival.was_hit for survival in (*named, *at_random)),
+        "kills of runs for which matches wait survived",
+        tuple(kills.breaches_of([*named, *at_random])),
+        tuple(_table_of_kills(named, at_random)),
+    )
 
 
 def _replays_beside(server: ForkServer, folder: Path, *, start: Start, seed: int) -> list[str]:
@@ -442,6 +473,7 @@ SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "killed": killed,
     "stopped": stopped,
     "backfilled": backfilled,
+    "waited": waited,
     "leased": leased,
     "flows": flows,
     "together": together,

@@ -36,7 +36,7 @@ from src.marketing_messaging_service.models import FlowName, RunMode
 from src.marketing_messaging_service.results import ReplayChoice, RunOrder, Window
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.staging import lines, packing, spool, stage
-from tests.torture import hostile, tracing
+from tests.torture import hostile, tracing, waits
 from tests.torture.orders import Order
 from tests.torture.plain import do_without_prefect
 from tests.torture.scene import AS_OF, EVERYTHING, SECOND_HOUR, Scene, empty_scene, land_all, sample_files
@@ -55,6 +55,7 @@ RUNS: Mapping[str, tuple[RunMode, Window | None]] = {
     "old ones expired": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
     "decided again": (RunMode.LOAD_AND_DECIDE, EVERYTHING),
     "replayed": (RunMode.LOAD_AND_DECIDE, None),
+    **{job: (RunMode.LOAD_AND_DECIDE, None) for jobs in waits.PLANS.values() for job in jobs},
 }
 """The runs of the pipeline: how far each goes, and the window of those that are backfills."""
 
@@ -62,6 +63,7 @@ LIMITS: Mapping[str, Mapping[str, Any]] = {
     "old ones expired": {"max_event_age_hours": 24 * 20},
     "replayed": {"flow_name": FlowName.REPLAY.value, "replay": ReplayChoice()},
     "decided again": {"decide_again": ("welcome_email", "bank_link_nudge", "insufficient_funds_email")},
+    **{job: waits.limits_of(job) for jobs in waits.PLANS.values() for job in jobs},
 }
 """What else some of them are given."""
 
@@ -83,6 +85,10 @@ def _run_pipeline(job: str) -> int:
     if "replay" in LIMITS.get(job, {}):
         # By which more lines are events than before.
         os.environ["SOURCES_PATH"] = str(Scene(Path.cwd()).lenient_sources)
+    if (rules := waits.rules_of(job)) is not None:
+        path = Path.cwd() / "rules of the job.yaml"
+        path.write_text(json.dumps(rules), encoding="utf-8")
+        os.environ["RULES_PATH"] = str(path)
     state = pipeline.run_pipeline(partial(_run_order, job))
     return 0 if state.is_completed() else 1
 
