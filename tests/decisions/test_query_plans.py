@@ -15,9 +15,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 
 from src.marketing_messaging_service.decisions import again, decide_pending, outcomes, read_rules
-from src.marketing_messaging_service.decisions.looks import DIRECT_LOOKS
+from src.marketing_messaging_service.decisions.looks import looks_directly
 from src.marketing_messaging_service.decisions.matching import Asked, every_match, matches, together
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.truth import Looks
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.results import Window
@@ -255,7 +256,8 @@ def test_the_work_follows_the_new_events_and_not_the_history(
 def statements(rules_file: RulesFile) -> list[ClauseElement]:
     rules = rules_file.enabled_rules
     named = positions = dict(enumerate(rules))
-    asked = Asked(DIRECT_LOOKS, DECIDED_AT)
+    # No rule here looks at latest traits.
+    asked = Asked(Looks(looks_directly, lambda trait, _: trait.column), DECIDED_AT)
     return [
         outcomes.insert_matches([matches(together(every_match(positions, Event.id >= 1, asked)), positions)]),
         *outcomes.suppress(rules),

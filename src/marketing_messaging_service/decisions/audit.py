@@ -1,21 +1,17 @@
 """Whether the decisions that stand are those that the recorded rules ask for. Reads only.
 
-The rules of each recorded ruleset are compiled anew and compared with what was decided by it. Events have come since
-then that no decision could know; they can make a `prior_event` hold that did not hold, and never the other way
-round. Only what is certain all the same is a breach:
+The rules of each recorded ruleset are compiled anew and compared with what was decided by it, on what was loaded by
+then (`known_then`). Where that does not tell for certain whether a rule's conditions held, nothing is a breach:
 
-- A match had to be decided when what it looks back at came in the same load or an earlier one. A prior event that
-  came in a later load of the same run was there as well, but cannot be distinguished from one that came too late, and
-  passes.
-- A decision is groundless when its conditions do not hold even with all events loaded since, or when it has not the
-  template, channel, mode or dedupe key of its rule.
+- A match had to be decided when its conditions certainly held; a rule with `wait` had to begin to wait wherever its
+  event's own fields left that open, and what ended with "no match" certainly or possibly did not hold.
+- A decision is groundless when its conditions certainly did not hold, or when it has not the template, channel, mode or
+  dedupe key of its rule.
 - In an exclusive group, a decision by any of its rules answers the match. It is groundless when a rule before it had
   to decide in the sense above; and two rules of one group never decide on one event.
 - A rule that a batch was to decide again (`batch_rules`) had to decide the matches of the batch's window, decided by
   earlier batches, on which its group had no decision, or itself an expired one that would not expire any more. What it
   decided in the place of an expired one it may have decided behind another rule of its group.
-
-Of users with very many events nothing is asked that looks into other events (`where`, `same`).
 
 Which matches are sent and which suppressed follows from what was sent before, and is for `checking` to look at.
 
@@ -25,7 +21,7 @@ took.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +36,7 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    not_,
     or_,
     select,
     true,
@@ -48,17 +45,19 @@ from sqlalchemy import (
 
 from src.marketing_messaging_service.decisions.audit_again import undecided_again
 from src.marketing_messaging_service.decisions.audit_refusals import AUDIT_OF_REFUSALS
-from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons, happenings
+from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons
+from src.marketing_messaging_service.decisions.known_then import (
+    candidate_columns,
+    certain_matches,
+    impossible_matches,
+    looks_elsewhere,
+    may_have_matched,
+    seems_to_have_matched,
+)
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
 from src.marketing_messaging_service.decisions.one_by_one import PER_HASH_LENGTH
 from src.marketing_messaging_service.decisions.outcomes import dedupe_key
-from src.marketing_messaging_service.decisions.prior_there import (
-    candidate_columns,
-    match_for_certain,
-    may_have_matched,
-    seems_to_have_matched,
-)
 from src.marketing_messaging_service.decisions.recorded_rules import (
     RecordedRules,
     read_recorded,
@@ -67,7 +66,7 @@ from src.marketing_messaging_service.decisions.recorded_rules import (
     usable_rulesets,
 )
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule
-from src.marketing_messaging_service.decisions.truth import MatchRow
+from src.marketing_messaging_service.decisions.truth import MatchRow, may_hold
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.infrastructure.sql_text import numbers_as_rows, told
 from src.marketing_messaging_service.models import (
@@ -78,6 +77,7 @@ from src.marketing_messaging_service.models import (
     HOLDOUT_REASON,
     LIMIT_REASON,
     Batch,
+    EndedWait,
     Event,
     FormerSuppression,
     HeldEvent,
@@ -87,6 +87,8 @@ from src.marketing_messaging_service.models import (
     RulesetRule,
     SendRequest,
     Suppression,
+    WaitingMatch,
+    WaitOutcome,
 )
 from src.marketing_messaging_service.results import Invariant
 from src.marketing_messaging_service.vocabulary import SuppressionMode
@@ -122,8 +124,6 @@ class _InName:
     stretch: _Stretch
 
 
-MOST_EVENTS = 5_000
-"""Events of a user up to which it is asked for each of them what the others say."""
 RULES_AT_ONCE = 50
 VALUES_AT_ONCE = 5_000
 """Rules, and values in lists of their conditions, that one statement asks about; SQLite takes 32,766 values in one."""
@@ -163,7 +163,6 @@ def _other_rows_of_rules(connection: Connection) -> Iterator[Select[Any]]:
 
 def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
     loads = _decided_loads(connection)
-    busy = _busy_users(connection)
     held = _batches_with_held_events(connection)
     for recorded in recorded_rules(connection):
         sources = []
@@ -172,8 +171,11 @@ def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
         batches = [batch for ruleset_id in recorded.ruleset_ids for batch in held.get(ruleset_id, ())]
         if (stretch := _around(stretch for _, stretch in batches)) is not None:
             sources.append(_held_events_of([batch_id for batch_id, _ in batches], stretch))
-        if sources:
-            yield _undecided(recorded, sources, busy)
+        if any(rule.wait is not None for rule in recorded.rules):
+            yield from (_not_begun(recorded.rules[0], source) for source in sources)
+            yield from _ended_otherwise(recorded)
+        elif sources:
+            yield _undecided(recorded, sources)
     yield from undecided_again(connection)
 
 
@@ -202,53 +204,86 @@ def _batches_with_held_events(connection: Connection) -> Mapping[int, Sequence[t
     return found
 
 
-def looks_closely(rule: Rule) -> bool:
-    """Return whether a rule looks into other events, which are read one by one for each match here."""
-    return any(look.where or look.same for look in happenings(rule.conditions))
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Some events that were decided, joined to their payload, and the run that decided each."""
+
+    events: Select[Any]
+    run_id: SQLColumnExpression[int | None]
+
+    def candidates(self, rule: Rule) -> Select[Any]:
+        """Return what a rule must be told of those that it may have matched."""
+        candidates = self.events.with_only_columns(*candidate_columns(rule, self.run_id), maintain_column_froms=True)
+        return candidates.where(has_trigger(rule), may_have_matched(rule, OWN_ROW, self.run_id))
 
 
-def _busy_users(connection: Connection) -> Sequence[str]:
-    """Return the users with so many events that looking into all of them for each would take their square."""
-    if not any(looks_closely(rule) for recorded in recorded_rules(connection) for rule in recorded.rules):
-        return []
-    users = select(Event.user_id).group_by(Event.user_id).having(func.count() > MOST_EVENTS)
-    return connection.execute(users).scalars().all()
-
-
-def _events_of_loads(load_ids: Sequence[int]) -> Select[Any]:
+def _events_of_loads(load_ids: Sequence[int]) -> _Source:
     """The events that were decided with their load, in order of their ids."""
     numbers = numbers_as_rows(load_ids)
     in_load = and_(Event.id.between(Load.first_event_id, Load.last_event_id), Event.load_id == Load.id)
     events = (
-        select(*candidate_columns()).select_from(numbers).join(Load, Load.id == numbers.c.value).join(Event, in_load)
+        select(Event.id)
+        .select_from(numbers)
+        .join(Load, Load.id == numbers.c.value)
+        .join(Event, in_load)
+        .outerjoin(Batch, Batch.id == Load.batch_id)
     )
-    return with_payload(events).where(~exists().where(HeldEvent.event_id == Event.id))
+    is_held = exists().where(HeldEvent.event_id == Event.id)
+    return _Source(with_payload(events).where(~is_held), Batch.run_id)
 
 
-def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> Select[Any]:
+def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> _Source:
     """The events that were held and decided by one of the batches."""
-    events = select(*candidate_columns()).select_from(HeldEvent).join(Event, Event.id == HeldEvent.event_id)
-    return with_payload(events).where(
+    events = select(Event.id).select_from(HeldEvent).join(Event, Event.id == HeldEvent.event_id)
+    events = with_payload(events).where(
         HeldEvent.run_id.is_not(None), stretch.spans(HeldEvent.event_id), _is_one_of(HeldEvent.batch_id, batch_ids)
     )
+    return _Source(events, HeldEvent.run_id)
 
 
-def _undecided(recorded: RecordedRules, sources: Sequence[Select[Any]], busy: Sequence[str]) -> Select[Any]:
+def _not_begun(rule: Rule, source: _Source) -> Select[Any]:
+    """The events for which a rule had to begin to wait, and does not wait, has not waited and has not decided."""
+    is_there = [
+        exists().where(table.event_id == Event.id, table.rule_name == rule.name)
+        for table in (WaitingMatch, EndedWait, *DECISION_TABLES)
+    ]
+    events = source.events.with_only_columns(
+        told("events.id ", Event.id, f": {rule.name} did not begin to wait"), maintain_column_froms=True
+    )
+    return events.where(has_trigger(rule), not_(or_(*is_there)), may_hold(rule.conditions, OWN_ROW))
+
+
+def _ended_otherwise(recorded: RecordedRules) -> Iterator[Select[Any]]:
+    """The waits that a rule had to decide when they were over, and that ended otherwise."""
+    rule = recorded.rules[0]
+    place = told("ended_waits of events.id ", EndedWait.event_id, f", {rule.name}: ", EndedWait.outcome)
+    ended = (
+        select(*candidate_columns(rule, Batch.run_id, EndedWait.decide_at), place.label("place"))
+        .select_from(EndedWait)
+        .join(Batch, Batch.id == EndedWait.ended_batch_id)
+        .join(Event, Event.id == EndedWait.event_id)
+    )
+    ended = with_payload(ended).where(
+        EndedWait.rule_name == rule.name, _is_one_of(Batch.ruleset_id, recorded.ruleset_ids), has_trigger(rule)
+    )
+    no_match = ended.where(EndedWait.outcome == WaitOutcome.NO_MATCH, may_hold(rule.conditions, OWN_ROW))
+    had_to = certain_matches(rule, no_match.subquery("wanted"), 0).subquery("had_to")
+    yield select(had_to.c.place)
+    lapsed = ended.where(EndedWait.outcome == WaitOutcome.LAPSED).subquery("lapsed")
+    yield select(lapsed.c.place)
+
+
+def _undecided(recorded: RecordedRules, sources: Sequence[_Source]) -> Select[Any]:
     """The events that a rule matches for certain and on which neither it nor another one of its group has decided."""
     undecided = [
         ~exists().where(table.event_id == Event.id, table.rule_name.in_(recorded.names)) for table in DECISION_TABLES
     ]
     matches = []
     for position, rule in enumerate(recorded.rules):
-        if rule.wait is not None:
-            continue
-        is_asked = [Event.user_id.not_in(busy)] if busy and looks_closely(rule) else []
-        may_match = (has_trigger(rule), *is_asked, *undecided, seems_to_have_matched(rule, OWN_ROW))
-        wanted = union_all(*(source.where(*may_match) for source in sources)).subquery(f"wanted_{position}")
+        of_sources = (source.candidates(rule).where(*undecided) for source in sources)
+        wanted = union_all(*of_sources).subquery(f"wanted_{position}")
         columns = (literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
-        matches.append(match_for_certain(rule, wanted, position).add_columns(*columns))
-    if not matches:
-        return select(literal("")).where(false())
+        matches.append(certain_matches(rule, wanted, position).add_columns(*columns))
     match = union_all(*matches).subquery("match").c
     if len(matches) == 1:
         return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
@@ -264,7 +299,6 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
     enabled = {(number, name) for recorded in every_rule for number in recorded.ruleset_ids for name in recorded.names}
     decided_in = {table: _decided_in_name_of(connection, table) for table in DECISION_TABLES}
     former = _decided_in_name_of(connection, FormerSuppression)
-    busy = _busy_users(connection)
     for table, decided in (*decided_in.items(), (FormerSuppression, former)):
         for (ruleset_id, rule_name), stretch in decided.items():
             if ruleset_id in usable and (ruleset_id, rule_name) not in enabled:
@@ -276,7 +310,9 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
             if (own := _stretch_of([rule.name], recorded.ruleset_ids, decided)) is not None
         ]
         for lot in _in_lots(in_name):
-            yield _not_asked_for(lot, table, busy)
+            yield _not_asked_for(lot, table)
+            doubtful = _doubtful_rules(connection, [each for each in lot if looks_elsewhere(each.rule)], table)
+            yield from (_impossible(each, table) for each in lot if each.rule.name in doubtful)
         for recorded in every_rule:
             yield from _decided_by_later_rules(recorded, table, decided)
     for recorded in every_rule:
@@ -339,13 +375,13 @@ def _in_name_of(
     )
 
 
-def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable, busy: Sequence[str]) -> Select[Any]:
-    """The decisions of rules that these do not make, whatever came when."""
+def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[Any]:
+    """The decisions of rules that these do not make, by what the events themselves say."""
     has_grounds = case(
         *(
             (
                 and_(table.rule_name == each.rule.name, _is_one_of(table.ruleset_id, each.ruleset_ids)),
-                func.coalesce(and_(*_grounds(each.rule, table, busy)), false()),
+                func.coalesce(and_(*_grounds(each.rule, table)), false()),
             )
             for each in lot
         ),
@@ -359,23 +395,58 @@ def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable, busy: Seque
     )
 
 
-def _grounds(rule: Rule, table: EverDecisionTable, busy: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
-    is_busy = [Event.user_id.in_(busy)] if busy and looks_closely(rule) else []
-    return (
-        Event.event_type == rule.trigger.event_type,
-        table.template_name == rule.action.template_name,
-        *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule, table)),
-        or_(*is_busy, may_have_matched(rule, _row_of(table))),
+def _doubtful_rules(connection: Connection, lot: Sequence[_InName], table: EverDecisionTable) -> Collection[str]:
+    """Return the rules some of whose decisions have to be looked at more closely."""
+    stretch = _around(each.stretch for each in lot)
+    if stretch is None:
+        return ()
+    seems_right = case(
+        *(
+            (
+                and_(table.rule_name == each.rule.name, _is_one_of(table.ruleset_id, each.ruleset_ids)),
+                func.coalesce(seems_to_have_matched(each.rule, _row_of(table), table.__table__.c.run_id), false()),
+            )
+            for each in lot
+        ),
+        else_=true(),
     )
+    decisions = select(table.rule_name).distinct().select_from(table).join(Event, Event.id == table.event_id)
+    doubtful = with_payload(decisions).where(stretch.spans(table.event_id), seems_right == false())
+    return set(connection.execute(doubtful).scalars())
 
 
 def _row_of(table: EverDecisionTable) -> MatchRow:
     """The event of a decision at its decision time."""
-    at = Event.event_timestamp
-    if table is FormerSuppression:
-        return OWN_ROW
-    decided_for = func.coalesce(table.__table__.c.decision_time, at)
-    return MatchRow(Event.id, Event.user_id, at, decided_for, (*OWN_ROW.sources, table.__table__))
+    at, decided = Event.event_timestamp, table.__table__
+    decided_for = at if table is FormerSuppression else func.coalesce(decided.c.decision_time, at)
+    return MatchRow(Event.id, Event.user_id, at, decided_for, (*OWN_ROW.sources, decided))
+
+
+def _impossible(each: _InName, table: EverDecisionTable) -> Select[Any]:
+    """The decisions of a rule whose conditions did not hold when it made them."""
+    row, run_id = _row_of(table), table.__table__.c.run_id
+    decisions = (
+        select(*candidate_columns(each.rule, run_id, row.decision_time), _place(table).label("place"))
+        .select_from(table)
+        .join(Event, Event.id == table.event_id)
+        .where(_in_name_of(table, [each.rule.name], each.ruleset_ids, each.stretch))
+    )
+    # What its event says against it is told already.
+    wanted = with_payload(decisions).where(
+        may_hold(each.rule.conditions, OWN_ROW),
+        not_(func.coalesce(seems_to_have_matched(each.rule, row, run_id), false())),
+    )
+    groundless = impossible_matches(each.rule, wanted.subquery("wanted"), 0).subquery("groundless")
+    return select(groundless.c.place)
+
+
+def _grounds(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool], ...]:
+    return (
+        Event.event_type == rule.trigger.event_type,
+        table.template_name == rule.action.template_name,
+        *(_grounds_of_send(rule) if table is SendRequest else _grounds_of_suppression(rule, table)),
+        may_hold(rule.conditions, OWN_ROW),
+    )
 
 
 def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
@@ -425,7 +496,7 @@ def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[Colum
 def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
     """The decisions of rules behind this one in its group, on events that this one had to decide."""
     decisions = (
-        select(*candidate_columns(), _place(table).label("place"))
+        select(*candidate_columns(rule, table.__table__.c.run_id), _place(table).label("place"))
         .select_from(table)
         .join(Event, Event.id == table.event_id)
     )
@@ -433,9 +504,9 @@ def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name
     stayed = exists().where(
         FormerSuppression.event_id == table.event_id, FormerSuppression.rule_name == table.rule_name
     )
-    may_match = (in_their_name, ~stayed, has_trigger(rule), seems_to_have_matched(rule, OWN_ROW))
+    may_match = (in_their_name, ~stayed, has_trigger(rule), may_hold(rule.conditions, OWN_ROW))
     wanted = with_payload(decisions).where(*may_match).subquery("wanted")
-    had_to = match_for_certain(rule, wanted, 0).subquery("had_to")
+    had_to = certain_matches(rule, wanted, 0).subquery("had_to")
     return select(had_to.c.place)
 
 
@@ -479,7 +550,7 @@ AUDIT = (
     ),
     Invariant(
         "matches_are_decided",
-        "Every match of a decided event with its ruleset is sent or suppressed",
+        "Every match of a decided event with its ruleset is sent or suppressed, at once or when its wait is over",
         _undecided_matches,
     ),
     Invariant(

@@ -7,18 +7,15 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, false, func, literal, or_, select, true
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.decisions.known_then import candidate_columns, certain_matches
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
-from src.marketing_messaging_service.decisions.prior_there import (
-    candidate_columns,
-    match_for_certain,
-    seems_to_have_matched,
-)
 from src.marketing_messaging_service.decisions.recorded_rules import RecordedRules, recorded_rules
 from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.decisions.truth import may_hold
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
@@ -43,6 +40,7 @@ class _AskedAgain:
     """What a batch was to decide again: rules by name, events of a window up to an instant, within a limit of age."""
 
     batch_id: int
+    run_id: int
     rule_names: frozenset[str]
     window: tuple[datetime, datetime]
     latest_event_at: datetime | None
@@ -64,7 +62,7 @@ def _asked_again(connection: Connection) -> Mapping[int, Sequence[_AskedAgain]]:
     """What batches were to decide again, by their ruleset."""
     named: Select[*tuple[Any, ...]] = (
         select(
-            *(Batch.ruleset_id, Batch.id, Run.window_start_at, Run.window_end_at),
+            *(Batch.ruleset_id, Batch.id, Batch.run_id, Run.window_start_at, Run.window_end_at),
             *(Batch.latest_event_at, Batch.oldest_event_at, BatchRule.rule_name),
         )
         .join(BatchRule, BatchRule.batch_id == Batch.id)
@@ -78,7 +76,8 @@ def _asked_again(connection: Connection) -> Mapping[int, Sequence[_AskedAgain]]:
         one = rows[0]
         names = frozenset(row.rule_name for row in rows)
         window = (one.window_start_at, one.window_end_at)
-        found[one.ruleset_id].append(_AskedAgain(one.id, names, window, one.latest_event_at, one.oldest_event_at))
+        limits = one.latest_event_at, one.oldest_event_at
+        found[one.ruleset_id].append(_AskedAgain(one.id, one.run_id, names, window, *limits))
     return found
 
 
@@ -87,7 +86,7 @@ def _undecided_by(rule: Rule, recorded: RecordedRules, position: int, batch: _As
     start, end = batch.window
     decided_by = case((HeldEvent.event_id.is_(None), Load.batch_id), else_=HeldEvent.batch_id)
     events = (
-        select(*candidate_columns())
+        select(*candidate_columns(rule, literal(batch.run_id)))
         .select_from(Event)
         .join(Load, Load.id == Event.load_id)
         .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)
@@ -96,19 +95,19 @@ def _undecided_by(rule: Rule, recorded: RecordedRules, position: int, batch: _As
     if batch.latest_event_at is not None:
         events = events.where(Event.event_timestamp <= batch.latest_event_at)
     before = [mate for mate in recorded.rules[:position] if mate.name not in batch.rule_names]
-    # A rule of the group that was not to decide again takes what it matches from those behind it.
-    takes = (func.coalesce(and_(has_trigger(mate), seems_to_have_matched(mate, OWN_ROW)), false()) for mate in before)
+    # A rule of the group that was not to decide again takes what it matches, and may have, from those behind it.
+    takes = (func.coalesce(and_(has_trigger(mate), may_hold(mate.conditions, OWN_ROW)), false()) for mate in before)
     is_free = [each == false() for each in takes]
     wanted = with_payload(events).where(
         has_trigger(rule),
-        seems_to_have_matched(rule, OWN_ROW),
+        may_hold(rule.conditions, OWN_ROW),
         ~_is_decided_by_another(rule, recorded),
         or_(
             _has_expired_before(rule, batch),
             and_(*is_free, *(~exists().where(*_own(table, rule)) for table in DECISION_TABLES)),
         ),
     )
-    match = match_for_certain(rule, wanted.subquery("wanted"), 0).subquery("match").c
+    match = certain_matches(rule, wanted.subquery("wanted"), 0).subquery("match").c
     return select(
         told("events.id ", match.event_id, f": {rule.name} did not decide again in batches.id {batch.batch_id}")
     )

@@ -31,11 +31,9 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    literal,
     select,
     true,
 )
-from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.conditions import (
     Condition,
@@ -50,7 +48,10 @@ from src.marketing_messaging_service.decisions.truth import Looks, MatchRow
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Field
+from src.marketing_messaging_service.vocabulary import Field
+
+# Made once, as making an alias takes longer than most of a statement.
+_PRIOR = Event.__table__.alias("prior")
 
 MOST_COUNTED = 10
 """The largest count that is read from the index of events, step by step."""
@@ -62,28 +63,8 @@ def is_counted_directly(happened: Happened) -> bool:
 
 
 def looks_directly(happened: Happened, row: MatchRow) -> ColumnElement[bool]:
-    """Return whether another event happened as often as asked, read from `events` up to the count that tells.
-
-    What is asked of its payload is read event by event, so that a user with many events of the type costs their square.
-    """
-    other = aliased(Event, name="prior")
-    found = select(literal(1).label("one")).where(
-        other.user_id == row.user_id,
-        other.event_type == happened.event_type,
-        _lies_within(other.event_timestamp, happened, row),
-        other.id != row.event_id,
-    )
-    if happened.where or happened.same:
-        payload = {part.table: part.table.alias(f"other_{part.key}") for part in PAYLOAD.parts}
-        found = found.select_from(other)
-        for table in payload.values():
-            found = found.outerjoin(table, table.c.event_id == other.id)
-        columns = {field.path: payload[part.table].c[field.name] for part in PAYLOAD.parts for field in part.fields}
-        found = found.where(
-            *(each.compared(columns[each.field.field.path]) for each in happened.where),
-            *(columns[path.field.path] == row.value(path.field) for path in happened.same),
-        )
-    found = found.correlate(*row.sources)
+    """Return whether another event happened as often as asked, read from `events` up to the count that tells."""
+    found = others(happened, row, "id")
     enough = _enough(happened)
     if enough == 1:
         is_there = exists(found)
@@ -91,6 +72,18 @@ def looks_directly(happened: Happened, row: MatchRow) -> ColumnElement[bool]:
     few = found.limit(enough).subquery("few")
     counted = select(func.count()).select_from(few).scalar_subquery()
     return _is_between(counted, happened)
+
+
+def others(happened: Happened, row: MatchRow, column: str) -> Select[Any]:
+    """Return a column of the other events of a type that lie in the window of a match."""
+    other = _PRIOR.c
+    found: Select[Any] = select(other[column]).where(
+        other.user_id == row.user_id,
+        other.event_type == happened.event_type,
+        _lies_within(other.event_timestamp, happened, row),
+        other.id != row.event_id,
+    )
+    return found.correlate(*row.sources)
 
 
 def _enough(happened: Happened) -> int:
@@ -248,14 +241,6 @@ class _Latest:
 
 
 _users = _temporary("batch_users", TableColumn("user_id", String, primary_key=True))
-
-
-def _no_latest_trait(*_: Any) -> ColumnElement[Any]:
-    raise AssertionError("the latest traits of then are not known any more")
-
-
-DIRECT_LOOKS = Looks(looks_directly, _no_latest_trait)
-"""Looks at events of now without any table filled beforehand; at no traits."""
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from sqlalchemy import ColumnElement, FromClause, SQLColumnExpression, and_, false, func, not_, or_, true
 
@@ -73,42 +73,55 @@ def holds(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bo
             assert_never(condition)
 
 
+class Bounds(Protocol):
+    """What looks at other events came to when it is not known for certain: as much as can be true, or must be."""
+
+    def happened(self, look: Happened, /, *, open_as: bool) -> ColumnElement[bool]:
+        """Return whether other events happened so often; where that is not known, `open_as`."""
+
+    def latest(self, condition: FieldCondition, /, *, open_as: bool) -> ColumnElement[bool]:
+        """Return whether a comparison with a latest trait held; where that is not known, `open_as`."""
+
+
+class _Open:
+    """Nothing is known of what looks at other events."""
+
+    def happened(self, _look: Happened, /, *, open_as: bool) -> ColumnElement[bool]:
+        return true() if open_as else false()
+
+    def latest(self, _condition: FieldCondition, /, *, open_as: bool) -> ColumnElement[bool]:
+        return true() if open_as else false()
+
+
 def may_hold(condition: Condition, row: MatchRow) -> ColumnElement[bool]:
     """Return whether a condition is not already false by the event's own fields, all that looks elsewhere left open."""
-    return _bound(condition, row, None, open_as=True)
+    return _bound(condition, row, _Open(), open_as=True)
 
 
-def at_most_true(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
-    """Return whether a condition can have held before, when fewer events were there than now.
-
-    Events are only added, so what happened so often by then has happened so often now; what was the latest trait then
-    is not known any more.
-    """
-    return _bound(condition, row, looks, open_as=True)
+def at_most_true(condition: Condition, row: MatchRow, bounds: Bounds) -> ColumnElement[bool]:
+    """Return whether a condition can have held before, as far as that is known."""
+    return _bound(condition, row, bounds, open_as=True)
 
 
-def at_least_true(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
-    """Return whether a condition must have held before, when fewer events were there than now."""
-    return _bound(condition, row, looks, open_as=False)
+def at_least_true(condition: Condition, row: MatchRow, bounds: Bounds) -> ColumnElement[bool]:
+    """Return whether a condition must have held before, as far as that is known."""
+    return _bound(condition, row, bounds, open_as=False)
 
 
-def _bound(condition: Condition, row: MatchRow, looks: Looks | None, *, open_as: bool) -> ColumnElement[bool]:
+def _bound(condition: Condition, row: MatchRow, bounds: Bounds, *, open_as: bool) -> ColumnElement[bool]:
     """Return the greatest or least truth that a condition can have, whatever the open parts of it come to."""
     match condition:
         case AllOf():
-            return and_(true(), *(_bound(part, row, looks, open_as=open_as) for part in condition.all))
+            return and_(true(), *(_bound(part, row, bounds, open_as=open_as) for part in condition.all))
         case AnyOf():
-            return or_(*(_bound(part, row, looks, open_as=open_as) for part in condition.any))
+            return or_(*(_bound(part, row, bounds, open_as=open_as) for part in condition.any))
         case Negation():
-            return not_(func.coalesce(_bound(condition.not_, row, looks, open_as=not open_as), false()))
+            return not_(func.coalesce(_bound(condition.not_, row, bounds, open_as=not open_as), false()))
         case FieldCondition(field=path) if not path.is_latest:
             return condition.compared(row.value(path.field))
-        case HappenedCondition() | PriorEventCondition() if looks and _only_turns(condition.happened, to=open_as):
-            return looks.happened(condition.happened, row)
+        case HappenedCondition() | PriorEventCondition():
+            return bounds.happened(condition.happened, open_as=open_as)
+        case FieldCondition():
+            return bounds.latest(condition, open_as=open_as)
         case _:
-            return true() if open_as else false()
-
-
-def _only_turns(happened: Happened, *, to: bool) -> bool:
-    """Return whether more events can make it only true, or only false."""
-    return happened.at_most is None if to else happened.least == 0
+            assert_never(condition)
