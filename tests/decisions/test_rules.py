@@ -149,6 +149,14 @@ def test_an_unknown_key_is_refused_with_the_keys_that_are_known_there(tmp_path, 
     assert said(tmp_path, broken) == [f"rule nudge, {keys}: unknown key; expected one of {expected}, found 'bogus'."]
 
 
+def test_a_misspelt_kind_of_condition_is_refused_with_the_nearest_one(tmp_path):
+    told = said(tmp_path, rule("nudge", {"happend": {"event_type": "paid"}}))
+
+    assert told[-1].startswith("rule nudge, conditions.all[0].happend: unknown key; expected one of happened, ")
+    assert "did you mean happened?" in told[-1]
+    assert "field" not in "".join(told)
+
+
 @pytest.mark.parametrize(
     ("condition", "place", "expected"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, StrictBool, Tag, model_validator
@@ -198,6 +199,10 @@ def _tag(value: Any) -> str:
     for key, kind in KINDS.items():
         if isinstance(value, kind) or (isinstance(value, dict) and key in value):
             return f"{key}_condition"
+    if isinstance(value, dict) and len(value) == 1:
+        # What is misspelt is not taken for a comparison without its field.
+        (written,) = value
+        return "".join(f"{key}_condition" for key in get_close_matches(str(written), KINDS, 1)) or "field_condition"
     return "field_condition"
 
 
