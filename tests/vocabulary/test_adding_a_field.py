@@ -80,7 +80,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
-from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.schema import migrate
 from src.marketing_messaging_service.loading import known_files, load_file
@@ -95,7 +95,7 @@ for file in discover(Path("landing"), known_files(engine)).new_files:
     print(load_file(engine, staged, as_of=as_of))
     staged.close()
 decide_pending(engine, read_rules(Path("rules.yaml")), decided_at=as_of)
-print([finding for finding in check_database("sqlite:///messaging.db", INVARIANTS).findings if not finding.holds])
+print(list(check_database("sqlite:///messaging.db", (*INVARIANTS, *AUDIT)).broken))
 """
 
 
@@ -188,6 +188,59 @@ class TestACopyWithAFieldOfEachType:
             sent = database.execute("SELECT rule_name FROM send_requests ORDER BY rule_name").fetchall()
             assert sent == sorted((f"{part}_{type_}",) for part in "pt" for type_ in LINES)
 
+    def test_decides_by_money_dates_and_instants_wherever_a_rule_may_name_a_field(self, copy: Path) -> None:
+        price, day, seen = (f"properties.{names('p')[type_]}" for type_ in ("Money", "CalendarDate", "UtcDateTime"))
+        born = names("t")["CalendarDate"]
+
+        def compared(path: str, operator: str, *value: object) -> dict[str, object]:
+            return {"field": path, "operator": operator, **({"value": value[0]} if value else {})}
+
+        def before(**keys: object) -> dict[str, object]:
+            return {"happened": {"event_type": "seen", **keys}}
+
+        conditions: dict[str, dict[str, object]] = {
+            "exact": compared(price, "equals", 0.3),
+            "not one cent more": compared(price, "gte", 0.31),
+            "among": compared(price, "in", [0.29, 0.3]),
+            "day": compared(day, "lte", "2024-02-29"),
+            "day before": compared(day, "lt", "2024-02-29"),
+            "not a day": {"not": compared(day, "gt", "2024-02-28")},
+            "instant": compared(seen, "equals", "2024-02-29T23:30:00+05:45"),
+            "a microsecond more": compared(seen, "gt", "2024-02-29T17:45:00Z"),
+            "same price": before(same=[price]),
+            "same all": before(same=[price, day, seen]),
+            "where": before(where=[compared(price, "lt", 0.31), compared(day, "equals", "2024-02-29")]),
+            "none": before(at_most=0, where=[compared(seen, "gt", "2024-02-29T17:45:00Z")]),
+            "latest": compared(f"latest_traits.{born}", "equals", "2024-02-29"),
+            "not latest": {"not": compared(f"latest_traits.{born}", "lt", "2024-03-01")},
+        }
+        rules = [rule(name, price, "exists", None) | {"conditions": conditions[name]} for name in conditions]
+        once = {"suppression": {"mode": "once_ever", "per": [price, day, seen]}}
+        rules += [rule("once", price, "exists", None) | {"conditions": {"all": []}} | once]
+        values = {"Money": "0.30", "CalendarDate": "2024-02-29", "UtcDateTime": "2024-02-29T17:45:00Z"}
+        other = {**values, "Money": 0.3, "UtcDateTime": "2024-02-29T18:45:00+01:00"}
+        again = {"event_timestamp": "2026-11-22T11:00:00Z", "message_id": "again"}
+        events = [
+            event("seen", **values) | {"event_type": "seen", "event_timestamp": "2026-11-22T09:00:00Z"},
+            event("here", **other),
+            event("again", **values) | again,
+        ]
+        for each in events:
+            each["user_id"] = "bea"
+            if each is not events[0]:
+                each["user_traits"] = {}
+        write(copy, rules, events, name="money.jsonl")
+        assert run(copy, "-c", RUN).endswith("[]\n")
+        decided = (
+            "SELECT e.message_id, d.rule_name FROM events e JOIN (SELECT event_id, rule_name FROM send_requests "
+            "UNION ALL SELECT event_id, rule_name || ' again' FROM suppressions) d ON d.event_id = e.id"
+        )
+        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+            found = database.execute(decided).fetchall()
+        hold = {"exact", "among", "day", "instant", "same price", "same all", "where", "none", "latest"}
+        assert {name for message_id, name in found if message_id == "here"} == {*hold, "once"}
+        assert {name for message_id, name in found if message_id == "again"} == {*hold, "once again"}
+
     def test_keeps_a_redelivery_that_says_something_else_and_calls_it_by_its_name(self, copy: Path) -> None:
         changed = {"String": "B", "Integer": 4, "Float": 1, "Boolean": False, "CalendarDate": "2000-01-01"}
         changed |= {"UtcDateTime": "2026-11-03T12:00:00.6+02:00", "Money": 1234567.9}
@@ -238,10 +291,11 @@ def event(message_id: str, **changed: object) -> dict[str, object]:
 
 
 def rule(name: str, field: str, operator: str, value: object) -> dict[str, object]:
+    condition = {"field": field, "operator": operator, **({} if value is None else {"value": value})}
     return {
         "name": name,
         "trigger": {"event_type": "paid"},
-        "conditions": {"all": [{"field": field, "operator": operator, "value": value}]},
+        "conditions": {"all": [condition]},
         "action": {"type": "send", "template_name": name, "delivery_method": "email"},
     }
 
