@@ -121,7 +121,9 @@ def _silent(_label: str, _total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _publish(settings: Settings) -> list[str]:
-    publishing.publish(settings.database_url, settings.publish_path, _silent)
+    folder = settings.publish_path
+    assert isinstance(folder, Path)
+    publishing.publish(settings.database_url, folder, _silent)
     return []
 
 
