@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.errors import SettingsError
-from src.marketing_messaging_service.places import Places, refuse_overlaps
+from src.marketing_messaging_service.places import Bucket, Places, refuse_overlaps
 from src.marketing_messaging_service.settings import Settings, load_settings
 
 
@@ -157,7 +157,7 @@ def test_a_path_with_a_nul_is_reported_by_the_parameter_that_holds_it(places, na
 
 
 def test_every_path_of_the_settings_is_looked_at():
-    paths = {name.removesuffix("_path") for name, field in Settings.model_fields.items() if field.annotation is Path}
+    paths = {name.removesuffix("_path") for name in Settings.model_fields if name.endswith("_path")}
     assert paths | {"database"} == {field.name for field in fields(Places) if not field.name.endswith("_name")}
 
 
@@ -179,3 +179,21 @@ def test_a_database_of_a_server_lies_in_no_place(places):
     assert "PUBLISH_PATH names" in refusal(replace(of_a_server, publish=places.landing))
     rules = of_a_server.publish / "messages.db"
     assert "files of such names are written there" in refusal(replace(of_a_server, rules=rules))
+
+
+@pytest.mark.parametrize(
+    ("landing", "publish", "is_refused"),
+    [
+        (Bucket("b", "in"), Bucket("b", "in/out"), True),
+        (Bucket("b"), Bucket("b", "out"), True),
+        (Bucket("b", "in"), Bucket("b", "in"), True),
+        (Bucket("b", "in"), Bucket("b", "input"), False),
+        (Bucket("b", "in"), Bucket("c", "in"), False),
+    ],
+)
+def test_what_is_published_may_not_lie_in_the_bucket_among_the_raw_files(places, landing, publish, is_refused):
+    places = replace(places, landing=landing, publish=publish)
+    if is_refused:
+        assert "lies in" in refusal(places)
+    else:
+        refuse_overlaps(places)
