@@ -47,6 +47,7 @@ def test_a_database_without_a_row_holds(database_url: str) -> None:
     assert check(path).broken == ()
 
 
+@pytest.mark.slow
 def test_rows_from_before_the_ledger_hold(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     command.upgrade(alembic_config(f"sqlite:///{path}"), "0001")

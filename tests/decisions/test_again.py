@@ -200,6 +200,7 @@ def test_an_event_from_before_loads_were_recorded_is_left_alone(pipeline):
     assert decisions(pipeline) == []
 
 
+@pytest.mark.slow
 def test_done_twice_it_does_nothing_more(pipeline):
     expired(pipeline, [rule("r")], event("a", at=at(11)))
     again(pipeline, [rule("r"), rule("new", template="N")], "r", "new")

@@ -379,6 +379,7 @@ def test_words_that_look_like_sql_are_words(pipeline):
     assert column(pipeline, "SELECT DISTINCT reason FROM send_requests ORDER BY 1") == ["rule:other", f"rule:{trick}"]
 
 
+@pytest.mark.slow
 def test_as_many_rules_and_conditions_as_a_file_may_hold_can_be_decided(pipeline):
     countries = [f"c{number}" for number in range(999)] + ["BR"]
     heavy = rule(

@@ -78,6 +78,7 @@ def test_any_other_error_of_prefect_stays_what_it_is() -> None:
         final_state(flow, {})
 
 
+@pytest.mark.slow
 def test_a_temporary_server_tells_why_it_cannot_start_and_not_that_it_was_ended() -> None:
     flow: Any = FakeFlow()
     final_state(flow, {})

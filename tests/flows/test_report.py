@@ -150,6 +150,7 @@ def test_a_number_that_no_row_has_is_refused(number: str, capsys: pytest.Capture
     assert "is not the number of a row; they count from 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_it_needs_neither_prefect_nor_pandas() -> None:
     code = "import sys, flows.report; print({'prefect', 'pandas', 'alembic', 'matplotlib'} & {*sys.modules})"
     root = Path(__file__).parents[2]

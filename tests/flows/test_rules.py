@@ -133,6 +133,7 @@ def test_the_schema_is_printed_as_the_project_has_it(capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == rules_schema_text()
 
 
+@pytest.mark.slow
 def test_the_tests_beside_a_file_are_done_and_one_that_fails_fails_the_command(
     path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -321,6 +321,7 @@ class TestTheHistory:
     def test_has_every_revision_that_these_tests_have_rows_for(self):
         assert ROWS_FROM.keys() <= set(REVISIONS)
 
+    @pytest.mark.slow
     def test_goes_up_and_down_and_up_again(self, path):
         assert upgrade_to_head(url_of(path)) == REVISIONS
         schema = schema_of(create_database_engine(url_of(path)))

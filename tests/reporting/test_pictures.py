@@ -118,6 +118,7 @@ def test_text_from_rules_cannot_act_in_the_drawing(text: str) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_run_with_nothing_to_draw_does_not_pay_for_drawing() -> None:
     code = (
         "import sys, src.marketing_messaging_service.reporting; "
