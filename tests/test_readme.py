@@ -132,6 +132,7 @@ def test_why_and_why_not_are_explained_as_the_readme_shows(
     arguments, answer = block.removeprefix(EXPLAIN).split("\n", 1)
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{demo[1]}")
     monkeypatch.setenv("RULES_PATH", str(ROOT / "data" / "rules.yaml"))
+    monkeypatch.setenv("LANDING_PATH", str(ROOT / "data" / "landing"))
     assert explain(arguments.split()) == 0
     run = re.compile(r"\[run of [^\]]*\]")
     assert run.sub("[…]", capsys.readouterr().out) == run.sub("[…]", answer)
