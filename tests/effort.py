@@ -11,7 +11,7 @@ THOROUGH = "thorough"
 
 _SETTINGS = "_hypothesis_internal_use_settings"
 
-FEWEST = 2
+FEWEST = 5
 """Examples of a property test however small its share is."""
 
 # Whether a machine is busy is no property of the code: an example may take as long as it takes. Fixtures that are made

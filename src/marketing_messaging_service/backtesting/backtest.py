@@ -90,8 +90,9 @@ def backtest(
 ) -> Iterator[Backtest]:
     """Decide the history twice on a copy of what that takes, and yield what differs; the database is only read.
 
-    `look` is called again and again and may end it by raising, and `info` is told what it will take. Raises
-    ParameterError where there is nothing in the window, and DatabaseError for what comes from the surroundings.
+    `look` is called every now and then and may stop the work by raising; `info` receives the estimate of time and
+    space. Raises ParameterError where there is nothing in the window, and DatabaseError for what comes from the
+    surroundings.
     """
     began = time.monotonic()
     refuse_missing(database_url)

@@ -1,6 +1,6 @@
 """A database of a backtest's own, in which the code that decides for real decides the history once more.
 
-It holds decisions only. The events stay where they are, in the snapshot, which stands beside it as `history` and is
+It holds only decisions. The events stay where they are, in the snapshot, which stands beside it as `history` and is
 never written to: the code that decides finds them through a temporary view of the name `events`, which shows what had
 been loaded by a run of the past, and of which load it was.
 """

@@ -17,7 +17,7 @@ from src.marketing_messaging_service.usual_hours import latest_run, unusual_hour
 def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:
     """Return the invariant that the newest file that an hourly run took was loaded at most so many hours ago."""
     # A backfill takes files of another time and a replay none, after which nothing new has come in; and what a clock
-    # dated that was ahead by a year says nothing of today.
+    # dated that was ahead by a year says nothing about today.
     hourly = select(Run.id).where(takes_everything())
     newest = (
         select(func.max(Load.loaded_at))

@@ -212,7 +212,7 @@ class _Source:
     run_id: SQLColumnExpression[int | None]
 
     def candidates(self, rule: Rule) -> Select[Any]:
-        """Return what a rule must be told of those that it may have matched."""
+        """Return the facts that the rule needs about each event that it may have matched."""
         candidates = self.events.with_only_columns(*candidate_columns(rule, self.run_id), maintain_column_froms=True)
         return candidates.where(has_trigger(rule), may_have_matched(rule, OWN_ROW, self.run_id))
 
@@ -431,7 +431,7 @@ def _impossible(each: _InName, table: EverDecisionTable) -> Select[Any]:
         .join(Event, Event.id == table.event_id)
         .where(_in_name_of(table, [each.rule.name], each.ruleset_ids, each.stretch))
     )
-    # What its event says against it is told already.
+    # What the event itself rules out has been reported already.
     wanted = with_payload(decisions).where(
         may_hold(each.rule.conditions, OWN_ROW),
         not_(func.coalesce(seems_to_have_matched(each.rule, row, run_id), false())),

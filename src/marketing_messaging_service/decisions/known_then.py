@@ -114,7 +114,7 @@ def _surely_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]
 
 
 def _fields_of(rule: Rule) -> Iterable[Field]:
-    """Return what a rule may have to be told of the event itself."""
+    """Return the facts about the event itself that the rule may need."""
     paths = [leaf.field for leaf in leaves(rule.conditions) if isinstance(leaf, FieldCondition)]
     for look in happenings(rule.conditions):
         paths += [*look.same, *(each.field for each in look.where)]
