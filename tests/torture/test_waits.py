@@ -21,9 +21,9 @@ def begun(server: ForkServer, starts: dict[str, Start], tmp_path_factory: pytest
     return backfills.beginnings(server, starts["taken before"], tmp_path_factory.mktemp("waits"), waits.PLANS)
 
 
-def values(start: Start, sql: str) -> set[str]:
-    """What stands in a column after all runs."""
-    with closing(sqlite3.connect(start.undisturbed)) as connection:
+def values(start: Start, sql: str, *, before: bool = False) -> set[str]:
+    """What stands in a column after all runs, or before the first that is to be done."""
+    with closing(sqlite3.connect(start.scene.database if before else start.undisturbed)) as connection:
         return {value for (value,) in connection.execute(sql)}
 
 
@@ -35,6 +35,8 @@ def test_every_way_in_which_a_wait_can_end_and_everything_that_stands_against_a_
     reasons = values(last, "SELECT suppression_reason FROM suppressions")
     assert {"blocked:opted_out", "blocked:failing", "holdout", "expired", "once_per_hours"} <= reasons
     assert {"limit:two", "limit:one", "once_per_calendar_day", "once_per_calendar_week"} <= reasons
+    for job in waits.PLANS[PLAN][2:]:
+        assert len(values(begun[f"{PLAN}: {job}"], "SELECT event_id FROM waiting_matches", before=True)) > 5
     for start in begun.values():
         assert self_check(start.undisturbed) == []
 
