@@ -6,19 +6,13 @@ from typing import Any
 
 import pytest
 
-from src.marketing_messaging_service.decisions import AUDIT
-from tests.checking.databases import broken
 from tests.pipeline import Pipeline
-from tests.test_rule_language import Raw, event, field, happened, outcomes, rule, run, sent
+from tests.test_rule_language import Raw, audited, event, field, happened, outcomes, rule, run, sent
 
 
 @pytest.fixture
 def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
-    made = Pipeline(tmp_path, migrated_template)
-    yield made
-    made.engine.dispose()
-    found = broken(made.database_path, AUDIT)
-    assert {name: finding.examples or finding.problem for name, finding in found.items()} == {}
+    yield from audited(tmp_path, migrated_template)
 
 
 def matching(pipeline: Pipeline, path: str, cases: Sequence[tuple[str, Any]], *events: Raw) -> list[set[str]]:

@@ -34,13 +34,18 @@ FROM ended_waits AS ended JOIN events AS event ON event.id = ended.event_id WHER
 """
 
 
-@pytest.fixture
-def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
-    made = Pipeline(tmp_path, migrated_template)
+def audited(folder: Path, migrated_template: Path) -> Iterator[Pipeline]:
+    """Yield runs on a fresh migrated database, and see afterwards that the self-check finds no decision wrong."""
+    made = Pipeline(folder, migrated_template)
     yield made
     made.engine.dispose()
     found = broken(made.database_path, AUDIT)
     assert {name: finding.examples or finding.problem for name, finding in found.items()} == {}
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
+    yield from audited(tmp_path, migrated_template)
 
 
 def instant(at: str) -> str:

@@ -1,8 +1,6 @@
 """What came of many users' events under one rule: how many came through each condition, and who did not."""
 
-from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +11,10 @@ from src.marketing_messaging_service.explaining.asking import Asked, answer, ask
 from src.marketing_messaging_service.explaining.many_users import Funnel, SetAsked, explain_set
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from tests.decisions.helpers import event, prior, rule
-from tests.pipeline import AS_OF, Pipeline
+from tests.explaining.helpers import play
+from tests.pipeline import Pipeline
 
 OPTED_IN = {"field": "user_traits.marketing_opt_in", "operator": "equals", "value": True}
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
-    pipeline = Pipeline(tmp_path, migrated_template)
-    yield pipeline
-    pipeline.engine.dispose()
-
-
-def play(pipeline: Pipeline, rules: Sequence[Any], *files: Sequence[Any], **others: Any) -> None:
-    for events in files:
-        pipeline.land(events)
-        pipeline.do(pipeline.order(as_of=AS_OF), {"rules": list(rules), **others})
 
 
 def funnels(pipeline: Pipeline, asked: SetAsked, in_force: Rules | None = None) -> list[Funnel]:

@@ -2,10 +2,6 @@
 
 import gzip
 import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from src.marketing_messaging_service.explaining.not_taken import files_not_taken, lines_not_taken
 from src.marketing_messaging_service.infrastructure.database import read_transaction
@@ -14,13 +10,6 @@ from tests.decisions.helpers import event, rule
 from tests.pipeline import AS_OF, Pipeline
 
 LINE = '{"message_id": "x%s", "user_id": "%s", "event_type": "paid", "event_timestamp": "soon"}\n'
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
-    pipeline = Pipeline(tmp_path, migrated_template)
-    yield pipeline
-    pipeline.engine.dispose()
 
 
 def lines(pipeline: Pipeline, user_id: str = "ana") -> list[str]:

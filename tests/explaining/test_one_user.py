@@ -27,24 +27,12 @@ from src.marketing_messaging_service.explaining.truth_tree import ALL, LEAF, NOT
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from tests.decisions.helpers import event, prior, rule
 from tests.effort import examples
+from tests.explaining.helpers import play
 from tests.language_strategies import Document
 from tests.pipeline import AS_OF, Pipeline
 from tests.strategies import RawFile
 from tests.test_language_equals_reference import dense_runs
 from tests.test_pipeline_equals_reference import fresh_pipeline
-
-
-@pytest.fixture
-def pipeline(tmp_path: Path, migrated_template: Path) -> Iterator[Pipeline]:
-    pipeline = Pipeline(tmp_path, migrated_template)
-    yield pipeline
-    pipeline.engine.dispose()
-
-
-def play(pipeline: Pipeline, rules: Sequence[Any], *files: Sequence[Any], **others: Any) -> None:
-    for events in files:
-        pipeline.land(events)
-        pipeline.do(pipeline.order(as_of=AS_OF), {"rules": list(rules), **others})
 
 
 def explain(pipeline: Pipeline, user_id: str = "ana", **keys: Any) -> list[Explanation]:

@@ -1,6 +1,5 @@
 """The report of a backtest: as Markdown for the Prefect UI, and as one HTML file that opens anywhere."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,11 +10,11 @@ from src.marketing_messaging_service.backtesting.backtest import Backtest
 from src.marketing_messaging_service.backtesting.difference import Difference
 from src.marketing_messaging_service.backtesting.forms import write_changes
 from src.marketing_messaging_service.backtesting.pictures import Bars, bars_text, by_slot, columns_image, rows_image
-from src.marketing_messaging_service.errors import ReportError
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.drawing import DARK, LIGHT, Theme
 from src.marketing_messaging_service.reporting.html import page
 from src.marketing_messaging_service.reporting.masking import masked
+from src.marketing_messaging_service.reporting.report_file import write_whole
 from src.marketing_messaging_service.reporting.tables import counted, escaped, markdown_table
 
 TEMPLATE = "backtest.html.j2"
@@ -61,21 +60,9 @@ def write_files(folder: Path, found: Backtest, at: datetime) -> Files:
     """
     stem = f"backtest-{instant_text(at, 'seconds').replace(' ', 'T').replace(':', '')}Z"
     files = Files(folder / f"{stem}.html", folder / f"{stem}.csv")
-    html, partial = difference_html(found.difference, files.changes.name), folder / f".{stem}.{os.getpid()}.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            write_changes(partial, found.changes())
-            partial.replace(files.changes)
-            partial.write_text(html, encoding="utf-8")
-            partial.replace(files.report)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise ReportError(
-            f"REPORTS_PATH names {folder}, which the report cannot be written to ({error.strerror}). Free its disk, or "
-            "correct REPORTS_PATH."
-        ) from None
+    html = difference_html(found.difference, files.changes.name)
+    write_whole(files.changes, lambda partial: write_changes(partial, found.changes()))
+    write_whole(files.report, lambda partial: partial.write_text(html, encoding="utf-8"))
     return files
 
 

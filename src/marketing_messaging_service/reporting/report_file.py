@@ -11,6 +11,7 @@ from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.html import report_html
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
     from pathlib import Path
 
@@ -23,12 +24,23 @@ def write_report(folder: Path, report: RunReport) -> Path:
     Raises ReportError when the folder cannot be written to.
     """
     path = folder / report_name(report)
+    html = report_html(report)
+    write_whole(path, lambda partial: partial.write_text(html, encoding="utf-8"))
+    return path
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file of REPORTS_PATH whole or not at all; `write` is given where to write it first.
+
+    Raises ReportError when its folder cannot be written to.
+    """
+    folder = path.parent
     # Two processes may rebuild the same report at once.
     partial = folder / f".{path.name}.{os.getpid()}.partial"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            partial.write_text(report_html(report), encoding="utf-8")
+            write(partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -37,7 +49,6 @@ def write_report(folder: Path, report: RunReport) -> Path:
             f"REPORTS_PATH names {folder}, which the report cannot be written to ({error.strerror}). Free its disk, or "
             "correct REPORTS_PATH."
         ) from None
-    return path
 
 
 def report_name(report: RunReport) -> str:

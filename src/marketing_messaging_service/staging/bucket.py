@@ -1,15 +1,14 @@
 """A bucket that raw files land in: every object below its prefix, and what is left out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from io import BufferedReader
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.infrastructure import buckets
 from src.marketing_messaging_service.places import Bucket
-from src.marketing_messaging_service.results import FileProblem
-from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, Sighting, printable_path
+from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawSource, Sighting, printable_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,15 @@ class BucketObject:
         return self.listed_signature
 
 
-@dataclass(slots=True)
-class BucketSource:
+class BucketSource(RawSource):
     """The objects below a prefix, listed once."""
 
-    bucket: Bucket
-    problems: list[FileProblem] = field(default_factory=list)
-    passed_over: list[str] = field(default_factory=list)
-    grows: bool = False
-    reads_at_once: int = 16
+    grows = False
+    reads_at_once = 16
+
+    def __init__(self, bucket: Bucket) -> None:
+        super().__init__()
+        self.bucket = bucket
 
     def sightings(self) -> Iterator[Sighting]:
         """Yield every object, by key; one whose key ends in a slash is a folder's name and no file.

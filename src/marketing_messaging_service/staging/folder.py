@@ -4,14 +4,14 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import FileProblem
 from src.marketing_messaging_service.staging.opening import kind_of_file, open_regular
-from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, Sighting, printable_path
+from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawSource, Sighting, printable_path
 
 LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
 LEADS_NOWHERE = "is a link to nothing; remove it, or put the file there that it should lead to."
@@ -32,15 +32,15 @@ class FolderFile:
         return _signature(self.path.stat())
 
 
-@dataclass(slots=True)
-class Folder:
+class Folder(RawSource):
     """A folder and its subfolders, looked through once."""
 
-    path: Path
-    problems: list[FileProblem] = field(default_factory=list)
-    passed_over: list[str] = field(default_factory=list)
-    grows: bool = True
-    reads_at_once: int = 1
+    grows = True
+    reads_at_once = 1
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
 
     def sightings(self) -> Iterator[Sighting]:
         """Yield every regular file; links are followed to files within landing, and to no folder.

@@ -1,8 +1,9 @@
 """Where raw files lie: a folder, or a bucket of object storage; each is one file beside this one."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 from src.marketing_messaging_service.results import FileProblem, RawPlace
 
@@ -28,18 +29,21 @@ class Sighting:
     size and when its content was written, and the last one tells the file whatever its name is."""
 
 
-class RawSource(Protocol):
-    """A place that raw files land in."""
+class RawSource(ABC):
+    """A place that raw files land in, looked through once."""
 
-    problems: list[FileProblem]
-    """What of it cannot be read, and why."""
-    passed_over: list[str]
-    """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
-    grows: bool
+    grows: ClassVar[bool]
     """Whether a file may be seen there while it is still being written."""
-    reads_at_once: int
+    reads_at_once: ClassVar[int]
     """Files that are best read at the same time: where each is waited for, several take no longer than one."""
 
+    def __init__(self) -> None:
+        self.problems: list[FileProblem] = []
+        """What of it cannot be read, and why."""
+        self.passed_over: list[str] = []
+        """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
+
+    @abstractmethod
     def sightings(self) -> Iterator[Sighting]:
         """Yield every raw file. Raises LandingError when the place itself cannot be listed."""
 
