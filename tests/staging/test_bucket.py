@@ -3,9 +3,10 @@
 import hashlib
 from contextlib import closing
 from pathlib import Path
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import pytest
+from botocore.exceptions import ResponseStreamingError
 
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.infrastructure import buckets
@@ -161,3 +162,46 @@ def test_a_setting_names_a_folder_or_a_bucket(text: str, place: Path | Bucket) -
 def test_a_bucket_without_a_name_is_refused() -> None:
     with pytest.raises(ValueError, match="names no bucket"):
         place_of("s3:///prefix")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["a b+c.jsonl", "ü/☂.jsonl", "100%/a&b=c.jsonl", "a//b.jsonl", "events/hourly/a.jsonl"],
+)
+def test_a_key_may_hold_whatever_s3_allows(bucket: Bucket, place: str) -> None:
+    put(bucket, place, EVENT)
+    [file] = found(bucket).new_files
+    assert file.display_path == place
+    with closing(stage_file(file)) as staged:
+        assert staged.valid_count == 1
+
+
+def test_a_store_may_write_its_tags_as_it_likes(bucket: Bucket) -> None:
+    put(bucket, "a.jsonl", EVENT)
+    put(bucket, "b.bak", EVENT)
+    listed, opened = buckets.listed, buckets.open_object
+    real = {each["Key"]: each["ETag"] for each in listed(bucket)}
+
+    def tagged(where: Bucket):
+        return ({**each, "ETag": 'W/"a:b:c"'} for each in listed(where))
+
+    with (
+        patch.object(buckets, "listed", tagged),
+        patch.object(buckets, "open_object", lambda where, key, _: opened(where, key, real[key])),
+    ):
+        [file] = found(bucket).new_files
+        discovery = found(bucket, known_as(file))
+    assert (discovery.new_files, discovery.known_count) == ((), 2)
+
+
+def test_an_object_that_stops_coming_midway_costs_the_others_nothing_and_may_pass(bucket: Bucket) -> None:
+    put(bucket, "a.jsonl", EVENT * 3)
+    [file] = found(bucket).new_files
+    body = Mock(read=Mock(side_effect=[EVENT, ResponseStreamingError(error="cut")]))
+    with (
+        patch.object(buckets.client(), "get_object", return_value={"Body": body}),
+        pytest.raises(LandingError, match="the object store does not answer") as raised,
+    ):
+        stage_file(file)
+    assert raised.value.may_pass
+    body.close.assert_called_once()

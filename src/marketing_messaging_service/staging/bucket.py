@@ -71,8 +71,9 @@ class BucketSource(RawSource):
 def _sighting(bucket: Bucket, place: str, size_bytes: int, modified: datetime, etag: str) -> Sighting:
     seconds = modified.timestamp()
     time = int(seconds * 1_000_000_000)
-    # The last part is the ETag, by which a copy under another name is known too; it tells nothing of the content.
-    signature = f"{size_bytes}:{time}:{time}:{etag.strip(chr(34))}"
+    # The last part is the ETag, by which a copy under another name is known too. Stores may write it as they like, with
+    # colons as well, which part a signature.
+    signature = f"{size_bytes}:{time}:{time}:{etag.strip(chr(34)).replace(':', '-')}"
     return Sighting(
         BucketObject(bucket, f"{bucket.beginning}{place}", etag, signature),
         printable_path(place),
