@@ -140,7 +140,7 @@ def copied_on_a_small_disk(folder: Path) -> list[str]:
                 before_migrating.keep_copy(path, lambda: None)
             breaches.append("found room for the copy")
         except DatabaseError as error:
-            if FULL[0] not in str(error):
+            if FULL[2] not in str(error):
                 breaches.append(f"says {error}")
         if _contents(disk) != before:
             breaches.append(f"left {sorted(path.name for path in disk.iterdir())}")
