@@ -5,7 +5,7 @@ library only. `tests/reference.py` keeps the events, and calls `Decider.decide` 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -75,6 +75,8 @@ class Refusal:
     decision_time: datetime
     blocking_send: Send | None = None
     blocking_event: Event | None = None
+    reasons: tuple[str, ...] = ()
+    """Every reason that stands against it, this one first."""
 
 
 @dataclass(frozen=True)
@@ -157,9 +159,9 @@ class Decider:
         action = match.rule["action"]
         is_alert = action["type"] == "alert"
         exempt = set(match.rule.get("exempt_from") or ())
-        refusal = None if is_alert else self._refusal(match, document, as_of, loaded, exempt)
-        if refusal is not None:
-            reason, blocking_send, blocking_event = refusal
+        refusals = [] if is_alert else list(self._refusals_of(match, document, as_of, loaded, exempt))
+        if refusals:
+            reason, blocking_send, blocking_event = refusals[0]
             self.refusals.append(
                 Refusal(
                     match.event,
@@ -170,6 +172,7 @@ class Decider:
                     match.decision_time,
                     blocking_send,
                     blocking_event,
+                    tuple(each[0] for each in refusals),
                 )
             )
             return
@@ -185,32 +188,31 @@ class Decider:
             )
         )
 
-    def _refusal(
+    def _refusals_of(
         self, match: Match, document: Document, as_of: datetime, loaded: Sequence[Event], exempt: set[str]
-    ) -> tuple[str, Send | None, Event | None] | None:
-        """The first thing that stands against a match: the reason, and the send or the event."""
+    ) -> Iterator[tuple[str, Send | None, Event | None]]:
+        """What stands against a match, in order: the reason, and the send or the event."""
         zone = ZoneInfo(document.get("timezone", "UTC"))
         in_reach = self._sends_in_reach(match, zone)
         if in_reach:
-            return match.rule["suppression"]["mode"], _earliest(in_reach), None
+            yield match.rule["suppression"]["mode"], _earliest(in_reach), None
         if "blocks" not in exempt:
             for block in document.get("blocks") or []:
                 if _applies(block, match):
                     is_blocked, event = _block(block, match.event.user_id, as_of, loaded)
                     if is_blocked:
-                        return f"blocked:{block['name']}", None, event
+                        yield f"blocked:{block['name']}", None, event
         if "holdout" not in exempt and _is_held_out(document.get("holdout"), match.event.user_id):
-            return "holdout", None, None
+            yield "holdout", None, None
         if "limits" not in exempt:
             for limit in document.get("limits") or []:
                 if _applies(limit, match):
                     blocker = self._limit(limit, match, zone)
                     if blocker is not None:
-                        return f"limit:{limit['name']}", blocker, None
+                        yield f"limit:{limit['name']}", blocker, None
         expires_after = match.rule.get("expires_after_hours")
         if match.is_too_old or (expires_after is not None and as_of - match.decision_time > _hours(expires_after)):
-            return "expired", None, None
-        return None
+            yield "expired", None, None
 
     def _sends_to(self, match: Match) -> list[Send]:
         return [send for send in self.sends if not send.is_alert and send.event.user_id == match.event.user_id]

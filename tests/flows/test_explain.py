@@ -56,6 +56,7 @@ def test_the_same_is_there_as_json(capsys: pytest.CaptureFixture[str]) -> None:
                 "outcome": "not_matched",
                 "reason": None,
                 "blocker": None,
+                "reasons": [],
                 "failed": "user_traits.email is not ***@***",
                 "notes": [],
                 "conditions": {

@@ -361,6 +361,16 @@ class OneByOne:
                 if course.key is not None:
                     yield Verdict(candidate.sequence_number, course.key(candidate), None, None)
 
+    def obstacles(self, candidate: Candidate, earlier: Iterable[Send]) -> tuple[list[str], list[str]]:
+        """Return for which reasons sends stand against a match: the rule's own once, and every limit that is full."""
+        course, sends = self._courses[candidate.rule_position], _Sends(earlier)
+        once = [] if course.once is None else [course.once]
+        of_once, of_limits = (
+            [test.reason for test in tests if sends.blocker(test, candidate) is not None]
+            for tests in (once, course.limits)
+        )
+        return of_once, of_limits
+
 
 class _Sends:
     """The sends of one user so far, and the reaches of those tests that were asked about them."""

@@ -42,7 +42,12 @@ def explanation_lines(explanations: Sequence[Explanation]) -> Iterator[Line]:
 def _told(each: Explanation) -> Iterator[Line]:
     reason = f": {each.reason}" if each.reason else ""
     because = f"; what failed: {' and '.join(each.failed)}" if each.failed else ""
-    meant = _meaning(each.reason), f"in the way: {each.blocker}" if each.blocker else ""
+    others = [reason for reason in each.reasons if reason != each.reason]
+    meant = (
+        _meaning(each.reason),
+        f"in the way: {each.blocker}" if each.blocker else "",
+        f"without that it would be refused by {' and '.join(others)}" if others else "",
+    )
     why = f" ({'; '.join(filter(None, meant))})" if any(meant) else ""
     run = f" [run of {instant_text(each.as_of)}]" if each.as_of else ""
     yield 1, f"{each.rule}: {_SAID[each.outcome]}{reason}{because}{why}{run}"
@@ -92,6 +97,7 @@ def explanations_json(user_id: str, explanations: Sequence[Explanation], elsewhe
                 "outcome": each.outcome,
                 "reason": each.reason or None,
                 "blocker": masked(each.blocker) or None,
+                "reasons": list(each.reasons),
                 "failed": masked(" and ".join(each.failed)) or None,
                 "notes": list(map(masked, each.notes)),
                 "conditions": None if each.tree is None else _node(each.tree),

@@ -38,6 +38,8 @@ class KnownEvent:
     """The run that loaded it; None where that was not recorded."""
     batch_id: int | None = None
     """The batch that decided its load; None where none did."""
+    loaded_as_of: datetime | None = None
+    """The logical time of the run that loaded it; None where that was not recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,20 @@ class History:
         if line is None:
             return None
         places = np.flatnonzero(line.seen(sight)[line.between(None, end)])
+        return line.events[places[-1]] if len(places) else None
+
+    def last_of(
+        self, event_type: str, where: Sequence[EventCondition], end: datetime | None, sight: Sight
+    ) -> KnownEvent | None:
+        """Return the last event of a type that meets some comparisons, by an instant where one is given."""
+        line = self._by_type.get(event_type)
+        if line is None:
+            return None
+        within = slice(0, len(line.events)) if end is None else line.between(None, end)
+        found = line.seen(sight)[within]
+        if where:
+            found = found & line.qualifying(where)[within]
+        places = np.flatnonzero(found)
         return line.events[places[-1]] if len(places) else None
 
     def came_later(self, end: datetime, sight: Sight) -> list[KnownEvent]:

@@ -1,22 +1,24 @@
 """What came of the events of one user under each rule, and why: by the rows that stand, and the batch that decided."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import Connection, case, select
+from sqlalchemy import Connection, and_, case, select, union_all
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
 from src.marketing_messaging_service.decisions.conditions import happenings, latest_traits
 from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.one_by_one import Send
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
 from src.marketing_messaging_service.decisions.rules import Rule, Rules
 from src.marketing_messaging_service.explaining.history import History, KnownEvent, Sight
+from src.marketing_messaging_service.explaining.standing import Decision, SentBefore, Standing
 from src.marketing_messaging_service.explaining.truth_tree import Node, Question, to_flip, truth_tree
 from src.marketing_messaging_service.infrastructure.instants import instant_text, shifted
 from src.marketing_messaging_service.models import (
@@ -26,6 +28,7 @@ from src.marketing_messaging_service.models import (
     Event,
     HeldEvent,
     Load,
+    Run,
     SendRequest,
     Suppression,
     WaitingMatch,
@@ -57,6 +60,8 @@ class Explanation:
     """What stood in the way, in words; nothing where no send and no event did."""
     failed: tuple[str, ...] = ()
     """A smallest set of conditions, or the rule of the group, that kept the event from matching."""
+    reasons: tuple[str, ...] = ()
+    """Of a suppression every reason that stood against it, its own first; nothing where that is not known."""
     tree: Node | None = None
     """The rule's conditions as they were at the decision time; nothing where they are not known."""
     decision_time: datetime | None = None
@@ -82,14 +87,15 @@ def events_of(connection: Connection, user_id: str) -> tuple[KnownEvent, ...]:
     columns = [field.column.label(field.path) for field in PAYLOAD.fields]
     # What was there before loads were recorded, every batch could see.
     batch_id = case((Load.id.is_(None), BEFORE_LOADS), else_=Load.batch_id).label("batch_id")
-    own = (Event.id, Event.message_id, Event.event_type, Event.event_timestamp, Load.run_id, batch_id)
+    own = (Event.id, Event.message_id, Event.event_type, Event.event_timestamp, Load.run_id, batch_id, Load.as_of)
     rows = connection.execute(
         with_payload(select(*own, *columns).outerjoin(Load, Load.id == Event.load_id))
         .where(Event.user_id == user_id)
         .order_by(Event.event_timestamp, Event.id)
     )
     return tuple(
-        KnownEvent(row[0], row[1], row[2], row[3], _values(row[len(own) :]), row.run_id, row.batch_id) for row in rows
+        KnownEvent(row[0], row[1], row[2], row[3], _values(row[len(own) :]), row.run_id, row.batch_id, row.as_of)
+        for row in rows
     )
 
 
@@ -139,13 +145,17 @@ class _User:
         self._held: dict[int, Any] = {
             row.event_id: row for row in connection.execute(held.where(HeldEvent.event_id.in_(of_user)))
         }
-        self._decided = dict(_decided(connection, user_id))
+        self._sends = _sends_of(connection, user_id)
+        self._decided = {**dict(_decided(self._sends)), **dict(_refused(connection, user_id))}
+        self._standing = Standing(user_id, self.events, comparing)
         waiting = select(WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at)
         self._waiting = {
             (row.event_id, row.rule_name): row.decide_at
             for row in connection.execute(waiting.where(WaitingMatch.event_id.in_(of_user)))
         }
-        ended = select(EndedWait.event_id, EndedWait.rule_name, EndedWait.decide_at, EndedWait.outcome)
+        ended = select(
+            EndedWait.event_id, EndedWait.rule_name, EndedWait.decide_at, EndedWait.outcome, EndedWait.is_too_old
+        )
         self._ended: dict[tuple[int, str], Any] = {
             (row.event_id, row.rule_name): row
             for row in connection.execute(
@@ -158,6 +168,9 @@ class _User:
         self._batches: dict[int, Any] = {row.id: row for row in connection.execute(select(*Batch.__table__.c))}
         self._batch_of_run = {row.run_id: row.id for row in self._batches.values() if row.run_id is not None}
         self._files: dict[int, Rules | None] = {}
+        own_loads = select(Load.run_id).join(Event, Event.load_id == Load.id).where(Event.user_id == user_id)
+        limits = select(Run.id, Run.oldest_event_at).where(Run.id.in_(own_loads))
+        self._oldest_of_run = {row.id: row.oldest_event_at for row in connection.execute(limits)}
 
     def _file(self, batch: Any) -> Rules | None:
         """Return the rules by which a batch decided; None where their text is damaged."""
@@ -220,8 +233,48 @@ class _User:
         tree, notes = self._tree(Question(event, at, self._history, None), rule, batch)
         explanation = replace(explanation, tree=tree, notes=notes)
         if decided is not None:
-            return replace(explanation, outcome=decided.outcome, reason=decided.reason, blocker=decided.blocker)
+            explanation = replace(explanation, outcome=decided.outcome, reason=decided.reason, blocker=decided.blocker)
+            reasons = self._against(explanation, file, rule, batch) if decided.outcome == SUPPRESSED else ()
+            return replace(explanation, reasons=reasons)
         return replace(explanation, failed=self._failed(event, rule, tree, rivals))
+
+    def _against(self, refused: Explanation, file: Rules | None, rule: Rule | None, batch: Any) -> tuple[str, ...]:
+        """Return every reason that stood against a message when a batch refused it."""
+        at = refused.decision_time
+        if file is None or rule is None or batch is None or batch.as_of is None or at is None:
+            return ()
+        event = refused.event
+        decision = Decision(
+            file, rule, event, at, batch.as_of, Sight(batch.run_id, batch.id), self._is_too_old(event, rule, batch)
+        )
+        places = {each.name: place for place, each in enumerate(file.rules)}
+        order = (at, event.id, places[rule.name])
+        return tuple(self._standing.reasons(decision, [*self._sent_before(order, batch, places)]))
+
+    def _is_too_old(self, event: KnownEvent, rule: Rule, batch: Any) -> bool:
+        """Return whether an event was older than the run allowed that first decided on it."""
+        if ended := self._ended.get((event.id, rule.name)):
+            return bool(ended.is_too_old)
+        is_of_batch = event.id in self._held or event.batch_id != batch.id
+        oldest = batch.oldest_event_at if is_of_batch else self._oldest_of_run.get(event.run_id or 0)
+        return oldest is not None and event.at < oldest
+
+    def _sent_before(
+        self, order: tuple[datetime, int, int], batch: Any, places: Mapping[str, int]
+    ) -> Iterator[SentBefore]:
+        """Yield the messages to the user that were decided before a match of a batch."""
+        events = {event.id: event for event in self.events}
+        for row in self._sends:
+            if row.channel == ALERT_CHANNEL:
+                continue
+            at = row.decision_time or row.event_timestamp
+            of_batch = self._batch_of_run.get(row.run_id, BEFORE_LOADS)
+            own_order = (at, row.event_id or 0, places.get(row.rule_name, 0))
+            if of_batch < batch.id or (of_batch == batch.id and own_order < order):
+                send = Send(
+                    row.id, row.event_id or 0, at, row.template_name, row.channel, row.is_exempt_from_limits, ()
+                )
+                yield SentBefore(send, events.get(row.event_id))
 
     def _failed(
         self, event: KnownEvent, rule: Rule | None, tree: Node | None, rivals: Sequence[Rule]
@@ -281,17 +334,25 @@ def _is_asked_for(rule: Rule, event: KnownEvent) -> bool:
     )
 
 
-def _decided(connection: Connection, user_id: str) -> Iterator[tuple[tuple[int, str], _Decided]]:
-    # By the user's events, because no index of sends is led by the user.
-    sends = select(*SendRequest.__table__.c).where(
-        SendRequest.event_id.in_(select(Event.id).where(Event.user_id == user_id))
-    )
-    for row in connection.execute(sends):
+def _sends_of(connection: Connection, user_id: str) -> Sequence[Any]:
+    """Return every row of send_requests of a user."""
+    # By the user's events, because no index of sends is led by the user but of those that no event leads to.
+    of_event = SendRequest.event_id.in_(select(Event.id).where(Event.user_id == user_id))
+    of_none = and_(SendRequest.event_id.is_(None), SendRequest.user_id == user_id)
+    columns = SendRequest.__table__.c
+    return connection.execute(union_all(select(*columns).where(of_event), select(*columns).where(of_none))).all()
+
+
+def _decided(sends: Sequence[Any]) -> Iterator[tuple[tuple[int, str], _Decided]]:
+    for row in sends:
         outcome = ALERT if row.channel == ALERT_CHANNEL else SEND
         yield (
             (row.event_id, row.rule_name),
             _Decided(outcome, row.run_id, row.ruleset_id, row.decision_time),
         )
+
+
+def _refused(connection: Connection, user_id: str) -> Iterator[tuple[tuple[int, str], _Decided]]:
     blocker, said = aliased(Event), aliased(Event)
     refused = (
         select(
