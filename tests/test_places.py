@@ -24,6 +24,7 @@ def places(tmp_path: Path) -> Places:
         rules=tmp_path / "rules.yaml",
         publish=tmp_path / "published",
         reports=tmp_path / "reports",
+        staged=tmp_path / "staged",
     )
 
 
@@ -88,7 +89,12 @@ def test_publishing_beside_another_link_to_the_databases_folder_is_taken(places,
 @pytest.mark.parametrize("inside", ["", "out", "a/b"])
 @pytest.mark.parametrize(
     ("name", "field", "file"),
-    [("PUBLISH_PATH", "publish", ""), ("REPORTS_PATH", "reports", ""), ("DATABASE_URL", "database", "x.db")],
+    [
+        ("PUBLISH_PATH", "publish", ""),
+        ("REPORTS_PATH", "reports", ""),
+        ("STAGED_PATH", "staged", ""),
+        ("DATABASE_URL", "database", "x.db"),
+    ],
 )
 def test_nothing_of_ours_is_written_among_raw_files(places, name, field, file, inside):
     path = places.landing / inside / file
@@ -116,7 +122,8 @@ def test_temporary_files_are_not_kept_among_raw_files(places, monkeypatch):
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm", "-journal", ".lock", ".before-migration"])
 @pytest.mark.parametrize(
-    ("name", "field"), [("RULES_PATH", "rules"), ("REPORTS_PATH", "reports"), ("LANDING_PATH", "landing")]
+    ("name", "field"),
+    [("RULES_PATH", "rules"), ("REPORTS_PATH", "reports"), ("STAGED_PATH", "staged"), ("LANDING_PATH", "landing")],
 )
 def test_nothing_else_is_the_database_or_a_file_that_belongs_to_it(places, name, field, ending):
     message = refusal(replace(places, **{field: places.database.with_name(f"messaging.db{ending}")}))
@@ -132,6 +139,10 @@ def test_published_files_are_not_written_over_the_rules(places, file):
 def test_reports_are_not_written_over_the_rules_or_the_database(places):
     assert "lies (RULES_PATH)" in refusal(replace(places, rules=places.reports / "rules.html"))
     assert "lies (DATABASE_URL)" in refusal(replace(places, database=places.reports / "messaging.html"))
+
+
+def test_staged_rows_are_not_written_over_the_database(places):
+    assert "lies (DATABASE_URL)" in refusal(replace(places, database=places.staged / "messaging.arrow"))
 
 
 def test_links_that_go_round_in_a_circle_are_left_to_whoever_opens_them(places, tmp_path):

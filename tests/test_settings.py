@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.errors import SettingsError
+from src.marketing_messaging_service.infrastructure import schedulers
 from src.marketing_messaging_service.infrastructure.database import shown_database, shown_url
 from src.marketing_messaging_service.infrastructure.dialects.postgresql import url as postgresql_url
+from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
 from src.marketing_messaging_service.settings import load_settings
 
 
@@ -30,6 +32,8 @@ def test_without_environment_and_env_file_every_setting_has_its_default():
     assert settings.rules_path == Path("data/rules.yaml")
     assert settings.publish_path == Path("data/published")
     assert settings.reports_path == Path("data/reports")
+    assert settings.dask is None
+    assert settings.staged_path == Path("data/staged")
     assert settings.run_lock_timeout_seconds == 600
 
 
@@ -89,7 +93,7 @@ def test_a_misspelt_name_in_env_file_is_an_error_that_suggests_the_right_one():
 def test_a_name_in_env_file_that_is_like_no_setting_is_an_error_that_lists_them():
     write_env_file("COLOUR=red")
     message = error_of_load()
-    assert message.startswith("COLOUR in .env is not a setting; known settings are DATABASE_URL, DELIVERY_KEYS, ")
+    assert message.startswith("COLOUR in .env is not a setting; known settings are DASK_SCHEDULER, DATABASE_URL, ")
 
 
 def test_variables_of_prefect_in_env_file_are_left_to_prefect():
@@ -206,6 +210,57 @@ def test_every_malformed_setting_is_named_at_once(monkeypatch):
     message = error_of_load()
     assert "DATABASE_URL: " in message
     assert "RUN_LOCK_TIMEOUT_SECONDS: " in message
+
+
+@pytest.fixture
+def dask_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedulers, "find_spec", lambda name: name)
+
+
+@pytest.mark.parametrize(
+    ("text", "scheduler"),
+    [
+        ("tcp://127.0.0.1:8786", DaskScheduler(address="tcp://127.0.0.1:8786")),
+        ("tcp://dask.example:8786/", DaskScheduler(address="tcp://dask.example:8786")),
+        ("tcp://[::1]:8786", DaskScheduler(address="tcp://[::1]:8786")),
+        ("local:2", DaskScheduler(worker_count=2)),
+    ],
+)
+def test_a_dask_scheduler_is_an_address_or_a_number_of_workers(monkeypatch, dask_installed, text, scheduler):
+    monkeypatch.setenv("DASK_SCHEDULER", text)
+    assert load_settings().dask == scheduler
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1:8786", "tcp://host", "tcp://host:0", "tcp://host:65536", "tcp://a:b@host:1", "local", "local:x"]
+)
+def test_what_names_no_dask_scheduler_is_an_error_that_says_what_would(monkeypatch, dask_installed, text):
+    monkeypatch.setenv("DASK_SCHEDULER", text)
+    assert error_of_load() == (
+        "DASK_SCHEDULER: names no Dask scheduler; expected tcp://host:port, the address of a scheduler, or local:2 for "
+        "so many workers on this machine. Correct it in the environment or in .env."
+    )
+
+
+@pytest.mark.parametrize("count", ["0", "65", "999"])
+def test_a_number_of_workers_that_no_machine_has_is_an_error(monkeypatch, dask_installed, count):
+    monkeypatch.setenv("DASK_SCHEDULER", f"local:{count}")
+    assert error_of_load().startswith(
+        f"DASK_SCHEDULER: {count} workers cannot be started on this machine; name 1 to 64."
+    )
+
+
+def test_a_dask_scheduler_without_its_packages_says_how_to_install_them(monkeypatch):
+    monkeypatch.setattr(schedulers, "find_spec", lambda name: None)
+    monkeypatch.setenv("DASK_SCHEDULER", "local:2")
+    message = error_of_load()
+    assert "`make dask`" in message
+    assert "requirements-dask.lock" in message
+
+
+def test_staged_rows_lie_in_no_bucket(monkeypatch):
+    monkeypatch.setenv("STAGED_PATH", "s3://bucket/staged")
+    assert error_of_load().startswith("STAGED_PATH: names a bucket; name a folder")
 
 
 def test_database_path_is_the_file_that_the_url_names(monkeypatch):

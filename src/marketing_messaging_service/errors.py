@@ -81,6 +81,12 @@ class SpoolError(PipelineError):
     remedy = "Free space for temporary files, or let TMPDIR name another folder; the next run takes the file."
 
 
+class DaskError(PipelineError):
+    """Files cannot be staged on Dask: no scheduler or worker answers, or a worker cannot do what this run could."""
+
+    remedy = "Do what the sentence says; what was loaded stays, and the next run takes the other files."
+
+
 class LoadError(PipelineError):
     """A staged file did not load as it was counted; nothing of it was kept."""
 

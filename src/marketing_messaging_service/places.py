@@ -16,6 +16,9 @@ keeps beside it, and the copy that a migration keeps until it has succeeded."""
 
 SCHEME = "s3://"
 
+STAGED_ENDING = ".arrow"
+"""How the names of files with staged rows end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
@@ -66,6 +69,7 @@ class Places:
     rules: Path
     publish: Place
     reports: Path
+    staged: Path
     copy_name: str = "messaging.db"
     """The name of the published copy of the database."""
     landing_name: str = "LANDING_PATH"
@@ -163,7 +167,11 @@ def _over_another_file(places: Places) -> Iterator[str]:
 
 def _twice_the_same(places: Places) -> Iterator[str]:
     files = _files_of_database(places)
-    folders = ((places.publish_name, places.publish), ("REPORTS_PATH", places.reports))
+    folders = (
+        (places.publish_name, places.publish),
+        ("REPORTS_PATH", places.reports),
+        ("STAGED_PATH", places.staged),
+    )
     others = (*_read_files(places), (places.landing_name, places.landing), *folders)
     for _, file in files:
         for name, other in others:
@@ -178,6 +186,7 @@ def _in_landing(places: Places) -> Iterator[str]:
     written = [
         (places.publish_name, places.publish),
         ("REPORTS_PATH", places.reports),
+        ("STAGED_PATH", places.staged),
         *_files_of_database(places)[:1],
     ]
     if temporary := os.environ.get("TMPDIR"):
@@ -215,6 +224,7 @@ def _writers(places: Places) -> tuple[_Writer, ...]:
     return (
         _Writer(places.publish_name, places.publish, lambda name: name in (copy, copy + LOCK) or _is_parquet(name)),
         _Writer("REPORTS_PATH", places.reports, lambda name: name.endswith(".html")),
+        _Writer("STAGED_PATH", places.staged, lambda name: name.endswith(STAGED_ENDING)),
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import make_url
 from src.marketing_messaging_service.errors import SettingsError
 from src.marketing_messaging_service.infrastructure.buckets import usable_place
 from src.marketing_messaging_service.infrastructure.dialects.choice import checked_url, dialect_of
+from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler, usable_scheduler
 from src.marketing_messaging_service.places import Place, Places, refuse_overlaps
 
 ENV_FILE = Path(".env")
@@ -22,6 +23,16 @@ FOREIGN_PREFIXES = ("PREFECT_",)
 
 def _place(value: object) -> object:
     return usable_place(value) if isinstance(value, str) else value
+
+
+def _scheduler(text: str) -> str:
+    return str(usable_scheduler(text)) if text else text
+
+
+def _folder(path: Path) -> Path:
+    if str(path).lower().startswith("s3:"):
+        raise ValueError("names a bucket; name a folder, which this run and every Dask worker reach by the same path")
+    return path
 
 
 PlaceSetting = Annotated[Place, BeforeValidator(_place)]
@@ -40,6 +51,8 @@ class Settings(BaseSettings):
     rules_path: Path = Path("data/rules.yaml")
     publish_path: PlaceSetting = Path("data/published")
     reports_path: Path = Path("data/reports")
+    dask_scheduler: Annotated[str, AfterValidator(_scheduler)] = ""
+    staged_path: Annotated[Path, AfterValidator(_folder)] = Path("data/staged")
     run_lock_timeout_seconds: Annotated[int, Field(ge=0, le=86_400)] = 600
     migration_copy: bool = True
     run_lease_seconds: Annotated[int, Field(ge=1, le=86_400)] = 60
@@ -53,6 +66,11 @@ class Settings(BaseSettings):
     def more_delivery_keys(self) -> frozenset[str]:
         """The keys that `delivery_keys` names, separated by commas."""
         return frozenset(filter(None, map(str.strip, self.delivery_keys.split(","))))
+
+    @property
+    def dask(self) -> DaskScheduler | None:
+        """The scheduler that `dask_scheduler` names, None for none."""
+        return usable_scheduler(self.dask_scheduler) if self.dask_scheduler else None
 
     @property
     def own_sources_path(self) -> Path | None:
@@ -71,6 +89,7 @@ class Settings(BaseSettings):
             rules=self.rules_path,
             publish=self.publish_path,
             reports=self.reports_path,
+            staged=self.staged_path,
         )
 
 

@@ -53,7 +53,7 @@ _SAYINGS = {
 }
 """Functions other than the errors themselves that sentences are given to."""
 
-_OWN_CHECKS = frozenset({"choice.py", "settings.py", "url.py"})
+_OWN_CHECKS = frozenset({"choice.py", "schedulers.py", "settings.py", "url.py"})
 """The modules in which a ValueError is of a setting, and becomes a sentence; elsewhere it is a defect."""
 
 

@@ -4,5 +4,19 @@ from src.marketing_messaging_service.staging.edited import read_edited_lines
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.sources.file import SourcesFile, read_sources
 from src.marketing_messaging_service.staging.stage import next_files, stage_file, stage_files
+from src.marketing_messaging_service.staging.stored import StagingOrder, Stored, open_stored, store, sweep
 
-__all__ = ["SourcesFile", "discover", "next_files", "read_edited_lines", "read_sources", "stage_file", "stage_files"]
+__all__ = [
+    "SourcesFile",
+    "StagingOrder",
+    "Stored",
+    "discover",
+    "next_files",
+    "open_stored",
+    "read_edited_lines",
+    "read_sources",
+    "stage_file",
+    "stage_files",
+    "store",
+    "sweep",
+]

@@ -5,6 +5,8 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import IO, cast
 
@@ -17,15 +19,18 @@ MEMORY_BYTES = 16 << 20
 
 
 class SpoolWriter:
-    """Writes tables of one schema to an anonymous temporary file, as an Arrow stream.
+    """Writes tables of one schema as an Arrow stream: to an anonymous temporary file, or to one that is given.
+
+    Such a one lies in the folder that STAGED_PATH names, as what is said of errors has it.
 
     The file is closed by whoever loads what was staged, or here after an error.
     """
 
-    def __init__(self, schema: pa.Schema) -> None:
+    def __init__(self, schema: pa.Schema, file: IO[bytes] | None = None) -> None:
         self._schema = schema
         # It outlives this writer: whoever loads the staged file reads it, and closes it.
-        self.file = cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115
+        self.file = file or cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115
+        self._errors_told = partial(errors_told, str(Path(file.name).parent), "STAGED_PATH") if file else errors_told
         self._writer = self._new_writer()
 
     def __enter__(self) -> "SpoolWriter":
@@ -60,7 +65,7 @@ class SpoolWriter:
     @contextmanager
     def _closed_on_error(self) -> Iterator[None]:
         try:
-            with errors_told():
+            with self._errors_told():
                 yield
         except SpoolError:
             self._close_file()
@@ -73,13 +78,13 @@ class SpoolWriter:
 
 
 @contextmanager
-def errors_told() -> Iterator[None]:
-    """Turn what keeps a temporary file from being written into a SpoolError."""
+def errors_told(where: str = "the folder for temporary files", setting: str = "TMPDIR") -> Iterator[None]:
+    """Turn what keeps staged rows from being written somewhere, which a setting names, into a SpoolError."""
     try:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise SpoolError(
-            f"The staged rows cannot be kept in the folder for temporary files: {reason}. Free some space there, "
-            "or let TMPDIR name another folder, then run again."
+            f"The staged rows cannot be kept in {where}: {reason}. Free some space there, or let {setting} name "
+            "another folder, then run again."
         ) from None

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
@@ -92,6 +93,7 @@ def stage_files(
     sources: SourcesFile = SHIPPED_SOURCES,
     delivery_keys: Collection[str] = (),
     on_progress: Callable[[int], None] = lambda _: None,
+    event_file: IO[bytes] | None = None,
 ) -> StagedFiles:
     """Read raw files once, and return what became of the first of them: as many as can be staged together.
 
@@ -99,16 +101,16 @@ def stage_files(
     files are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that
     costs the others nothing. How each is written one of the sources says, which are those that it was
     discovered with. The given keys at the top of a line describe its delivery, besides DELIVERY_KEYS.
-    `on_progress` is told how many bytes were read since the last call. Raises SpoolError when there is no room for the
-    rows.
+    `on_progress` is told how many bytes were read since the last call. The events are written to `event_file` where
+    one is given, an empty one. Raises SpoolError when there is no room for the rows.
     """
     stager = stager_for(frozenset(delivery_keys))
-    written = _as_written(files, sources, frozenset(delivery_keys))
+    written = as_written(files, sources, frozenset(delivery_keys))
     with ExitStack() as kept:
         for each in written:
             kept.callback(each.close)
         try:
-            with SpoolWriter(EVENT_SCHEMA) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
+            with SpoolWriter(EVENT_SCHEMA, event_file) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
                 reading = _Reading(written, chunk_bytes, on_progress)
                 typing = _Typing(stager, events, rejected)
                 _stage_in_two_threads(reading.groups(), typing.add)
@@ -166,8 +168,8 @@ class _Written:
 _Readable = _Written | KeptFile
 
 
-def _as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Readable]:
-    """Return files with how each is written."""
+def as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Readable]:
+    """Return files with how each is written; each reads its own lines again."""
     used = {file.source_number: sources.sources[file.source_number] for file in files}
     sort_lines = {number: _sorter(source, delivery_keys) for number, source in used.items()}
     stager = stager_for(delivery_keys)

@@ -5,7 +5,9 @@ import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -61,14 +63,19 @@ _GRAMMAR = Grammar(
 class SourcesFile:
     """A version of sources.yaml that has been read and found right; never changed.
 
-    It is no record, because Prefect would look into all of one that a step is given.
+    It is no record, because Prefect would look into all of one that a step is given. Another process is given its text.
     """
 
-    def __init__(self, sources: Sequence[Source], origin: str = "sources.yaml") -> None:
-        """Take sources; `origin` is what the file is called."""
+    def __init__(self, sources: Sequence[Source], origin: str = "sources.yaml", yaml_text: str = "") -> None:
+        """Take sources; `origin` is what the file is called, and `yaml_text` what it says."""
         self.sources = tuple(sources)
         self.origin = origin
+        self.yaml_text = yaml_text
         self._expressions = tuple(_expression(source.patterns) for source in sources)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The mappings are told apart by what they are, not by what they say, and hold functions.
+        return (_read_once, (self.yaml_text, self.origin)) if self.yaml_text or self is SHIPPED_SOURCES else _unsent()
 
     def number_of(self, path: str) -> int | None:
         """Return the place of the first source whose pattern fits a path from landing, with slashes; None for none."""
@@ -113,6 +120,7 @@ def parse_sources(yaml_text: str, origin: str) -> SourcesFile:
     mappings = _mappings(said.mappings)
     return SourcesFile(
         origin=origin,
+        yaml_text=yaml_text,
         sources=tuple(
             Source(
                 patterns=each.files,
@@ -124,6 +132,16 @@ def parse_sources(yaml_text: str, origin: str) -> SourcesFile:
             for each in said.sources
         ),
     )
+
+
+@lru_cache(maxsize=8)
+def _read_once(yaml_text: str, origin: str) -> SourcesFile:
+    """Return what another process was given; many tasks of one run are given the same."""
+    return parse_sources(yaml_text, origin) if yaml_text else SHIPPED_SOURCES
+
+
+def _unsent() -> NoReturn:
+    raise TypeError("sources that were made without a text cannot be given to another process")
 
 
 def _wrong_names(said: Sources) -> list[str]:

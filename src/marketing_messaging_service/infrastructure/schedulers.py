@@ -1,0 +1,46 @@
+"""Dask, by which many raw files are staged at once, as a setting names it; its packages come as an extra."""
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+MISSING_DASK = (
+    "names a Dask scheduler, and prefect-dask is not installed; `make dask` installs it, or "
+    "`pip install -r requirements-dask.lock`"
+)
+
+EXPECTED = "expected tcp://host:port, the address of a scheduler, or local:2 for so many workers on this machine"
+
+MOST_LOCAL_WORKERS = 64
+
+_ADDRESS = re.compile(r"tcp://(?:\[[0-9a-fA-F:.]+\]|[^\s:/@\[\]]+):(\d{1,5})/?")
+_LOCAL = re.compile(r"local:(\d{1,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class DaskScheduler:
+    """A scheduler that stands, or so many workers that a run starts on its own machine for itself."""
+
+    address: str = ""
+    """Where the scheduler stands, as tcp://host:port; empty for workers of the run's own."""
+    worker_count: int = 0
+    """How many workers the run starts for itself; 0 where the scheduler stands."""
+
+    def __str__(self) -> str:
+        return self.address or f"local:{self.worker_count}"
+
+
+def usable_scheduler(text: str) -> DaskScheduler:
+    """Return the scheduler that a setting names. Raises ValueError for one that cannot be meant or used."""
+    address, local = _ADDRESS.fullmatch(text), _LOCAL.fullmatch(text)
+    if address is not None and 0 < int(address[1]) < 1 << 16:
+        scheduler = DaskScheduler(address=text.rstrip("/"))
+    elif local is not None and 0 < int(local[1]) <= MOST_LOCAL_WORKERS:
+        scheduler = DaskScheduler(worker_count=int(local[1]))
+    elif local is not None:
+        raise ValueError(f"{local[1]} workers cannot be started on this machine; name 1 to {MOST_LOCAL_WORKERS}")
+    else:
+        raise ValueError(f"names no Dask scheduler; {EXPECTED}")
+    if find_spec("prefect_dask") is None:
+        raise ValueError(MISSING_DASK)
+    return scheduler
