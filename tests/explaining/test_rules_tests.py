@@ -81,7 +81,22 @@ def test_what_differs_is_shown_beside_what_was_expected_with_why(beside: Beside)
 def test_what_is_not_expected_at_all_is_a_difference_too(beside: Beside) -> None:
     text = beside.run(case(given(), expect={})).as_text()
     assert "FAILED in line 3: case" in text
-    assert [line.split() for line in text.splitlines()][-1][:4] == ["a", "r", "nothing", "send"]
+    assert [line.split()[:4] for line in text.splitlines()][-2:] == [
+        ["a", "r", "nothing", "send"],
+        ["a,", "r:", "decided", "to"],
+    ]
+
+
+def test_what_differs_is_explained_with_each_condition_and_what_was_found(beside: Beside) -> None:
+    rules = [rule("r", {"field": "properties.amount", "operator": "gte", "value": 20})]
+    events = [given(properties={"amount": 5}), given("b", "+1h", properties={"amount": 30})]
+    results = beside.run(case(*events, expect={"sends": [of("a"), of("b")]}), rules=rules)
+    (difference,) = results.failed[0].differences
+    assert difference.explanation == (
+        "r: did not match; what failed: properties.amount is at least 20 [run of 2026-01-06 12:00]",
+        "  ✗ properties.amount is at least 20 – found: 5.0",
+    )
+    assert "  a, r: did not match" in results.as_text()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Doing the tests beside a rules file, and saying where what came out differs from what was expected."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from src.marketing_messaging_service.explaining.rules_tests_file import (
     TestsFile,
     read_tests,
 )
-from src.marketing_messaging_service.explaining.trial import Outcome, Trials, trials
+from src.marketing_messaging_service.explaining.trial import Outcome, Trial, Trials, trials
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.tables import counted, table_of, text_table
 
@@ -26,6 +26,7 @@ VERSION = 1
 """Of the form that `--json` prints: raised when a reader of it would have to change."""
 
 NOTHING = "nothing"
+_KEYS = ("event", "rule", "expected", "found", "why", "explanation")
 _WORDS = {"sends": "send", "alerts": "alert", "suppressions": "suppressed", "waiting": "waits"}
 
 
@@ -38,6 +39,8 @@ class Difference:
     expected: str
     found: str
     why: str
+    explanation: tuple[str, ...] = ()
+    """What `flows.explain` says of them: the rule, and below it each condition with what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,7 @@ class CaseResults:
                     "name": result.name,
                     "line": result.line,
                     "problem": result.problem or None,
-                    "differences": [
-                        {name: getattr(each, name) for name in ("event", "rule", "expected", "found", "why")}
-                        for each in result.differences
-                    ],
+                    "differences": [{name: getattr(each, name) for name in _KEYS} for each in result.differences],
                 }
                 for result in self.failed
             ],
@@ -133,10 +133,9 @@ def _result(test: RuleTest, line: int, rules: RulesFile, made: Trials) -> CaseRe
             for as_of in test.run_times:
                 trial.run([_raw(event, test) for event in _arriving(test, before, as_of)], rules, as_of)
                 before = as_of
-            outcomes = trial.outcomes()
+            return CaseResult(test.name, line, tuple(_differences(test, rules, trial)))
     except RulesTestsError as error:
         return CaseResult(test.name, line, problem=str(error))
-    return CaseResult(test.name, line, tuple(_differences(test, rules, outcomes)))
 
 
 def _arrival(event: GivenEvent, test: RuleTest) -> datetime:
@@ -162,16 +161,17 @@ def _raw(event: GivenEvent, test: RuleTest) -> Mapping[str, Any]:
     }
 
 
-def _differences(test: RuleTest, rules: RulesFile, outcomes: list[Outcome]) -> Iterator[Difference]:
+def _differences(test: RuleTest, rules: RulesFile, trial: Trial) -> Iterator[Difference]:
     """Yield what differs, in the order of events and rules."""
     expected = {(match.event, match.rule): (kind, match) for kind, match in test.expect.matches()}
-    found = {(outcome.event, outcome.rule): outcome for outcome in outcomes}
+    found = {(outcome.event, outcome.rule): outcome for outcome in trial.outcomes()}
     for event in test.events:
         for rule in rules.rules:
             wanted, came = expected.get((event.id, rule.name)), found.get((event.id, rule.name))
             told = (_told_expectation(*wanted) if wanted else NOTHING, _told_outcome(came) if came else NOTHING)
             if told[0] != told[1]:
-                yield Difference(event.id, rule.name, *told, _why(event, rule, came, test, rules))
+                explanation = trial.explained(event.user, event.id, rule.name, rules)
+                yield Difference(event.id, rule.name, *told, _why(event, rule, came, test, rules), explanation)
 
 
 def _told_expectation(kind: str, match: Match) -> str:
@@ -202,4 +202,14 @@ def _told(result: CaseResult) -> str:
     if result.problem:
         return f"{title}\n  {result.problem}"
     rows = ((each.event, each.rule, each.expected, each.found, each.why) for each in result.differences)
-    return text_table(table_of(title, ("event", "rule", "expected", "came out", "why"), rows, longest=110))
+    table = text_table(table_of(title, ("event", "rule", "expected", "came out", "why"), rows, longest=110))
+    return "\n".join([table, *_explained(result.differences)])
+
+
+def _explained(differences: Iterable[Difference]) -> Iterator[str]:
+    """Yield the explanations, each below the event that it is of."""
+    for each in differences:
+        if each.explanation:
+            first, *others = each.explanation
+            yield f"  {each.event}, {first}"
+            yield from (f"  {line}" for line in others)

@@ -15,6 +15,9 @@ from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service import decisions, loading, staging
 from src.marketing_messaging_service.errors import RulesTestsError
+from src.marketing_messaging_service.explaining.explain_text import explanation_lines
+from src.marketing_messaging_service.explaining.one_user import explain_user
+from src.marketing_messaging_service.explaining.outline import shown_lines
 from src.marketing_messaging_service.infrastructure import schema
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
@@ -84,6 +87,14 @@ class Trial:
         if rejected is not None:
             event_id = raw_events[rejected.line_number - 1]["message_id"]
             raise RulesTestsError(f"The event {event_id} would be a rejected line: {rejected.explanation}")
+
+    def explained(self, user_id: str, message_id: str, rule_name: str, rules: decisions.RulesFile) -> tuple[str, ...]:
+        """Return what there is to say of an event and a rule: lines, each with blanks before it by its depth."""
+        with read_transaction(self._engine) as connection:
+            found = explain_user(connection, user_id, rules.whole, rule_name=rule_name, message_id=message_id)
+        # Below the event itself, which the reader knows.
+        below = (line for line in explanation_lines(found) if line[0])
+        return tuple(f"{'  ' * (depth - 1)}{text}" for depth, text in shown_lines(below))
 
     def outcomes(self) -> list[Outcome]:
         """Return all that came of the events so far."""
