@@ -1,5 +1,6 @@
 """Every flow on a PostgreSQL server, with the same numbers as on SQLite, and its password nowhere."""
 
+import json
 import logging
 import os
 import re
@@ -12,13 +13,16 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import get_client
 
+from flows import backtest as backtest_program
 from flows import check as check_program
+from flows import explain as explain_program
 from flows import report as report_program
 from flows.backfill import backfill
 from flows.check import check, repair_schema
 from flows.endings import result_of
 from flows.hourly import hourly
 from flows.publish import publish
+from flows.replay import replay
 from flows.watch import watch
 from src.marketing_messaging_service.errors import RunInProgressError
 from src.marketing_messaging_service.exploring import __main__ as exploring
@@ -166,6 +170,67 @@ def _timeless(row: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(
         None if isinstance(value, float) or re.match(rf"{year}-\d\d-\d\d \d\d:", str(value)) else value for value in row
     )
+
+
+WEEKLY = {"mode: once_per_calendar_day": "mode: once_per_calendar_week"}
+"""What is another word in the rules that are tried out."""
+
+QUESTIONS = (
+    ["--user", "cleo"],
+    ["--rule", "welcome_email", "--where", "user_traits.country=DE"],
+    ["--rule", "insufficient_funds_email", "--since", "2026-11-02"],
+)
+
+
+def test_what_would_be_and_what_was_is_answered_the_same(
+    landing: Path, on_postgresql: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    land(landing)
+    new_rules = landing.parent / "weekly.yaml"
+    text = Path(os.environ["RULES_PATH"]).read_text(encoding="utf-8")
+    for word, other in WEEKLY.items():
+        assert word in text
+        text = text.replace(word, other)
+    new_rules.write_text(text, encoding="utf-8")
+    answers = []
+    for url in (os.environ["DATABASE_URL"], f"sqlite:///{landing.parent}/messaging.db"):
+        monkeypatch.setenv("DATABASE_URL", url)
+        hourly(return_state=True)
+        capsys.readouterr()
+        said = []
+        for question in QUESTIONS:
+            assert explain_program.main([*question, "--json"]) == 0
+            said.append(json.loads(capsys.readouterr().out))
+        assert backtest_program.main(["--rules", str(new_rules), "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+        assert backtest_program.main(["--against", "decided", "--json"]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+        answers.append(said)
+    assert answers[0] == answers[1]
+    assert answers[0][-2]["changes"]
+
+
+def test_rejected_lines_are_replayed_the_same(
+    landing: Path, on_postgresql: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (landing / "events.jsonl").write_text(
+        '{"user_id": "ana", "event_type": "signup_completed", "event_timestamp": "2026-11-02T10:00:00"}\n'
+    )
+    sources = tmp_path / "sources.yaml"
+    found = []
+    for url in (os.environ["DATABASE_URL"], f"sqlite:///{landing.parent}/messaging.db"):
+        monkeypatch.setenv("DATABASE_URL", url)
+        shutil.copyfile(Path(__file__).parents[2] / "data" / "sources.yaml", sources)
+        monkeypatch.setenv("SOURCES_PATH", str(sources))
+        hourly(max_rejected_percent=100, return_state=True)
+        sources.write_text(
+            "sources: [{files: '*.jsonl', mapping: utc}]\nmappings: {utc: {timestamp_form: {timezone: UTC}}}\n"
+        )
+        state = replay(dry_run=False, max_event_age_hours=0, return_state=True)
+        assert state.is_completed(), state.message
+        found.append((numbers(result_of(state)), everything()))
+    assert "1 inserted" in found[0][0]
+    assert found[0] == found[1]
 
 
 def test_a_run_beside_another_one_says_who_is_at_work(
