@@ -35,11 +35,17 @@ def examples(count: int) -> settings:
     return settings(max_examples=max(FEWEST, count * settings().max_examples // 100))
 
 
+def examples_of(item: pytest.Item) -> int:
+    """Return how many examples a test tries; none where it is no property test."""
+    given: settings | None = getattr(getattr(item, "obj", None), _SETTINGS, None)
+    return 0 if given is None else given.max_examples
+
+
 @contextmanager
 def fewer_on_a_server(item: pytest.Item) -> Iterator[None]:
     """Let a property test try a tenth of its examples on a server, where each takes as many times as long."""
     test = getattr(item, "obj", None)
-    before = getattr(test, _SETTINGS, None)
+    before: settings | None = getattr(test, _SETTINGS, None)
     callspec = getattr(item, "callspec", None)
     if before is None or callspec is None or callspec.params.get("template") != "postgresql":
         yield

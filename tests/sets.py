@@ -14,6 +14,8 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.effort import examples_of
+
 SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql", "bucket"})
 """Fixtures that start a server, of Prefect, PostgreSQL or object storage, or a process that does."""
 
@@ -23,7 +25,7 @@ SLOW_FOLDERS = frozenset({"torture"})
 STARTS_A_SERVER = ("flows.", "uvicorn", "prefect")
 """How the words of a command begin that starts Prefect's server: each of our programs does for its run."""
 
-ORDER = ("server", "slow", "hypothesis")
+ORDER = ("server", "hypothesis", "slow")
 """Markers of tests that take longest, which go first, so that of several cores none waits for another at the end."""
 
 
@@ -38,9 +40,10 @@ def mark(item: pytest.Item, folder: str) -> None:
         item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
-def turn(item: pytest.Item) -> int:
-    """When it is a test's turn, the first being 0."""
-    return next((turn for turn, marker in enumerate(ORDER) if item.get_closest_marker(marker)), len(ORDER))
+def turn(item: pytest.Item) -> tuple[int, int]:
+    """When it is a test's turn, the lowest first: by its kind, and of property tests those with most examples first."""
+    kind = next((turn for turn, marker in enumerate(ORDER) if item.get_closest_marker(marker)), len(ORDER))
+    return kind, -examples_of(item)
 
 
 @contextmanager

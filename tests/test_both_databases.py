@@ -1,7 +1,6 @@
 """The same raw files leave the same rows in SQLite and in PostgreSQL, ids included."""
 
 import json
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from src.marketing_messaging_service.models import Event, SendRequest
 from tests import strategies
 from tests.effort import examples
 from tests.language_strategies import language_documents
-from tests.pipeline import Pipeline
+from tests.pipeline import Pipeline, quick_folder
 from tests.postgresql import Server
 from tests.strategies import RawFile, RulesDocument
 
@@ -58,10 +57,10 @@ def test_the_same_files_leave_the_same_rows_in_which_everything_holds(
     documents: list[RulesDocument],
     files_a_run: int,
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with quick_folder() as folder:
         pipelines = [
-            Pipeline(Path(folder) / "sqlite", migrated_template),
-            Pipeline(Path(folder) / "postgresql", migrated_template, postgresql.new_database(postgresql_template)),
+            Pipeline(folder / "sqlite", migrated_template),
+            Pipeline(folder / "postgresql", migrated_template, postgresql.new_database(postgresql_template)),
         ]
         for pipeline in pipelines:
             for number, start in enumerate(range(0, len(files), files_a_run)):

@@ -1,10 +1,8 @@
 """The whole pipeline, stage, load and decide, against an oracle that decides one event at a time."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +16,7 @@ from src.marketing_messaging_service.results import RunOrder, Window
 from tests import strategies
 from tests.checking.databases import broken
 from tests.effort import examples
-from tests.pipeline import Pipeline, Template
+from tests.pipeline import Pipeline, Template, quick_folder
 from tests.postgresql import ServerTemplate
 from tests.reference import Reference, Row
 from tests.strategies import DAY_BORDER, RawEvent, RawFile, RulesDocument, Told
@@ -26,8 +24,8 @@ from tests.strategies import DAY_BORDER, RawEvent, RawFile, RulesDocument, Told
 
 @contextmanager
 def fresh_pipeline(template: Template) -> Iterator[Pipeline]:
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(Path(folder), template)
+    with quick_folder() as folder:
+        pipeline = Pipeline(folder, template)
         yield pipeline
         pipeline.engine.dispose()
         if isinstance(template, ServerTemplate):

@@ -1,7 +1,6 @@
 """Rejected lines that are read again: taken once, by today's mapping, with a ledger that adds up."""
 
 import json
-import tempfile
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -23,7 +22,7 @@ from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.checking.databases import EVER, OPT_IN, event, rule
 from tests.effort import examples
-from tests.pipeline import AS_OF, Pipeline
+from tests.pipeline import AS_OF, Pipeline, quick_folder
 
 RULES = {"rules": [rule("welcome", "signup", OPT_IN, suppression=EVER)]}
 YES = {"user_traits": {"marketing_opt_in": True}}
@@ -425,11 +424,11 @@ def test_a_mended_file_and_its_replayed_lines_come_to_the_same_events_and_a_seco
         {"uid" if place in odd and key == "user_id" else key: value for key, value in each.items()}
         for place, each in enumerate(told)
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        replayed = Pipeline(Path(folder) / "replayed", migrated_template)
+    with quick_folder() as folder:
+        replayed = Pipeline(folder / "replayed", migrated_template)
         hour(replayed, in_their_words)
         replayed.replay(RULES, sources=UID)
-        delivered = Pipeline(Path(folder) / "delivered", migrated_template)
+        delivered = Pipeline(folder / "delivered", migrated_template)
         hour(delivered, in_their_words, [each for place, each in enumerate(told) if place in odd])
         assert replayed.events() == delivered.events()
         assert replayed.send_requests() == delivered.send_requests()

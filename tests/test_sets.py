@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 from _pytest.mark.expression import Expression
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from prefect.testing.utilities import prefect_test_harness
 
 from tests import sets
@@ -94,6 +96,32 @@ def test_a_test_is_marked_by_what_it_asks_for_and_where_it_lies(
     item: Any = FakeItem(fixturenames=fixtures, path=Path("test_one.py"), markers=[])
     sets.mark(item, folder)
     assert item.markers == markers
+
+
+class FakeTest(SimpleNamespace):
+    """A test with a marker, and a function with so many examples."""
+
+    def get_closest_marker(self, name: str) -> bool:
+        return bool(name == self.marker)
+
+
+def test_servers_come_first_then_the_longest_property_tests() -> None:
+    @settings(max_examples=100)
+    def few(_: None) -> None: ...
+
+    @settings(max_examples=400)
+    def many(_: None) -> None: ...
+
+    def plain() -> None: ...
+
+    every: list[Any] = [
+        FakeTest(marker="", obj=plain),
+        FakeTest(marker="slow", obj=plain),
+        FakeTest(marker="hypothesis", obj=given(st.none())(few)),
+        FakeTest(marker="hypothesis", obj=given(st.none())(many)),
+        FakeTest(marker="server", obj=plain),
+    ]
+    assert sorted(every, key=sets.turn) == list(reversed(every))
 
 
 def test_every_test_that_asks_for_prefect_is_marked(request: pytest.FixtureRequest) -> None:

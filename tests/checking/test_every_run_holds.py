@@ -1,6 +1,5 @@
 """Whatever events and rules come, what the pipeline leaves behind holds; the check raises no false alarm."""
 
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.database import url_of
 from tests import strategies
 from tests.effort import examples
-from tests.pipeline import Pipeline
+from tests.pipeline import Pipeline, quick_folder
 from tests.strategies import RawFile, RulesDocument, Told
 
 pytestmark = pytest.mark.slow
@@ -28,8 +27,8 @@ def test_every_run_leaves_a_database_in_which_everything_holds(
     migrated_template: Path, files: list[RawFile], documents: list[RulesDocument], files_a_run: int
 ) -> None:
     runs = [files[start : start + files_a_run] for start in range(0, len(files), files_a_run)]
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(Path(folder), migrated_template)
+    with quick_folder() as folder:
+        pipeline = Pipeline(folder, migrated_template)
         for number, run in enumerate(runs):
             pipeline.run(run, documents[number % len(documents)])
         pipeline.engine.dispose()
@@ -45,8 +44,8 @@ def test_every_run_leaves_a_database_in_which_everything_holds(
 def test_hourly_runs_and_backfills_in_any_order_leave_a_database_in_which_everything_holds(
     migrated_template: Path, files: list[RawFile], rules: RulesDocument, told: list[Told]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(Path(folder), migrated_template)
+    with quick_folder() as folder:
+        pipeline = Pipeline(folder, migrated_template)
         for number, run in enumerate(told):
             for file in files[number :: len(told)]:
                 pipeline.land(file)

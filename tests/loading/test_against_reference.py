@@ -1,7 +1,6 @@
 """Whatever lands, the tables hold what one event at a time, in plain Python, ends in."""
 
 import shutil
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from src.marketing_messaging_service.results import LoadResult
 from tests.effort import examples
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import rows, stage
+from tests.pipeline import quick_folder
 from tests.reference import LoadCounts, Reference, sort_rows
 from tests.strategies import RawFile, event_batches
 
@@ -37,13 +37,13 @@ def test_the_loaded_tables_equal_the_reference(
     monkeypatch.setattr(new_events, "SMALLEST_REBUILD", smallest_rebuild)
     monkeypatch.setattr(new_events, "LARGEST_STANDING", 3)
     reference = Reference()
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copyfile(migrated_template, Path(folder) / "test.db")
+    with quick_folder() as folder:
+        shutil.copyfile(migrated_template, folder / "test.db")
         engine = create_database_engine(f"sqlite:///{folder}/test.db")
         for number, file in enumerate(files):
             expected = reference.load(file)
             # Each file has a landing of its own, so that files of the same content all come to the load.
-            with closing(stage(Path(folder) / str(number), "a.jsonl", *file, chunk_rows=chunk_rows)) as staged:
+            with closing(stage(folder / str(number), "a.jsonl", *file, chunk_rows=chunk_rows)) as staged:
                 result = load_file(engine, staged, as_of=AS_OF)
             if not isinstance(result, LoadResult):
                 assert file in files[:number]

@@ -1,7 +1,6 @@
 """Whatever came, in whatever order: each view says what a plain count over the tables says."""
 
 import sqlite3
-import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from tests import strategies
 from tests.effort import examples
 from tests.language_strategies import Document, language_documents
-from tests.pipeline import Pipeline
+from tests.pipeline import Pipeline, quick_folder
 from tests.strategies import RawFile, Told
 
 Row = dict[str, Any]
@@ -263,8 +262,8 @@ def check_waiting(tables: Tables) -> None:
 def test_every_view_says_what_the_tables_say(
     migrated_template: Path, files: list[RawFile], documents: list[Document], told: list[Told]
 ) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = Pipeline(Path(folder), migrated_template)
+    with quick_folder() as folder:
+        pipeline = Pipeline(folder, migrated_template)
         for number, run in enumerate(told):
             for file in files[number :: len(told)]:
                 pipeline.land(file)
