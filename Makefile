@@ -10,9 +10,10 @@ THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypo
 # What a run needs besides: the driver of PostgreSQL and the client of object storage, where a setting names such.
 DRIVER := $(VENV)/installed$(if $(filter postgresql%,$(DATABASE_URL)),-postgresql)
 DRIVER += $(if $(filter s3://%,$(LANDING_PATH) $(PUBLISH_PATH)),$(VENV)/installed-s3)
+DRIVER += $(if $(strip $(DASK_SCHEDULER)),$(VENV)/installed-dask)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run self-check repair explore publish postgresql s3 test test-all test-rest test-ui torture check bench format samples docs lock clean
+.PHONY: help demo up run self-check repair explore publish postgresql s3 dask test test-all test-rest test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -47,6 +48,8 @@ publish: $(DRIVER) ## Write a consistent copy and Parquet of every table and vie
 postgresql: $(VENV)/installed-postgresql ## Install the driver of PostgreSQL, for a DATABASE_URL that names such a database
 
 s3: $(VENV)/installed-s3 ## Install the client of object storage, for a LANDING_PATH or PUBLISH_PATH of s3://…
+
+dask: $(VENV)/installed-dask ## Install Dask, for a DASK_SCHEDULER on whose workers many files are staged at once
 
 test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in under three minutes (ARGS="-k rules -x")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
@@ -88,7 +91,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emi
 
 lock: $(VENV)/installed-dev ## Lock the newest versions that pyproject.toml allows, for every Python from 3.11 on
 	@$(LOCK) pyproject.toml --output-file requirements.lock
-	@for group in dev explore postgresql s3 ui; do \
+	@for group in dask dev explore postgresql s3 ui; do \
 		$(LOCK) --group $$group --constraint requirements.lock --output-file requirements-$$group.lock || exit 1; done
 	@$(LOCK) --group peers --output-file benchmarks/requirements-peers.lock
 
@@ -123,6 +126,11 @@ $(VENV)/installed-postgresql: requirements-postgresql.lock $(VENV)/installed
 $(VENV)/installed-s3: requirements-s3.lock $(VENV)/installed
 	@echo "Installing the client of object storage into $(VENV) …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-s3.lock
+	@touch $@
+
+$(VENV)/installed-dask: requirements-dask.lock $(VENV)/installed
+	@echo "Installing Dask into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dask.lock
 	@touch $@
 
 $(VENV)/installed-ui: requirements-ui.lock $(VENV)/installed-dev

@@ -1,7 +1,7 @@
 """One run of the pipeline, from raw files to its report, as the hourly job, a backfill and a replay share it."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +15,8 @@ from sqlalchemy import Engine
 
 from flows.ctrl_c import StoppedError
 from flows.endings import RunPage, defect_sentence
+from flows.staging_ahead import staged_ahead
+from flows.staging_files import Attempt, staged_here
 from flows.steps import RETRIES, flow_logger, outcome, patiently, step
 from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking, take_rejected
@@ -57,10 +59,12 @@ from src.marketing_messaging_service.reporting import (
     report_markdown,
     write_report,
 )
+from src.marketing_messaging_service.reporting.tables import many
 from src.marketing_messaging_service.results import (
     DecisionResult,
     Discovery,
     FileProblem,
+    LandingFile,
     RejectedLines,
     Remark,
     ReplayChoice,
@@ -274,9 +278,10 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     log = get_run_logger()
     began = time.monotonic()
     settle_seconds = settings.landing_settle_seconds
+    _sweep(settings.staged_path)
     # Looked at by themselves, so that a file that cannot be used ends the run before anything is taken.
     sources = staging.read_sources(settings.own_sources_path, settle_seconds=settle_seconds, sleep=stop.sleep)
-    taking = Taking(engine, order, run_id, stop, sources=sources, delivery_keys=settings.more_delivery_keys)
+    taking = Taking(engine, order, run_id, stop, partial(_stage, settings=settings, sources=sources, stop=stop))
     if order.replay is None:
         discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
         log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
@@ -303,6 +308,31 @@ def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop:
     ]
     run_report: RunReport = outcome(report(engine, run_id, remarks, settings.reports_path))
     return run_report
+
+
+def _stage(
+    files: Sequence[LandingFile], settings: Settings, sources: SourcesFile, stop: StopRequest
+) -> Generator[Attempt]:
+    """Stage files as the settings say: on Dask where that is set and there is anything to spread, here otherwise.
+
+    What is left of a replay's files lies in no place that a Dask worker could read.
+    """
+    keys = settings.more_delivery_keys
+    if settings.dask is None or any(file.kept for file in files) or len(staging.next_files(files)) == len(files):
+        yield from staged_here(files, sources, keys, stop)
+    else:
+        # It takes half a second to import what that needs, of those alone who have it.
+        from flows.dask_workers import dask_workers  # noqa: PLC0415
+
+        make_order = partial(staging.StagingOrder, sources=sources, delivery_keys=keys, folder=settings.staged_path)
+        with dask_workers(settings.dask, settings.staged_path, get_run_logger()) as workers:
+            yield from staged_ahead(files, make_order, workers, stop)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed runs, or their workers, have left among staged rows."""
+    if count := staging.sweep(folder, time.time()):
+        get_run_logger().info("Removed %s in %s that nobody had loaded for a day.", many(count, "staged file"), folder)
 
 
 def _decide(

@@ -2,18 +2,18 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Generic, TypeVar
 
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
-from flows.steps import LONG_FILE_BYTES, RETRIES, has_another_try, outcome, progress, step
+from flows.staging_files import Attempt, FileGroup
+from flows.steps import LONG_FILE_BYTES, RETRIES, outcome, progress, step
 from flows.stopping import StopRequest
-from src.marketing_messaging_service import loading, staging
-from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
+from src.marketing_messaging_service import loading
+from src.marketing_messaging_service.errors import DaskError, DatabaseError, LeaseLostError, PipelineError
 from src.marketing_messaging_service.models import RemarkKind, RunMode
 from src.marketing_messaging_service.reporting import load_line, loads_line, staging_line
 from src.marketing_messaging_service.results import (
@@ -26,7 +26,6 @@ from src.marketing_messaging_service.results import (
     Remark,
     RunOrder,
     StagedFile,
-    StagedFiles,
     Unreadable,
 )
 from src.marketing_messaging_service.staging import SourcesFile
@@ -37,53 +36,6 @@ MOST_NAMED = 10
 
 MANY_FILES = 1_000
 """Files from which on a run shows how many of them it has taken."""
-
-File = TypeVar("File", bound=LandingFile | StagedFile)
-
-
-class FileGroup(Generic[File]):
-    """Files that one step takes together.
-
-    Prefect looks into every list and every record that a step is given, but into no plain object: a thousand files
-    would take it 0.1 s.
-    """
-
-    def __init__(self, files: Sequence[File], name: str = "") -> None:
-        self.files = files
-        self._name = name or _name_of_some(files)
-
-    def __str__(self) -> str:
-        """What the log and the Prefect UI call them."""
-        return self._name
-
-    def halves(self) -> "tuple[FileGroup[File], FileGroup[File]]":
-        """Return the first half of the files and the second."""
-        middle = len(self.files) // 2
-        return FileGroup(self.files[:middle]), FileGroup(self.files[middle:])
-
-
-def _name_of_some(files: Sequence[LandingFile | StagedFile]) -> str:
-    first, last = (each.file if isinstance(each, StagedFile) else each for each in (files[0], files[-1]))
-    if len(files) == 1:
-        return first.display_path
-    return f"{len(files):,} files, {first.display_path} to {last.display_path}"
-
-
-@step("stage {files}", retries=RETRIES)
-def stage(
-    files: FileGroup[LandingFile], sources: SourcesFile, delivery_keys: Collection[str], stop: StopRequest
-) -> StagedFiles:
-    """Read raw files into typed rows and rejected rows: the first of those given, as many as go together."""
-    size_bytes = sum(file.size_bytes for file in files.files)
-    with progress("Staging", str(files), size_bytes, is_long=size_bytes >= LONG_FILE_BYTES) as advance:
-        staged = staging.stage_files(
-            files.files, sources=sources, delivery_keys=delivery_keys, on_progress=stop.checking(advance)
-        )
-    for failure in staged.failures:
-        if failure.error.may_pass and has_another_try():
-            staged.rows.close()
-            raise failure.error
-    return staged
 
 
 @step("load {files}", retries=RETRIES)
@@ -115,13 +67,11 @@ class Taking:
         order: RunOrder,
         run_id: int,
         stop: StopRequest,
-        *,
-        sources: SourcesFile,
-        delivery_keys: Collection[str] = (),
+        stage: Callable[[Sequence[LandingFile]], Generator[Attempt]],
     ) -> None:
+        """Take how files are staged: one group after the other, in their order."""
         self._engine = engine
-        self._sources = sources
-        self._delivery_keys = delivery_keys
+        self._stage = stage
         self._order = order
         self._run_id = run_id
         self._stop = stop
@@ -142,11 +92,22 @@ class Taking:
         """Take every file. Raises DatabaseError, LeaseLostError or StoppedError, which stand in the way of all."""
         done = 0
         is_long = len(files) >= MANY_FILES
-        with progress("Taking", f"{len(files):,} files", len(files), is_long=is_long, has_bar=False) as advance:
-            while done < len(files):
-                count = self._take_some(staging.next_files(files[done:]), done, len(files))
-                done += count
-                advance(count)
+        with (
+            progress("Taking", f"{len(files):,} files", len(files), is_long=is_long, has_bar=False) as advance,
+            closing(self._stage(files)) as attempts,
+        ):
+            try:
+                for attempt in attempts:
+                    self._take(attempt, done, len(files))
+                    done += attempt.file_count
+                    advance(attempt.file_count)
+            except DaskError as error:
+                self._stop.check()
+                waiting = len(files) - done
+                rest = (
+                    f" {waiting:,} files wait for the next run." if waiting > 1 else " 1 file waits for the next run."
+                )
+                self.problems.append(FileProblem("Staging on Dask", f"{error}{rest}", waiting))
 
     def note_files(self, known_count: int) -> None:
         """Record how many files were left alone, given how many were known before any was taken."""
@@ -165,18 +126,14 @@ class Taking:
         self._stop.check()
         loading.note_replay(self._engine, self._run_id, rejected, self._still_rejected, without_source)
 
-    def _take_some(self, files: Sequence[LandingFile], done: int, total: int) -> int:
-        """Stage and load the first of the files that go together, and return how many these were."""
-        self._stop.check()
-        group = FileGroup(files)
-        began = time.monotonic()
-        try:
-            staged: StagedFiles = outcome(stage(group, self._sources, self._delivery_keys, self._stop))
-        except PipelineError as error:
-            self._stop.check()
-            self.problems.append(FileProblem(str(group), str(error)))
-            return len(files)
+    def _take(self, attempt: Attempt, done: int, total: int) -> None:
+        """Load what came of staging files, of which so many were taken before them."""
+        staged = attempt.staged
+        if staged is None:
+            self.problems.append(FileProblem(str(attempt.files), str(attempt.error)))
+            return
         with closing(staged.rows):
+            self._stop.check()
             for failure in staged.failures:
                 self.problems.append(FileProblem(failure.file.display_path, str(failure.error)))
             for each in staged.files:
@@ -184,9 +141,8 @@ class Taking:
             if staged.files:
                 places = f"files {done + 1:,} to {done + staged.file_count:,} of {total:,}"
                 loaded = FileGroup(staged.files, places if staged.file_count > 1 else "")
-                get_run_logger().info(staging_line(str(loaded), staged.files, time.monotonic() - began))
+                get_run_logger().info(staging_line(str(loaded), staged.files, attempt.seconds))
                 self._load(loaded)
-        return staged.file_count
 
     def _load(self, files: FileGroup[StagedFile]) -> None:
         """Load staged files together, and where that fails for one of them, in halves until it is found."""

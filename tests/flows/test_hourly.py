@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.utilities.schema_tools import validate
 from sqlalchemy import Engine
 
-from flows import pipeline, steps, taking
+from flows import pipeline, staging_files, steps
 from flows.endings import exit_code, result_of
 from flows.hourly import hourly
 from flows.steps import RETRIES, step
@@ -272,8 +272,8 @@ def test_many_files_are_taken_in_a_few_steps_with_a_line_each(
 
 def try_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "RETRY_SECONDS", (0.0, 0.0))
-    again = step("stage {files}", retries=RETRIES)(taking.stage.__wrapped__)  # type: ignore[attr-defined]
-    monkeypatch.setattr(taking, "stage", again)
+    again = step("stage {files}", retries=RETRIES)(staging_files.stage.__wrapped__)  # type: ignore[attr-defined]
+    monkeypatch.setattr(staging_files, "stage", again)
 
 
 def test_a_file_that_a_network_cannot_give_for_a_moment_is_read_again_with_those_beside_it(

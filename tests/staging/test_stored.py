@@ -87,7 +87,7 @@ def there_and_back(order: StagingOrder, files: Sequence[LandingFile]) -> list[St
     sent = as_sent(order)
     parts: list[StagedFiles] = []
     for each in as_sent(store(sent)):
-        parts.append(open_stored(order.folder, each, files, order))
+        parts.append(open_stored(each, files, order))
         files = files[each.file_count :]
     return parts
 
@@ -238,7 +238,7 @@ class TestReuse:
         path = folder / made.name
         path.write_bytes(path.read_bytes()[:cut])
         [again] = store(StagingOrder(files, SHIPPED_SOURCES, (), folder))
-        with closing(open_stored(folder, again, files, StagingOrder(files, SHIPPED_SOURCES, (), folder)).rows):
+        with closing(open_stored(again, files, StagingOrder(files, SHIPPED_SOURCES, (), folder)).rows):
             assert again.seconds > 0
 
     def test_what_holds_a_failure_is_made_anew(self, tmp_path, folder):
@@ -308,7 +308,7 @@ class TestSentences:
         with pytest.raises(
             DaskError, match=r"which this run cannot read \(No such file .*\)\. Let STAGED_PATH"
         ) as caught:
-            open_stored(tmp_path, made, files, order)
+            open_stored(made, files, StagingOrder(files, SHIPPED_SOURCES, (), tmp_path))
         assert caught.value.may_pass
 
 

@@ -83,6 +83,8 @@ class Stored:
     """How long staging them took; 0 where their rows lay there already."""
     worker: str
     """The process that stored them, for a sentence."""
+    passing_failure: str = ""
+    """Why one of the files could not be read, where it may well be read a little later."""
 
 
 def store(order: StagingOrder) -> list[Stored]:
@@ -103,21 +105,22 @@ def store(order: StagingOrder) -> list[Stored]:
         name = _name_of(files)
         began = time.monotonic()
         count = _count_in(order, name, files)
-        seconds = 0.0
+        seconds, passing = 0.0, ""
         if count is None:
-            count = _write(order, name, files)
-            seconds = time.monotonic() - began
-        made.append(Stored(name, count, seconds, _this_process()))
+            staged = _write(order, name, files)
+            count, seconds = staged.file_count, time.monotonic() - began
+            passing = next((str(each.error) for each in staged.failures if each.error.may_pass), "")
+        made.append(Stored(name, count, seconds, _this_process(), passing))
         files = files[count:]
     return made
 
 
-def open_stored(folder: Path, stored: Stored, files: Sequence[LandingFile], order: StagingOrder) -> StagedFiles:
-    """Return what was stored of the first of some raw files; closing its rows removes the file.
+def open_stored(stored: Stored, files: Sequence[LandingFile], order: StagingOrder) -> StagedFiles:
+    """Return what was stored of the first of some raw files of an order; closing its rows removes the file.
 
     Raises DaskError when it does not lie in the folder.
     """
-    path = folder / stored.name
+    path = order.folder / stored.name
     with ExitStack() as opened:
         try:
             events = opened.enter_context(path.open("rb"))
@@ -191,8 +194,8 @@ def _count_in(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> i
     return None
 
 
-def _write(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> int:
-    """Stage the first of some raw files into a stored file, and return how many these were."""
+def _write(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> StagedFiles:
+    """Stage the first of some raw files into a stored file, and return what came of them; its rows are closed."""
     partial = order.folder / f".{name.removesuffix(STAGED_ENDING)}.{uuid.uuid4().hex}.partial"
     try:
         stream = partial.open("xb")
@@ -217,7 +220,7 @@ def _write(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> int:
             partial.replace(order.folder / name)
             _sync(order.folder)
         undoing.pop_all()
-    return staged.file_count
+    return staged
 
 
 def _finish(stream: IO[bytes], staged: StagedFiles, files: Sequence[LandingFile], order: StagingOrder) -> None:

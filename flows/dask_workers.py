@@ -1,0 +1,249 @@
+"""Dask's workers, by Prefect's DaskTaskRunner: a scheduler that stands, or workers that a run starts for itself.
+
+What workers are given is a plain function and what it needs to know: they need no Prefect server and no settings but
+credentials for a bucket, and never learn where the database is. The run's own steps wait for them.
+"""
+
+import logging
+import pickle
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from traceback import walk_tb
+from typing import Any
+
+import dask
+from distributed import Client, Future
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker, NoWorkerError
+from prefect_dask.task_runners import DaskTaskRunner
+
+from flows.steps import Logger
+from src.marketing_messaging_service import staging
+from src.marketing_messaging_service.errors import DaskError
+from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
+from src.marketing_messaging_service.staging import StagingOrder, Stored
+
+ANSWER_SECONDS = 30.0
+"""How long the scheduler may take to answer, when a run connects to it and later."""
+
+NO_WORKER_SECONDS = 60.0
+"""How long a run waits for a worker while there is none."""
+
+LOOK_SECONDS = 1.0
+"""How often a run that waits looks whether it was asked to stop."""
+
+COUNT_SECONDS = 5.0
+"""How often it looks whether there are workers."""
+
+STAGING_FILE = "staging/stored.py"
+
+_MISFITS = (ImportError, AttributeError, pickle.PickleError, EOFError)
+"""What a process raises that cannot make sense of what it was given: it lacks the program, or has another version."""
+
+
+class DaskWorkers:
+    """The workers of one scheduler, as a run sees them."""
+
+    def __init__(self, client: Client, scheduler: DaskScheduler) -> None:
+        self._client = client
+        self.scheduler = scheduler
+
+    def count(self) -> int:
+        """Return how many workers there are now. Raises DaskError when the scheduler does not answer."""
+        try:
+            client: Any = self._client
+            found = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=ANSWER_SECONDS)
+        except (OSError, AttributeError, RuntimeError):
+            # A TimeoutError too is an OSError; a client that has given up has no scheduler any more.
+            raise self.lost() from None
+        return int(found["n_workers"])
+
+    def submit(self, order: StagingOrder) -> "_Pending":
+        """Give files to the next worker that has nothing to do. Raises DaskError when the scheduler is gone."""
+        try:
+            # What is asked for once more is to be done once more.
+            return _Pending(self._client.submit(pickle.loads, pickle.dumps(_Call(order)), pure=False), self)
+        except (OSError, RuntimeError):
+            raise self.lost() from None
+
+    def lost(self) -> DaskError:
+        """Return the error of a scheduler that is gone; another one may be at its place in a moment."""
+        return DaskError(
+            f"The Dask scheduler {self.scheduler} does not answer any more. Start it and its workers again, then run "
+            "again.",
+            may_pass=True,
+        )
+
+
+class _Call:
+    """The call that stages files, made where it is unpickled.
+
+    The scheduler looks into every function that it passes on, and so would need the program too. Bytes it leaves alone.
+    """
+
+    def __init__(self, order: StagingOrder) -> None:
+        self._order = order
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return staging.store, (self._order,)
+
+
+class _Pending:
+    """Files that a worker is to stage, or has staged."""
+
+    def __init__(self, future: "Future[Any]", workers: DaskWorkers) -> None:
+        self._future = future
+        self._workers = workers
+
+    def result(self, check: Callable[[], None]) -> Sequence[Stored]:
+        """Wait for them, and return what was stored; `check` is called about once a second.
+
+        Raises what kept the worker from it, and DaskError when workers or scheduler are gone or cannot do it.
+        """
+        counted = seen = time.monotonic()
+        while (stored := self._result_within(LOOK_SECONDS)) is None:
+            check()
+            now = time.monotonic()
+            if now - counted >= COUNT_SECONDS:
+                counted = now
+                if self._workers.count():
+                    seen = now
+                elif now - seen >= NO_WORKER_SECONDS:
+                    raise _no_worker(self._workers.scheduler)
+        return stored
+
+    def _result_within(self, seconds: float) -> Sequence[Stored] | None:
+        """Return what was stored, None where that takes longer. Raises as `result`."""
+        stored: Sequence[Stored] | None = None
+        try:
+            stored = self._future.result(timeout=seconds)
+        except TimeoutError:
+            if self._future.status == "error":
+                raise
+        except FutureCancelledError:
+            raise self._workers.lost() from None
+        except NoWorkerError:
+            raise _no_worker(self._workers.scheduler) from None
+        except KilledWorker as error:
+            raise _deadly(error) from None
+        except _MISFITS as error:
+            if _is_of_staging(error):
+                raise
+            raise _misfit(error) from None
+        except RuntimeError as error:
+            # What the scheduler says of a client of quite another version.
+            if "deserialization" not in str(error):
+                raise
+            raise _misfit(error) from None
+        return stored
+
+    def cancel(self) -> None:
+        """Have no worker begin with them any more."""
+        with suppress(OSError, RuntimeError):
+            self._future.cancel()  # type: ignore[no-untyped-call]  # Dask is typed in part
+
+
+def _no_worker(scheduler: DaskScheduler) -> DaskError:
+    return DaskError(
+        f"The Dask scheduler {scheduler} has had no worker for {NO_WORKER_SECONDS:g} s. Start workers in the project's "
+        "folder (docs/scale.md), then run again."
+    )
+
+
+def _deadly(error: KilledWorker) -> DaskError:
+    return DaskError(
+        f"{error.allowed_failures + 1} Dask workers have died one after the other while they staged the same files. "
+        "Give them more memory, or take DASK_SCHEDULER away for one run, then run again."
+    )
+
+
+def _is_of_staging(error: BaseException) -> bool:
+    """Whether a worker had begun to stage, so that the error is a defect; a package that it lacks is none."""
+    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+    return not isinstance(error, ImportError) and any(file.endswith(STAGING_FILE) for file in files)
+
+
+def _misfit(error: Exception) -> DaskError:
+    return DaskError(
+        f"A Dask worker, or the scheduler, cannot do what it was given ({type(error).__name__}: {error}). Start them "
+        "in the project's folder, with the version and the packages of this run, then run again."
+    )
+
+
+@contextmanager
+def dask_workers(scheduler: DaskScheduler, staged_path: Path, log: Logger) -> Iterator[DaskWorkers]:
+    """Yield the workers of a scheduler, those of a run's own for as long as it needs them.
+
+    Raises DaskError when the scheduler does not answer, or staged rows cannot lie in the folder.
+    """
+    try:
+        staged_path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DaskError(
+            f"STAGED_PATH names {staged_path}, which cannot be made a folder ({error.strerror}); correct it, then run "
+            "again."
+        ) from None
+    began = time.monotonic()
+    with (
+        _quiet(),
+        dask.config.set(_configuration()),
+        _runner(scheduler) as runner,
+    ):
+        try:
+            client = runner.client
+        except (OSError, RuntimeError) as error:
+            raise DaskError(
+                f"The Dask scheduler {scheduler} does not answer ({type(error).__name__}). Start it, or correct "
+                "DASK_SCHEDULER, then run again."
+            ) from None
+        workers = DaskWorkers(client, scheduler)
+        log.info("Staging on Dask, %s: %d workers after %.1f s.", scheduler, workers.count(), time.monotonic() - began)
+        yield workers
+
+
+def _configuration() -> dict[str, Any]:
+    inherited = dask.config.get("distributed.nanny.pre-spawn-environ")
+    return {
+        "distributed.comm.timeouts.connect": f"{ANSWER_SECONDS}s",
+        # Workers of the run's own write to its terminal.
+        "distributed.nanny.pre-spawn-environ": {**inherited, "DASK_LOGGING__DISTRIBUTED": "critical"},
+    }
+
+
+def _runner(scheduler: DaskScheduler) -> DaskTaskRunner:
+    client_options = {"timeout": ANSWER_SECONDS}
+    if scheduler.address:
+        return DaskTaskRunner(address=scheduler.address, client_kwargs=client_options)
+    return DaskTaskRunner(
+        cluster_kwargs={
+            "n_workers": scheduler.worker_count,
+            "threads_per_worker": 1,
+            "processes": True,
+            "host": "127.0.0.1",
+            # Without a dashboard there is a page of figures for monitoring, all the same.
+            "dashboard_address": "127.0.0.1:0",
+            "worker_dashboard_address": "127.0.0.1:0",
+            "scheduler_kwargs": {"dashboard": False},
+            # Staging keeps to its bounds by itself; a share of this machine is none of it.
+            "memory_limit": 0,
+            "silence_logs": logging.CRITICAL,
+            "env": {"DATABASE_URL": ""},
+        },
+        client_kwargs=client_options,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Leave it to this module to say what is wrong, in a sentence."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "prefect.task_runner.dask")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
