@@ -1,7 +1,8 @@
 """A backtest: the history decided twice, side by side, and what differs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -138,18 +139,18 @@ def _decided_twice(folder: Path, history: Path, question: Question, span: Span, 
     is_over = ended_by(look)
     after = Scratch(folder / "after.db", history)
     before_path, notes, only = history, [], ""
-    with interruptible(after.engine, is_over):
-        if question.after is None:
+    if question.after is None:
+        with interruptible(after.engine, is_over):
             count = replay_decided(after, span, look)
-            notes.append(f"Decided by {count:,} recorded batches, each with its own rules and logical time.")
-            only = ONLY_REPLAYED
-        else:
-            replay(after, question.after.file, span, look)
-    if question.before is not None:
-        before = Scratch(folder / "before.db", history)
-        before_path = before.path
-        with interruptible(before.engine, is_over):
-            replay(before, question.before.file, span, look)
+        notes.append(f"Decided by {count:,} recorded batches, each with its own rules and logical time.")
+        only = ONLY_REPLAYED
+    else:
+        asked = [(after, question.after.file)]
+        if question.before is not None:
+            before = Scratch(folder / "before.db", history)
+            before_path = before.path
+            asked.append((before, question.before.file))
+        _replay_at_once(asked, span, look)
     look()
     with compared(before_path, after.path, history, span, is_over, only=only) as connection:
         found = replace(
@@ -163,6 +164,19 @@ def _decided_twice(folder: Path, history: Path, question: Question, span: Span, 
             late, unexplained = late_events(connection)
             found = replace(found, late=late, unexplained_count=unexplained)
         yield Backtest(found, connection)
+
+
+def _replay_at_once(asked: Sequence[tuple[Scratch, RulesFile]], span: Span, look: Look) -> None:
+    """Decide the span by each of some rules files, in a thread of its own: SQLite lets others work meanwhile."""
+    is_over = ended_by(look)
+
+    def replay_one(scratch: Scratch, file: RulesFile) -> None:
+        with interruptible(scratch.engine, is_over):
+            replay(scratch, file, span, look)
+
+    with ThreadPoolExecutor(len(asked), thread_name_prefix="backtest") as threads:
+        for each in [threads.submit(replay_one, *one) for one in asked]:
+            each.result()
 
 
 def _difference(connection: Driver, question: Question, span: Span) -> Difference:

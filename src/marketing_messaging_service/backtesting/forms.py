@@ -2,12 +2,14 @@
 
 import csv
 from collections.abc import Iterable
-from dataclasses import astuple
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TextIO
 
 from src.marketing_messaging_service.backtesting.difference import CHANGE_COLUMNS, Change, Counts, Difference
+
+_CELLS = attrgetter(*CHANGE_COLUMNS)
 
 VERSION = 1
 """Of the form that `--json` prints: raised when a reader of it would have to change."""
@@ -80,7 +82,6 @@ def _write(file: TextIO, changes: Iterable[Change]) -> int:
     rows = csv.writer(file)
     rows.writerow(CHANGE_COLUMNS)
     count = 0
-    for change in changes:
-        rows.writerow(astuple(change))
-        count += 1
+    for count, change in enumerate(changes, start=1):  # noqa: B007  the last number is how many there are
+        rows.writerow(_CELLS(change))
     return count
