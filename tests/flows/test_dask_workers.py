@@ -1,0 +1,280 @@
+"""Dask's own scheduler and workers, as processes that are killed, missing, or not what they should be."""
+
+import json
+import logging
+import os
+import pickle
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from flows import dask_workers as module
+from flows.dask_workers import DaskWorkers, dask_workers
+from flows.hourly import hourly
+from src.marketing_messaging_service.errors import DaskError
+from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
+from src.marketing_messaging_service.results import KnownFiles, LandingFile
+from src.marketing_messaging_service.staging import StagingOrder, discover, open_stored
+from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
+from src.marketing_messaging_service.staging.stage import SMALL_FILE_BYTES
+from tests.flows.test_staging_ahead import everything
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
+
+LARGE_LINES = 15_000
+
+LOG = logging.getLogger(__name__)
+
+
+def write_files(landing: Path, *, large: int, small: int) -> None:
+    """Files among each other, of which the large ones are each a group of their own; oldest first by name."""
+    number = 0
+    every = (large + small) // large if large else 0
+    for place in range(large + small):
+        is_large = large > 0 and place % every == 0 and place < large * every
+        with (landing / f"{place:03}.jsonl").open("w") as file:
+            for _ in range(LARGE_LINES if is_large else 20):
+                number += 1
+                event = {
+                    "message_id": f"m{number}",
+                    "user_id": f"user-{number % 5_000}",
+                    "event_type": ("signup_completed", "payment_failed", "link_bank_success")[number % 3],
+                    "event_timestamp": f"2026-11-{1 + number % 20:02}T10:00:00Z",
+                    "properties": {"amount": number / 7, "failure_reason": "INSUFFICIENT_FUNDS", "attempt_number": 3},
+                    "user_traits": {"email": f"user-{number}@mail.example", "marketing_opt_in": True},
+                }
+                file.write(json.dumps(event) + "\n")
+            file.write("no json\n")
+        assert ((landing / f"{place:03}.jsonl").stat().st_size > SMALL_FILE_BYTES) == is_large
+        os.utime(landing / f"{place:03}.jsonl", (1_700_000_000 + place,) * 2)
+
+
+class Cluster:
+    """A scheduler and workers on this machine, each a process that a test may kill."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.scheduler_process = self._start("scheduler", "--port", "0", "--scheduler-file", str(folder / "scheduler"))
+        self._wait_for((folder / "scheduler").exists)
+        self.scheduler = DaskScheduler(address=json.loads((folder / "scheduler").read_text())["address"])
+
+    def start_worker(self, project: Path = ROOT) -> "subprocess.Popen[bytes]":
+        """Start a worker in a folder; nobody starts it again when it dies."""
+        return self._start("worker", self.scheduler.address, "--nthreads", "1", "--no-nanny", cwd=project)
+
+    def wait_for_workers(self, workers: DaskWorkers, count: int) -> None:
+        self._wait_for(lambda: workers.count() >= count)
+
+    def stop(self) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+
+    def _start(self, *arguments: str, cwd: Path = ROOT) -> "subprocess.Popen[bytes]":
+        here = ("--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments, *here],
+            cwd=cwd,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(self._folder)},
+        )
+        self._processes.append(process)
+        return process
+
+    @staticmethod
+    def _wait_for(what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < deadline, "Dask did not start"
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """A scheduler without a worker, and a run that is less patient than a real one."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 5.0)
+    monkeypatch.setattr(module, "NO_WORKER_SECONDS", 4.0)
+    monkeypatch.setattr(module, "COUNT_SECONDS", 0.5)
+    (tmp_path / "dask").mkdir()
+    made = Cluster(tmp_path / "dask")
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Sequence[LandingFile]:
+    """Two raw files."""
+    (tmp_path / "raw").mkdir()
+    write_files(tmp_path / "raw", large=0, small=2)
+    return discover(tmp_path / "raw", KnownFiles()).new_files
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Path:
+    return tmp_path / "staged"
+
+
+def sentence_of(workers: DaskWorkers, files: Sequence[LandingFile], folder: Path, within: float) -> str:
+    """What a run says that gives files to workers, within so many seconds."""
+    began = time.monotonic()
+    with pytest.raises(DaskError) as caught:
+        workers.submit(StagingOrder(files, SHIPPED_SOURCES, (), folder)).result(lambda: None)
+    assert time.monotonic() - began < within
+    return str(caught.value)
+
+
+def test_a_run_on_two_workers_of_its_own_leaves_the_rows_that_it_leaves_without(
+    landing: Path, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(landing, large=6, small=50)
+    monkeypatch.setenv("STAGED_PATH", str(staged))
+    with monkeypatch.context() as patched:
+        patched.setenv("DASK_SCHEDULER", "local:2")
+        assert hourly(return_state=True).is_completed()
+    spread = everything(landing)
+    assert list(staged.iterdir()) == []
+    (landing.parent / "messaging.db").unlink()
+    assert hourly(return_state=True).is_completed()
+    assert everything(landing) == spread
+    assert len(spread["events"]) == 6 * LARGE_LINES + 50 * 20
+
+
+def test_a_worker_that_is_killed_at_work_costs_nothing(
+    landing: Path, staged: Path, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(landing, large=6, small=6)
+    victim, _ = cluster.start_worker(), cluster.start_worker()
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        cluster.wait_for_workers(workers, 2)
+
+    def kill_at_work() -> None:
+        while not any(path.suffix == ".partial" for path in staged.iterdir()):
+            time.sleep(0.005)
+        victim.kill()
+
+    killing = threading.Thread(target=kill_at_work, daemon=True)
+    killing.start()
+    monkeypatch.setenv("STAGED_PATH", str(staged))
+    monkeypatch.setenv("DASK_SCHEDULER", cluster.scheduler.address)
+    assert hourly(return_state=True).is_completed()
+    killing.join(1)
+    assert victim.wait(1) == -signal.SIGKILL
+    assert len(everything(landing)["events"]) == 6 * LARGE_LINES + 6 * 20
+    with closing(sqlite3.connect(landing.parent / "messaging.db")) as connection:
+        assert connection.execute("SELECT count(DISTINCT message_id) FROM events").fetchone() == (
+            6 * LARGE_LINES + 6 * 20,
+        )
+
+
+def test_when_the_last_worker_dies_the_run_says_so_within_the_stated_time(
+    cluster: Cluster, files: Sequence[LandingFile], staged: Path
+) -> None:
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        worker = cluster.start_worker()
+        cluster.wait_for_workers(workers, 1)
+        os.kill(worker.pid, signal.SIGSTOP)
+        pending = workers.submit(StagingOrder(files, SHIPPED_SOURCES, (), staged))
+        worker.kill()
+        with pytest.raises(DaskError, match=r"has had no worker for 4 s\. Start workers in the project's folder"):
+            pending.result(lambda: None)
+        assert "has had no worker for 4 s" in sentence_of(workers, files, staged, within=7)
+
+
+def test_a_worker_that_comes_in_time_does_the_work(
+    cluster: Cluster, files: Sequence[LandingFile], staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "NO_WORKER_SECONDS", 60.0)
+    order = StagingOrder(files, SHIPPED_SOURCES, (), staged)
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        pending = workers.submit(order)
+        cluster.start_worker()
+        [made] = pending.result(lambda: None)
+    with closing(open_stored(made, files, order).rows) as rows:
+        assert sum(map(len, rows.event_chunks())) == 40
+
+
+def test_a_scheduler_that_dies_or_stands_still_is_told_within_the_stated_time(
+    cluster: Cluster, files: Sequence[LandingFile], staged: Path
+) -> None:
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        cluster.scheduler_process.send_signal(signal.SIGSTOP)
+        assert "does not answer any more" in sentence_of(workers, files, staged, within=10)
+        cluster.scheduler_process.kill()
+        assert "does not answer any more" in sentence_of(workers, files, staged, within=10)
+
+
+def test_a_scheduler_that_is_not_there_is_told_within_the_stated_time(
+    staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 2.0)
+    nowhere = DaskScheduler(address="tcp://127.0.0.1:9")
+    began = time.monotonic()
+    with (
+        pytest.raises(DaskError, match=r"tcp://127\.0\.0\.1:9 does not answer \(.*\)\. Start it, or correct DASK_SCH"),
+        dask_workers(nowhere, staged, LOG),
+    ):
+        pytest.fail("there is no scheduler")
+    assert time.monotonic() - began < 5
+
+
+def test_a_worker_without_the_program_says_where_to_start_it(
+    cluster: Cluster, files: Sequence[LandingFile], staged: Path, tmp_path: Path
+) -> None:
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        cluster.start_worker(tmp_path)
+        cluster.wait_for_workers(workers, 1)
+        sentence = sentence_of(workers, files, staged, within=20)
+    assert "(ModuleNotFoundError: No module named 'src'). Start them in the project's folder" in sentence
+
+
+def test_a_worker_of_another_version_says_what_to_do(
+    cluster: Cluster, files: Sequence[LandingFile], staged: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "older" / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (tmp_path / "older" / "src" / "marketing_messaging_service" / "results.py").open("a") as file:
+        file.write("\n# another version\n")
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        cluster.start_worker(tmp_path / "older")
+        cluster.wait_for_workers(workers, 1)
+        sentence = sentence_of(workers, files, staged, within=20)
+    assert "runs another version of the program than this run" in sentence
+
+
+def test_a_defect_of_staging_is_no_fault_of_the_worker(
+    cluster: Cluster, files: Sequence[LandingFile], staged: Path
+) -> None:
+    order: Any = StagingOrder(files, SHIPPED_SOURCES, (), staged)
+    order.sources = None
+    with dask_workers(cluster.scheduler, staged, LOG) as workers:
+        cluster.start_worker()
+        with pytest.raises(AttributeError, match="NoneType"):
+            workers.submit(order).result(lambda: None)
+
+
+def test_what_a_worker_is_given_names_no_database(
+    files: Sequence[LandingFile], staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://me:secret@host/db")
+    given = Mock()
+    DaskWorkers(given, DaskScheduler(worker_count=1)).submit(StagingOrder(files, SHIPPED_SOURCES, (), staged))
+    function, payload = given.submit.call_args.args
+    assert function is pickle.loads
+    assert b"store" in payload
+    assert b"secret" not in payload
