@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from sqlalchemy import Engine
 
+from flows.claims import GROUPS_FOR_DASK, Claims
 from flows.ctrl_c import StoppedError
 from flows.endings import RunPage, defect_sentence
 from flows.staging_ahead import staged_ahead
@@ -21,7 +22,7 @@ from flows.steps import RETRIES, flow_logger, outcome, patiently, step
 from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking, take_rejected
 from src.marketing_messaging_service import decisions, loading, staging
-from src.marketing_messaging_service.dictionary import refresh_dictionary
+from src.marketing_messaging_service.dictionary import is_dictionary_current, refresh_dictionary
 from src.marketing_messaging_service.errors import (
     PipelineError,
     ReportError,
@@ -40,8 +41,14 @@ from src.marketing_messaging_service.infrastructure.database import (
     write_transaction,
 )
 from src.marketing_messaging_service.infrastructure.replacement import replacement_told, take_imprint
-from src.marketing_messaging_service.infrastructure.run_lease import Holder, read_holder, run_lease
+from src.marketing_messaging_service.infrastructure.run_lease import read_holder, run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
+from src.marketing_messaging_service.infrastructure.several_writers import (
+    PlaceAmongWriters,
+    create_engine_beside_others,
+    end_lease,
+    place_among_writers,
+)
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.places import Place, refuse_overlaps
 from src.marketing_messaging_service.reporting import (
@@ -165,8 +172,8 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
         settings = load_settings()
         order = make_order(settings)
         refuse_overlaps(replace(settings.places, landing=order.source, landing_name=order.source_name))
-        with page.cut_off(CUT_OFF), stop.listening(), _sole_writer(settings, order, stop) as engine:
-            run_report = _run_on(engine, order, settings, stop, page)
+        with page.cut_off(CUT_OFF), stop.listening(), _writer(settings, order, stop) as writer:
+            run_report = _run_on(writer, order, settings, stop, page)
     except RunInProgressError as error:
         return page.cancelled(str(error))
     except PipelineError as error:
@@ -174,6 +181,62 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
     if run_report.problems:
         return page.failed(problem_sentence(run_report), run_report)
     return page.completed(headline(run_report), run_report)
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """What a run writes by."""
+
+    engine: Engine
+    place: PlaceAmongWriters | None = None
+    """Its place among those that write at the same time; None for a run that is alone."""
+
+
+@contextmanager
+def _writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iterator[_Writer]:
+    """Yield what a run writes by, on the migrated database.
+
+    A preview, and a replay, are alone also where others may write at the same time: the one shows what a run without
+    others would do, and the other takes lines that another one might take as well.
+    """
+    if settings.several_writers and order.mode is not RunMode.PREVIEW and order.replay is None:
+        with _one_of_several(settings, stop) as writer:
+            yield writer
+    else:
+        with _sole_writer(settings, order, stop) as engine:
+            yield _Writer(engine)
+
+
+@contextmanager
+def _one_of_several(settings: Settings, stop: StopRequest) -> Iterator[_Writer]:
+    """Yield what a run writes by that has a place among those that write at the same time.
+
+    Raises RunInProgressError when a run that is alone holds the database for longer than the settings allow.
+    """
+    log = get_run_logger()
+    url, seconds = settings.database_url, settings.run_lock_timeout_seconds
+    engine = create_engine_beside_others(url)
+    waiting = Waiting(log, stop, seconds, lambda: _at_work(engine, url))
+    applied: list[str] = []
+    began = time.monotonic()
+
+    def is_ready() -> bool:
+        return schema.is_current(url) and is_dictionary_current(engine)
+
+    def make_ready() -> None:
+        applied.extend(outcome(migrate(settings, stop)))
+
+    def placed() -> AbstractContextManager[PlaceAmongWriters]:
+        return place_among_writers(url, seconds, waiting.go_on, is_ready=is_ready, make_ready=make_ready)
+
+    with waiting.told_when_over(), ExitStack() as held:
+        with _ended_by(stop, engine):
+            place = patiently(lambda: held.enter_context(placed()), stop, log)
+            end_lease(engine)
+        migrated = f"applied {', '.join(applied)}" if applied else "the schema is current"
+        log.info("Migrated in %.1f s: %s. Other runs may write meanwhile.", time.monotonic() - began, migrated)
+        with place.guarding(engine):
+            yield _Writer(engine, place)
 
 
 @contextmanager
@@ -184,7 +247,7 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
     """
     log = get_run_logger()
     engine = create_database_engine(settings.database_url)
-    waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _holder_of(engine, settings.database_url))
+    waiting = Waiting(log, stop, settings.run_lock_timeout_seconds, lambda: _at_work(engine, settings.database_url))
     with damage_told(engine), waiting.told_when_over(), ExitStack() as held:
         with _ended_by(stop, engine):
             seconds = settings.run_lock_timeout_seconds
@@ -217,31 +280,34 @@ def _ended_by(stop: StopRequest, engine: Engine) -> Iterator[None]:
         yield
 
 
-def _holder_of(engine: Engine, database_url: str) -> Holder | None:
+def _at_work(engine: Engine, database_url: str) -> object | None:
+    """Return who is at work, as far as that can be told."""
     with suppress(PipelineError):
-        return read_holder(engine) if is_there(database_url) else None
+        if is_there(database_url):
+            return read_holder(engine) or loading.running_runs(engine)
     return None
 
 
-def _run_on(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
+def _run_on(writer: _Writer, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
     """Do the run; a preview on an engine that keeps nothing."""
     if order.mode is not RunMode.PREVIEW:
-        return _record_end(engine, order, settings, stop, page)
+        return _record_end(writer, order, settings, stop, page)
     with stop.told_as_such(), preview_engine(settings.database_url, lambda: stop.is_made) as scratch:
-        return _record_end(scratch, order, settings, stop, page)
+        return _record_end(_Writer(scratch), order, settings, stop, page)
 
 
-def _record_end(engine: Engine, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
+def _record_end(writer: _Writer, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
     """Do the run; one that cannot go on is recorded, and reported, as far as it came."""
+    engine = writer.engine
     with _ended_by(stop, engine):
         killed = loading.runs_under_way(engine)
-        run_id = patiently(lambda: loading.open_run(engine, order), stop, get_run_logger())
+        run_id = patiently(lambda: loading.open_run(engine, order, writer.place), stop, get_run_logger())
     if order.mode is not RunMode.PREVIEW and is_started_by_worker():
         _report_killed(engine, page, killed)
     imprint = take_imprint(engine)
     try:
         with stop.told_as_such(), replacement_told(engine, imprint), damage_told(engine), _ended_by(stop, engine):
-            run_report = _run(engine, run_id, order, settings, stop)
+            run_report = _run(writer, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)
         # What ended the run, such as a full disk, may keep it from recording that as well.
@@ -273,15 +339,18 @@ def _ending(error: BaseException) -> tuple[RunState, str]:
     return RunState.STOPPED, CUT_OFF
 
 
-def _run(engine: Engine, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
+def _run(writer: _Writer, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
     """Do every step in order; what fails for one file, or for the rules, does not hold up the rest."""
-    log = get_run_logger()
+    log, engine = get_run_logger(), writer.engine
     began = time.monotonic()
     settle_seconds = settings.landing_settle_seconds
     _sweep(settings.staged_path)
     # Looked at by themselves, so that a file that cannot be used ends the run before anything is taken.
     sources = staging.read_sources(settings.own_sources_path, settle_seconds=settle_seconds, sleep=stop.sleep)
-    taking = Taking(engine, order, run_id, stop, partial(_stage, settings=settings, sources=sources, stop=stop))
+    claims = _claims(writer, settings, stop)
+    taking = Taking(
+        engine, order, run_id, stop, partial(_stage, settings=settings, sources=sources, stop=stop), claims=claims
+    )
     if order.replay is None:
         discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
         log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
@@ -327,6 +396,20 @@ def _stage(
         make_order = partial(staging.StagingOrder, sources=sources, delivery_keys=keys, folder=settings.staged_path)
         with dask_workers(settings.dask, settings.staged_path, get_run_logger()) as workers:
             yield from staged_ahead(files, make_order, workers, stop)
+
+
+def _claims(writer: _Writer, settings: Settings, stop: StopRequest) -> Claims | None:
+    """Return by what files are shared out among runs at the same time; None for a run that is alone."""
+    if writer.place is None:
+        return None
+    return Claims(
+        writer.place,
+        writer.engine,
+        stop,
+        log=get_run_logger(),
+        wait_seconds=settings.run_lock_timeout_seconds,
+        groups_at_once=1 if settings.dask is None else GROUPS_FOR_DASK,
+    )
 
 
 def _sweep(folder: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from prefect import get_run_logger
 from sqlalchemy import Engine
 
+from flows.claims import Claims
 from flows.staging_files import Attempt, FileGroup
 from flows.steps import LONG_FILE_BYTES, RETRIES, outcome, progress, step
 from flows.stopping import StopRequest
@@ -68,9 +69,12 @@ class Taking:
         run_id: int,
         stop: StopRequest,
         stage: Callable[[Sequence[LandingFile]], Generator[Attempt]],
+        *,
+        claims: Claims | None = None,
     ) -> None:
         """Take how files are staged: one group after the other, in their order."""
         self._engine = engine
+        self._claims = claims
         self._stage = stage
         self._order = order
         self._run_id = run_id
@@ -86,7 +90,14 @@ class Taking:
         for result in self.results:
             if isinstance(result, Unreadable) and not result.is_delivered_again:
                 by_code[result.reason_code].append(result.file.display_path)
-        return [Remark.on(RemarkKind.UNREADABLE, names, code.advice) for code, names in by_code.items()]
+        unreadable = [Remark.on(RemarkKind.UNREADABLE, names, code.advice) for code, names in by_code.items()]
+        return [*unreadable, *self._left_to_others()]
+
+    def _left_to_others(self) -> list[Remark]:
+        if not (left := self._claims.left if self._claims else ()):
+            return []
+        explanation = "Another run was still taking it when this one had waited long enough, and takes it to its end."
+        return [Remark.on(RemarkKind.WARNING, [file.display_path for file in left], explanation)]
 
     def take(self, files: Sequence[LandingFile]) -> None:
         """Take every file. Raises DatabaseError, LeaseLostError or StoppedError, which stand in the way of all."""
@@ -94,13 +105,15 @@ class Taking:
         is_long = len(files) >= MANY_FILES
         with (
             progress("Taking", f"{len(files):,} files", len(files), is_long=is_long, has_bar=False) as advance,
-            closing(self._stage(files)) as attempts,
+            closing(self._portions(files)) as portions,
         ):
             try:
-                for attempt in attempts:
-                    self._take(attempt, done, len(files))
-                    done += attempt.file_count
-                    advance(attempt.file_count)
+                for portion in portions:
+                    with closing(self._stage(portion)) as attempts:
+                        for attempt in attempts:
+                            self._take(attempt, done, len(files))
+                            done += attempt.file_count
+                            advance(attempt.file_count)
             except DaskError as error:
                 self._stop.check()
                 waiting = len(files) - done
@@ -109,6 +122,13 @@ class Taking:
                 )
                 self.problems.append(FileProblem("Staging on Dask", f"{error}{rest}", waiting))
 
+    def _portions(self, files: Sequence[LandingFile]) -> Generator[Sequence[LandingFile]]:
+        """Yield the files to be taken: all of them, or those that no other run is taking, some at once."""
+        if self._claims is None:
+            yield files
+        else:
+            yield from self._claims.portions(files)
+
     def note_files(self, known_count: int) -> None:
         """Record how many files were left alone, given how many were known before any was taken."""
         self._stop.check()
@@ -116,7 +136,7 @@ class Taking:
         loading.note_files(
             self._engine,
             self._run_id,
-            known_file_count=known_count + count[NotLoaded.TAKEN],
+            known_file_count=known_count + count[NotLoaded.TAKEN] + (self._claims.taken_count if self._claims else 0),
             # Both hold other events outside the window, which nobody may have taken.
             outside_file_count=count[NotLoaded.OUTSIDE] + count[NotLoaded.NOTHING_NEW],
         )

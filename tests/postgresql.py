@@ -112,6 +112,15 @@ class Server:
         with psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    def ask(self, query: str, parameters: Sequence[Any] = (), database: str = "postgres") -> Any:
+        """Return the only value of a query's only row."""
+        import psycopg  # noqa: PLC0415  not installed where these tests are skipped
+
+        with psycopg.connect(host=str(self.folder), user="postgres", dbname=database, autocommit=True) as connection:
+            row = connection.execute(query.encode(), parameters).fetchone()
+        assert row is not None
+        return row[0]
+
     def drop(self, url: str) -> None:
         """Drop a database, whoever is connected to it."""
         self.execute(f"DROP DATABASE {make_url(url).database} WITH (FORCE)")

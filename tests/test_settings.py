@@ -177,6 +177,18 @@ def test_a_postgresql_database_is_taken_and_shown_without_its_password(monkeypat
         assert shown(settings.database_url) == "postgresql://ana@db.example.org:5433/messages"
 
 
+def test_several_runs_write_at_the_same_time_on_a_server_alone(monkeypatch):
+    monkeypatch.setenv("SEVERAL_WRITERS", "true")
+    assert error_of_load() == (
+        "SEVERAL_WRITERS: several runs write at the same time only where a server has the database, and DATABASE_URL "
+        "names a file. Let it name a PostgreSQL database (docs/scale.md), or leave SEVERAL_WRITERS out. Correct it in "
+        "the environment or in .env."
+    )
+    pytest.importorskip("psycopg", reason="there is no PostgreSQL driver to test with")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://localhost/messages")
+    assert load_settings().several_writers
+
+
 def test_a_postgresql_database_without_its_driver_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(postgresql_url, "find_spec", lambda _: None)
     monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://localhost/messages")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 from dotenv.parser import parse_stream
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
@@ -35,6 +35,16 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def _refuse_several_on_a_file(value: bool, info: ValidationInfo) -> bool:
+    url = info.data.get("database_url")
+    if value and url is not None and dialect_of(url).several_writers is None:
+        raise ValueError(
+            "several runs write at the same time only where a server has the database, and DATABASE_URL names a file. "
+            "Let it name a PostgreSQL database (docs/scale.md), or leave SEVERAL_WRITERS out"
+        )
+    return value
+
+
 PlaceSetting = Annotated[Place, BeforeValidator(_place)]
 
 
@@ -44,6 +54,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True, frozen=True)
 
     database_url: Annotated[str, AfterValidator(checked_url), Field(repr=False)] = "sqlite:///./messaging.db"
+    several_writers: Annotated[bool, AfterValidator(_refuse_several_on_a_file)] = False
     landing_path: PlaceSetting = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     delivery_keys: str = ""

@@ -18,6 +18,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_of
 from src.marketing_messaging_service.infrastructure.dialects.postgresql import dialect as postgresql_dialect
+from src.marketing_messaging_service.infrastructure.dialects.postgresql import sessions
 from src.marketing_messaging_service.infrastructure.run_lease import read_holder, run_lease
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from tests.postgresql import Server
@@ -130,8 +131,8 @@ def test_a_pooler_that_shares_one_session_among_many_is_refused(
 ) -> None:
     url = postgresql.new_database()
     # What such a pooler does, without one: whoever asks is given the same session.
-    engine = postgresql_dialect._engine(make_url(url), poolclass=StaticPool)
-    monkeypatch.setattr(postgresql_dialect, "_engine", lambda *_, **__: engine)
+    engine = sessions.engine_of(make_url(url), poolclass=StaticPool)
+    monkeypatch.setattr(postgresql_dialect, "engine_of", lambda *_, **__: engine)
     with (
         pytest.raises(DatabaseError, match=r"a pooler .* Let DATABASE_URL name the server itself"),
         dialect_of(url).run_lock(url, 0, not_expected_to_wait),

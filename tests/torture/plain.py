@@ -8,9 +8,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flows import endings, pipeline, taking
+from flows import endings, pipeline, staging_ahead, staging_files, taking
 
-STEPS = {pipeline: ("migrate", "discover", "choose", "decide", "report"), taking: ("stage", "load")}
+STEPS = {
+    pipeline: ("migrate", "discover", "choose", "decide", "report"),
+    staging_files: ("stage",),
+    staging_ahead: ("stage",),
+    taking: ("load",),
+}
 
 
 def do_without_prefect() -> None:

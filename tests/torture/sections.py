@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from random import Random
 
 from tests.postgresql import PACKAGE, new_server
-from tests.torture import backfills, crowds, flow, hostile, kills, leases, servers, surroundings, traps, waits
+from tests.torture import backfills, crowds, flow, hostile, kills, leases, servers, several, surroundings, traps, waits
 from tests.torture.compare import differences
 from tests.torture.forks import Ending, ForkServer
 from tests.torture.hostile import Bomb
@@ -42,6 +43,9 @@ FULL_DISKS = 12
 CHANGES = 8
 DAMAGES = 120
 HARMS_OF_EACH_KIND = 40
+HARMS_BESIDE = 12
+"""Of each kind, for each crowd of runs."""
+
 HOSTILE_LINES = 1_000_000
 FUZZERS = 10
 BOMB_MEGABYTES = 1_000
@@ -469,6 +473,26 @@ def on_servers(rig: Rig) -> Verdict:
     return Verdict(len(found), told, tuple(breach for _, breaches in found for breach in breaches))
 
 
+def beside(rig: Rig) -> Verdict:
+    """Let two, three and five runs load and decide at once on a server, and kill them, their places and the server."""
+    if find_spec(PACKAGE) is None:
+        return Verdict(0, "runs beside each other, because no server is installed", ())
+
+    def harm_all(forks: ForkServer, folder: Path) -> list[tuple[int, list[str]]]:
+        chance = Random(f"{rig.seed} beside")
+        wanted = several.expected(forks, folder, several.shared_files(rig.seed))
+        with new_server() as server:
+            return [
+                several.survive(forks, server, wanted, jobs, harm, chance, folder / f"read-{number}-{place}")
+                for number in range(HARMS_BESIDE)
+                for place, (jobs, harm) in enumerate(product(several.CROWDS, several.HARMS))
+            ]
+
+    (found,) = rig.run_all([harm_all])
+    told = f"times runs beside each other came to harm, {sum(hit for hit, _ in found)} of them before their end"
+    return Verdict(len(found), told, tuple(breach for _, breaches in found for breach in breaches))
+
+
 SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "killed": killed,
     "stopped": stopped,
@@ -487,5 +511,6 @@ SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "bombs": bombs,
     "traps": trapped,
     "servers": on_servers,
+    "beside": beside,
 }
 """The sections by name, in the order in which they are run."""

@@ -39,14 +39,18 @@ def _is_both_or_neither(one: SQLColumnExpression[Any], other: SQLColumnExpressio
 def _ended_wrongly(_connection: Connection) -> Iterator[Select[Any]]:
     later, remark = aliased(Run, name="later"), aliased(RunRemark, name="remark")
     has_problem = Run.id.in_(select(remark.run_id).where(remark.kind == RemarkKind.PROBLEM))
-    is_followed = Run.id.in_(select(Run.id).join(later, later.id > Run.id).where(Run.state == RunState.RUNNING))
+    is_followed = Run.id.in_(
+        select(Run.id)
+        .join(later, later.id > Run.id)
+        .where(Run.state == RunState.RUNNING, not_(and_(Run.is_beside_others, later.is_beside_others)))
+    )
     has_no_end = Run.state.in_(WITHOUT_END)
     facts = (Run.state, ", ended_at ", Run.ended_at)
     yield select(told("runs.id ", Run.id, ": ", *facts)).where(
         or_(
             has_no_end != Run.ended_at.is_(None),
             and_(has_no_end, Run.message.is_not(None)),
-            # A run that begins enters the one before as killed when that recorded no end.
+            # A run that begins enters the one before as killed when that recorded no end, unless both may be at work.
             is_followed,
             and_(has_problem, Run.state != RunState.FAILED),
         )

@@ -165,6 +165,7 @@ class _Asked:
     user_id: ColumnElement[str]
     run_id: ColumnElement[int]
     as_of: ColumnElement[Any]
+    last_load_id: ColumnElement[int | None]
     event_id: ColumnElement[int]
     """Of a refusal, the event that is said to block."""
 
@@ -191,7 +192,7 @@ def _asked(
     said: Any = Suppression.blocked_by_event_id if table is Suppression else literal(0)
     # No parameter: as two it would be another value in the grouping to a server.
     said_id = func.coalesce(said, literal_column("0", Integer))
-    keys = (table.user_id, table.run_id, Batch.as_of)
+    keys = (table.user_id, table.run_id, Batch.as_of, Batch.last_load_id)
     return (
         select(*keys, said_id.label("said_id"), func.min(table.id).label("id"))
         .join(Batch, Batch.run_id == table.run_id)
@@ -202,7 +203,7 @@ def _asked(
 
 
 def _row(asked: Any) -> _Asked:
-    return _Asked(asked.c.user_id, asked.c.run_id, asked.c.as_of, asked.c.said_id)
+    return _Asked(asked.c.user_id, asked.c.run_id, asked.c.as_of, asked.c.last_load_id, asked.c.said_id)
 
 
 def _told(table: DecisionTable, asked: Any, is_wrong: ColumnElement[bool], what: str) -> Select[Any]:
@@ -286,7 +287,10 @@ def _effective_time(load: Any, event: Any) -> ColumnElement[Any]:
 
 
 def _was_there(load: Any, asked: _Asked) -> ColumnElement[bool]:
-    return func.coalesce(load.run_id, 0) <= asked.run_id
+    return case(
+        (asked.last_load_id.is_(None), func.coalesce(load.run_id, 0) <= asked.run_id),
+        else_=func.coalesce(load.id, 0) <= asked.last_load_id,
+    )
 
 
 def _latest(trait: Field, asked: _Asked, wanted: Any) -> Any:

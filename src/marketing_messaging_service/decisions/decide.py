@@ -50,7 +50,9 @@ from src.marketing_messaging_service.decisions.rule_warnings import decided_last
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
-from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, tell_planner, write_transaction
+from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, tell_planner
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.several_writers import decide_transaction, is_beside_others
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
     Batch,
@@ -158,6 +160,9 @@ def decide_pending(
     - A run with a window: its own loads, those of a backfill that was cut off, and the held events of the window, but
       for those whose time has not come.
 
+    Where other runs load at the same time, the transaction sees the loads that were there when it began, and no other
+    one: those that are committed meanwhile wait for the next run.
+
     Events after the order's `latest_event_at` are left to wait for their time. They are later than whatever is decided
     meanwhile, so that no prior_event has to ask which events wait.
 
@@ -177,7 +182,7 @@ def decide_pending(
     named = again.named_rules(rules_file, order.decide_again) if order else {}
     if named and (order is None or order.window is None):
         raise ValueError("rules decide again in a window; give one")
-    with write_transaction(engine) as connection:
+    with decide_transaction(engine) as connection:
         if not rules_file.enabled_rules:
             return _leaving_all(connection, rules_file, order, run_id)
         return _decide_all(connection, rules_file, decided_at, order=order, run_id=run_id, named=named)
@@ -363,7 +368,17 @@ def _record_batch(
         "ahead_count": pending.ahead_count,
         "decided_at": decided_at,
     }
+    if _may_see_others(connection):
+        values["last_load_id"] = connection.execute(select(func.coalesce(func.max(Load.id), 0))).scalar_one()
     return insert_one(connection, insert(Batch).values(values))
+
+
+def _may_see_others(connection: Connection) -> bool:
+    """Whether runs load beside this one or, so that loads are not in the order of runs, ever did."""
+    if dialect_named(connection.dialect.name).several_writers is None:
+        return False
+    had_others = select(exists().where(Run.is_beside_others))
+    return is_beside_others(connection) or bool(connection.execute(had_others).scalar_one())
 
 
 def _mark_loads(

@@ -1,7 +1,8 @@
 """What a rule's conditions came to when an event was decided, told by the events that there are now.
 
-A run knew what it, or a run before it, had loaded. Of each event that is asked about it is known up to which load that
-was; before runs were recorded only from below: what came with it or earlier was there.
+A run knew what it, or a run before it, had loaded; where runs load at the same time, what its batch says. Of each
+event that is asked about it is known up to which load that was; before runs were recorded only from below: what came
+with it or earlier was there.
 
 Asked of one event after the other, each would look through all that came later: 10,000 events of one user and 10,000
 that came late are a hundred million looks. Asked of all at once, in the order of time, a look takes one sort: how many
@@ -62,18 +63,21 @@ from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.sql_time import EpochMicroseconds, SecondsAfter, SecondsBefore
 from src.marketing_messaging_service.decisions.truth import MatchRow, at_least_true, at_most_true
-from src.marketing_messaging_service.models import Event, Load, UserTraits
+from src.marketing_messaging_service.models import Batch, Event, Load, Run, UserTraits
 from src.marketing_messaging_service.vocabulary import Field
 
 MICROSECONDS = 1_000_000
 
-# Events without a load are older than all loads, which are numbered in the order in which they were committed.
+# Events without a load are older than all loads, which are numbered in an order that every batch agrees with.
 _LOAD_ID = func.coalesce(Event.load_id, 0)
 _LAST = 2**62
 """A load after all loads."""
 
 # Made once, as making an alias of all of its columns takes longer than most of a statement.
 _LATER = Load.__table__.alias("later")
+_ITS_BATCH = Batch.__table__.alias("its_batch")
+_LOADED_BESIDE = Load.__table__.alias("loaded_beside")
+_RUN_BESIDE = Run.__table__.alias("run_beside")
 
 
 def looks_elsewhere(rule: Rule) -> bool:
@@ -103,10 +107,19 @@ def candidate_columns(
 
 
 def _last_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]:
-    """Return the last load that a run knew: the one before the first of a later run."""
-    load = _LATER.c
+    """Return the last load that a run knew: the one before the first of a later run, unless its batch says which.
+
+    Runs beside each other load in any order; those after them say what they knew, and those before knew none of it.
+    """
+    load, batch, own, run = _LATER.c, _ITS_BATCH.c, _LOADED_BESIDE.c, _RUN_BESIDE.c
+    said = select(batch.last_load_id).where(batch.run_id == run_id).correlate_except(_ITS_BATCH).scalar_subquery()
     first_later = select(load.id).where(load.run_id > run_id).order_by(load.run_id, load.id).limit(1)
-    return func.coalesce(first_later.correlate_except(_LATER).scalar_subquery(), literal(_LAST, BigInteger)) - 1
+    first_beside = select(func.min(own.id)).where(own.run_id.in_(select(run.id).where(run.is_beside_others)))
+    firsts = [
+        func.coalesce(first.scalar_subquery(), literal(_LAST, BigInteger))
+        for first in (first_later.correlate_except(_LATER), first_beside.correlate(None))
+    ]
+    return func.coalesce(said, case((firsts[0] < firsts[1], firsts[0]), else_=firsts[1]) - 1)
 
 
 def _surely_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]:

@@ -19,6 +19,12 @@ def refresh_dictionary(engine: Engine) -> bool:
     return True
 
 
+def is_dictionary_current(engine: Engine) -> bool:
+    """Return whether the dictionary is the code's; needs the newest schema."""
+    with read_transaction(engine) as connection:
+        return not other_entries(connection)
+
+
 def write_dictionary(connection: Connection) -> None:
     """Make the rows of `data_dictionary` those of the code."""
     connection.execute(delete(DictionaryEntry))

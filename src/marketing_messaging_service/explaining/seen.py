@@ -40,7 +40,12 @@ def seen_by(batch: type[Batch]) -> IsSeen:
         # What was there before loads were recorded, every batch could see.
         of_batch = case((load.id.is_(None), 0), else_=func.coalesce(load.batch_id, NEVER))
         has_runs = and_(load.run_id.is_not(None), batch.run_id.is_not(None))
-        return case((has_runs, load.run_id <= batch.run_id), else_=of_batch <= batch.id)
+        return case(
+            # Where runs load at the same time, the batch says it.
+            (batch.last_load_id.is_not(None), func.coalesce(load.id, 0) <= batch.last_load_id),
+            (has_runs, load.run_id <= batch.run_id),
+            else_=of_batch <= batch.id,
+        )
 
     return is_seen
 

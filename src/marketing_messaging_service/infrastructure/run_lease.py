@@ -68,7 +68,7 @@ _AFTER_MACHINE = "-"
 LARGEST_SKEW = timedelta(minutes=1)
 """How far another machine's clock may be ahead of this one's without being remarked on."""
 
-_LEASE = table(
+LEASE = table(
     "run_leases",
     column("lease_position", Integer),
     column("holder_id", String),
@@ -116,7 +116,7 @@ class Holder:
 def read_holder(engine: Engine) -> Holder | None:
     """Return who holds the lease; None when nobody does, or the database does not know leases yet."""
     with read_transaction(engine) as connection:
-        return _holder(connection) if inspect(connection).has_table(_LEASE.name) else None
+        return _holder(connection) if inspect(connection).has_table(LEASE.name) else None
 
 
 @contextmanager
@@ -186,9 +186,9 @@ class _Lease:
         return None
 
     def _take(self, connection: Connection, now: datetime) -> None:
-        connection.execute(delete(_LEASE))
+        connection.execute(delete(LEASE))
         entered = connection.execute(
-            insert(_LEASE).values(
+            insert(LEASE).values(
                 lease_position=1,
                 holder_id=self._holder_id,
                 holder_name=self._holder_name,
@@ -200,7 +200,7 @@ class _Lease:
                 expires_at=now + self._duration,
             )
         )
-        refuse_lost_rows(connection, {_LEASE.name: (1, entered.rowcount)})
+        refuse_lost_rows(connection, {LEASE.name: (1, entered.rowcount)})
 
     def _may_take(self, holder: Holder, now: datetime) -> bool:
         return self._is_alone or _is_of_this_machine(holder) or holder.expires_at <= now
@@ -253,8 +253,8 @@ class _Lease:
     def _renew(self, connection: Connection) -> None:
         now = utc_now()
         renewed = connection.execute(
-            update(_LEASE)
-            .where(_LEASE.c.holder_id == self._holder_id)
+            update(LEASE)
+            .where(LEASE.c.holder_id == self._holder_id)
             .values(renewed_at=now, expires_at=now + self._duration)
         )
         if renewed.rowcount != 1:
@@ -270,7 +270,7 @@ class _Lease:
     def release(self) -> None:
         """Give the lease back, if it is held still; one that cannot be given back expires."""
         with suppress(DatabaseError, DBAPIError), write_transaction(self._engine) as connection:
-            connection.execute(delete(_LEASE).where(_LEASE.c.holder_id == self._holder_id))
+            connection.execute(delete(LEASE).where(LEASE.c.holder_id == self._holder_id))
 
 
 def _is_of_this_machine(holder: Holder) -> bool:
@@ -296,12 +296,12 @@ def _machine() -> str:
 def _holder(connection: Connection) -> Holder | None:
     row = connection.execute(
         select(
-            _LEASE.c.holder_id,
-            _LEASE.c.holder_name,
-            _LEASE.c.host_name,
-            _LEASE.c.acquired_at,
-            _LEASE.c.renewed_at,
-            _LEASE.c.expires_at,
+            LEASE.c.holder_id,
+            LEASE.c.holder_name,
+            LEASE.c.host_name,
+            LEASE.c.acquired_at,
+            LEASE.c.renewed_at,
+            LEASE.c.expires_at,
         )
     ).first()
     return None if row is None else Holder(**row._mapping, seen_at=utc_now())

@@ -1,6 +1,12 @@
 """From typed rows to the tables, each file whole or not at all. Knows the database, reads no raw file."""
 
-from src.marketing_messaging_service.loading.ledger import held_event_count, known_files, undecided_event_count
+from src.marketing_messaging_service.loading.ledger import (
+    held_event_count,
+    known_contents,
+    known_files,
+    refused_contents,
+    undecided_event_count,
+)
 from src.marketing_messaging_service.loading.load import load_file, load_files
 from src.marketing_messaging_service.loading.rejected_lines import (
     choose_rejected_lines,
@@ -8,7 +14,14 @@ from src.marketing_messaging_service.loading.rejected_lines import (
     exported_lines,
     note_replay,
 )
-from src.marketing_messaging_service.loading.runs import close_run, note_files, note_message, open_run, runs_under_way
+from src.marketing_messaging_service.loading.runs import (
+    close_run,
+    note_files,
+    note_message,
+    open_run,
+    running_runs,
+    runs_under_way,
+)
 
 __all__ = [
     "choose_rejected_lines",
@@ -16,6 +29,7 @@ __all__ = [
     "count_kept_in_part",
     "exported_lines",
     "held_event_count",
+    "known_contents",
     "known_files",
     "load_file",
     "load_files",
@@ -23,6 +37,8 @@ __all__ = [
     "note_message",
     "note_replay",
     "open_run",
+    "refused_contents",
+    "running_runs",
     "runs_under_way",
     "undecided_event_count",
 ]

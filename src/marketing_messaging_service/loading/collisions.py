@@ -8,6 +8,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, insert, sele
 from src.marketing_messaging_service.infrastructure.bulk import bulk_insert
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.several_writers import writers_of
 from src.marketing_messaging_service.loading.conflicts import Collision, standing_events
 from src.marketing_messaging_service.models import RejectedRow
 from src.marketing_messaging_service.results import RawLine, StagedFile
@@ -63,6 +64,9 @@ class CollisionKeeper:
 
     def _begin(self) -> None:
         self._has_begun = True
+        if several := writers_of(self._connection):
+            # Or two that load at the same time would keep one line twice.
+            several.take_turns(self._connection, "keep collisions")
         _kept.create(self._connection, checkfirst=False)
         earlier = (
             select(RejectedRow.event_id, RejectedRow.raw_line)

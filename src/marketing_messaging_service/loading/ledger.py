@@ -1,6 +1,6 @@
 """The record of what has been taken: source_files and loads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction
+from src.marketing_messaging_service.infrastructure.several_writers import next_ids
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.models import (
     Event,
@@ -161,6 +162,19 @@ def _known_contents(connection: Connection, content_hashes: Sequence[str]) -> di
     return histories
 
 
+def known_contents(engine: Engine, content_hashes: Collection[str]) -> Mapping[str, FileHistory]:
+    """Return what is known of those of some contents of which anything is."""
+    with read_transaction(engine) as connection:
+        return _known_contents(connection, sorted(content_hashes))
+
+
+def refused_contents(engine: Engine) -> frozenset[str]:
+    """Return the contents that a load could read no line of."""
+    with read_transaction(engine) as connection:
+        refused = select(SourceFile.content_hash).where(SourceFile.refused_code.is_not(None))
+        return frozenset(connection.execute(refused).scalars())
+
+
 def record_files(connection: Connection, files: Sequence[LandingFile], taken_at: datetime) -> range:
     """Record files that nothing was taken of before, and return their ids."""
     rows = [
@@ -242,7 +256,7 @@ def _insert_all(connection: Connection, model: type[SourceFile | Load], rows: Se
     """Insert rows under the next ids, and return these. Raises LostRowsError when not all of them stand."""
     if not rows:
         return range(0)
-    first_id = connection.execute(select(func.coalesce(func.max(model.id), 0) + 1)).scalar_one()
+    first_id = next_ids(connection, model, len(rows))
     ids = range(first_id, first_id + len(rows))
     connection.execute(insert(model), [{"id": row_id, **row} for row_id, row in zip(ids, rows, strict=True)])
     standing = select(func.count()).select_from(model).where(model.id.between(ids[0], ids[-1]))

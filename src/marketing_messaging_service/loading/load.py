@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,10 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Insert, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from src.marketing_messaging_service.errors import LoadError
+from src.marketing_messaging_service.errors import LoadError, RefusedRowError
 from src.marketing_messaging_service.infrastructure.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.infrastructure.database import timestamp_text, utc_now, write_transaction
+from src.marketing_messaging_service.infrastructure.several_writers import is_beside_others, next_ids
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows, triggers_on
 from src.marketing_messaging_service.loading.collisions import CollisionKeeper
 from src.marketing_messaging_service.loading.conflicts import Collision, DuplicateCheck
@@ -54,6 +56,9 @@ from src.marketing_messaging_service.results import (
     lines_between,
 )
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
+
+RETRIES_BESIDE_OTHERS = 2
+"""How often files are loaded anew when a row was refused that another run may have committed meanwhile."""
 
 
 @dataclass(slots=True)
@@ -176,6 +181,33 @@ def load_files(
     outside = _files_outside(files, window)
     if len(outside) == len(files):
         return [NotLoaded.OUTSIDE] * len(files)
+    loading_order = _Order(as_of, flow_run_id, run_id, window, is_held)
+    for _ in range(RETRIES_BESIDE_OTHERS if is_beside_others(engine) else 0):
+        # Another run, whose place among the writers was lost, may have committed what this one was about to.
+        with suppress(RefusedRowError):
+            return _load_together(engine, files, outside, loading_order, on_progress)
+    return _load_together(engine, files, outside, loading_order, on_progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What is entered beside every load, and which events are wanted."""
+
+    as_of: datetime
+    flow_run_id: str | None
+    run_id: int | None
+    window: Window | None
+    is_held: bool
+
+
+def _load_together(
+    engine: Engine,
+    files: Sequence[StagedFile],
+    outside: Collection[int],
+    order: _Order,
+    on_progress: Callable[[int], None],
+) -> list[LoadResult | NotLoaded | Unreadable]:
+    """Put files into the tables, but for those at some places of which no event is wanted."""
     began = time.monotonic()
     with write_transaction(engine) as connection:
         histories = file_histories(connection, [each.file for each in files])
@@ -188,10 +220,10 @@ def load_files(
         _note_unreadable(connection, loads.values())
         wanted = {place: each for place, each in loads.items() if each.is_wanted}
         if wanted:
-            loading = _Loading(connection, files, wanted, window)
-            loading.open(as_of=as_of, flow_run_id=flow_run_id, run_id=run_id, is_held=is_held)
+            loading = _Loading(connection, files, wanted, order.window)
+            loading.open(as_of=order.as_of, flow_run_id=order.flow_run_id, run_id=order.run_id, is_held=order.is_held)
             loading.load(on_progress)
-            loading.close(began, is_held=is_held)
+            loading.close(began, is_held=order.is_held)
     return [loads[place].outcome() if place in loads else NotLoaded.OUTSIDE for place in range(len(files))]
 
 
@@ -271,14 +303,12 @@ class _Loading:
         """Insert the rows of the files, and count what became of their lines."""
         duplicates = DuplicateCheck(self._connection)
         standing = StandingIds(self._connection, self._rows.event_chunks() if self._rows.has_former_ids else ())
+        coming_count = sum(each.staged.valid_count for each in self._loads)
         with new_events(
             self._connection,
-            lambda: (
-                events.loc[self._is_inside(events)]
-                for events, _ in self._of_loads(standing.put_in(self._rows.event_chunks()))
-            ),
-            coming_count=sum(each.staged.valid_count for each in self._loads),
-            next_id=self._connection.execute(select(func.coalesce(func.max(Event.id), 0) + 1)).scalar_one(),
+            lambda: self._inside_of_loads(standing.put_in(self._rows.event_chunks())),
+            coming_count=coming_count,
+            next_id=next_ids(self._connection, Event, coming_count),
             load_count=len(self._loads),
             created_at=self._created_at,
         ) as insert_new:
@@ -335,6 +365,12 @@ class _Loading:
             if before.any():
                 rows = rows.assign(line_number=rows["line_number"] - before)
             yield rows, load_ids
+
+    def _inside_of_loads(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, Numbers]]:
+        """Yield the same of events, those outside of the window aside."""
+        for events, load_ids in self._of_loads(frames):
+            is_inside = self._is_inside(events)
+            yield events.loc[is_inside], load_ids[is_inside]
 
     def _is_inside(self, events: pd.DataFrame) -> Mask:
         if self._window is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from itertools import pairwise
+from itertools import count, islice, pairwise
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,8 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from src.marketing_messaging_service.infrastructure.bulk import Columns, bulk_insert
 from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.dialects.dialect import SeveralWriters
+from src.marketing_messaging_service.infrastructure.several_writers import writers_of
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
 from src.marketing_messaging_service.loading.split import event_columns, scalars
@@ -70,7 +72,7 @@ class EventIds:
 @contextmanager
 def new_events(
     connection: Connection,
-    coming: Callable[[], Iterable[pd.DataFrame]],
+    coming: Callable[[], Iterable[tuple[pd.DataFrame, Numbers]]],
     *,
     coming_count: int,
     next_id: int,
@@ -83,13 +85,17 @@ def new_events(
     million events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is
     part of the transaction, so that no crash can leave a table without them, and the unique index, when it is built,
     holds the new rows against each other and those that stood. `coming` gives the frames of EVENT_SCHEMA
-    that are to come, for looking at their message ids beforehand.
+    that are to come, each with the load of its events, for looking at their message ids beforehand. Where other runs
+    load at the same time, all of them go in by one statement before the first is asked for.
     """
+    if (several := writers_of(connection)) is not None:
+        yield _inserting_at_once(connection, several, coming, next_id, created_at)
+        return
     event_ids = EventIds(next_id)
     standing_count = next_id - 1
     may_rebuild = dialect_named(connection.dialect.name).rebuilds_indexes
     if may_rebuild and coming_count >= max(SMALLEST_REBUILD, standing_count / LARGEST_STANDING):
-        coming_ids = (scalars(events, "message_id") for events in coming())
+        coming_ids = (scalars(events, "message_id") for events, _ in coming())
         most_count = coming_count + standing_count
         deliveries = FirstDeliveries(lambda: _standing_ids(connection), coming_ids, most_count)
         if deliveries.can_tell:
@@ -176,6 +182,37 @@ def _inserting_unknown(
         return is_new, given
 
     return insert_new
+
+
+def _inserting_at_once(
+    connection: Connection,
+    several: SeveralWriters,
+    coming: Callable[[], Iterable[tuple[pd.DataFrame, Numbers]]],
+    next_id: int,
+    created_at: str,
+) -> InsertNew:
+    """Insert all that is to come, and return the way to tell which of it went in.
+
+    Row after row has the next id, so that an event that is not new leaves a gap.
+    """
+    table = Event.__table__
+    assert isinstance(table, Table)  # noqa: S101  the type checker knows less of declarative classes
+    numbers = count(next_id)
+
+    def columns() -> Iterator[Columns]:
+        for events, load_ids in coming():
+            yield event_columns(events, list(islice(numbers, len(events))), load_ids.tolist(), created_at)
+
+    several.copy_new_rows(connection, table, columns(), unique="message_id")
+    ids_again = count(next_id)
+
+    def tell_new(events: pd.DataFrame, _load_ids: Numbers) -> tuple[Mask, Numbers]:
+        given = np.fromiter(islice(ids_again, len(events)), np.int64, len(events))
+        if not len(given):
+            return np.zeros(0, dtype=np.bool_), given
+        return np.isin(given, _ids_between(connection, int(given[0]), int(given[-1]))), given
+
+    return tell_new
 
 
 def _ids_between(connection: Connection, first_id: int, last_id: int) -> Sequence[int]:

@@ -3,32 +3,61 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, true, update
 
 from src.marketing_messaging_service.infrastructure.database import read_transaction, utc_now, write_transaction
+from src.marketing_messaging_service.infrastructure.several_writers import PlaceAmongWriters, writers_of
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import Run, RunRemark, RunState
 from src.marketing_messaging_service.results import Remark, RunOrder
 
 
 def runs_under_way(engine: Engine) -> dict[int, str | None]:
-    """Return the runs that are recorded as running, each with its id in Prefect.
+    """Return the runs that are recorded as running and were killed, each with its id in Prefect.
 
-    Whoever calls this holds the lease, so that each of them was killed.
+    Whoever calls this holds the lease, so that each of them was; or is one of several, each of which shows its life.
     """
     with read_transaction(engine) as connection:
-        rows = connection.execute(select(Run.id, Run.flow_run_id).where(Run.state == RunState.RUNNING))
-        return {row.id: row.flow_run_id for row in rows}
+        rows = connection.execute(select(Run.id, Run.flow_run_id).where(Run.state == RunState.RUNNING)).all()
+        living = _living(connection, [row.id for row in rows])
+        return {row.id: row.flow_run_id for row in rows if row.id not in living}
 
 
-def open_run(engine: Engine, order: RunOrder) -> int:
+def open_run(engine: Engine, order: RunOrder, place: PlaceAmongWriters | None = None) -> int:
     """Record that a run begins, and return its id.
 
-    Whoever calls this holds the lease, so that a run which is still recorded as running was killed.
+    Whoever calls this holds the lease, so that a run which is still recorded as running was killed; or has a place
+    among several writers, and shows that it lives before anybody can see that it runs.
     """
     with write_transaction(engine) as connection:
-        connection.execute(update(Run).where(Run.state == RunState.RUNNING).values(state=RunState.KILLED))
-        return insert_one(connection, insert(Run).values(**_columns(order)))
+        running = select(Run.id).where(Run.state == RunState.RUNNING)
+        living = _living(connection, connection.execute(running).scalars().all()) if place else set()
+        killed = update(Run).where(Run.state == RunState.RUNNING, Run.id.not_in(living) if living else true())
+        connection.execute(killed.values(state=RunState.KILLED))
+        run_id = insert_one(connection, insert(Run).values(**_columns(order), is_beside_others=place is not None))
+        if place is not None:
+            place.show_life(run_id)
+        return run_id
+
+
+def _living(connection: Connection, run_ids: Sequence[int]) -> set[int]:
+    several = writers_of(connection)
+    return several.living_runs(connection, run_ids) if several else set()
+
+
+def running_runs(engine: Engine) -> str | None:
+    """Return, as people are told, which runs are at work beside each other; None when none is."""
+    with read_transaction(engine) as connection:
+        rows = connection.execute(
+            select(Run.flow_name, Run.flow_run_name, Run.started_at)
+            .where(Run.state == RunState.RUNNING, Run.is_beside_others)
+            .order_by(Run.id)
+        ).all()
+    if not rows:
+        return None
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    name = rows[0].flow_run_name or f"{rows[0].flow_name} run by hand"
+    return f"{name}, at work since {rows[0].started_at:%Y-%m-%d %H:%M:%S} UTC{more}"
 
 
 def note_files(engine: Engine, run_id: int, *, known_file_count: int, outside_file_count: int) -> None:

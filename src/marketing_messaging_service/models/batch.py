@@ -74,6 +74,11 @@ class Batch(Base):
         comment="How long the transaction took until just before its commit, in seconds; null on batches from before "
         "it was recorded.",
     )
+    last_load_id: Mapped[int | None] = mapped_column(
+        comment="The newest load that the batch could see, by loads.id, 0 for none, where other runs were loading "
+        "meanwhile: it saw every load up to that one and none behind it. Null where its run was alone, which saw what "
+        "it, and the runs before it, had loaded.",
+    )
 
     run: Mapped[Run | None] = relationship()
     ruleset: Mapped[Ruleset] = relationship()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import CheckConstraint, ColumnElement, Float, ForeignKey, Index, String, Text, and_
+from sqlalchemy import CheckConstraint, ColumnElement, Float, ForeignKey, Index, String, Text, and_, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
@@ -136,6 +136,11 @@ class Run(Base):
     ruleset_id: Mapped[int | None] = mapped_column(
         ForeignKey("rulesets.id"),
         comment="The version of rules.yaml that decided, in rulesets; null when there was nothing to decide.",
+    )
+    is_beside_others: Mapped[bool] = mapped_column(
+        server_default=false(),
+        default=False,
+        comment="Whether other runs may have been at work at the same time (SEVERAL_WRITERS).",
     )
 
     ruleset: Mapped[Ruleset | None] = relationship()

@@ -16,6 +16,12 @@ MIGRATES_OPTION = "migrates"
 READS_OPTION = "reads"
 """The execution option of a connection that only reads."""
 
+BESIDE_OTHERS_OPTION = "beside_others"
+"""The execution option of an engine beside whose transactions those of other runs write."""
+
+DECIDES_OPTION = "decides"
+"""The execution option of a connection, of such an engine, that decides."""
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -29,6 +35,57 @@ class Complaint:
     def told(self) -> str:
         """The whole of what there is to be said."""
         return f"The database cannot be used: {self.sentence}"
+
+
+class PlaceAmongWriters(Protocol):
+    """What a run holds of a server as long as it is one of several that write."""
+
+    def claim(self, names: Collection[str]) -> set[str]:
+        """Claim names that no other run has, and that are not claimed yet; return which these are."""
+
+    def let_go(self, names: Collection[str]) -> None:
+        """Let other runs have claimed names; those of a run that was killed are free by themselves."""
+
+    def show_life(self, run_id: int) -> None:
+        """Let everybody see, for as long as this run lives, that the run with that number does."""
+
+    def guarding(self, engine: Engine) -> AbstractContextManager[None]:
+        """Have each transaction of an engine that writes fail before its commit when the place is lost."""
+
+
+class SeveralWriters(Protocol):
+    """What a kind of database does for runs that write at the same time."""
+
+    def place(
+        self,
+        database_url: str,
+        timeout_seconds: float,
+        on_wait: Callable[[], None],
+        is_ready: Callable[[], bool],
+        make_ready: Callable[[], None],
+    ) -> AbstractContextManager[PlaceAmongWriters]:
+        """Hold the right to run beside others that hold a place, which is free when its holder is gone.
+
+        A database that is not ready is made so by a run that is alone for that while. Raises RunInProgressError where
+        no place is to be had in time; `on_wait` is called about once a second while it is waited for.
+        """
+
+    def engine(self, database_url: str, own: MetaData) -> Engine:
+        """Return an engine whose transactions write beside those of other runs; those that decide, one at a time."""
+
+    def next_ids(self, connection: Connection, table: Table, count: int) -> int:
+        """Return the first of so many ids of a table that follow each other, and that nobody else is given."""
+
+    def copy_new_rows(
+        self, connection: Connection, table: Table, parts: Iterable[Mapping[str, Sequence[Any]]], *, unique: str
+    ) -> int:
+        """Append rows of which some may stand already by one statement, and return how many went in."""
+
+    def take_turns(self, connection: Connection, what: str) -> None:
+        """Let one transaction at a time, from here to its end, do something."""
+
+    def living_runs(self, connection: Connection, run_ids: Collection[int]) -> set[int]:
+        """Return which of some runs show that they live."""
 
 
 class Dialect(Protocol):
@@ -52,6 +109,9 @@ class Dialect(Protocol):
 
     holds_nul: bool
     """Whether a text may hold the character NUL."""
+
+    several_writers: SeveralWriters | None
+    """What it does for runs that write at the same time, None where one at a time writes."""
 
     after_damage: str
     """What to do about a damaged database."""

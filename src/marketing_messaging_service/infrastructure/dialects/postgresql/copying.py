@@ -1,6 +1,6 @@
 """Many rows into one table by COPY."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,12 +20,33 @@ def copy_rows(connection: Connection, table: Table, columns: Mapping[str, Sequen
         return 0
     if unique is None:
         return _copy(connection, f'"{table.name}"', names, values)
-    connection.exec_driver_sql(
-        f'CREATE TEMPORARY TABLE {STAGE} AS SELECT row_number() OVER () AS row_place, {names} FROM "{table.name}" '  # noqa: S608  names of our own tables
-        "WITH NO DATA"
-    )
-    places = list(range(len(next(iter(values.values())))))
-    _copy(connection, STAGE, f"row_place, {names}", {"row_place": places, **values})
+    return copy_new_rows(connection, table, [columns], unique=unique)
+
+
+def copy_new_rows(
+    connection: Connection, table: Table, parts: Iterable[Mapping[str, Sequence[Any]]], *, unique: str
+) -> int:
+    """Append rows, given as columns in parts, by one statement; the first of each value that does not stand yet.
+
+    Return how many went in.
+    """
+    count, names = 0, ""
+    for columns in parts:
+        values = {name: _as_held(table, name, column) for name, column in columns.items()}
+        rows = len(next(iter(values.values())))
+        if not rows:
+            continue
+        if not count:
+            names = ", ".join(f'"{name}"' for name in values)
+            connection.exec_driver_sql(
+                f"CREATE TEMPORARY TABLE {STAGE} AS SELECT row_number() OVER () AS row_place, {names} "  # noqa: S608  names of our own tables
+                f'FROM "{table.name}" WITH NO DATA'
+            )
+        places = list(range(count, count + rows))
+        _copy(connection, STAGE, f"row_place, {names}", {"row_place": places, **values})
+        count += rows
+    if not count:
+        return 0
     # In one order whoever comes, so that of two that write the same keys at once the second waits.
     inserted = connection.exec_driver_sql(
         f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM (SELECT DISTINCT ON ("{unique}") * FROM {STAGE} '  # noqa: S608  names of our own tables

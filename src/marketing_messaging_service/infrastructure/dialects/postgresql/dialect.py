@@ -20,7 +20,6 @@ from sqlalchemy import (
     Select,
     StaticPool,
     Table,
-    create_engine,
     event,
     exists,
     make_url,
@@ -31,7 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
+from src.marketing_messaging_service.infrastructure.dialects.dialect import (
+    MIGRATES_OPTION,
+    READS_OPTION,
+    Complaint,
+    SeveralWriters,
+)
 from src.marketing_messaging_service.infrastructure.dialects.postgresql import (
     compiling,  # noqa: F401  registers what it compiles
     copying,
@@ -39,53 +43,23 @@ from src.marketing_messaging_service.infrastructure.dialects.postgresql import (
     objects,
 )
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.sequences import set_sequences
-from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER, refuse_url
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.sessions import (
+    LOOK_SECONDS,
+    RUN_LOCK,
+    WRITER_LOCK,
+    engine_of,
+    refuse_pooler,
+)
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER, refuse_url, shown
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.writers import PostgresqlWriters
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
 from src.marketing_messaging_service.infrastructure.sql_text import row_told, told
 from src.marketing_messaging_service.infrastructure.turns import take_turn
-
-WRITER_LOCK = 6_017_342_201
-"""The advisory lock that a transaction which writes holds from before its beginning to its end."""
-
-RUN_LOCK = 6_017_342_202
-"""The advisory lock that a run holds, in a session of its own, from its beginning to its end."""
-
-LOCK_TIMEOUT_SECONDS = 60
-"""How long a transaction waits for another one that writes before it gives up."""
-
-CONNECT_TIMEOUT_SECONDS = 10
-
-LOOK_SECONDS = 0.2
-"""How often it is looked at whether a long statement is still wanted."""
 
 SAMPLE = 10
 """How large a sample of a table is looked at in a transaction: 3,000 rows, a tenth of the server's own."""
 
 ORDERED_BY_CODE_POINT = ("C", "POSIX", "C.UTF-8", "C.utf8")
-
-_SESSION = {
-    "timezone": "UTC",
-    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
-    # The locks of a killed client are free within a second, and not at the end of its statement.
-    "client_connection_check_interval": "1s",
-    "standard_conforming_strings": "on",
-    # To compile one of our statements takes seconds, to execute it uncompiled a fraction.
-    "jit": "off",
-    # A session that holds the run lock has nothing else to do.
-    "idle_session_timeout": "0",
-}
-
-_SET_UP = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION.items())
-
-_CONNECTING: dict[str, Any] = {
-    # The listeners of an engine begin its transactions.
-    "autocommit": True,
-    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "application_name": "marketing_messaging_service",
-}
 
 _PREVIEW = "preview"
 
@@ -104,6 +78,7 @@ class PostgresqlDialect:
     holds_views = True
     lock_spans_machines = True
     holds_nul = False
+    several_writers: SeveralWriters | None = PostgresqlWriters()
     after_damage = "Restore a backup, then run again."
 
     def refuse_url(self, url: URL, as_written: str) -> None:
@@ -126,9 +101,7 @@ class PostgresqlDialect:
 
     def shown(self, url: URL) -> str:
         """Return user, server and database, and nothing of what else a URL may hold, such as a password."""
-        host = url.query.get("host") if url.host is None else None
-        shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
-        return shown.render_as_string() + (f" ({host})" if isinstance(host, str) else "")
+        return shown(url)
 
     def is_there(self, url: URL) -> bool:
         """Return that it is: the server says so otherwise."""
@@ -142,7 +115,7 @@ class PostgresqlDialect:
     def run_lock(self, database_url: str, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
         """Hold an advisory lock in a session of its own, with which it is gone."""
         url = make_url(database_url)
-        engine = _engine(url, poolclass=NullPool)
+        engine = engine_of(url, poolclass=NullPool)
 
         def has_acquired(seconds: float) -> bool:
             deadline = time.monotonic() + seconds
@@ -153,7 +126,7 @@ class PostgresqlDialect:
             return True
 
         with engine.connect() as connection:
-            _refuse_pooler(engine, connection, self.shown(url))
+            refuse_pooler(engine, connection, self.shown(url))
             take_turn(has_acquired, self.shown(url), timeout_seconds, on_wait)
             try:
                 yield
@@ -187,7 +160,7 @@ class PostgresqlDialect:
         the sequences are set to where the rows end.
         """
         del foreign_keys  # SQLite's need: no table is built anew here.
-        engine = _engine(make_url(database_url), poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
+        engine = engine_of(make_url(database_url), poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
 
         uncertain = [True]
 
@@ -249,7 +222,7 @@ class PostgresqlDialect:
         All its transactions are savepoints of one that is rolled back at the end, and the sequences set back.
         """
         del is_over  # The server itself ends the waiting, in LOCK_TIMEOUT_SECONDS.
-        engine = _engine(
+        engine = engine_of(
             make_url(database_url), poolclass=StaticPool, pool_reset_on_return=None, factory=_preview_connection()
         )
         with engine.connect() as connection:
@@ -384,46 +357,12 @@ class PostgresqlDialect:
         self, connection: Connection, own: MetaData, views: Mapping[str, str]
     ) -> Iterable[SchemaObject]:
         """Return what the migrations make, as the server tells of it when it is made for a moment."""
-        with _engine(connection.engine.url, poolclass=NullPool).connect() as scratch:
+        with engine_of(connection.engine.url, poolclass=NullPool).connect() as scratch:
             return objects.declared_objects(scratch, own, views)
 
     def making_problem(self, error: BaseException | None) -> str | None:
         """Return what the server says of an index or view that cannot be made; None when it is of the surroundings."""
         return errors.making_problem(error)
-
-
-def _engine(url: URL, *, factory: Any = None, **options: Any) -> Engine:
-    """Return an engine whose connections begin no transaction by themselves."""
-    try:
-        engine = create_engine(url, connect_args=_CONNECTING, **options)
-    except ModuleNotFoundError:
-        raise DatabaseError(f"DATABASE_URL {MISSING_DRIVER}.") from None
-    # SQLAlchemy forgets the count of an INSERT … SELECT otherwise, and gives -1.
-    engine = engine.execution_options(preserve_rowcount=True)
-
-    @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, arguments: list[Any], connecting: dict[str, Any]) -> Any:
-        return None if factory is None else factory.connect(*arguments, **connecting)
-
-    @event.listens_for(engine, "connect")
-    def set_up(connection: Any, _record: Any) -> None:
-        # Not among what a connection begins with: a pooler refuses that, or leaves it out without a word.
-        connection.execute(_SET_UP)
-
-    return engine
-
-
-def _refuse_pooler(engine: Engine, connection: Connection, database: str) -> None:
-    """Raise DatabaseError where sessions are not what they seem: one is another later, or two are one."""
-    with engine.connect() as other:
-        asked = (connection, other, connection, other)
-        first, second, *again = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in asked]
-    if first == second or again != [first, second]:
-        raise DatabaseError(
-            f"Between this program and {database} stands a pooler that shares one session among many (pool_mode "
-            "transaction or statement), in which no lock holds. Let DATABASE_URL name the server itself, or a pool in "
-            "session mode."
-        )
 
 
 def _lock_and_begin() -> tuple[str, ...]:

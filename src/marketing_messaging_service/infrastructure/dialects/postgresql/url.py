@@ -35,3 +35,10 @@ def refuse_url(url: URL) -> None:
         raise ValueError(f"has something behind the ? that is not taken; what is: {', '.join(PARAMETERS)}")
     if find_spec("psycopg") is None:
         raise ValueError(MISSING_DRIVER)
+
+
+def shown(url: URL) -> str:
+    """Return user, server and database, and nothing of what else a URL may hold, such as a password."""
+    host = url.query.get("host") if url.host is None else None
+    shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
+    return shown.render_as_string() + (f" ({host})" if isinstance(host, str) else "")

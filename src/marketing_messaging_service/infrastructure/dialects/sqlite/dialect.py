@@ -32,7 +32,12 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import DatabaseError
-from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Complaint
+from src.marketing_messaging_service.infrastructure.dialects.dialect import (
+    MIGRATES_OPTION,
+    READS_OPTION,
+    Complaint,
+    SeveralWriters,
+)
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, faults, wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
@@ -118,6 +123,7 @@ class SqliteDialect:
     holds_views = False
     lock_spans_machines = False
     holds_nul = True
+    several_writers: SeveralWriters | None = None
     after_damage = DAMAGED
 
     def refuse_url(self, url: URL, as_written: str) -> None:

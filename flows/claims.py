@@ -1,0 +1,118 @@
+"""Files of a run beside which others take files: each is claimed before it is read, and let go when it is loaded."""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+
+from sqlalchemy import Engine
+
+from flows.steps import Logger
+from flows.stopping import LOOK_UP_SECONDS, StopRequest
+from src.marketing_messaging_service import loading, staging
+from src.marketing_messaging_service.infrastructure.database import foreseeable_errors
+from src.marketing_messaging_service.infrastructure.several_writers import PlaceAmongWriters
+from src.marketing_messaging_service.results import LandingFile
+
+MOST_CLAIMED = 200
+"""Files that are claimed at once; each is a lock of the server, which has some thousands."""
+
+
+GROUPS_FOR_DASK = 16
+"""Groups of files that are claimed at once where several workers stage them."""
+
+
+class Claims:
+    """The claims of one run, by the contents of its files."""
+
+    def __init__(
+        self,
+        place: PlaceAmongWriters,
+        engine: Engine,
+        stop: StopRequest,
+        *,
+        log: Logger,
+        wait_seconds: float,
+        groups_at_once: int = 1,
+    ) -> None:
+        """Remember what could not be read before; the files that are to be claimed must be looked for after that."""
+        self._place = place
+        self._engine = engine
+        self._stop = stop
+        self._log = log
+        self._groups_at_once = groups_at_once
+        self._wait_seconds = wait_seconds
+        self._refused_before = loading.refused_contents(engine)
+        self.taken_count = 0
+        """Files that another run has taken since they were found."""
+        self.left: Sequence[LandingFile] = ()
+        """Files that another run was still taking when this one had waited long enough."""
+
+    def portions(self, files: Sequence[LandingFile]) -> Generator[Sequence[LandingFile]]:
+        """Yield files that this run has claimed, as many as are staged together, until each has been taken by somebody.
+
+        They are claimed until the next ones are asked for. One that another run is taking is passed over and looked at
+        again at the end: then it is taken or, where that run was killed, free again.
+        """
+        left = list(files)
+        deadline = 0.0
+        while left:
+            others: list[LandingFile] = []
+            for portion, claimed_by_others in self._round(left):
+                others += claimed_by_others
+                if portion:
+                    yield portion
+                    deadline = 0.0
+            if len(others) < len(left):
+                deadline = 0.0
+            left = others
+            if not left:
+                break
+            if not deadline:
+                deadline = time.monotonic() + self._wait_seconds
+                self._log.info(
+                    "%s taken by another run at this moment; this run looks at %s again.",
+                    "1 file is" if len(left) == 1 else f"{len(left):,} files are",
+                    "it" if len(left) == 1 else "them",
+                )
+            elif time.monotonic() >= deadline:
+                self.left = left
+                break
+            self._stop.sleep(LOOK_UP_SECONDS)
+
+    def _round(self, files: Sequence[LandingFile]) -> Iterator[tuple[list[LandingFile], list[LandingFile]]]:
+        """Yield, one portion after the other, the files that are claimed now and those that another run has."""
+        done = 0
+        while done < len(files):
+            self._stop.check()
+            some = self._next(files[done : done + MOST_CLAIMED])
+            done += len(some)
+            with foreseeable_errors():
+                claimed = self._place.claim({name for file in some for name in _names(file)})
+            own = [file for file in some if claimed.issuperset(_names(file))]
+            try:
+                yield self._not_taken(own), [file for file in some if not claimed.issuperset(_names(file))]
+            finally:
+                self._place.let_go(claimed)
+
+    def _next(self, files: Sequence[LandingFile]) -> Sequence[LandingFile]:
+        """Return the first files of so many groups as are staged together."""
+        count = 0
+        for _ in range(self._groups_at_once):
+            count += len(staging.next_files(files[count:]))
+        return files[:count]
+
+    def _not_taken(self, files: Sequence[LandingFile]) -> list[LandingFile]:
+        """Return those that no other run has taken before they were claimed, or found that it cannot read them."""
+        known = loading.known_contents(self._engine, [file.content_hash for file in files])
+        taken = {
+            content_hash
+            for content_hash, history in known.items()
+            if history.is_taken or (history.is_refused and content_hash not in self._refused_before)
+        }
+        not_taken = [file for file in files if file.content_hash not in taken]
+        self.taken_count += len(files) - len(not_taken)
+        return not_taken
+
+
+def _names(file: LandingFile) -> list[str]:
+    """Return what is claimed for a file: its content, and those that it has grown from."""
+    return [f"file {content_hash}" for content_hash in (file.content_hash, *file.grown_from)]

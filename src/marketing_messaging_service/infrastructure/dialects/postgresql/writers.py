@@ -1,0 +1,260 @@
+"""Several runs that write at the same time: what each holds of the server, and how their transactions begin.
+
+What a run holds it holds by advisory locks of one session, which are free when the run is gone, however it ends:
+
+- the run lock, shared with its like, so that no run that writes alone begins meanwhile;
+- a lock for each file that it is taking, by content, and one that shows that it lives.
+
+Their transactions hold the writer's lock, which one that writes alone takes for itself, shared. One that decides is let
+in when no other one is under way, and shares the lock as soon as it has its snapshot. So loads are numbered in an order
+that every batch agrees with: it sees those up to one number, and none behind it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from typing import Any
+
+from sqlalchemy import Connection, Engine, MetaData, NullPool, Table, bindparam, event, make_url, text
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
+from sqlalchemy.exc import DBAPIError
+
+from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, LeaseLostError
+from src.marketing_messaging_service.infrastructure.dialects.dialect import (
+    BESIDE_OTHERS_OPTION,
+    DECIDES_OPTION,
+    READS_OPTION,
+    PlaceAmongWriters,
+)
+from src.marketing_messaging_service.infrastructure.dialects.postgresql import copying
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.sequences import raise_sequences
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.sessions import (
+    LOOK_SECONDS,
+    RUN_LOCK,
+    WRITER_LOCK,
+    engine_of,
+    refuse_pooler,
+)
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import shown
+from src.marketing_messaging_service.infrastructure.turns import take_turn
+
+DECIDER_LOCK = 6_017_342_203
+"""The advisory lock that a transaction which decides holds from before its beginning to its end."""
+
+NUMBERS_LOCK = 6_017_342_204
+"""The advisory lock under which blocks of ids are given out, for a moment."""
+
+LOCK_TIMEOUT_SECONDS = 600
+"""How long a transaction waits for others: for one that loads the same events, or that decides."""
+
+BITS = 64
+
+_KEYS = bindparam("keys", type_=ARRAY(BIGINT))
+_TRY = text("SELECT key, pg_try_advisory_lock(key) FROM unnest(:keys) AS wanted (key)").bindparams(_KEYS)
+_UNLOCK = text("SELECT pg_advisory_unlock(key) FROM unnest(:keys) AS had (key)").bindparams(_KEYS)
+
+_HELD = (
+    "SELECT (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) FROM pg_locks WHERE locktype = 'advisory' AND "
+    "objsubid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""The keys of the advisory locks that anybody holds in the database."""
+
+
+def key_of(name: str) -> int:
+    """Return the key of an advisory lock that has a name and no number: 64 bits of its hash, with a sign."""
+    return int.from_bytes(blake2b(name.encode(), digest_size=BITS // 8).digest(), signed=True)
+
+
+def _key_of_run(run_id: int) -> int:
+    return key_of(f"run {run_id}")
+
+
+class Place:
+    """What one run holds, as long as its session lives."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._session = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        self._turn = threading.Lock()
+
+    def claim(self, names: Collection[str]) -> set[str]:
+        """Claim names that no other run has, and that are not claimed yet; return which these are."""
+        by_key = {key_of(name): name for name in names}
+        if not by_key:
+            return set()
+        with self._turn:
+            tried = self._connection.execute(_TRY, {"keys": list(by_key)}).all()
+        return {by_key[key] for key, is_had in tried if is_had}
+
+    def let_go(self, names: Collection[str]) -> None:
+        """Let other runs have claimed names; those of a run that was killed are free by themselves."""
+        with self._turn, suppress(DBAPIError):
+            self._connection.execute(_UNLOCK, {"keys": [key_of(name) for name in names]})
+
+    def show_life(self, run_id: int) -> None:
+        """Let everybody see, for as long as this run lives, that the run with that number does."""
+        with self._turn:
+            self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({_key_of_run(run_id)})")
+
+    @contextmanager
+    def guarding(self, engine: Engine) -> Iterator[None]:
+        """Have each transaction of an engine that writes fail before its commit when the place is lost.
+
+        Were it lost between the look and the commit, whoever writes alone would still wait for the commit, because
+        the transaction shares the writer's lock until then.
+        """
+
+        def look(connection: Connection) -> None:
+            if not connection.get_execution_options().get(READS_OPTION) and not self._is_held(connection):
+                raise LeaseLostError(
+                    "The connection broke by which this run held its place among those that write, so that another "
+                    f"run may be at work in its stead. Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
+                )
+
+        event.listen(engine, "commit", look)
+        try:
+            yield
+        finally:
+            event.remove(engine, "commit", look)
+
+    def _is_held(self, connection: Connection) -> bool:
+        held = connection.exec_driver_sql(f"{_HELD} AND pid = {self._session} AND mode = 'ShareLock'")
+        return RUN_LOCK in set(held.scalars())
+
+
+class PostgresqlWriters:
+    """Several runs on one PostgreSQL database."""
+
+    @contextmanager
+    def place(
+        self,
+        database_url: str,
+        timeout_seconds: float,
+        on_wait: Callable[[], None],
+        is_ready: Callable[[], bool],
+        make_ready: Callable[[], None],
+    ) -> Iterator[PlaceAmongWriters]:
+        """Hold the run lock, shared, in a session of its own, with which everything that the run holds is gone."""
+        url = make_url(database_url)
+        engine = engine_of(url, poolclass=NullPool)
+
+        def tried(function: str) -> bool:
+            return bool(connection.exec_driver_sql(f"SELECT {function}({RUN_LOCK})").scalar_one())
+
+        def has_place() -> bool:
+            if tried("pg_try_advisory_lock_shared"):
+                if is_ready():
+                    return True
+                tried("pg_advisory_unlock_shared")
+                # Of several that find it so at once, those that come second find it ready when they look again.
+                if tried("pg_try_advisory_lock"):
+                    make_ready()
+                    connection.exec_driver_sql(f"SELECT pg_advisory_lock_shared({RUN_LOCK})")
+                    return tried("pg_advisory_unlock")
+            return False
+
+        def has_acquired(seconds: float) -> bool:
+            deadline = time.monotonic() + seconds
+            while not has_place():
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(min(LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+            return True
+
+        with engine.connect() as connection:
+            refuse_pooler(engine, connection, shown(url))
+            try:
+                take_turn(has_acquired, shown(url), timeout_seconds, on_wait)
+                yield Place(connection)
+            finally:
+                with suppress(Exception):
+                    connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
+                # Where the server does not answer any more, the locks go with the session.
+                connection.invalidate()
+
+    def engine(self, database_url: str, own: MetaData) -> Engine:
+        """Return an engine whose transactions write beside those of other runs; those that decide, one at a time."""
+        engine = engine_of(
+            make_url(database_url),
+            poolclass=NullPool,
+            lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+            execution_options={BESIDE_OTHERS_OPTION: True},
+        )
+        first = [True]
+
+        @event.listens_for(engine, "begin")
+        def begin(connection: Connection) -> None:
+            options = connection.get_execution_options()
+            if options.get(READS_OPTION):
+                connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                return
+            try:
+                for statement in _DECIDING if options.get(DECIDES_OPTION) else _WRITING:
+                    connection.exec_driver_sql(statement)
+                if first:
+                    with _numbers_in_turn(connection):
+                        connection.exec_driver_sql(raise_sequences(own).replace("%", "%%"))
+                    first.clear()
+            except DBAPIError:
+                connection.invalidate()
+                raise
+
+        return engine
+
+    def next_ids(self, connection: Connection, table: Table, count: int) -> int:
+        """Return the first of so many ids of a table that follow each other, and that nobody else is given.
+
+        The sequence gives ids of the table to nobody in another way; those of a transaction that is rolled back are
+        not given again.
+        """
+        counter = f"pg_get_serial_sequence('\"{table.name}\"', 'id')"
+        with _numbers_in_turn(connection):
+            first: int = connection.exec_driver_sql(f"SELECT nextval({counter})").scalar_one()
+            if count > 1:
+                connection.exec_driver_sql(f"SELECT setval({counter}, {first + count - 1})")
+        return first
+
+    def copy_new_rows(
+        self, connection: Connection, table: Table, parts: Iterable[Mapping[str, Sequence[Any]]], *, unique: str
+    ) -> int:
+        """Append rows of which some may stand already by one statement, and return how many went in.
+
+        Where another run inserts the same ones, the statement waits until it is known whether they stand. As all go
+        in the order of their keys, of two such statements none waits for one that waits for it.
+        """
+        return copying.copy_new_rows(connection, table, parts, unique=unique)
+
+    def take_turns(self, connection: Connection, what: str) -> None:
+        """Let one transaction at a time, from here to its end, do something."""
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key_of(what)})")
+
+    def living_runs(self, connection: Connection, run_ids: Collection[int]) -> set[int]:
+        """Return which of some runs show that they live."""
+        held = set(connection.exec_driver_sql(_HELD).scalars())
+        return {run_id for run_id in run_ids if _key_of_run(run_id) in held}
+
+
+_WRITING = (
+    # Each statement sees what others have committed: what was new a moment ago may stand by now.
+    "BEGIN ISOLATION LEVEL READ COMMITTED",
+    f"SELECT pg_advisory_xact_lock_shared({WRITER_LOCK})",
+)
+
+_DECIDING = (
+    f"SELECT pg_advisory_lock({DECIDER_LOCK})",
+    f"SELECT pg_advisory_lock({WRITER_LOCK})",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ",
+    f"SELECT pg_advisory_xact_lock({DECIDER_LOCK}), pg_advisory_xact_lock_shared({WRITER_LOCK})",
+    f"SELECT pg_advisory_unlock({WRITER_LOCK}), pg_advisory_unlock({DECIDER_LOCK})",
+)
+"""Between the two last no transaction of another run is under way, so that every load is committed or to come."""
+
+
+@contextmanager
+def _numbers_in_turn(connection: Connection) -> Iterator[None]:
+    """Give out ids alone; a session that fails in between is closed, and the lock gone with it."""
+    connection.exec_driver_sql(f"SELECT pg_advisory_lock({NUMBERS_LOCK})")
+    yield
+    connection.exec_driver_sql(f"SELECT pg_advisory_unlock({NUMBERS_LOCK})")
