@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.backtesting.schedule import HOUR
+from src.marketing_messaging_service.backtesting import schedule
+from src.marketing_messaging_service.backtesting.schedule import HOUR, MANY_AN_HOUR
 from tests import strategies
 from tests.backtesting.histories import Raw, by_run, compared, lived
 from tests.effort import examples
@@ -56,12 +58,16 @@ def decided_by_the_oracle(pipeline: Pipeline, events: list[Raw], document: Docum
 
 @pytest.mark.slow
 @examples(25)
-@given(events=on_time_events(), documents=st.tuples(*[language_documents(is_dense=True)] * 2))
+@given(
+    events=on_time_events(),
+    documents=st.tuples(*[language_documents(is_dense=True)] * 2),
+    many_an_hour=st.sampled_from((0, MANY_AN_HOUR)),
+)
 def test_what_differs_is_what_differs_when_one_match_at_a_time_is_decided_twice(
-    template: Template, events: list[Raw], documents: tuple[Document, Document]
+    template: Template, events: list[Raw], documents: tuple[Document, Document], many_an_hour: int
 ) -> None:
     assume(events)
-    with fresh_pipeline(template) as pipeline:
+    with fresh_pipeline(template) as pipeline, patch.object(schedule, "MANY_AN_HOUR", many_an_hour):
         lived(pipeline, events, documents[0])
         pipeline.engine.dispose()
         before, after = (decided_by_the_oracle(pipeline, events, document) for document in documents)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, literal, or_, select, union
+from sqlalchemy import ColumnElement, Connection, Select, Text, case, cast, func, literal, or_, select, union_all
 
 from src.marketing_messaging_service.decisions.conditions import Condition, latest_traits
 from src.marketing_messaging_service.decisions.parts import seconds_of
@@ -21,6 +21,10 @@ from src.marketing_messaging_service.models import Event, UserTraits
 from src.marketing_messaging_service.vocabulary import Field
 
 HOUR = timedelta(hours=1)
+
+MANY_AN_HOUR = 5_000
+"""Events an hour from which on each hour is decided by itself where a block may begin or end: to look for the hours in
+which none does takes 5 s a million events, and a run of its own 30 ms."""
 
 EVENTS_AT_ONCE = 1_000_000
 """Events that are decided at once where nothing else asks for a cut, so that memory does not follow the history."""
@@ -76,13 +80,14 @@ def can_expire(whole: Rules) -> bool:
 def ends_of_batches(connection: Connection, whole: Rules, span: Span) -> Iterator[datetime]:
     """Yield the logical times of the runs that decide what those before them, back to the last one yielded, would."""
     first, last = run_of(span.since), span.last_run
-    if can_expire(whole):
+    hour_count = max(1, (last - first) // HOUR)
+    if can_expire(whole) or (whole.blocks and span.event_count > MANY_AN_HOUR * hour_count):
         while first < last:
             yield first
             first += HOUR
     else:
         # A run that sees another state of a block than the one before it begins a batch.
-        begins = {run_of(at) for at in _changes(connection, whole.blocks, span)} | set(_full(connection, span))
+        begins = {*_changes(connection, whole.blocks, span), *_full(connection, span)}
         yield from sorted(begin - HOUR for begin in begins if first < begin <= last)
     yield last
 
@@ -96,13 +101,16 @@ def _full(connection: Connection, span: Span) -> Iterator[datetime]:
         yield run_of(connection.execute(events.order_by(Event.event_timestamp).offset(place).limit(1)).scalar_one())
 
 
-def _changes(connection: Connection, blocks: Sequence[Block], span: Span) -> set[datetime]:
-    """Return when, within a span, an event came that may begin or end a block of its user."""
+def _changes(connection: Connection, blocks: Sequence[Block], span: Span) -> Iterator[datetime]:
+    """Yield the runs, within a span, that load an event which may begin or end a block of its user."""
     queries = [query for block in blocks for query in _changing_events(block)]
     if not queries:
-        return set()
-    at = union(*queries).subquery("change").c.event_timestamp
-    return set(connection.execute(select(at).where(at >= span.since, at < span.until)).scalars())
+        return
+    at = union_all(*queries).subquery("change").c.event_timestamp
+    # Up to the hour, as the history's file has them.
+    hours = select(func.substr(cast(at, Text), 1, len("2026-11-23 10"))).where(at >= span.since, at < span.until)
+    for hour in connection.execute(hours.distinct()).scalars():
+        yield datetime.fromisoformat(f"{hour}:00:00+00:00") + HOUR
 
 
 def _changing_events(block: Block) -> Iterator[Select[datetime]]:
