@@ -6,9 +6,11 @@ credentials for a bucket, and never learn where the database is. The run's own s
 
 import logging
 import pickle
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from pathlib import Path
 from traceback import walk_tb
 from typing import Any
@@ -192,7 +194,8 @@ def dask_workers(scheduler: DaskScheduler, staged_path: Path, log: Logger) -> It
         _runner(scheduler) as runner,
     ):
         try:
-            client = runner.client
+            with _deaf_to_ctrl_c():
+                client = runner.client
         except (OSError, RuntimeError) as error:
             raise DaskError(
                 f"The Dask scheduler {scheduler} does not answer ({type(error).__name__}). Start it, or correct "
@@ -233,6 +236,21 @@ def _runner(scheduler: DaskScheduler) -> DaskTaskRunner:
         },
         client_kwargs=client_options,
     )
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Have processes that are started now, and later by the same threads, never hear of Ctrl-C.
+
+    On a terminal it reaches every process of a run, of which the run alone knows what to do; that hears it afterwards.
+    """
+    # Python starts this one with the first process, and listens again then.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

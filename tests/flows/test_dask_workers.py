@@ -24,11 +24,13 @@ from flows.dask_workers import DaskWorkers, dask_workers
 from flows.hourly import hourly
 from src.marketing_messaging_service.errors import DaskError
 from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
+from src.marketing_messaging_service.places import Bucket
 from src.marketing_messaging_service.results import KnownFiles, LandingFile
-from src.marketing_messaging_service.staging import StagingOrder, discover, open_stored
+from src.marketing_messaging_service.staging import StagingOrder, discover, open_stored, stage
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.staging.stage import SMALL_FILE_BYTES
 from tests.flows.test_staging_ahead import everything
+from tests.object_stores import put
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -154,6 +156,36 @@ def test_a_run_on_two_workers_of_its_own_leaves_the_rows_that_it_leaves_without(
     assert hourly(return_state=True).is_completed()
     assert everything(landing) == spread
     assert len(spread["events"]) == 6 * LARGE_LINES + 50 * 20
+
+
+def test_two_workers_take_files_from_a_bucket(
+    landing: Path, bucket: Bucket, staged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "MOST_FILES", 5)
+    monkeypatch.setenv("LANDING_PATH", str(bucket))
+    monkeypatch.setenv("STAGED_PATH", str(staged))
+    monkeypatch.setenv("DASK_SCHEDULER", "local:2")
+    write_files(staged.parent, large=0, small=20)
+    for path in staged.parent.glob("*.jsonl"):
+        put(bucket, path.name, path.read_bytes())
+    assert hourly(return_state=True).is_completed()
+    assert len(everything(landing)["events"]) == 20 * 20
+
+
+def test_a_worker_of_a_runs_own_that_is_killed_is_started_again_and_none_hears_of_ctrl_c(
+    files: Sequence[LandingFile], staged: Path
+) -> None:
+    order = StagingOrder(files, SHIPPED_SOURCES, (), staged)
+    with dask_workers(DaskScheduler(worker_count=1), staged, LOG) as workers:
+        [process_id] = workers._client.run(os.getpid).values()
+        if (status := Path(f"/proc/{process_id}/status")).exists():
+            [blocked] = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigBlk")]
+            assert int(blocked, 16) & 1 << (signal.SIGINT - 1)
+        os.kill(process_id, signal.SIGKILL)
+        [made] = workers.submit(order).result(lambda: None)
+    with closing(open_stored(made, files, order).rows) as rows:
+        assert sum(map(len, rows.event_chunks())) == 40
+    assert str(process_id) not in made.worker
 
 
 def test_a_worker_that_is_killed_at_work_costs_nothing(
