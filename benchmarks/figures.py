@@ -193,6 +193,15 @@ _WANTED = (
         _Wanted(f"peak memory, {what} / JSON lines", peak, f"format {kind}", "format lines", bound=1.15)
         for kind, what in (("csv", "CSV"), ("parquet", "Parquet"))
     ),
+    *(
+        _Wanted(
+            f"staging {what} on two Dask workers / in one process, the step",
+            stage_step,
+            f"dask {name} on_two_workers",
+            f"dask {name} here",
+        )
+        for name, what in (("large", "16 large files"), ("small", "5,000 small files"))
+    ),
     _Wanted("a run with nothing new / its imports, wall", wall, "idle", "imports"),
     _growth(SMALL),
     _growth(MIDDLE),

@@ -318,6 +318,24 @@ def formats(bench: Workbench) -> Section:
     return Section("formats", "Other formats and other words, staged", tuple(measurements))
 
 
+def dask(bench: Workbench) -> Section:
+    """Large files and small ones, staged in one process and by two Dask workers of the same machine."""
+    measurements = []
+    for name, file_count, line_count in (("large", 16, 16 * MIDDLE), ("small", 5_000, 5_000 * 25)):
+        folder, file = bench.files(bench.scaled(file_count), bench.scaled(line_count))
+        measurements += [
+            Measurement(
+                f"dask {name} {where}",
+                f"{bench.scaled(file_count):,} {name} files, {what}",
+                f"dask_staging:{where}",
+                folder / "any.jsonl",
+                file.line_count,
+            )
+            for where, what in (("here", "in one process"), ("on_two_workers", "on two Dask workers"))
+        ]
+    return Section("dask", "Many files, staged and not loaded, the step", tuple(measurements))
+
+
 SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "whole": whole,
     "late": late,
@@ -332,6 +350,7 @@ SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "idle": idle,
     "many": many,
     "formats": formats,
+    "dask": dask,
     "hostile": hostile,
 }
 

@@ -68,8 +68,12 @@ class Workbench:
 
     def small_files(self, file_count: int) -> tuple[Path, RawFile]:
         """Return a folder of so many files of 1 to 50 lines, and one file with the same lines, all of them clean."""
-        whole = self.raw_file(file_count * LINES_OF_SMALL_FILE, malformed=False)
-        folder = self.folder / f"{file_count}-small-files"
+        return self.files(file_count, file_count * LINES_OF_SMALL_FILE)
+
+    def files(self, file_count: int, line_count: int) -> tuple[Path, RawFile]:
+        """Return a folder of so many files, and one file with the same lines, as many as that less those left out."""
+        whole = self.raw_file(line_count, malformed=False)
+        folder = self.folder / f"{file_count}-files-of-{line_count}-lines"
         if not folder.exists():
             making = folder.with_suffix(".making")
             shutil.rmtree(making, ignore_errors=True)
