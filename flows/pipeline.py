@@ -1,7 +1,7 @@
 """One run of the pipeline, from raw files to its report, as the hourly job, a backfill and a replay share it."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,8 +16,7 @@ from sqlalchemy import Engine
 from flows.claims import GROUPS_FOR_DASK, Claims
 from flows.ctrl_c import StoppedError
 from flows.endings import RunPage, defect_sentence
-from flows.staging_ahead import staged_ahead
-from flows.staging_files import Attempt, staged_here
+from flows.stagers import Stager
 from flows.steps import RETRIES, flow_logger, outcome, patiently, step
 from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking, take_rejected
@@ -71,7 +70,6 @@ from src.marketing_messaging_service.results import (
     DecisionResult,
     Discovery,
     FileProblem,
-    LandingFile,
     RejectedLines,
     Remark,
     ReplayChoice,
@@ -348,20 +346,19 @@ def _run(writer: _Writer, run_id: int, order: RunOrder, settings: Settings, stop
     # Looked at by themselves, so that a file that cannot be used ends the run before anything is taken.
     sources = staging.read_sources(settings.own_sources_path, settle_seconds=settle_seconds, sleep=stop.sleep)
     claims = _claims(writer, settings, stop)
-    taking = Taking(
-        engine, order, run_id, stop, partial(_stage, settings=settings, sources=sources, stop=stop), claims=claims
-    )
-    if order.replay is None:
-        discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
-        log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
-        for note in discovery.notes:
-            log.info(note)
-        taking.take(discovery.new_files)
-        taking.note_files(discovery.known_count)
-    else:
-        rejected: RejectedLines = outcome(choose(order.replay, engine))
-        log.info("Chosen in %.1f s: %s", time.monotonic() - began, choice_line(rejected))
-        discovery = take_rejected(taking, rejected, sources)
+    with Stager(settings, sources, stop, log) as stager:
+        taking = Taking(engine, order, run_id, stop, stager.stage, claims=claims)
+        if order.replay is None:
+            discovery: Discovery = outcome(discover(order.source, engine, sources, settle_seconds, stop))
+            log.info("Discovered in %.1f s: %s", time.monotonic() - began, discovery_line(discovery))
+            for note in discovery.notes:
+                log.info(note)
+            taking.take(discovery.new_files)
+            taking.note_files(discovery.known_count)
+        else:
+            rejected: RejectedLines = outcome(choose(order.replay, engine))
+            log.info("Chosen in %.1f s: %s", time.monotonic() - began, choice_line(rejected))
+            discovery = take_rejected(taking, rejected, sources)
     problems = [*discovery.problems, *taking.problems]
     warnings: Sequence[str] = ()
     stop.check()
@@ -377,25 +374,6 @@ def _run(writer: _Writer, run_id: int, order: RunOrder, settings: Settings, stop
     ]
     run_report: RunReport = outcome(report(engine, run_id, remarks, settings.reports_path))
     return run_report
-
-
-def _stage(
-    files: Sequence[LandingFile], settings: Settings, sources: SourcesFile, stop: StopRequest
-) -> Generator[Attempt]:
-    """Stage files as the settings say: on Dask where that is set and there is anything to spread, here otherwise.
-
-    What is left of a replay's files lies in no place that a Dask worker could read.
-    """
-    keys = settings.more_delivery_keys
-    if settings.dask is None or any(file.kept for file in files) or len(staging.next_files(files)) == len(files):
-        yield from staged_here(files, sources, keys, stop)
-    else:
-        # It takes half a second to import what that needs, of those alone who have it.
-        from flows.dask_workers import dask_workers  # noqa: PLC0415
-
-        make_order = partial(staging.StagingOrder, sources=sources, delivery_keys=keys, folder=settings.staged_path)
-        with dask_workers(settings.dask, settings.staged_path, get_run_logger()) as workers:
-            yield from staged_ahead(files, make_order, workers, stop)
 
 
 def _claims(writer: _Writer, settings: Settings, stop: StopRequest) -> Claims | None:

@@ -19,8 +19,10 @@ from flows.hourly import hourly
 from flows.replay import replay
 from flows.staging_ahead import GROUPS_A_WORKER, GROUPS_MORE
 from flows.steps import RETRIES, step
+from flows.taking import Taking
 from src.marketing_messaging_service.errors import DaskError, SpoolError
 from src.marketing_messaging_service.reporting import RunReport
+from src.marketing_messaging_service.results import LandingFile
 from src.marketing_messaging_service.staging import StagingOrder, Stored, folder, stage, store
 
 LINE = (
@@ -54,6 +56,7 @@ class FakeWorkers:
     def __init__(self) -> None:
         self.submitted: list[Pending] = []
         self.waited: list[list[str]] = []
+        self.entered = 0
         self.stage: Callable[[StagingOrder], Sequence[Stored]] = store
 
     def count(self) -> int:
@@ -77,6 +80,7 @@ def workers(landing: Path, staged: Path, monkeypatch: pytest.MonkeyPatch) -> Fak
     @contextmanager
     def entered(*_: Any) -> Iterator[FakeWorkers]:
         staged.mkdir(exist_ok=True)
+        fake.entered += 1
         yield fake
 
     monkeypatch.setattr(dask_workers, "dask_workers", entered)
@@ -156,6 +160,19 @@ def test_an_hour_with_one_group_of_files_starts_no_workers(landing: Path, monkey
     land(landing, 3)
     assert run().is_completed()
     assert rows(landing, "SELECT count(*) FROM events") == [(3,)]
+
+
+def test_workers_stay_for_all_that_a_run_claims_bit_by_bit(
+    landing: Path, workers: FakeWorkers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def portions(_: Taking, files: Sequence[LandingFile]) -> Iterator[Sequence[LandingFile]]:
+        yield files[:3]
+        yield files[3:]
+
+    monkeypatch.setattr(Taking, "_portions", portions)
+    land(landing, 6)
+    assert run().is_completed()
+    assert (workers.entered, len(workers.waited)) == (1, 6)
 
 
 @pytest.mark.usefixtures("workers")

@@ -1,0 +1,57 @@
+"""Where the raw files of a run are staged: in its own process, or on Dask where that is set and gains anything."""
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+
+from flows.staging_ahead import Workers, staged_ahead
+from flows.staging_files import Attempt, staged_here
+from flows.steps import Logger
+from flows.stopping import StopRequest
+from src.marketing_messaging_service import staging
+from src.marketing_messaging_service.results import LandingFile
+from src.marketing_messaging_service.settings import Settings
+from src.marketing_messaging_service.staging import SourcesFile
+
+
+class Stager:
+    """Stages files as the settings say; Dask's workers are there from when they are first needed until it is left."""
+
+    def __init__(self, settings: Settings, sources: SourcesFile, stop: StopRequest, log: Logger) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._stop = stop
+        self._log = log
+        self._held = ExitStack()
+        self._workers: Workers | None = None
+
+    def __enter__(self) -> "Stager":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+    def stage(self, files: Sequence[LandingFile]) -> Generator[Attempt]:
+        """Give what comes of staging files, in their order.
+
+        What is left of a replay's files lies in no place that a worker could read, and one group of files is soon done
+        here. Raises DaskError where Dask cannot do it, and StoppedError when the run was asked to stop.
+        """
+        settings, keys = self._settings, self._settings.more_delivery_keys
+        is_one_group = len(staging.next_files(files)) == len(files)
+        if settings.dask is None or is_one_group or any(file.kept for file in files):
+            yield from staged_here(files, self._sources, keys, self._stop)
+            return
+        if self._workers is None:
+            # It takes half a second to import what that needs, of those alone who have it.
+            from flows.dask_workers import dask_workers  # noqa: PLC0415
+
+            entered = dask_workers(settings.dask, settings.staged_path, self._log)
+            self._workers = self._held.enter_context(entered)
+        make_order = partial(
+            staging.StagingOrder, sources=self._sources, delivery_keys=keys, folder=settings.staged_path
+        )
+        yield from staged_ahead(files, make_order, self._workers, self._stop)
