@@ -216,8 +216,9 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
     send, event = aliased(SendRequest, name="send"), aliased(Event, name="blocking")
     reason, blocked_by = Suppression.suppression_reason, Suppression.blocked_by_send_request_id
     is_limit, is_block = reason.startswith(LIMIT_REASON), reason.startswith(BLOCKED_REASON)
-    # A file that names a time zone may mean its days, which are not told apart here.
-    names_zone = exists().where(Ruleset.id == Suppression.ruleset_id, Ruleset.yaml_text.contains("timezone"))
+    # A file that names a time zone may mean its days, which are not told apart here. As a list, or each suppression has
+    # the text of its rules searched: of 300 rules, that took twice as long as to decide them.
+    names_zone = Suppression.ruleset_id.in_(select(Ruleset.id).where(Ruleset.yaml_text.contains("timezone")))
     is_on_day = day_told(_decision_time(send)) == day_told(_decision_time(Suppression))
     has_reason = and_(
         send.user_id == Suppression.user_id,
