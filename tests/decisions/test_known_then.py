@@ -69,7 +69,7 @@ def found(connection: Connection, asked: Rule) -> tuple[set[int], set[int]]:
     at: Any = Event.event_timestamp
     if asked.wait is not None:
         at = SecondsAfter(at, round(asked.wait.hours * 3600))
-    events = select(*candidate_columns(asked, Load.run_id, at)).select_from(Event)
+    events = select(*candidate_columns([asked], Load.run_id, at)).select_from(Event)
     wanted = with_payload(events.outerjoin(Load, Load.id == Event.load_id)).where(
         Event.event_type == asked.trigger.event_type
     )

@@ -20,6 +20,7 @@ should have decided, and of the decisions in its name whether they have grounds.
 took.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,11 +49,12 @@ from src.marketing_messaging_service.decisions.audit_refusals import AUDIT_OF_RE
 from src.marketing_messaging_service.decisions.conditions import FieldCondition, comparisons
 from src.marketing_messaging_service.decisions.known_then import (
     candidate_columns,
+    candidates_among,
     certain_matches,
     impossible_matches,
     looks_elsewhere,
-    may_have_matched,
     seems_to_have_matched,
+    shared_candidates,
 )
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
@@ -164,18 +166,22 @@ def _other_rows_of_rules(connection: Connection) -> Iterator[Select[Any]]:
 def _undecided_matches(connection: Connection) -> Iterator[Select[Any]]:
     loads = _decided_loads(connection)
     held = _batches_with_held_events(connection)
+    of_rulesets: dict[tuple[int, ...], list[RecordedRules]] = defaultdict(list)
     for recorded in recorded_rules(connection):
+        of_rulesets[recorded.ruleset_ids].append(recorded)
+    for ruleset_ids, every in of_rulesets.items():
         sources = []
-        if load_ids := [load_id for ruleset_id in recorded.ruleset_ids for load_id in loads.get(ruleset_id, ())]:
+        if load_ids := [load_id for ruleset_id in ruleset_ids for load_id in loads.get(ruleset_id, ())]:
             sources.append(_events_of_loads(load_ids))
-        batches = [batch for ruleset_id in recorded.ruleset_ids for batch in held.get(ruleset_id, ())]
+        batches = [batch for ruleset_id in ruleset_ids for batch in held.get(ruleset_id, ())]
         if (stretch := _around(stretch for _, stretch in batches)) is not None:
             sources.append(_held_events_of([batch_id for batch_id, _ in batches], stretch))
-        if any(rule.wait is not None for rule in recorded.rules):
+        waiting = [recorded for recorded in every if recorded.rules[0].wait is not None]
+        for recorded in waiting:
             yield from (_not_begun(recorded.rules[0], source) for source in sources)
             yield from _ended_otherwise(recorded)
-        elif sources:
-            yield _undecided(recorded, sources)
+        if sources:
+            yield from _undecided([recorded for recorded in every if recorded not in waiting], sources)
     yield from undecided_again(connection)
 
 
@@ -211,10 +217,10 @@ class _Source:
     events: Select[Any]
     run_id: SQLColumnExpression[int | None]
 
-    def candidates(self, rule: Rule) -> Select[Any]:
-        """Return the facts that the rule needs about each event that it may have matched."""
-        candidates = self.events.with_only_columns(*candidate_columns(rule, self.run_id), maintain_column_froms=True)
-        return candidates.where(has_trigger(rule), may_have_matched(rule, OWN_ROW, self.run_id))
+    def candidates(self, rules: Sequence[Rule]) -> Select[Any]:
+        """Return the facts that rules of one trigger need about each event of its type."""
+        columns = candidate_columns(rules, self.run_id)
+        return self.events.with_only_columns(*columns, maintain_column_froms=True).where(has_trigger(rules[0]))
 
 
 def _events_of_loads(load_ids: Sequence[int]) -> _Source:
@@ -258,7 +264,7 @@ def _ended_otherwise(recorded: RecordedRules) -> Iterator[Select[Any]]:
     rule = recorded.rules[0]
     place = told("ended_waits of events.id ", EndedWait.event_id, f", {rule.name}: ", EndedWait.outcome)
     ended = (
-        select(*candidate_columns(rule, Batch.run_id, EndedWait.decide_at), place.label("place"))
+        select(*candidate_columns([rule], Batch.run_id, EndedWait.decide_at), place.label("place"))
         .select_from(EndedWait)
         .join(Batch, Batch.id == EndedWait.ended_batch_id)
         .join(Event, Event.id == EndedWait.event_id)
@@ -273,18 +279,49 @@ def _ended_otherwise(recorded: RecordedRules) -> Iterator[Select[Any]]:
     yield select(lapsed.c.place)
 
 
-def _undecided(recorded: RecordedRules, sources: Sequence[_Source]) -> Select[Any]:
+def _undecided(every: Sequence[RecordedRules], sources: Sequence[_Source]) -> Iterator[Select[Any]]:
     """The events that a rule matches for certain and on which neither it nor another one of its group has decided."""
-    undecided = [
-        ~exists().where(table.event_id == Event.id, table.rule_name.in_(recorded.names)) for table in DECISION_TABLES
-    ]
-    matches = []
-    for position, rule in enumerate(recorded.rules):
-        of_sources = (source.candidates(rule).where(*undecided) for source in sources)
-        wanted = union_all(*of_sources).subquery(f"wanted_{position}")
-        columns = (literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
-        matches.append(certain_matches(rule, wanted, position).add_columns(*columns))
-    match = union_all(*matches).subquery("match").c
+    of_type: dict[str, list[RecordedRules]] = defaultdict(list)
+    for recorded in every:
+        of_type[recorded.rules[0].trigger.event_type].append(recorded)
+    for some in of_type.values():
+        for start in range(0, len(some), RULES_AT_ONCE):
+            yield _undecided_by(some[start : start + RULES_AT_ONCE], sources)
+
+
+def _undecided_by(lot: Sequence[RecordedRules], sources: Sequence[_Source]) -> Select[Any]:
+    """The undecided events of some rules, for which the events of a type are read once."""
+    rules_of_type: dict[str, list[Rule]] = defaultdict(list)
+    for rule in (rule for recorded in lot for rule in recorded.rules):
+        rules_of_type[rule.trigger.event_type].append(rule)
+    shared = {
+        event_type: shared_candidates([source.candidates(rules) for source in sources], number)
+        for number, (event_type, rules) in enumerate(rules_of_type.items())
+    }
+    places: list[Select[Any]] = []
+    numbers = itertools.count()
+    for recorded in lot:
+        matches = []
+        for rule in recorded.rules:
+            candidates = shared[rule.trigger.event_type]
+            undecided = (
+                ~exists().where(table.event_id == candidates.c.event_id, table.rule_name.in_(recorded.names))
+                for table in DECISION_TABLES
+            )
+            wanted = candidates_among(candidates, rule).where(*undecided)
+            matches.append((rule, certain_matches(rule, wanted.subquery(), next(numbers))))
+        places.append(_first_of(matches))
+    place = union_all(*places).subquery("undecided").c
+    return select(*place)
+
+
+def _first_of(matches: Sequence[tuple[Rule, Select[Any]]]) -> Select[Any]:
+    """What is to be said of the events that rules match: of a group, of the one that had to decide."""
+    named = (
+        found.add_columns(literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
+        for position, (rule, found) in enumerate(matches)
+    )
+    match = union_all(*named).subquery("match").c
     if len(matches) == 1:
         return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
     # Of a group the first that matched had to decide.
@@ -426,7 +463,7 @@ def _impossible(each: _InName, table: EverDecisionTable) -> Select[Any]:
     """The decisions of a rule whose conditions did not hold when it made them."""
     row, run_id = _row_of(table), table.__table__.c.run_id
     decisions = (
-        select(*candidate_columns(each.rule, run_id, row.decision_time), _place(table).label("place"))
+        select(*candidate_columns([each.rule], run_id, row.decision_time), _place(table).label("place"))
         .select_from(table)
         .join(Event, Event.id == table.event_id)
         .where(_in_name_of(table, [each.rule.name], each.ruleset_ids, each.stretch))
@@ -496,7 +533,7 @@ def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[Colum
 def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
     """The decisions of rules behind this one in its group, on events that this one had to decide."""
     decisions = (
-        select(*candidate_columns(rule, table.__table__.c.run_id), _place(table).label("place"))
+        select(*candidate_columns([rule], table.__table__.c.run_id), _place(table).label("place"))
         .select_from(table)
         .join(Event, Event.id == table.event_id)
     )

@@ -86,7 +86,7 @@ def _undecided_by(rule: Rule, recorded: RecordedRules, position: int, batch: _As
     start, end = batch.window
     decided_by = case((HeldEvent.event_id.is_(None), Load.batch_id), else_=HeldEvent.batch_id)
     events = (
-        select(*candidate_columns(rule, literal(batch.run_id)))
+        select(*candidate_columns([rule], literal(batch.run_id)))
         .select_from(Event)
         .join(Load, Load.id == Event.load_id)
         .outerjoin(HeldEvent, HeldEvent.event_id == Event.id)

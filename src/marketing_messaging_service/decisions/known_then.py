@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -86,11 +87,11 @@ def looks_elsewhere(rule: Rule) -> bool:
 
 
 def candidate_columns(
-    rule: Rule,
+    rules: Iterable[Rule],
     run_id: SQLColumnExpression[int | None],
     decision_time: SQLColumnExpression[datetime] = Event.event_timestamp,
 ) -> Sequence[ColumnElement[Any]]:
-    """Return the columns of events that a rule is to be asked about, each as a run decided on it or had to.
+    """Return the columns of events that rules are to be asked about, each as a run decided on it or had to.
 
     They are taken from the event, joined to its payload.
     """
@@ -102,7 +103,7 @@ def candidate_columns(
         decision_time.label("decision_time"),
         case((run_id.is_not(None), last_known), else_=_LOAD_ID).label("surely_known"),
         case((run_id.is_not(None), last_known), else_=literal(_LAST, BigInteger)).label("perhaps_known"),
-        *(field.column.label(_label(field)) for field in _fields_of(rule)),
+        *(field.column.label(_label(field)) for field in dict.fromkeys(chain.from_iterable(map(_fields_of, rules)))),
     ]
 
 
@@ -154,14 +155,22 @@ def impossible_matches(rule: Rule, wanted: FromClause, number: int) -> Select[An
     return _shown(candidate).where(not_(func.coalesce(may, false())))
 
 
-def may_have_matched(rule: Rule, row: MatchRow, run_id: SQLColumnExpression[int | None]) -> ColumnElement[bool]:
-    """Return whether a rule may have matched an event, as far as a few steps into an index tell."""
-    return at_most_true(rule.conditions, row, _AtAGlance(row, run_id))
+def shared_candidates(events: Sequence[Select[Any]], number: int) -> CTE:
+    """Return events that several rules are to be asked about, given with their `candidate_columns`."""
+    return select(*union_all(*events).subquery().c).cte(f"shared_{number}").prefix_with("MATERIALIZED")
+
+
+def candidates_among(shared: CTE, rule: Rule) -> Select[Any]:
+    """Return those of shared candidates that a rule may have matched, as far as a few steps into an index tell."""
+    row = _row(shared)
+    return select(*shared.c).where(
+        at_most_true(rule.conditions, row, _AtAGlance(row, shared.c.surely_known)),
+    )
 
 
 def seems_to_have_matched(rule: Rule, row: MatchRow, run_id: SQLColumnExpression[int | None]) -> ColumnElement[bool]:
     """Return whether a rule matched an event, as far as a few steps into an index tell."""
-    return at_least_true(rule.conditions, row, _AtAGlance(row, run_id))
+    return at_least_true(rule.conditions, row, _AtAGlance(row, _surely_known(run_id)))
 
 
 FEW_STEPS = 20
@@ -176,7 +185,7 @@ class _AtAGlance:
     """
 
     row: MatchRow
-    run_id: SQLColumnExpression[int | None]
+    surely_known: ColumnElement[int]
 
     def happened(self, look: Happened, /, *, open_as: bool) -> ColumnElement[bool]:
         """Return whether other events can have happened so often, or must have."""
@@ -195,7 +204,7 @@ class _AtAGlance:
 
     def _was_there(self, look: Happened) -> ColumnElement[bool]:
         found = others(look, self.row, "load_id").limit(FEW_STEPS).subquery("some")
-        known = select(found.c.load_id).where(func.coalesce(found.c.load_id, 0) <= _surely_known(self.run_id))
+        known = select(found.c.load_id).where(func.coalesce(found.c.load_id, 0) <= self.surely_known)
         return exists(known.correlate_except(found))
 
 
