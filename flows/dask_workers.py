@@ -124,7 +124,10 @@ class _Pending:
         except TimeoutError:
             if self._future.status == "error":
                 raise
-        except FutureCancelledError:
+        except (FutureCancelledError, OSError):
+            # The connection may also break while a result is being fetched.
+            if self._future.status == "error":
+                raise
             raise self._workers.lost() from None
         except NoWorkerError:
             raise _no_worker(self._workers.scheduler) from None

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from flows.staging_files import Attempt, FileGroup
-from flows.steps import RETRIES, has_another_try, outcome, step
+from flows.steps import RETRIES, flow_logger, has_another_try, outcome, patiently, step
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import staging
 from src.marketing_messaging_service.errors import DaskError, PipelineError
@@ -86,12 +86,17 @@ def staged_ahead(
     when the workers cannot go on, and StoppedError when the run was asked to stop; what was given before stays good.
     """
     jobs: deque[_Job] = deque()
+
+    def give_out() -> None:
+        nonlocal files
+        while files and len(jobs) < GROUPS_A_WORKER * workers.count() + GROUPS_MORE:
+            some = staging.next_files(files)
+            jobs.append(_Job(FileGroup(some), make_order(some), workers))
+            files = files[len(some) :]
+
     try:
         while files or jobs:
-            while files and len(jobs) < GROUPS_A_WORKER * workers.count() + GROUPS_MORE:
-                some = staging.next_files(files)
-                files = files[len(some) :]
-                jobs.append(_Job(FileGroup(some), make_order(some), workers))
+            patiently(give_out, stop, flow_logger())
             stop.check()
             yield from _attempts(jobs[0], stop)
             jobs.popleft()

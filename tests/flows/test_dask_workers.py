@@ -7,17 +7,17 @@ import pickle
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from distributed.comm.core import CommClosedError
+from distributed.scheduler import KilledWorker
 
 from flows import dask_workers as module
 from flows.dask_workers import DaskWorkers, dask_workers
@@ -29,12 +29,11 @@ from src.marketing_messaging_service.results import KnownFiles, LandingFile
 from src.marketing_messaging_service.staging import StagingOrder, discover, open_stored, stage
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.staging.stage import SMALL_FILE_BYTES
+from tests.dask_cluster import ROOT, Cluster, wait_until
 from tests.flows.test_staging_ahead import everything
 from tests.object_stores import put
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-ROOT = Path(__file__).parents[2]
 
 LARGE_LINES = 15_000
 
@@ -64,57 +63,12 @@ def write_files(landing: Path, *, large: int, small: int) -> None:
         os.utime(landing / f"{place:03}.jsonl", (1_700_000_000 + place,) * 2)
 
 
-class Cluster:
-    """A scheduler and workers on this machine, each a process that a test may kill."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.scheduler_process = self._start("scheduler", "--port", "0", "--scheduler-file", str(folder / "scheduler"))
-        self._wait_for((folder / "scheduler").exists)
-        self.scheduler = DaskScheduler(address=json.loads((folder / "scheduler").read_text())["address"])
-
-    def start_worker(self, project: Path = ROOT) -> "subprocess.Popen[bytes]":
-        """Start a worker in a folder; nobody starts it again when it dies."""
-        return self._start("worker", self.scheduler.address, "--nthreads", "1", "--no-nanny", cwd=project)
-
-    def wait_for_workers(self, workers: DaskWorkers, count: int) -> None:
-        self._wait_for(lambda: workers.count() >= count)
-
-    def stop(self) -> None:
-        for process in self._processes:
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-            process.wait()
-
-    def _start(self, *arguments: str, cwd: Path = ROOT) -> "subprocess.Popen[bytes]":
-        here = ("--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments, *here],
-            cwd=cwd,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(self._folder)},
-        )
-        self._processes.append(process)
-        return process
-
-    @staticmethod
-    def _wait_for(what: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 60
-        while not what():
-            assert time.monotonic() < deadline, "Dask did not start"
-            time.sleep(0.1)
-
-
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A scheduler without a worker, and a run that is less patient than a real one."""
     monkeypatch.setattr(module, "ANSWER_SECONDS", 5.0)
     monkeypatch.setattr(module, "NO_WORKER_SECONDS", 4.0)
     monkeypatch.setattr(module, "COUNT_SECONDS", 0.5)
-    (tmp_path / "dask").mkdir()
     made = Cluster(tmp_path / "dask")
     yield made
     made.stop()
@@ -193,8 +147,8 @@ def test_a_worker_that_is_killed_at_work_costs_nothing(
 ) -> None:
     write_files(landing, large=6, small=6)
     victim, _ = cluster.start_worker(), cluster.start_worker()
-    with dask_workers(cluster.scheduler, staged, LOG) as workers:
-        cluster.wait_for_workers(workers, 2)
+    wait_until(lambda: cluster.worker_count() == 2)
+    staged.mkdir()
 
     def kill_at_work() -> None:
         while not any(path.suffix == ".partial" for path in staged.iterdir()):
@@ -220,7 +174,7 @@ def test_when_the_last_worker_dies_the_run_says_so_within_the_stated_time(
 ) -> None:
     with dask_workers(cluster.scheduler, staged, LOG) as workers:
         worker = cluster.start_worker()
-        cluster.wait_for_workers(workers, 1)
+        wait_until(lambda: workers.count() == 1)
         os.kill(worker.pid, signal.SIGSTOP)
         pending = workers.submit(StagingOrder(files, SHIPPED_SOURCES, (), staged))
         worker.kill()
@@ -271,7 +225,7 @@ def test_a_worker_without_the_program_says_where_to_start_it(
 ) -> None:
     with dask_workers(cluster.scheduler, staged, LOG) as workers:
         cluster.start_worker(tmp_path)
-        cluster.wait_for_workers(workers, 1)
+        wait_until(lambda: workers.count() == 1)
         sentence = sentence_of(workers, files, staged, within=20)
     assert "(ModuleNotFoundError: No module named 'src'). Start them in the project's folder" in sentence
 
@@ -284,9 +238,24 @@ def test_a_worker_of_another_version_says_what_to_do(
         file.write("\n# another version\n")
     with dask_workers(cluster.scheduler, staged, LOG) as workers:
         cluster.start_worker(tmp_path / "older")
-        cluster.wait_for_workers(workers, 1)
+        wait_until(lambda: workers.count() == 1)
         sentence = sentence_of(workers, files, staged, within=20)
     assert "runs another version of the program than this run" in sentence
+
+
+def test_files_that_kill_every_worker_are_told_as_such() -> None:
+    error = KilledWorker("stage", Mock(address="tcp://127.0.0.1:1"), 3)
+    pending = module._Pending(Mock(result=Mock(side_effect=error)), DaskWorkers(Mock(), DaskScheduler(worker_count=1)))
+    with pytest.raises(DaskError, match=r"^4 Dask workers have died one after the other while they staged the same"):
+        pending.result(lambda: None)
+
+
+def test_a_connection_that_breaks_while_a_result_is_fetched_is_a_lost_scheduler() -> None:
+    future = Mock(result=Mock(side_effect=CommClosedError("in <TCP>")), status="cancelled")
+    pending = module._Pending(future, DaskWorkers(Mock(), DaskScheduler(address="tcp://127.0.0.1:1")))
+    with pytest.raises(DaskError, match="does not answer any more") as caught:
+        pending.result(lambda: None)
+    assert caught.value.may_pass
 
 
 def test_a_defect_of_staging_is_no_fault_of_the_worker(

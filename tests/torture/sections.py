@@ -9,8 +9,22 @@ from itertools import product
 from pathlib import Path
 from random import Random
 
+from tests.dask_cluster import Cluster
 from tests.postgresql import PACKAGE, new_server
-from tests.torture import backfills, crowds, flow, hostile, kills, leases, servers, several, surroundings, traps, waits
+from tests.torture import (
+    backfills,
+    crowds,
+    dask_runs,
+    flow,
+    hostile,
+    kills,
+    leases,
+    servers,
+    several,
+    surroundings,
+    traps,
+    waits,
+)
 from tests.torture.compare import differences
 from tests.torture.forks import Ending, ForkServer
 from tests.torture.hostile import Bomb
@@ -43,6 +57,9 @@ FULL_DISKS = 12
 CHANGES = 8
 DAMAGES = 120
 HARMS_OF_EACH_KIND = 40
+HARMS_ON_DASK = 8
+"""Of each kind."""
+
 HARMS_BESIDE = 12
 """Of each kind, for each crowd of runs."""
 
@@ -493,6 +510,29 @@ def beside(rig: Rig) -> Verdict:
     return Verdict(len(found), told, tuple(breach for _, breaches in found for breach in breaches))
 
 
+def on_dask(rig: Rig) -> Verdict:
+    """Kill Dask's workers, its scheduler and the run, and let them stand still, while files are staged there."""
+    files = several.shared_files(rig.seed)
+
+    def harm_all(forks: ForkServer, folder: Path) -> list[tuple[bool, list[str]]]:
+        chance = Random(f"{rig.seed} dask")
+        wanted = several.expected(forks, folder, files)
+        cluster = Cluster(folder / "dask")
+        try:
+            return [
+                dask_runs.survive(forks, cluster, wanted, files, harm, chance, folder / f"{number}-{harm.__name__}")
+                for number in range(HARMS_ON_DASK)
+                for harm in dask_runs.HARMS
+            ]
+        finally:
+            cluster.stop()
+
+    (found,) = rig.run_all([harm_all])
+    hit = sum(was_hit for was_hit, _ in found)
+    told = f"runs on Dask came to harm, {hit} of them did not get to their end"
+    return Verdict(len(found), told, tuple(breach for _, breaches in found for breach in breaches))
+
+
 SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "killed": killed,
     "stopped": stopped,
@@ -512,5 +552,6 @@ SECTIONS: Mapping[str, Callable[[Rig], Verdict]] = {
     "traps": trapped,
     "servers": on_servers,
     "beside": beside,
+    "dask": on_dask,
 }
 """The sections by name, in the order in which they are run."""

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows import pipeline
+from flows import dask_workers, pipeline
 from src.marketing_messaging_service import decisions, publishing
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.dictionary import refresh_dictionary
@@ -40,6 +40,11 @@ from tests.torture import hostile, tracing, waits
 from tests.torture.orders import Order
 from tests.torture.plain import do_without_prefect
 from tests.torture.scene import AS_OF, EVERYTHING, SECOND_HOUR, Scene, empty_scene, land_all, sample_files
+
+# Nobody waits for a minute here.
+dask_workers.ANSWER_SECONDS = 5.0
+dask_workers.NO_WORKER_SECONDS = 3.0
+dask_workers.COUNT_SECONDS = 0.5
 
 # Files are small here: those that are not small against what stands already are loaded as large ones are.
 new_events.SMALLEST_REBUILD = 1

@@ -1,0 +1,119 @@
+"""Runs whose files Dask's workers stage, while workers, scheduler and run are killed, stopped and started again."""
+
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from src.marketing_messaging_service.staging import sweep
+from src.marketing_messaging_service.staging.stored import LEFTOVER_HOURS
+from tests.dask_cluster import Cluster
+from tests.torture.forks import ForkServer, Victim
+from tests.torture.orders import Order
+from tests.torture.scene import Scene, empty_scene, land_all
+from tests.torture.several import Expected, breaches
+
+WORKERS = 2
+
+RUNS_TO_RECOVER = 3
+
+HARM_FACTOR = 3.0
+"""How many times as long as a run without Dask one with it may take to come to harm."""
+
+Harm = Callable[[Cluster, Victim, random.Random], None]
+
+
+def kill_worker(cluster: Cluster, _victim: Victim, chance: random.Random) -> None:
+    """Kill one worker: the other one does its work."""
+    chance.choice(cluster.workers).kill()
+
+
+def kill_workers(cluster: Cluster, _victim: Victim, _chance: random.Random) -> None:
+    """Kill every worker: the run says so."""
+    for worker in cluster.workers:
+        worker.kill()
+
+
+def stop_worker(cluster: Cluster, _victim: Victim, chance: random.Random) -> None:
+    """Let one worker stand still for a moment, as a machine that swaps."""
+    worker = chance.choice(cluster.workers)
+    worker.send_signal(signal.SIGSTOP)
+    time.sleep(chance.uniform(0, 1))
+    worker.send_signal(signal.SIGCONT)
+
+
+def kill_scheduler(cluster: Cluster, _victim: Victim, _chance: random.Random) -> None:
+    """Kill the scheduler."""
+    cluster.scheduler_process.kill()
+    cluster.scheduler_process.wait()
+
+
+def stop_scheduler(cluster: Cluster, _victim: Victim, _chance: random.Random) -> None:
+    """Let the scheduler stand still until the run is over."""
+    cluster.scheduler_process.send_signal(signal.SIGSTOP)
+
+
+def kill_run(_cluster: Cluster, victim: Victim, _chance: random.Random) -> None:
+    """End the run as a power cut of its machine would."""
+    with suppress(ProcessLookupError):
+        victim.send(signal.SIGKILL)
+
+
+def stop_run(_cluster: Cluster, victim: Victim, _chance: random.Random) -> None:
+    """Ask the run to end, as Ctrl-C does."""
+    with suppress(ProcessLookupError):
+        victim.send(signal.SIGTERM)
+
+
+HARMS: tuple[Harm, ...] = (
+    kill_worker,
+    kill_workers,
+    stop_worker,
+    kill_scheduler,
+    stop_scheduler,
+    kill_run,
+    stop_run,
+)
+
+
+def order(scene: Scene, cluster: Cluster) -> Order:
+    """Return the order for a run that gives its files to the workers, two at a time."""
+    settings = {"DASK_SCHEDULER": cluster.scheduler.address, "STAGED_PATH": str(scene.folder / "staged")}
+    return Order(str(scene.folder), settings=settings, is_traced=False, most_files=2)
+
+
+def survive(
+    forks: ForkServer,
+    cluster: Cluster,
+    wanted: Expected,
+    files: Sequence[tuple[str, bytes]],
+    harm: Harm,
+    chance: random.Random,
+    folder: Path,
+) -> tuple[bool, list[str]]:
+    """Let a run come to harm at some moment and run again; return whether it was hit, and all that is not right."""
+    cluster.mend(WORKERS)
+    scene = land_all(empty_scene(folder), files)
+    victim = Victim(forks, order(scene, cluster))
+    time.sleep(chance.uniform(0, wanted.seconds * HARM_FACTOR))
+    harm(cluster, victim, chance)
+    ending = victim.wait()
+    found = [fault] if (fault := ending.fault()) is not None else []
+    cluster.mend(WORKERS)
+    last = ending
+    for _ in range(RUNS_TO_RECOVER):
+        last = Victim(forks, order(scene, cluster)).wait()
+        if last.exit_code == 0:
+            break
+    if last.exit_code != 0:
+        found.append(f"never recovered: {last.output}")
+    else:
+        found += breaches(scene.settings()["DATABASE_URL"], wanted, folder / "read")
+        sweep(scene.folder / "staged", time.time() + (LEFTOVER_HOURS + 1) * 3_600)
+        staged = scene.folder / "staged"
+        found += [f"{left.name} is never removed" for left in (staged.iterdir() if staged.exists() else ())]
+    shutil.rmtree(folder, ignore_errors=True)
+    return ending.exit_code != 0, [f"{harm.__name__}: {each}" for each in found]
