@@ -81,6 +81,32 @@ def test_the_samples_end_in_the_same_rows_and_the_same_report(
     assert found == everything()
 
 
+def test_a_run_that_may_have_others_beside_it_does_the_same_and_migrates_by_itself(
+    landing: Path, on_postgresql: Path, monkeypatch: pytest.MonkeyPatch, errors_logged: pytest.LogCaptureFixture
+) -> None:
+    land(landing)
+    monkeypatch.setenv("SEVERAL_WRITERS", "true")
+    told = numbers(result_of(hourly(return_state=True)))
+    assert "Other runs may write meanwhile." in errors_logged.text
+    assert check(return_state=True).is_completed()
+    again = hourly(return_state=True)
+    assert again.is_completed()
+    monkeypatch.setenv("SEVERAL_WRITERS", "false")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{landing.parent}/messaging.db")
+    assert told == numbers(result_of(hourly(return_state=True)))
+
+
+def test_a_run_beside_others_waits_for_one_that_is_alone_and_says_so(
+    on_postgresql: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUN_LOCK_TIMEOUT_SECONDS", "0")
+    monkeypatch.setenv("SEVERAL_WRITERS", "true")
+    with run_lock(os.environ["DATABASE_URL"], 0, lambda: None):
+        state = hourly(return_state=True)
+    assert state.is_cancelled()
+    assert "Another run is at work. It did not end within 0 s" in str(state.message)
+
+
 def test_what_a_run_left_is_checked_watched_and_reported(
     on_postgresql: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,12 +2,11 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, func, make_url, select
+from sqlalchemy import Engine, Table, func, make_url, select
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
@@ -65,9 +64,6 @@ _NEEDED: tuple[Table, ...] = tuple(
 )
 """The tables of which a copy is taken from a server, those first that others point at."""
 
-_COUNTED = (Batch, Load, Event, SendRequest, Suppression)
-"""Those whose rows are numbered in the order in which they came."""
-
 BYTES_AN_EVENT = 420
 """Of a copy taken from a server: an event with its payload, indexes and decisions."""
 
@@ -95,7 +91,7 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
 def take_snapshot(database_url: str, path: Path, look: Look) -> None:
     """Copy what a backtest needs into a SQLite file that must not be there yet; the database is only read.
 
-    A file is copied page by page, 0.5 s for a gigabyte; from a server rows come in portions, each in a short read.
+    A file is copied page by page, 0.5 s for a gigabyte; from a server rows come in portions, all of one moment.
     """
     file = dialect_of(database_url).file_of(make_url(database_url))
     with foreseeable_errors():
@@ -109,37 +105,16 @@ def take_snapshot(database_url: str, path: Path, look: Look) -> None:
 
 
 def _copy_rows(source: Engine, path: Path, look: Look) -> None:
-    with read_transaction(source) as connection:
-        newest = {model: connection.execute(select(func.max(model.id))).scalar() or 0 for model in _COUNTED}
     path.touch()
     target = create_database_engine(url_of(path), foreign_keys=False)
     with write_transaction(target) as connection:
         Base.metadata.create_all(connection, tables=_NEEDED)
-    for table in _NEEDED:
-        _copy_table(source, target, table, look)
-    with write_transaction(target) as connection:
-        _forget_what_came_meanwhile(connection, newest)
+    # Of one moment: where several runs load, rows with smaller ids may be committed after some with larger ones.
+    with read_transaction(source) as reading:
+        for table in _NEEDED:
+            for rows in portions(reading, table, lambda value: value):
+                look()
+                with write_transaction(target) as connection:
+                    append(connection, table, rows)
     with closing(sqlite3.connect(path)) as driver:
         driver.execute("PRAGMA journal_mode=DELETE")
-
-
-def _copy_table(source: Engine, target: Engine, table: Table, look: Look) -> None:
-    keys = [list(table.columns).index(key) for key in table.primary_key.columns]
-    after: tuple[object, ...] | None = None
-    while True:
-        look()
-        with read_transaction(source) as connection:
-            rows = next(portions(connection, table, lambda value: value, after=after), None)
-        if rows is None:
-            return
-        with write_transaction(target) as connection:
-            append(connection, table, rows)
-        after = tuple(rows[-1][place] for place in keys)
-
-
-def _forget_what_came_meanwhile(connection: Connection, newest: Mapping[Any, int]) -> None:
-    """Take away what a run wrote while rows were copied, so that the copy is of one moment."""
-    for model, last in newest.items():
-        connection.execute(delete(model).where(model.__table__.c.id > last))
-    for waits in (WaitingMatch, EndedWait):
-        connection.execute(delete(waits).where(waits.batch_id > newest[Batch]))
