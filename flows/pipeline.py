@@ -117,11 +117,13 @@ def choose(choice: ReplayChoice, engine: Engine) -> RejectedLines:
 
 @step("decide", retries=RETRIES)
 def decide(settings: Settings, engine: Engine, order: RunOrder, run_id: int, stop: StopRequest) -> DecisionResult:
-    """Decide every event that the run is to decide, in one transaction."""
+    """Decide every event that the run is to decide, in one transaction or in several shards."""
     rules_file = decisions.read_settled_rules(
         settings.rules_path, settle_seconds=settings.landing_settle_seconds, sleep=stop.sleep
     )
-    return decisions.decide_pending(engine, rules_file, decided_at=utc_now(), order=order, run_id=run_id)
+    return decisions.decide(
+        engine, rules_file, decided_at=utc_now(), order=order, run_id=run_id, shard_count=settings.decide_shards
+    )
 
 
 @step("report", retries=RETRIES)

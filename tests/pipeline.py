@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.decisions import decide, decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     read_transaction,
@@ -84,6 +84,7 @@ class Pipeline:
         else:
             self.database_url = template.copy()
         self.engine = create_database_engine(self.database_url)
+        self.shard_count = 1
         self._file_count = 0
 
     def land(self, raw_events: Sequence[Mapping[str, Any]]) -> Path:
@@ -137,7 +138,10 @@ class Pipeline:
             note_replay(self.engine, run_id, rejected, still, {})
         if order.mode is not RunMode.LOAD_ONLY:
             self.rules_path.write_text(json.dumps(rules, ensure_ascii=False), encoding="utf-8")
-            decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF, order=order, run_id=run_id)
+            rules_file = read_rules(self.rules_path)
+            decide(
+                *(self.engine, rules_file), decided_at=AS_OF, order=order, run_id=run_id, shard_count=self.shard_count
+            )
         with write_transaction(self.engine) as connection:
             close_run(connection, run_id, RunState.COMPLETED)
         return results

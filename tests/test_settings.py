@@ -189,6 +189,22 @@ def test_several_runs_write_at_the_same_time_on_a_server_alone(monkeypatch):
     assert load_settings().several_writers
 
 
+def test_shards_are_decided_at_once_only_where_several_runs_may_write(monkeypatch):
+    pytest.importorskip("psycopg", reason="there is no PostgreSQL driver to test with")
+    monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://localhost/messages")
+    monkeypatch.setenv("DECIDE_SHARDS", "4")
+    assert error_of_load() == (
+        "DECIDE_SHARDS: several shards are decided at once only by a run that may have others beside it. Set "
+        "SEVERAL_WRITERS=true as well (docs/scale.md), or leave DECIDE_SHARDS out. Correct it in the environment or in "
+        ".env."
+    )
+    monkeypatch.setenv("SEVERAL_WRITERS", "true")
+    assert load_settings().decide_shards == 4
+    for value in ("0", "65", "two"):
+        monkeypatch.setenv("DECIDE_SHARDS", value)
+        assert error_of_load().startswith("DECIDE_SHARDS: Input should be ")
+
+
 def test_a_postgresql_database_without_its_driver_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(postgresql_url, "find_spec", lambda _: None)
     monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://localhost/messages")

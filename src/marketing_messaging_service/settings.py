@@ -45,6 +45,15 @@ def _refuse_several_on_a_file(value: bool, info: ValidationInfo) -> bool:
     return value
 
 
+def _refuse_shards_alone(value: int, info: ValidationInfo) -> int:
+    if value > 1 and info.data.get("several_writers") is False:
+        raise ValueError(
+            "several shards are decided at once only by a run that may have others beside it. Set SEVERAL_WRITERS=true "
+            "as well (docs/scale.md), or leave DECIDE_SHARDS out"
+        )
+    return value
+
+
 PlaceSetting = Annotated[Place, BeforeValidator(_place)]
 
 
@@ -55,6 +64,7 @@ class Settings(BaseSettings):
 
     database_url: Annotated[str, AfterValidator(checked_url), Field(repr=False)] = "sqlite:///./messaging.db"
     several_writers: Annotated[bool, AfterValidator(_refuse_several_on_a_file)] = False
+    decide_shards: Annotated[int, Field(ge=1, le=64), AfterValidator(_refuse_shards_alone)] = 1
     landing_path: PlaceSetting = Path("data/landing")
     landing_settle_seconds: Annotated[int, Field(ge=0, le=3_600)] = 2
     delivery_keys: str = ""

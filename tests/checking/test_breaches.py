@@ -878,6 +878,37 @@ BREACHES = [
         ("INSERT INTO batch_rules VALUES (1, 'funds')",),
     ),
     Breach(
+        "batch_shards",
+        "a shard of a batch that has none",
+        "batches.id 1: shard_count 1, shards 1",
+        ("INSERT INTO batch_shards VALUES (1, 1, 1, '2026-03-01 20:00:00.000000', 0.1, 0, 0)",),
+    ),
+    Breach(
+        "batch_shards",
+        "a shard that is missing",
+        "batches.id 1: shard_count 2, shards 1",
+        (
+            "UPDATE batches SET shard_count = 2 WHERE id = 1",
+            "INSERT INTO batch_shards VALUES (1, 1, 1, '2026-03-01 20:00:00.000000', 0.1, 0, 0)",
+        ),
+    ),
+    Breach(
+        "batch_shards",
+        "a batch that is left in part, of one transaction",
+        "batches.id 1: shard_count 1, shards 0",
+        ("UPDATE batches SET is_complete = false WHERE id = 1",),
+    ),
+    Breach(
+        "batch_shards",
+        "a complete batch with a shard that is not decided",
+        "batch_shards of batches.id 1: shard 2",
+        (
+            "UPDATE batches SET shard_count = 2 WHERE id = 1",
+            "INSERT INTO batch_shards VALUES (1, 1, 1, '2026-03-01 20:00:00.000000', 0.1, 0, 0)",
+            "INSERT INTO batch_shards VALUES (1, 2, 1, NULL, NULL, NULL, NULL)",
+        ),
+    ),
+    Breach(
         "again_count",
         "a decision too many",
         "batches.id 6: again_count 3, decisions 2",
@@ -1049,6 +1080,7 @@ WAIT = "SELECT min(events.id), 'r', min(event_timestamp), 0, (SELECT min(id) FRO
 WAITED = {
     "waiting_matches.decide_at": [f"INSERT INTO waiting_matches {WAIT} FROM events"],
     "ended_waits.decide_at": [f"INSERT INTO ended_waits {WAIT}, 1, 'lapsed' FROM events"],
+    "batch_shards.decided_at": ["INSERT INTO batch_shards SELECT id, 1, 1, decided_at, 1, 0, 0 FROM batches LIMIT 1"],
     "send_requests.decision_time": ["UPDATE send_requests SET decision_time = event_timestamp WHERE id = 1"],
     "suppressions.decision_time": ["UPDATE suppressions SET decision_time = event_timestamp WHERE id = 1"],
 }

@@ -197,6 +197,14 @@ ROWS_ABOUT_LEFT_OUT_VALUES: Tables = {
 ROWS_ABOUT_REPLAYS: Tables = {
     "replay_counts": [{"run_id": 2, "reason_code": "invalid_json", "outcome": "taken", "line_count": 1}],
 }
+ROWS_ABOUT_SHARDS: Tables = {
+    "batch_shards": [
+        {"batch_id": 1, "shard_number": number, "last_load_id": 2, "decided_at": TIME, "decide_seconds": 0.1}
+        | {"send_request_count": 1, "suppression_count": 0}
+        for number in (1, 2)
+    ],
+}
+
 
 ROWS_FROM = {
     "0001": ROWS_BEFORE_LEDGER,
@@ -207,6 +215,7 @@ ROWS_FROM = {
     "0016": ROWS_DECIDED_AGAIN,
     "0017": ROWS_ABOUT_LEFT_OUT_VALUES,
     "0020": ROWS_ABOUT_REPLAYS,
+    "0023": ROWS_ABOUT_SHARDS,
 }
 """The rows that each revision made room for; a revision that makes none is not here."""
 

@@ -139,6 +139,9 @@ TABLES: Mapping[str, TableShape] = {
         left_out=("id", "decided_at", "decide_seconds"),
         key=("ruleset_id", "as_of", "event_count", "held_count", "again_count"),
     ),
+    "batch_shards": TableShape(
+        compared=("shard_number", "send_request_count", "suppression_count"), references={"batch_id": "batches"}
+    ),
     "batch_rules": TableShape(compared=("rule_name",), references={"batch_id": "batches"}),
     "send_requests": TableShape(
         compared=(

@@ -38,8 +38,13 @@ CROWDS: tuple[tuple[str, ...], ...] = (
 )
 """Loaders that begin at once, the last one of which decides beside the others, if not all do."""
 
+SHARDS = 2
 RUNS_TO_RECOVER = 4
 TICK_SECONDS = 0.02
+
+LONGEST_WAIT_SECONDS = 30
+LONGEST_PAUSE_SECONDS = 0.3
+"""How long after a file was loaded harm comes at most, which is about as long as the next one takes."""
 
 Harm = Callable[[Server, Sequence[Victim], random.Random], None]
 
@@ -146,7 +151,7 @@ def expected(forks: ForkServer, folder: Path, files: Sequence[tuple[str, bytes]]
 
 def order(scene: Scene, url: str, job: str) -> Order:
     """Return the order for one of several runs."""
-    settings = {"DATABASE_URL": url, "SEVERAL_WRITERS": "true"}
+    settings = {"DATABASE_URL": url, "SEVERAL_WRITERS": "true", "DECIDE_SHARDS": f"{SHARDS}"}
     return Order(str(scene.folder), job=job, settings=settings, is_traced=False, most_files=2)
 
 
@@ -223,6 +228,17 @@ def kill_server(server: Server, _victims: Sequence[Victim], _chance: random.Rand
     server.start()
 
 
+def _wait_for_loads(server: Server, url: str, count: int) -> None:
+    """Wait until so many files are loaded, so that harm comes as often to any part of the work."""
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    loaded = 0
+    while loaded < count and time.monotonic() < deadline:
+        time.sleep(TICK_SECONDS)
+        with suppress(Exception):
+            # The table, or the database for that long, may not be there yet.
+            loaded = server.ask("SELECT count(*) FROM loads", database=str(make_url(url).database))
+
+
 def _send(victim: Victim, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):
         victim.send(number)
@@ -244,7 +260,8 @@ def survive(
     url = server.new_database()
     victims = [Victim(forks, order(wanted.scene, url, job)) for job in jobs]
     if harm is not None:
-        time.sleep(chance.uniform(0, wanted.seconds * len(jobs)))
+        _wait_for_loads(server, url, chance.randrange(len(wanted.rows["files"]) + 1))
+        time.sleep(chance.uniform(0, LONGEST_PAUSE_SECONDS))
         harm(server, victims, chance)
     endings = [victim.wait() for victim in victims]
     found = [fault for ending in endings if (fault := ending.fault()) is not None]

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Select, SQLColumnExpression, and_, case, exists, func, or_, select
+from sqlalchemy import Connection, Select, SQLColumnExpression, and_, case, exists, func, not_, or_, select, true
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.checking.again import EVER_DECIDED
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     Batch,
+    BatchShard,
     Event,
     HeldEvent,
     Load,
     LoadState,
     Run,
+    SendRequest,
+    Suppression,
 )
 from src.marketing_messaging_service.results import Invariant
 
@@ -45,6 +48,7 @@ def _unlike_their_run(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
+    is_complete = func.coalesce(Batch.is_complete, true())
     yield (
         select(told("loads.id ", Load.id, ": batch_id ", Load.batch_id, ", ruleset_id ", Load.ruleset_id))
         .outerjoin(Batch, Batch.id == Load.batch_id)
@@ -57,7 +61,11 @@ def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
                     Load.decided_at.is_not(None),
                     _differ((Load.ruleset_id, Batch.ruleset_id), (Load.decided_at, Batch.decided_at)),
                 ),
-                and_(Load.state != LoadState.DECIDED, Load.batch_id.is_not(None)),
+                and_(
+                    Load.state != LoadState.DECIDED,
+                    Load.batch_id.is_not(None),
+                    func.coalesce(Batch.is_complete, true()),
+                ),
             )
         )
     )
@@ -65,7 +73,9 @@ def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
         select(told("held_events.event_id ", HeldEvent.event_id, ": batch_id ", HeldEvent.batch_id))
         .outerjoin(Batch, Batch.id == HeldEvent.batch_id)
         .where(
-            or_(HeldEvent.batch_id.is_(None) != HeldEvent.run_id.is_(None), _differ((HeldEvent.run_id, Batch.run_id)))
+            or_(HeldEvent.batch_id.is_(None) != HeldEvent.run_id.is_(None), _differ((HeldEvent.run_id, Batch.run_id))),
+            # Those of a batch that is decided in shards name it and wait until all are.
+            or_(is_complete, HeldEvent.run_id.is_not(None)),
         )
     )
     for table in EVER_DECIDED:
@@ -114,6 +124,44 @@ def _miscounted(_connection: Connection) -> Iterator[Select[Any]]:
     )
 
 
+def _wrong_shards(_connection: Connection) -> Iterator[Select[Any]]:
+    place = told("batches.id ", Batch.id, ": shard_count ", Batch.shard_count)
+    own = BatchShard.batch_id == Batch.id
+    count = select(func.count()).where(own).correlate(Batch).scalar_subquery()
+    first, last = (
+        select(function(BatchShard.shard_number)).where(own).correlate(Batch).scalar_subquery()
+        for function in (func.min, func.max)
+    )
+    yield select(place + told(", shards ", count)).where(
+        or_(
+            and_(Batch.shard_count == 1, or_(count != 0, not_(Batch.is_complete))),
+            and_(Batch.shard_count != 1, or_(count != Batch.shard_count, first != 1, last != Batch.shard_count)),
+        )
+    )
+    shard = told("batch_shards of batches.id ", BatchShard.batch_id, ": shard ", BatchShard.shard_number)
+    facts = (BatchShard.decide_seconds, BatchShard.send_request_count, BatchShard.suppression_count)
+    yield (
+        select(shard)
+        .join(Batch, Batch.id == BatchShard.batch_id)
+        .where(
+            or_(
+                *(fact.is_(None) != BatchShard.decided_at.is_(None) for fact in facts),
+                and_(Batch.is_complete, BatchShard.decided_at.is_(None)),
+                BatchShard.last_load_id < Batch.last_load_id,
+            )
+        )
+    )
+    for table, counted in (
+        (SendRequest, BatchShard.send_request_count),
+        (Suppression, BatchShard.suppression_count),
+    ):
+        decided = select(func.coalesce(func.sum(counted), 0)).where(own).correlate(Batch).scalar_subquery()
+        found = select(func.count()).where(table.run_id == Batch.run_id).correlate(Batch).scalar_subquery()
+        yield select(place + told(f": {counted.key} ", decided, ", rows ", found)).where(
+            Batch.shard_count > 1, Batch.run_id.is_not(None), decided != found
+        )
+
+
 def _decided_too_early(_connection: Connection) -> Iterator[Select[Any]]:
     of_load, of_held = aliased(Batch, name="of_load"), aliased(Batch, name="of_held")
     latest_event_at = case((HeldEvent.event_id.is_(None), of_load.latest_event_at), else_=of_held.latest_event_at)
@@ -132,7 +180,7 @@ def _waiting_too_long(_connection: Connection) -> Iterator[Select[Any]]:
     reached = (
         select(Batch.id, Batch.latest_event_at)
         .join(Run, Run.id == Batch.run_id)
-        .where(Run.window_start_at.is_(None))
+        .where(Run.window_start_at.is_(None), Batch.is_complete)
         .subquery("reached")
     )
     yield (
@@ -161,6 +209,12 @@ BATCH_INVARIANTS = (
         "batch_counts",
         "Every batch has as many events as its loads brought, less those of the future, and as held ones name it",
         _miscounted,
+    ),
+    Invariant(
+        "batch_shards",
+        "Every batch that is decided in shards has a row for each, with as many decisions as it counts, and is "
+        "complete when none is missing",
+        _wrong_shards,
     ),
     Invariant(
         "future_waits",

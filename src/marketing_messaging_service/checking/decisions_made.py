@@ -35,6 +35,7 @@ from src.marketing_messaging_service.models import (
     EXPIRED_REASON,
     HOLDOUT_REASON,
     LIMIT_REASON,
+    Batch,
     BatchRule,
     Event,
     FormerSuppression,
@@ -58,6 +59,7 @@ DAILY = "once_per_calendar_day"
 
 
 def _decisions_of_waiting_events(_connection: Connection) -> Iterator[Select[Any]]:
+    under_way = aliased(Batch, name="under_way")
     for table in DECISION_TABLES:
         yield (
             select(told(_place(table), " of loads.id ", Load.id))
@@ -69,7 +71,9 @@ def _decisions_of_waiting_events(_connection: Connection) -> Iterator[Select[Any
                 or_(
                     Load.state == LoadState.LOADED,
                     and_(HeldEvent.event_id.is_not(None), HeldEvent.run_id.is_(None)),
-                )
+                ),
+                # Of a batch that is decided in shards they wait until all are.
+                ~exists().where(under_way.run_id == table.run_id, not_(under_way.is_complete)),
             )
         )
 

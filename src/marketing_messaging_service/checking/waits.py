@@ -91,7 +91,7 @@ def _passed_over(_connection: Connection) -> Iterator[Select[Any]]:
     """The matches that wait although a later batch was after their time and did not ask for the data to get there."""
     asks_for_data = exists().where(Ruleset.id == Batch.ruleset_id, Ruleset.yaml_text.contains("wait_for_data"))
     was_due = exists().where(
-        Batch.id > WaitingMatch.batch_id, Batch.as_of > WaitingMatch.decide_at, not_(asks_for_data)
+        Batch.id > WaitingMatch.batch_id, Batch.as_of > WaitingMatch.decide_at, Batch.is_complete, not_(asks_for_data)
     )
     yield select(_place(WaitingMatch) + told(": until ", WaitingMatch.decide_at)).where(was_due)
 

@@ -45,6 +45,7 @@ from src.marketing_messaging_service.models import (
     HOLDOUT_REASON,
     LIMIT_REASON,
     Batch,
+    BatchShard,
     EndedWait,
     Event,
     Load,
@@ -197,6 +198,8 @@ def _asked(
         select(*keys, said_id.label("said_id"), func.min(table.id).label("id"))
         .join(Batch, Batch.run_id == table.run_id)
         .where(table.ruleset_id.in_(ruleset_ids), table.rule_name.in_(names), Batch.as_of.is_not(None), *conditions)
+        # What each user's shard knew is not told where one was decided later than the others.
+        .where(~exists().where(BatchShard.batch_id == Batch.id, BatchShard.last_load_id != Batch.last_load_id))
         .group_by(*keys, said_id)
         .subquery("asked")
     )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -49,10 +49,15 @@ from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rul
 from src.marketing_messaging_service.decisions.rule_warnings import decided_last, rules_warnings
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
+from src.marketing_messaging_service.decisions.shard import Shard
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, tell_planner
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
-from src.marketing_messaging_service.infrastructure.several_writers import decide_transaction, is_beside_others
+from src.marketing_messaging_service.infrastructure.several_writers import (
+    decide_transaction,
+    is_beside_others,
+    next_ids,
+)
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import (
     Batch,
@@ -72,7 +77,7 @@ from src.marketing_messaging_service.models import (
 )
 from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
 
-_held = Table(
+batch_held = Table(
     "batch_held_events",
     MetaData(),
     Column("event_id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
@@ -85,7 +90,7 @@ FEW_RULES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Pending:
+class Pending:
     """What waits to be decided by a run."""
 
     loads: ColumnElement[bool]
@@ -101,6 +106,8 @@ class _Pending:
     latest_event_at: datetime | None
     may_expire: bool
     """Whether any of the events can be too old."""
+    shard: Shard | None = None
+    """The part of the users whose events they are; None for all."""
 
     @property
     def event_count(self) -> int:
@@ -109,7 +116,7 @@ class _Pending:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class DecidedBatch:
     """What a batch decides by."""
 
     whole: Rules
@@ -119,18 +126,17 @@ class _Batch:
     id: int
     as_of: datetime
     due_until: waiting.Until
-    order: RunOrder | None
-    named: Mapping[int, Rule]
+    oldest_event_at: datetime | None
+    """The run's limit of age."""
+    order: RunOrder | None = None
+    named: Mapping[int, Rule] = field(default_factory=dict)
     """Those that decide again what was decided before."""
-
-    @property
-    def oldest_event_at(self) -> datetime | None:
-        """The run's limit of age."""
-        return self.order.oldest_event_at if self.order else None
+    shard: Shard | None = None
+    """The part of the users whose events are decided; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Decided:
+class Decided:
     """Sends, alerts among them, and suppressions by position of the rule."""
 
     first: Mapping[int, tuple[int, int]] = field(default_factory=dict)
@@ -188,6 +194,62 @@ def decide_pending(
         return _decide_all(connection, rules_file, decided_at, order=order, run_id=run_id, named=named)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch that is to be decided, or nothing to be decided by."""
+
+    rules_file: RulesFile
+    decided_at: datetime
+    as_of: datetime
+    pending: Pending
+    due_until: waiting.Until
+    has_work: bool
+    """Whether there is any event, or match that has waited, to be decided."""
+    ruleset_id: int | None = None
+    batch_id: int | None = None
+    """None where nothing was there, not even an event of the future."""
+    warnings: tuple[str, ...] = ()
+
+
+def prepare(
+    connection: Connection,
+    rules_file: RulesFile,
+    decided_at: datetime,
+    *,
+    order: RunOrder | None,
+    run_id: int | None,
+    has_named: bool = False,
+) -> Prepared:
+    """Find what waits to be decided, of which held events stand in a temporary table then, and record the batch.
+
+    Raises BatchLeftError when a batch is decided in part, which comes first.
+    """
+    if has_batch_left(connection):
+        raise BatchLeftError
+    as_of = order.as_of if order else decided_at
+    pending = _pending(connection, order, run_id)
+    due_until = due_until_of(connection, rules_file.whole, as_of)
+    has_work = bool(pending.event_count) or has_named or waiting.is_any_due(connection, due_until)
+    prepared = Prepared(rules_file, decided_at, as_of, pending, due_until, has_work)
+    if not (pending.load_count or pending.held_count or pending.ahead_count or has_work):
+        return prepared
+    warnings = _warnings(connection, rules_file)
+    ruleset_id = _ruleset_id(connection, rules_file, decided_at)
+    batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
+    return replace(prepared, ruleset_id=ruleset_id, batch_id=batch_id, warnings=warnings)
+
+
+def has_batch_left(connection: Connection) -> bool:
+    """Return whether a batch was decided in part, in shards, by a run that was killed."""
+    if dialect_named(connection.dialect.name).several_writers is None:
+        return False
+    return connection.execute(select(Batch.id).where(not_(Batch.is_complete)).limit(1)).first() is not None
+
+
+class BatchLeftError(Exception):
+    """A batch is decided in part, and comes before everything new."""
+
+
 def _decide_all(
     connection: Connection,
     rules_file: RulesFile,
@@ -198,38 +260,56 @@ def _decide_all(
     named: Mapping[int, Rule],
 ) -> DecisionResult:
     began = time.monotonic()
+    prepared = prepare(connection, rules_file, decided_at, order=order, run_id=run_id, has_named=bool(named))
+    return complete(connection, prepared, began, order=order, run_id=run_id, named=named)
+
+
+def complete(
+    connection: Connection,
+    prepared: Prepared,
+    began: float,
+    *,
+    order: RunOrder | None,
+    run_id: int | None,
+    named: Mapping[int, Rule],
+) -> DecisionResult:
+    """Decide a whole batch in the transaction that found what waits, and mark it; return what became of it."""
+    rules_file, pending, decided_at = prepared.rules_file, prepared.pending, prepared.decided_at
     rules = dict(enumerate(rules_file.enabled_rules))
-    as_of = order.as_of if order else decided_at
-    pending = _pending(connection, order, run_id)
-    due_until = _due_until(connection, rules_file, as_of)
-    has_work = bool(pending.event_count or named) or waiting.is_any_due(connection, due_until)
-    warnings: tuple[str, ...] = ()
-    decided = _Decided()
-    ruleset_id = batch_id = None
-    if pending.load_count or pending.held_count or pending.ahead_count or has_work:
-        warnings = _warnings(connection, rules_file)
-        ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-        batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
-        if has_work:
+    decided = Decided()
+    batch_id, ruleset_id = prepared.batch_id, prepared.ruleset_id
+    if batch_id is not None and ruleset_id is not None:
+        if prepared.has_work:
             written = outcomes.Batch(ruleset_id, decided_at, run_id)
-            batch = _Batch(rules_file.whole, rules, written, batch_id, as_of, due_until, order, named)
-            decided = _decide(connection, batch, pending)
-        _mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
+            oldest = order.oldest_event_at if order else None
+            batch = DecidedBatch(
+                *(rules_file.whole, rules, written, batch_id, prepared.as_of, prepared.due_until, oldest),
+                order=order,
+                named=named,
+            )
+            decided = decide_batch(connection, batch, pending)
+        mark_loads(connection, pending, ruleset_id, batch_id, decided_at)
         if pending.held_count:
             _mark_held_events(connection, pending, run_id, batch_id, decided_at)
-    _held.drop(connection, checkfirst=False)
+    batch_held.drop(connection, checkfirst=False)
     seconds = round(time.monotonic() - began, 3)
     of_batch = {"again_count": decided.again_count, "decide_seconds": seconds}
     connection.execute(update(Batch).where(Batch.id == batch_id).values(of_batch))
-    _note_decision(connection, run_id, ruleset_id, pending.event_count, seconds)
+    note_decision(connection, run_id, ruleset_id, pending.event_count, seconds)
+    return result_of(prepared, decided, seconds, named)
+
+
+def result_of(prepared: Prepared, decided: Decided, seconds: float, named: Mapping[int, Rule]) -> DecisionResult:
+    """Return what became of a batch."""
+    rules = dict(enumerate(prepared.rules_file.enabled_rules))
     return DecisionResult(
-        ruleset_hash=rules_file.content_hash,
-        event_count=pending.event_count,
+        ruleset_hash=prepared.rules_file.content_hash,
+        event_count=prepared.pending.event_count,
         seconds=seconds,
         outcomes=tuple(_outcome(rule, *decided.first.get(place, (0, 0))) for place, rule in rules.items()),
         again=tuple(_outcome(rule, *decided.again.get(place, (0, 0))) for place, rule in named.items()),
-        ahead_count=pending.ahead_count,
-        warnings=warnings,
+        ahead_count=prepared.pending.ahead_count,
+        warnings=prepared.warnings,
     )
 
 
@@ -262,15 +342,15 @@ def _waiting_loads(window: Window | None) -> ColumnElement[bool]:
     return and_(waits, Load.run_id.in_(select(Run.id).where(Run.window_start_at.is_not(None))))
 
 
-def _pending(connection: Connection, order: RunOrder | None, run_id: int | None) -> _Pending:
+def _pending(connection: Connection, order: RunOrder | None, run_id: int | None) -> Pending:
     window = order.window if order else None
     latest_event_at = order.latest_event_at if order else None
-    _held.create(connection, checkfirst=False)
+    batch_held.create(connection, checkfirst=False)
     asked_too_early = held_count = 0
     if order is not None and run_id is not None:
         asked_too_early = _let_wait_for_their_time(connection, window, latest_event_at)
         asked_for = _held_events_to_decide(window, latest_event_at)
-        held_count = connection.execute(insert(_held).from_select(["event_id"], asked_for)).rowcount
+        held_count = connection.execute(insert(batch_held).from_select(["event_id"], asked_for)).rowcount
     loads = _waiting_loads(window)
     limited = select(Run.id).where(Run.oldest_event_at.is_not(None))
     load_count, loaded_count, first_event_id, limited_count = connection.execute(
@@ -284,7 +364,7 @@ def _pending(connection: Connection, order: RunOrder | None, run_id: int | None)
     loaded_too_early = 0
     if latest_event_at is not None and first_event_id is not None:
         loaded_too_early = _hold_back(connection, loads, first_event_id, latest_event_at)
-    return _Pending(
+    return Pending(
         loads=loads,
         load_count=load_count,
         loaded_count=loaded_count - loaded_too_early,
@@ -349,7 +429,7 @@ def _hold_back(
 
 def _record_batch(
     connection: Connection,
-    pending: _Pending,
+    pending: Pending,
     ruleset_id: int,
     decided_at: datetime,
     *,
@@ -381,19 +461,23 @@ def _may_see_others(connection: Connection) -> bool:
     return is_beside_others(connection) or bool(connection.execute(had_others).scalar_one())
 
 
-def _mark_loads(
-    connection: Connection, pending: _Pending, ruleset_id: int, batch_id: int, decided_at: datetime
-) -> None:
+def mark_loads(connection: Connection, pending: Pending, ruleset_id: int, batch_id: int, decided_at: datetime) -> None:
+    """Mark the loads of a batch as decided."""
     values = {"state": LoadState.DECIDED, "decided_at": decided_at, "ruleset_id": ruleset_id, "batch_id": batch_id}
     update_all(connection, update(Load).where(pending.loads).values(values), pending.load_count)
 
 
 def _mark_held_events(
-    connection: Connection, pending: _Pending, run_id: int | None, batch_id: int, decided_at: datetime
+    connection: Connection, pending: Pending, run_id: int | None, batch_id: int, decided_at: datetime
 ) -> None:
-    """Mark the held events of the batch as decided, and the loads none of whose events waits any more."""
-    marked = update(HeldEvent).where(HeldEvent.event_id.in_(select(_held.c.event_id)))
+    """Mark the held events of the batch as decided, and their loads."""
+    marked = update(HeldEvent).where(HeldEvent.event_id.in_(select(batch_held.c.event_id)))
     update_all(connection, marked.values(run_id=run_id, batch_id=batch_id), pending.held_count)
+    mark_held_loads(connection, decided_at)
+
+
+def mark_held_loads(connection: Connection, decided_at: datetime) -> None:
+    """Mark the loads that were loaded only none of whose events waits any more."""
     waits = exists().where(
         HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id),
         HeldEvent.run_id.is_(None),
@@ -405,9 +489,10 @@ def _mark_held_events(
     )
 
 
-def _note_decision(
+def note_decision(
     connection: Connection, run_id: int | None, ruleset_id: int | None, event_count: int, seconds: float
 ) -> None:
+    """Record what a run has decided, and how long that took."""
     connection.execute(
         update(Run)
         .where(Run.id == run_id)
@@ -433,10 +518,8 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
     return ruleset_id
 
 
-def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decided:
+def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) -> Decided:
     """Write the decisions of the pending events, of those that rules decide again, and of matches that have waited."""
-    last_send_id = _last_id(connection, SendRequest)
-    last_suppression_id = max(_last_id(connection, Suppression), _last_id(connection, FormerSuppression))
     for table in (*outcomes.TABLES, waiting.due_match):
         table.create(connection, checkfirst=False)
     if pending.first_event_id is not None:
@@ -446,10 +529,11 @@ def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decide
     if batch.named:
         _find_events_again(connection, batch)
     _let_wait(connection, batch, pending, looked_at)
-    waiting.insert_due_matches(connection, batch.rules, batch.due_until)
+    waiting.insert_due_matches(connection, batch.rules, batch.due_until, batch.shard)
     judged = judging.one_by_one(connection, batch.whole, batch.rules)
     with cache_for_sorting(connection):
         _insert_matches(connection, batch, pending, looked_at, judged)
+        last_send_id, last_suppression_id = _last_ids(connection, batch)
         _refuse(connection, batch)
         at_once = [rule for position, rule in batch.rules.items() if position not in judged]
         for statement in outcomes.suppress(at_once):
@@ -474,7 +558,7 @@ def _decide(connection: Connection, batch: _Batch, pending: _Pending) -> _Decide
     )
     waiting.end_waits(connection, batch.id, _is_decided_match())
     decided = _counts(connection, batch)
-    _refuse_lost_decisions(connection, decided, last_send_id, last_suppression_id)
+    _refuse_lost_decisions(connection, batch, decided, last_send_id, last_suppression_id)
     for table in (*outcomes.TABLES, waiting.due_match, *([again.event_again] if batch.named else [])):
         table.drop(connection, checkfirst=False)
     return decided
@@ -488,7 +572,7 @@ def _is_decided_match() -> ColumnElement[bool]:
     return tuple_(waiting.due_match.c.event_id, waiting.due_match.c.rule_position).in_(decided)
 
 
-def _looked_at(connection: Connection, batch: _Batch, pending: _Pending) -> Mapping[int, Rule]:
+def _looked_at(connection: Connection, batch: DecidedBatch, pending: Pending) -> Mapping[int, Rule]:
     """Return the rules that look at pending events; of few rules all, because asking costs more than they do."""
     if not pending.event_count:
         return {}
@@ -499,7 +583,7 @@ def _looked_at(connection: Connection, batch: _Batch, pending: _Pending) -> Mapp
     return {position: rule for position, rule in batch.rules.items() if rule.trigger.event_type in found}
 
 
-def _let_wait(connection: Connection, batch: _Batch, pending: _Pending, looked_at: Mapping[int, Rule]) -> None:
+def _let_wait(connection: Connection, batch: DecidedBatch, pending: Pending, looked_at: Mapping[int, Rule]) -> None:
     """Let the pending events, and those that are decided again, wait for the rules that ask for it."""
     too_old: ColumnElement[bool] = false()
     if pending.may_expire:
@@ -514,7 +598,7 @@ def _let_wait(connection: Connection, batch: _Batch, pending: _Pending, looked_a
             connection.execute(again.forget_ended_waits(rule))
 
 
-def _find_events_again(connection: Connection, batch: _Batch) -> None:
+def _find_events_again(connection: Connection, batch: DecidedBatch) -> None:
     """Fill `batch_events_again`, and record which rules decide them."""
     again.event_again.create(connection, checkfirst=False)
     if batch.order and batch.order.window:
@@ -527,7 +611,7 @@ def _find_events_again(connection: Connection, batch: _Batch) -> None:
     refuse_lost_rows(connection, {BatchRule.__tablename__: counts})
 
 
-def _refuse(connection: Connection, batch: _Batch) -> None:
+def _refuse(connection: Connection, batch: DecidedBatch) -> None:
     """Take back the sends that blocks and the holdout stand against."""
     holdout, blocks = batch.whole.holdout, batch.whole.blocks
     if not blocks and holdout is None:
@@ -544,7 +628,7 @@ def _refuse(connection: Connection, batch: _Batch) -> None:
         table.drop(connection, checkfirst=False)
 
 
-def _users_of_messages(batch: _Batch, exemption: Exemption) -> Select[Any]:
+def _users_of_messages(batch: DecidedBatch, exemption: Exemption) -> Select[Any]:
     """Return the users who have a match with a rule that is not exempt from something, as a query of user_id."""
     held_to_it = [
         position
@@ -555,12 +639,39 @@ def _users_of_messages(batch: _Batch, exemption: Exemption) -> Select[Any]:
     return select(decision.user_id).where(decision.rule_position.in_(held_to_it))
 
 
+def _last_ids(connection: Connection, batch: DecidedBatch) -> tuple[int, int]:
+    """Return behind which ids sends and suppressions count on; those of a shard have as many to themselves."""
+    last_former_id = _last_id(connection, FormerSuppression)
+    if batch.shard is None:
+        return _last_id(connection, SendRequest), max(_last_id(connection, Suppression), last_former_id)
+    count = _last_place(connection)
+    if not count:
+        return last_former_id, last_former_id
+    first_suppression_id = next_ids(connection, Suppression, count)
+    if first_suppression_id <= last_former_id and is_beside_others(connection):
+        # Former ones had their ids from where the sequence is now.
+        next_ids(connection, Suppression, last_former_id - first_suppression_id + 1)
+        first_suppression_id = next_ids(connection, Suppression, count)
+    first_suppression_id = max(first_suppression_id, last_former_id + 1)
+    return next_ids(connection, SendRequest, count) - 1, first_suppression_id - 1
+
+
+def _last_place(connection: Connection) -> int:
+    """Return the number of the batch's last decision."""
+    last_place = select(func.coalesce(func.max(outcomes.decision.c.sequence_number), 0))
+    return int(connection.execute(last_place).scalar_one())
+
+
 def _last_id(connection: Connection, table: type[SendRequest | Suppression | FormerSuppression]) -> int:
     return connection.execute(select(func.coalesce(func.max(table.id), 0))).scalar_one()
 
 
 def _insert_matches(
-    connection: Connection, batch: _Batch, pending: _Pending, looked_at: Mapping[int, Rule], judged: Collection[int]
+    connection: Connection,
+    batch: DecidedBatch,
+    pending: Pending,
+    looked_at: Mapping[int, Rule],
+    judged: Collection[int],
 ) -> None:
     """Fill `batch_decisions` with what is to be decided, that on events that are too old expired."""
     due = _due_rules(connection, batch)
@@ -585,14 +696,14 @@ def _insert_matches(
         connection.execute(outcomes.expire(batch.oldest_event_at, *decided_again))
 
 
-def _due_rules(connection: Connection, batch: _Batch) -> Mapping[int, Rule]:
+def _due_rules(connection: Connection, batch: DecidedBatch) -> Mapping[int, Rule]:
     """Return the rules that take over a match whose wait is over."""
     positions = select(waiting.due_match.c.rule_position).where(waiting.due_match.c.rule_position.is_not(None))
     found = connection.execute(positions.distinct()).scalars()
     return {position: batch.rules[position] for position in sorted(found)}
 
 
-def _users(pending: _Pending, batch: _Batch, rules: Sequence[Rule]) -> Select[Any]:
+def _users(pending: Pending, batch: DecidedBatch, rules: Sequence[Rule]) -> Select[Any]:
     """Return the users of the events that some rules are asked about, as a query of user_id."""
     types = sorted({rule.trigger.event_type for rule in rules})
     events: list[ColumnElement[bool]] = [Event.id.in_(select(waiting.due_match.c.event_id))]
@@ -611,12 +722,14 @@ def _move_former_suppressions(connection: Connection, batch_id: int) -> None:
     refuse_lost_rows(connection, {FormerSuppression.__tablename__: (taken, kept)})
 
 
-def _pending_events(pending: _Pending) -> ColumnElement[bool]:
-    held = select(_held.c.event_id)
+def _pending_events(pending: Pending) -> ColumnElement[bool]:
+    held = select(batch_held.c.event_id)
     if pending.first_event_id is None:
         return Event.id.in_(held)
     # The range of ids leads the planner to the new rows; the load's state says which of them count.
     loaded = and_(Event.id >= pending.first_event_id, Event.load_id.in_(select(Load.id).where(pending.loads)))
+    if pending.shard is not None:
+        loaded = and_(loaded, pending.shard.holds(Event.user_id))
     if pending.latest_event_at is not None:
         loaded = and_(loaded, NotByIndex(Event.event_timestamp) <= pending.latest_event_at)
     if not pending.held_count:
@@ -625,11 +738,11 @@ def _pending_events(pending: _Pending) -> ColumnElement[bool]:
     return Event.id.in_(held.union(select(Event.id).where(loaded)))
 
 
-def _counts(connection: Connection, batch: _Batch) -> _Decided:
+def _counts(connection: Connection, batch: DecidedBatch) -> Decided:
     if not batch.named:
-        return _Decided(_counts_where(connection))
+        return Decided(_counts_where(connection))
     is_again = again.is_again(outcomes.decision.c.event_id)
-    return _Decided(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again))
+    return Decided(_counts_where(connection, not_(is_again)), _counts_where(connection, is_again))
 
 
 def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> dict[int, tuple[int, int]]:
@@ -643,9 +756,10 @@ def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> d
 
 
 def _refuse_lost_decisions(
-    connection: Connection, counts: _Decided, last_send_id: int, last_suppression_id: int
+    connection: Connection, batch: DecidedBatch, counts: Decided, last_send_id: int, last_suppression_id: int
 ) -> None:
     """Count the sends and suppressions that stand; raise LostRowsError when they are not those of the batch."""
+    places = _last_place(connection)
     every_count = [*counts.first.values(), *counts.again.values()]
     sends = sum(send_count for send_count, _ in every_count)
     suppressions = sum(suppression_count for _, suppression_count in every_count)
@@ -653,13 +767,15 @@ def _refuse_lost_decisions(
         (SendRequest.id, last_send_id, sends),
         (Suppression.id, last_suppression_id, suppressions),
     ):
-        standing = connection.execute(select(func.count()).where(table_id > last_id)).scalar_one()
+        # Behind those of a shard others may write.
+        is_own = table_id > last_id if batch.shard is None else table_id.between(last_id + 1, last_id + places)
+        standing = connection.execute(select(func.count()).where(is_own)).scalar_one()
         refuse_lost_rows(connection, {table_id.class_.__tablename__: (count, standing)})
 
 
-def _due_until(connection: Connection, rules_file: RulesFile, as_of: datetime) -> waiting.Until:
+def due_until_of(connection: Connection, rules: Rules, as_of: datetime) -> waiting.Until:
     """Return until when waits are over: before the logical time, and where asked for not behind the data."""
-    return waiting.Until(as_of, waiting.data_reach(connection) if rules_file.whole.wait_for_data else None)
+    return waiting.Until(as_of, waiting.data_reach(connection) if rules.wait_for_data else None)
 
 
 def _outcome(rule: Rule, send_count: int, suppression_count: int) -> RuleOutcome:

@@ -64,7 +64,7 @@ from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.sql_time import EpochMicroseconds, SecondsAfter, SecondsBefore
 from src.marketing_messaging_service.decisions.truth import MatchRow, at_least_true, at_most_true
-from src.marketing_messaging_service.models import Batch, Event, Load, Run, UserTraits
+from src.marketing_messaging_service.models import Batch, BatchShard, Event, Load, Run, UserTraits
 from src.marketing_messaging_service.vocabulary import Field
 
 MICROSECONDS = 1_000_000
@@ -76,7 +76,9 @@ _LAST = 2**62
 
 # Made once, as making an alias of all of its columns takes longer than most of a statement.
 _LATER = Load.__table__.alias("later")
+_LATER_RUN = Run.__table__.alias("later_run")
 _ITS_BATCH = Batch.__table__.alias("its_batch")
+_ITS_SHARD = BatchShard.__table__.alias("its_shard")
 _LOADED_BESIDE = Load.__table__.alias("loaded_beside")
 _RUN_BESIDE = Run.__table__.alias("run_beside")
 
@@ -102,7 +104,9 @@ def candidate_columns(
         Event.event_timestamp.label("event_timestamp"),
         decision_time.label("decision_time"),
         case((run_id.is_not(None), last_known), else_=_LOAD_ID).label("surely_known"),
-        case((run_id.is_not(None), last_known), else_=literal(_LAST, BigInteger)).label("perhaps_known"),
+        case((run_id.is_not(None), _perhaps_known(run_id, last_known)), else_=literal(_LAST, BigInteger)).label(
+            "perhaps_known"
+        ),
         *(field.column.label(_label(field)) for field in dict.fromkeys(chain.from_iterable(map(_fields_of, rules)))),
     ]
 
@@ -112,15 +116,25 @@ def _last_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]:
 
     Runs beside each other load in any order; those after them say what they knew, and those before knew none of it.
     """
-    load, batch, own, run = _LATER.c, _ITS_BATCH.c, _LOADED_BESIDE.c, _RUN_BESIDE.c
+    load, batch, own, run, later_run = _LATER.c, _ITS_BATCH.c, _LOADED_BESIDE.c, _RUN_BESIDE.c, _LATER_RUN.c
     said = select(batch.last_load_id).where(batch.run_id == run_id).correlate_except(_ITS_BATCH).scalar_subquery()
-    first_later = select(load.id).where(load.run_id > run_id).order_by(load.run_id, load.id).limit(1)
     first_beside = select(func.min(own.id)).where(own.run_id.in_(select(run.id).where(run.is_beside_others)))
-    firsts = [
-        func.coalesce(first.scalar_subquery(), literal(_LAST, BigInteger))
-        for first in (first_later.correlate_except(_LATER), first_beside.correlate(None))
-    ]
-    return func.coalesce(said, case((firsts[0] < firsts[1], firsts[0]), else_=firsts[1]) - 1)
+    first_later = (
+        select(case((later_run.is_beside_others, first_beside.correlate(None).scalar_subquery()), else_=load.id))
+        .join_from(_LATER, _LATER_RUN, later_run.id == load.run_id)
+        .where(load.run_id > run_id)
+        .order_by(load.run_id, load.id)
+        .limit(1)
+    )
+    before = first_later.correlate_except(_LATER, _LATER_RUN).scalar_subquery()
+    return func.coalesce(said, func.coalesce(before, literal(_LAST, BigInteger)) - 1)
+
+
+def _perhaps_known(run_id: SQLColumnExpression[int | None], last_known: ColumnElement[int]) -> ColumnElement[int]:
+    """Return the last load that a run may have known: a shard of its batch that was decided later knew more."""
+    batch, shard = _ITS_BATCH.c, _ITS_SHARD.c
+    of_shards = select(func.max(shard.last_load_id)).where(shard.batch_id == batch.id, batch.run_id == run_id)
+    return func.coalesce(of_shards.correlate_except(_ITS_BATCH, _ITS_SHARD).scalar_subquery(), last_known)
 
 
 def _surely_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]:

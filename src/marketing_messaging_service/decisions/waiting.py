@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy import Column as TableColumn
 
 from src.marketing_messaging_service.decisions.rules import Rule
+from src.marketing_messaging_service.decisions.shard import Shard
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
@@ -107,8 +108,10 @@ def is_any_due(connection: Connection, until: Until) -> bool:
     return connection.execute(select(WaitingMatch.event_id).where(until.is_over).limit(1)).first() is not None
 
 
-def insert_due_matches(connection: Connection, rules: Mapping[int, Rule], until: Until) -> None:
-    """Fill `batch_due_matches` with the matches whose wait is over."""
+def insert_due_matches(
+    connection: Connection, rules: Mapping[int, Rule], until: Until, shard: Shard | None = None
+) -> None:
+    """Fill `batch_due_matches` with the matches whose wait is over, of the users of a shard where one is given."""
     event_type = _type_of(WaitingMatch.event_id)
     taken_over = [
         (and_(WaitingMatch.rule_name == rule.name, event_type == rule.trigger.event_type), literal(position))
@@ -118,6 +121,8 @@ def insert_due_matches(connection: Connection, rules: Mapping[int, Rule], until:
     position = case(*taken_over, else_=None) if taken_over else literal(None, WHOLE_NUMBER)
     kept = WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at, WaitingMatch.is_too_old
     due = select(*kept, position).where(until.is_over)
+    if shard is not None:
+        due = due.where(exists().where(Event.id == WaitingMatch.event_id, shard.holds(Event.user_id)))
     connection.execute(insert(due_match).from_select(list(due_match.c), due))
 
 

@@ -29,6 +29,7 @@ TABLE_ORDER = (
     "held_events",
     "event_types",
     "batches",
+    "batch_shards",
     "batch_rules",
     "rulesets",
     "ruleset_rules",

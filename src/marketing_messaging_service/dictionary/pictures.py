@@ -18,7 +18,7 @@ _STEPS = (
     ),
     ("raw_files", "load only", ("held_events",)),
     ("rules_yaml", "decide", ("rulesets", "ruleset_rules")),
-    ("flows", "decide", ("batches",)),
+    ("flows", "decide", ("batches", "batch_shards")),
     ("flows", "decide again", ("batch_rules",)),
     ("events", "decide", ("send_requests", "suppressions")),
     ("events", "wait", ("waiting_matches",)),

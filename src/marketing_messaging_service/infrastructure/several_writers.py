@@ -9,8 +9,11 @@ from sqlalchemy import Connection, Engine, Table, delete, func, select
 from src.marketing_messaging_service.infrastructure.database import Base, foreseeable_errors, write_transaction
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named, dialect_of
 from src.marketing_messaging_service.infrastructure.dialects.dialect import (
+    ALONE_OPTION,
     BESIDE_OTHERS_OPTION,
     DECIDES_OPTION,
+    MOMENT_OPTION,
+    Decider,
     PlaceAmongWriters,
     SeveralWriters,
 )
@@ -18,12 +21,15 @@ from src.marketing_messaging_service.infrastructure.run_lease import LEASE
 
 __all__ = [
     "PlaceAmongWriters",
+    "alone_transaction",
     "create_engine_beside_others",
     "decide_transaction",
+    "deciding_alone",
     "end_lease",
     "is_beside_others",
     "next_ids",
     "place_among_writers",
+    "transaction_of_moment",
     "writers_of",
 ]
 
@@ -77,6 +83,34 @@ def decide_transaction(engine: Engine) -> AbstractContextManager[Connection]:
     return write_transaction(engine)
 
 
+@contextmanager
+def deciding_alone(engine: Engine) -> Iterator[Decider]:
+    """Be the only one that decides, in several transactions. Raises DatabaseError when it takes others too long."""
+    several = _several_of(engine)
+    with ExitStack() as held:
+        with foreseeable_errors():
+            decider = held.enter_context(several.decider(engine))
+        yield decider
+
+
+@contextmanager
+def alone_transaction(engine: Engine, decider: Decider) -> Iterator[tuple[Connection, Callable[[], str]]]:
+    """Yield a connection inside a transaction that nobody writes beside, and how to keep the moment after it.
+
+    That is for afterwards: it ends the transaction, and returns the name of a moment which holds what it wrote.
+    """
+    with foreseeable_errors(), decider.alone():
+        moments: list[str] = []
+        with write_transaction(engine.execution_options(**{ALONE_OPTION: True})) as connection:
+            yield connection, lambda: moments[0]
+        moments.append(decider.moment())
+
+
+def transaction_of_moment(engine: Engine, moment: str) -> AbstractContextManager[Connection]:
+    """Yield a connection inside a transaction that writes, and sees a moment that was kept."""
+    return write_transaction(engine.execution_options(**{MOMENT_OPTION: moment}))
+
+
 def next_ids(connection: Connection, model: type[Any], count: int) -> int:
     """Return the first of so many ids of a table that follow each other; nobody else is given any of them."""
     table = model.__table__
@@ -85,6 +119,12 @@ def next_ids(connection: Connection, model: type[Any], count: int) -> int:
         return several.next_ids(connection, table, count)
     # Whoever writes alone numbers rows as if nothing had ever been taken back.
     return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0) + 1)).scalar_one())
+
+
+def _several_of(engine: Engine) -> SeveralWriters:
+    several = writers_of(engine)
+    assert several is not None  # noqa: S101  whoever asks has made sure of it
+    return several
 
 
 def _several(database_url: str) -> SeveralWriters:

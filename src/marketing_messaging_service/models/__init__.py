@@ -2,6 +2,7 @@
 
 from src.marketing_messaging_service.models.batch import Batch
 from src.marketing_messaging_service.models.batch_rule import BatchRule
+from src.marketing_messaging_service.models.batch_shard import BatchShard
 from src.marketing_messaging_service.models.conflict import Conflict
 from src.marketing_messaging_service.models.dictionary_entry import DictionaryEntry
 from src.marketing_messaging_service.models.ended_wait import EndedWait, WaitOutcome
@@ -53,6 +54,7 @@ __all__ = [
     "READ_COUNTS",
     "Batch",
     "BatchRule",
+    "BatchShard",
     "Conflict",
     "DictionaryEntry",
     "EndedWait",

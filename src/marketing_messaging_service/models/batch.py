@@ -1,10 +1,10 @@
-"""One transaction that decided events."""
+"""What decided events at one time: a transaction, or several side by side."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Float, ForeignKey, UniqueConstraint, text
+from sqlalchemy import Float, ForeignKey, UniqueConstraint, text, true
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
@@ -23,7 +23,7 @@ class Batch(Base):
     __tablename__ = "batches"
     __table_args__ = (
         UniqueConstraint("run_id"),
-        {"comment": "One row a transaction that decided events: by which run, as of when, within which limits."},
+        {"comment": "One row a time that events were decided: by which run, as of when, within which limits."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the batch, given by the database in order.")
@@ -78,6 +78,18 @@ class Batch(Base):
         comment="The newest load that the batch could see, by loads.id, 0 for none, where other runs were loading "
         "meanwhile: it saw every load up to that one and none behind it. Null where its run was alone, which saw what "
         "it, and the runs before it, had loaded.",
+    )
+    shard_count: Mapped[int] = mapped_column(
+        server_default=text("1"),
+        default=1,
+        comment="How many shards decided it, each the events of a part of the users, in batch_shards; 1 for a batch of "
+        "one transaction, which has no row there.",
+    )
+    is_complete: Mapped[bool] = mapped_column(
+        server_default=true(),
+        default=True,
+        comment="Whether all of it is decided. Of a batch that is not, its loads and held events name it and wait; the "
+        "next run decides the shards that are missing.",
     )
 
     run: Mapped[Run | None] = relationship()

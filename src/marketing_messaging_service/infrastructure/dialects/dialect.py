@@ -22,6 +22,12 @@ BESIDE_OTHERS_OPTION = "beside_others"
 DECIDES_OPTION = "decides"
 """The execution option of a connection, of such an engine, that decides."""
 
+ALONE_OPTION = "alone"
+"""The execution option of a connection that writes while whoever decides keeps all others from it."""
+
+MOMENT_OPTION = "moment"
+"""The execution option of a connection that sees a moment which somebody else has found; its value names that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -53,6 +59,16 @@ class PlaceAmongWriters(Protocol):
         """Have each transaction of an engine that writes fail before its commit when the place is lost."""
 
 
+class Decider(Protocol):
+    """The one that decides, in several transactions."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep everybody else from writing, when what is under way has ended."""
+
+    def moment(self) -> str:
+        """Keep the present moment of the database, for transactions that are to see it, and return its name."""
+
+
 class SeveralWriters(Protocol):
     """What a kind of database does for runs that write at the same time."""
 
@@ -72,6 +88,9 @@ class SeveralWriters(Protocol):
 
     def engine(self, database_url: str, own: MetaData) -> Engine:
         """Return an engine whose transactions write beside those of other runs; those that decide, one at a time."""
+
+    def decider(self, engine: Engine) -> AbstractContextManager[Decider]:
+        """Be the only one that decides."""
 
     def next_ids(self, connection: Connection, table: Table, count: int) -> int:
         """Return the first of so many ids of a table that follow each other, and that nobody else is given."""

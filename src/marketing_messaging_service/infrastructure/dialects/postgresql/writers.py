@@ -23,11 +23,14 @@ from sqlalchemy.exc import DBAPIError
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, LeaseLostError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import (
+    ALONE_OPTION,
     BESIDE_OTHERS_OPTION,
     DECIDES_OPTION,
+    MOMENT_OPTION,
     READS_OPTION,
     PlaceAmongWriters,
 )
+from src.marketing_messaging_service.infrastructure.dialects.dialect import Decider as DeciderProtocol
 from src.marketing_messaging_service.infrastructure.dialects.postgresql import copying
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.sequences import raise_sequences
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.sessions import (
@@ -191,7 +194,7 @@ class PostgresqlWriters:
                 connection.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 return
             try:
-                for statement in _DECIDING if options.get(DECIDES_OPTION) else _WRITING:
+                for statement in _beginning(options):
                     connection.exec_driver_sql(statement)
                 if first:
                     with _numbers_in_turn(connection):
@@ -202,6 +205,18 @@ class PostgresqlWriters:
                 raise
 
         return engine
+
+    @contextmanager
+    def decider(self, engine: Engine) -> Iterator[DeciderProtocol]:
+        """Be the only one that decides, by a lock of a session of its own."""
+        with engine.connect() as connection:
+            session: Any = connection.connection.driver_connection
+            try:
+                session.execute(f"SELECT pg_advisory_lock({DECIDER_LOCK})")
+                yield Decider(session)
+            finally:
+                # The lock goes with the session, and so does the moment that it kept.
+                connection.invalidate()
 
     def next_ids(self, connection: Connection, table: Table, count: int) -> int:
         """Return the first of so many ids of a table that follow each other, and that nobody else is given.
@@ -250,6 +265,44 @@ _DECIDING = (
     f"SELECT pg_advisory_unlock({WRITER_LOCK}), pg_advisory_unlock({DECIDER_LOCK})",
 )
 """Between the two last no transaction of another run is under way, so that every load is committed or to come."""
+
+
+_ALONE = ("BEGIN ISOLATION LEVEL REPEATABLE READ",)
+
+
+def _beginning(options: Mapping[str, Any]) -> Sequence[str]:
+    """Return how a transaction that writes begins."""
+    if moment := options.get(MOMENT_OPTION):
+        # Before its first query. What it sees was committed before, whatever was since.
+        seen = f"SET TRANSACTION SNAPSHOT '{moment}'"
+        return (*_ALONE, seen, f"SELECT pg_advisory_xact_lock_shared({WRITER_LOCK})")
+    if options.get(ALONE_OPTION):
+        return _ALONE
+    return _DECIDING if options.get(DECIDES_OPTION) else _WRITING
+
+
+class Decider:
+    """The session of whoever decides in several transactions."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._has_moment = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the writer's lock for itself."""
+        self._session.execute(f"SELECT pg_advisory_lock({WRITER_LOCK})")
+        yield
+        self._session.execute(f"SELECT pg_advisory_unlock({WRITER_LOCK})")
+
+    def moment(self) -> str:
+        """Export the snapshot of a transaction that lasts until the next moment is kept, or as long as the session."""
+        if self._has_moment:
+            self._session.execute("ROLLBACK")
+        self._has_moment = True
+        self._session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        name: str = self._session.execute("SELECT pg_export_snapshot()").fetchone()[0]
+        return name
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""A part of a batch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Float, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
+
+
+class BatchShard(Base):
+    """The events of a batch of some of the users, decided in a transaction of their own.
+
+    The hash of a user tells the shard. What becomes of a user's events depends on that user alone.
+    """
+
+    __tablename__ = "batch_shards"
+    __table_args__ = (
+        {"comment": "One row a shard of a batch that is decided in several transactions, each for some of the users."},
+    )
+
+    batch_id: Mapped[int] = mapped_column(
+        ForeignKey("batches.id", ondelete="CASCADE"), primary_key=True, comment="The batch, in batches."
+    )
+    shard_number: Mapped[int] = mapped_column(
+        primary_key=True,
+        autoincrement=False,
+        comment="Which of the batch's shards it is, from 1: the first 32 bits of the MD5 of the user_id, modulo their "
+        "number, and 1.",
+    )
+    last_load_id: Mapped[int] = mapped_column(
+        comment="The newest load that it could see, by loads.id; a later one than the batch's where a killed run left "
+        "it to the next."
+    )
+    decided_at: Mapped[datetime | None] = mapped_column(
+        UtcDateTime, comment="When it was decided, in UTC by the clock of the machine; null until then."
+    )
+    decide_seconds: Mapped[float | None] = mapped_column(
+        Float, comment="How long its transaction took until just before its commit, in seconds; null until then."
+    )
+    send_request_count: Mapped[int | None] = mapped_column(
+        comment="Sends and alerts that it decided, in send_requests; null until then."
+    )
+    suppression_count: Mapped[int | None] = mapped_column(
+        comment="Messages that it refused, in suppressions; null until then."
+    )
