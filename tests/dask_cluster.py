@@ -49,14 +49,21 @@ class Cluster:
         for process in (self.scheduler_process, *self.workers):
             _send(process, signal.SIGCONT)
         if self.scheduler_process.poll() is not None:
-            for worker in self.workers:
-                _send(worker, signal.SIGKILL)
-                worker.wait()
+            self._end_workers()
             self.scheduler_process = self._start_scheduler()
         self.workers = [worker for worker in self.workers if worker.poll() is None]
+        if self.worker_count() < len(self.workers):
+            # Such as have lost their scheduler while it stood still, and are about to end.
+            self._end_workers()
         while len(self.workers) < worker_count:
             self.start_worker()
-        wait_until(lambda: self.worker_count() >= worker_count)
+        wait_until(lambda: self.worker_count() == worker_count)
+
+    def _end_workers(self) -> None:
+        for worker in self.workers:
+            _send(worker, signal.SIGKILL)
+            worker.wait()
+        self.workers = []
 
     def stop(self) -> None:
         """End every process."""
