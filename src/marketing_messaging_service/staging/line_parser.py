@@ -272,16 +272,23 @@ def _required_text(document: Mapping[str, Any], name: str) -> str:
 
 def _refuse_missing(document: Mapping[str, Any], name: str) -> NoReturn:
     absence = "null" if name in document else "absent"
+    refuse(ReasonCode.MISSING_FIELD, name, f"{name} is required and is {absence}{other_name_hint(document, name)}.")
+
+
+def other_name_hint(document: Mapping[str, Any], name: str) -> str:
+    """Return what to do about a key that is probably meant by a required one; nothing where there is none."""
+    other = other_name(document, name)
+    if other is None:
+        return ""
+    return f"; {other} stands there: write it as {name}, or let sources.yaml say that it is meant (docs/sources.md)"
+
+
+def other_name(document: Mapping[str, Any], name: str) -> str | None:
+    """Return the key that is probably meant by a required one; None where there is none."""
     meant = {_letters(each) for each in (name, *OTHER_NAMES[name])}
     others = [key for key, value in document.items() if key != name and value is not None and _letters(key) in meant]
     # The name itself in other letters says more than another word for it.
-    others.sort(key=lambda key: _letters(key) != _letters(name))
-    hint = (
-        f"; {others[0]} stands there: write it as {name}, or let sources.yaml say that it is meant (docs/sources.md)"
-        if others
-        else ""
-    )
-    refuse(ReasonCode.MISSING_FIELD, name, f"{name} is required and is {absence}{hint}.")
+    return min(others, key=lambda key: _letters(key) != _letters(name), default=None)
 
 
 def _letters(key: str) -> str:

@@ -21,6 +21,7 @@ from src.marketing_messaging_service.staging.line_parser import (
     LineParser,
     ParsedLine,
     json_object,
+    other_name_hint,
     refuse_twice,
 )
 from src.marketing_messaging_service.staging.lines import Chunk
@@ -31,7 +32,7 @@ from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Cells
 from src.marketing_messaging_service.staging.table_mapping import TableMapping, UnforeseenError
 from src.marketing_messaging_service.staging.tables import TableLines
-from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, DataType, Field, Payload
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, DataType, Field, Payload, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError, WrittenNumber
 
 _Tree = Mapping[str, "_Tree"]
@@ -200,6 +201,8 @@ class MappedLines:
             parsed = self._parser.look_at(document, self._mapping.content(raw), self._optional_fields)
         except RefusedValueError as error:
             explanation = self._in_their_words(error.field_name, error.explanation)
+            if error.reason_code is ReasonCode.MISSING_FIELD and self._mapping is NATIVE and error.field_name:
+                explanation = f"{explanation.removesuffix('.')}{other_name_hint(raw, error.field_name)}."
             raise RefusedValueError(error.reason_code, error.field_name, explanation) from None
         return replace(
             parsed,

@@ -10,7 +10,9 @@ from typing import Any, overload
 
 import pyarrow as pa
 
+from src.marketing_messaging_service.staging.line_parser import other_name
 from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
 from src.marketing_messaging_service.staging.sources.source import Cells
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -133,6 +135,35 @@ def wrong_columns(names: Sequence[str], objects: Mapping[str, Iterable[str]]) ->
             if keys[:length] in seen and above not in objects:
                 return _rejection(f"There are a column {above} and a column {name}, which would stand within it")
     return None
+
+
+def without_event(names: Sequence[str], mapping: SourceMapping, otherwise: str) -> Rejection | None:
+    """Return that no column is one that every event needs: the names are in other words, or missing.
+
+    None where any is. `otherwise` is what to do where no name is probably meant by one.
+    """
+    required = {name: places for name, places in mapping.required().items() if places}
+    tops = {name.partition(".")[0] for name in names}
+    if any(place.keys[0] in tops for places in required.values() for place in places):
+        return None
+    wanted = [str(places[0]) for places in required.values()]
+    meant: dict[str, str] = {}
+    if wanted == list(required):
+        columns = dict.fromkeys(names, "")
+        meant = {ours: theirs for ours in required if (theirs := other_name(columns, ours))}
+    # Cells that are no names may be anybody's data, and are not repeated.
+    todo = f"write {_listed(meant)} for {_listed(meant.values())}" if meant else otherwise
+    return Rejection(
+        ReasonCode.INVALID_HEADER,
+        None,
+        f"No column is called {_listed(wanted, 'or')}: {todo}, or let a mapping in sources.yaml say which column is "
+        "what (docs/sources.md), and deliver the file again. Nothing of it was taken.",
+    )
+
+
+def _listed(names: Iterable[str], link: str = "and") -> str:
+    *others, last = names
+    return f"{', '.join(others)} {link} {last}" if others else last
 
 
 def _rejection(what: str) -> Rejection:

@@ -92,8 +92,9 @@ class ReasonCode(StrEnum):
     )
     INVALID_HEADER = (
         "invalid_header",
-        "a CSV or Parquet file has a column without a name, or column names that clash; nothing of it was taken",
-        "give each column a name of its own, and deliver the file again",
+        "a CSV or Parquet file has a column without a name, column names that clash, or none that every event needs; "
+        "nothing of it was taken",
+        "give each column its name, or let a mapping in sources.yaml say which is what, and deliver the file again",
         _IN_PART,
     )
     INVALID_ROW = (

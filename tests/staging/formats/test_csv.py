@@ -58,6 +58,51 @@ def test_line_ends_and_a_byte_order_mark_are_as_spreadsheets_write_them(tmp_path
     assert [row["message_id"] for row in stage(tmp_path, content, "events.csv").events] == ["m1", "m2"]
 
 
+@pytest.mark.parametrize("line", ["sep=;\r\n", "\ufeffsep=;\n", '"sep=;"\n', "SEP=;\n"])
+def test_a_line_that_tells_excel_the_delimiter_is_no_row(tmp_path: Path, line: str) -> None:
+    content = line + f"{HEADER}\n{ANA}".replace(",", ";")
+
+    found = stage(tmp_path, content.encode(), "events.csv")
+
+    assert [(row["line_number"], row["message_id"]) for row in found.events] == [(2, "m1")]
+
+
+def test_a_line_for_excel_does_not_overrule_the_mapping(tmp_path: Path) -> None:
+    sources = parse_sources(
+        "sources: [{files: '*.csv', format: csv, mapping: commas}]\nmappings: {commas: {cells: {delimiter: ','}}}",
+        "s.yaml",
+    )
+
+    assert stage(tmp_path, f"sep=;\n{HEADER}\n{ANA}".encode(), "events.csv", sources=sources).user_ids == ["ana"]
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("u1,signup,2026-11-03T10:00:00Z", "put a row with the names of the columns before the others"),
+        ("User_Id,Event-Type,x", "write user_id and event_type for User_Id and Event-Type"),
+        ("uid,x", "write user_id for uid"),
+    ],
+)
+def test_a_file_without_a_column_that_every_event_needs_is_refused_as_a_whole(
+    tmp_path: Path, header: str, told: str
+) -> None:
+    found = stage(tmp_path, f"{header}\n{header}\n{header}\n".encode(), "events.csv")
+
+    assert (found.reasons, found.events) == ([(1, "invalid_header")], [])
+    explanation = found.rejected[0]["explanation"]
+    assert explanation.startswith(f"No column is called user_id, event_type or event_timestamp: {told}, or let")
+    assert "u1" not in explanation
+
+
+def test_a_column_in_other_letters_is_named_for_each_row_that_lacks_it(tmp_path: Path) -> None:
+    content = f"{HEADER}\n{ANA}".replace("user_id", "UserID")
+
+    [row] = stage(tmp_path, content.encode(), "events.csv").rejected
+
+    assert row["explanation"].startswith("user_id is required and is absent; UserID stands there: write it as user_id")
+
+
 def test_a_quoted_cell_holds_delimiters_quotes_and_line_ends_and_an_empty_one_is_absent(tmp_path: Path) -> None:
     [event] = staged(tmp_path, 'm1,"a,""na""\r\nb",signup,2026-11-03T10:00:00Z,"",').events
 

@@ -7,7 +7,13 @@ import pyarrow as pa
 
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
-from src.marketing_messaging_service.staging.formats.csv_text import BadEndError, CsvText, Refused, SomeRows
+from src.marketing_messaging_service.staging.formats.csv_text import (
+    SEPARATOR_LINE,
+    BadEndError,
+    CsvText,
+    Refused,
+    SomeRows,
+)
 from src.marketing_messaging_service.staging.lines import (
     KEPT_BYTES_OF_LONG_LINE,
     KEPT_BYTES_OF_REFUSED_FILE,
@@ -15,8 +21,9 @@ from src.marketing_messaging_service.staging.lines import (
 )
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
 from src.marketing_messaging_service.staging.sources.source import Cells, Source
-from src.marketing_messaging_service.staging.tables import AROUND_A_ROW, TableLines, wrong_columns
+from src.marketing_messaging_service.staging.tables import AROUND_A_ROW, TableLines, without_event, wrong_columns
 
 DELIMITERS = ",;\t|"
 """What may separate cells without a word about it, the usual one first."""
@@ -34,7 +41,7 @@ def read_csv(text: Lookahead, beginning: bytes, source: Source, chunk_bytes: int
     try:
         for some in rows.rows():
             if not filling.names and rows.header is not None:
-                if wrong := _wrong_header(rows.header):
+                if wrong := _wrong_header(rows.header, source.mapping):
                     yield Chunk(1, [], wrong, beginning[:KEPT_BYTES_OF_REFUSED_FILE])
                     return
                 filling.names, filling.header_line = _names(rows.header), rows.header_line
@@ -48,7 +55,8 @@ def read_csv(text: Lookahead, beginning: bytes, source: Source, chunk_bytes: int
 
 def looks_like_csv(beginning: bytes, source: Source) -> bool:
     """Whether a file begins with a header that has what every event needs."""
-    first, line_end, _ = beginning.partition(b"\n")
+    text = SEPARATOR_LINE.sub(b"", beginning.removeprefix(BYTE_ORDER_MARK))
+    first, line_end, _ = text.partition(b"\n")
     rows = CsvText(iter([first]), source.cells.delimiter or _delimiter_of(beginning))
     if not line_end:
         return False
@@ -68,7 +76,10 @@ def _delimiter_of(beginning: bytes) -> str:
 
     A header of one column, which a comma would then make of it, has no event below it.
     """
-    header = beginning.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]
+    text = beginning.removeprefix(BYTE_ORDER_MARK)
+    if said := SEPARATOR_LINE.match(text):
+        return said[1].decode("latin-1")
+    header = text.lstrip().partition(b"\n")[0]
     return next((sign for sign in DELIMITERS if sign.encode() in header), DELIMITERS[0])
 
 
@@ -76,8 +87,13 @@ def _names(header: Sequence[str] | Refused) -> tuple[str, ...]:
     return () if isinstance(header, Refused) else tuple(name.strip() for name in header)
 
 
-def _wrong_header(header: Sequence[str] | Refused) -> Rejection | None:
-    return header.rejection if isinstance(header, Refused) else wrong_columns(_names(header), {})
+_NO_HEADER = "put a row with the names of the columns before the others"
+
+
+def _wrong_header(header: Sequence[str] | Refused, mapping: SourceMapping) -> Rejection | None:
+    if isinstance(header, Refused):
+        return header.rejection
+    return wrong_columns(_names(header), {}) or without_event(_names(header), mapping, _NO_HEADER)
 
 
 class _Filling:

@@ -154,14 +154,20 @@ _BROKEN_OFF = Rejection(
 )
 
 
+SEPARATOR_LINE = re.compile(rb'"?sep=([\x21-\x7e\t])"?\r?\n', re.IGNORECASE)
+"""The line by which a file tells Excel what separates its cells; Excel does not show it as a row."""
+
+
 def _without_mark(text: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield a text without the byte order mark that it may begin with."""
+    """Yield a text without the byte order mark, and the line for Excel, that it may begin with."""
     beginning = b""
     for piece in text:
         beginning += piece
-        if len(beginning) >= len(BYTE_ORDER_MARK):
+        if len(beginning) >= len(BYTE_ORDER_MARK + b'"sep=;"\r\n'):
             break
-    yield beginning.removeprefix(BYTE_ORDER_MARK)
+    beginning = beginning.removeprefix(BYTE_ORDER_MARK)
+    said = SEPARATOR_LINE.match(beginning)
+    yield beginning[said.end() :] if said else beginning
     yield from text
 
 

@@ -11,8 +11,9 @@ from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
+from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
 from src.marketing_messaging_service.staging.sources.source import Source
-from src.marketing_messaging_service.staging.tables import AROUND_A_ROW, TableLines, wrong_columns
+from src.marketing_messaging_service.staging.tables import AROUND_A_ROW, TableLines, without_event, wrong_columns
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MAGIC = b"PAR1"
@@ -24,7 +25,7 @@ BUFFER_BYTES = 1 << 20
 """How much of a column is read at once, so that memory does not follow the size of a row group."""
 
 
-def read_parquet(content: Lookahead, _beginning: bytes, _source: Source, chunk_bytes: int) -> Iterator[Chunk]:
+def read_parquet(content: Lookahead, _beginning: bytes, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
     """Yield the rows of a Parquet file as those of a table, in chunks of about `chunk_bytes`.
 
     Its end says where everything in it stands, so that it waits in a temporary file until it has been read whole.
@@ -34,7 +35,7 @@ def read_parquet(content: Lookahead, _beginning: bytes, _source: Source, chunk_b
     with tempfile.TemporaryFile() as file:
         try:
             _copy(content, file)
-            yield from _rows(file, filling)
+            yield from _rows(file, filling, source.mapping)
         except DamagedFileError as error:
             yield filling.chunk(error.rejection)
         except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
@@ -61,13 +62,13 @@ def _copy(content: Iterator[bytes], file: IO[bytes]) -> None:
         ) from None
 
 
-def _rows(file: IO[bytes], filling: "_Filling") -> Iterator[Chunk]:
+def _rows(file: IO[bytes], filling: "_Filling", mapping: SourceMapping) -> Iterator[Chunk]:
     import pyarrow.parquet as pq  # noqa: PLC0415  brings clients of object stores along, and most runs read none
 
     parquet = pq.ParquetFile(file, buffer_size=BUFFER_BYTES, pre_buffer=False)
     schema = parquet.schema_arrow
     objects = {each.name: [inner.name for inner in each.type] for each in schema if pa.types.is_struct(each.type)}
-    if wrong := wrong_columns(schema.names, objects):
+    if wrong := wrong_columns(schema.names, objects) or without_event(schema.names, mapping, "name them so"):
         yield filling.chunk(wrong)
         return
     for batch in parquet.iter_batches(batch_size=BATCH_ROWS, use_threads=False):

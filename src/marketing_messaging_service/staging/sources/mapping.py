@@ -120,6 +120,14 @@ class SourceMapping:
             used.update((*place.keys, name) for place in places for name in names)
         return frozenset(used | ({(self.batch,)} if self.batch else set()))
 
+    def required(self) -> Mapping[str, Places]:
+        """Return the places of what every event needs, by our name; none where there is something else for it."""
+        return {
+            "user_id": (*self.user_id, *self.anonymous_id),
+            "event_type": () if self.default_type else self.event_type,
+            "event_timestamp": self.event_timestamp,
+        }
+
     def key_of(self, name: str) -> str:
         """Return what the producer calls a key or field of ours, such as user_traits.email; nothing if it is the same.
 
