@@ -26,9 +26,9 @@ def _database(tmp_path: Path, migrated_template: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("LANDING_PATH", str(pipeline.landing))
 
 
-def test_the_answer_is_markdown_and_its_first_line_the_message() -> None:
+def test_the_answer_is_markdown_and_the_message_what_it_comes_to() -> None:
     state = explain(user_id=" ana ", return_state=True)
-    assert state.message == "paid a at 2026-03-01 12:00:00 UTC"
+    assert state.message == "What the rules made of 1 event of the user ana: 1 not matched."
     answer = result_of(state)
     assert isinstance(answer, Answer)
     assert answer.markdown.splitlines() == [
@@ -44,6 +44,7 @@ def test_a_set_is_asked_for_by_its_rule() -> None:
         rule_name="r", where="user_traits.country=DE, user_traits.marketing_opt_in=false", return_state=True
     )
     assert str(state.message).startswith("r: 1 event paid with user_traits.country is DE and ")
+    assert str(state.message).endswith("; 0 decided to be sent.")
 
 
 def test_a_form_that_is_left_empty_fails_with_a_sentence() -> None:

@@ -15,14 +15,16 @@ from src.marketing_messaging_service.decisions.rules import Rules
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.explaining.explain_text import (
     explanation_lines,
+    explanations_headline,
     explanations_json,
     nothing_text,
 )
-from src.marketing_messaging_service.explaining.many_users import Funnel, SetAsked, explain_set
+from src.marketing_messaging_service.explaining.many_users import Funnel, SetAsked, explain_set, refuse_unknown_rule
 from src.marketing_messaging_service.explaining.not_taken import lines_not_taken
 from src.marketing_messaging_service.explaining.one_user import Explanation, events_of, explain_user
-from src.marketing_messaging_service.explaining.outline import Line, outline_markdown, outline_text, shown_lines
-from src.marketing_messaging_service.explaining.set_text import funnel_lines, funnels_json
+from src.marketing_messaging_service.explaining.outline import Line, outline_markdown, outline_text, shown, shown_lines
+from src.marketing_messaging_service.explaining.set_text import funnel_lines, funnels_headline, funnels_json
+from src.marketing_messaging_service.infrastructure.instants import instant_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,8 @@ class Answer:
     """What it says, line by line as it may be shown."""
     plain: dict[str, Any]
     """The same as plain values."""
-
-    @property
-    def headline(self) -> str:
-        """What it says first."""
-        return self.lines[0][1]
+    headline: str
+    """What it comes to, in one sentence as it may be shown."""
 
     @cached_property
     def text(self) -> str:
@@ -101,8 +100,14 @@ def answer(connection: Connection, asked: Asked, in_force: Rules | None, files_n
     `in_force` is what explains events that no run has decided yet; `files_not_taken` what there is to say of files
     that may have events of the user.
 
-    Raises ParameterError for a question that names neither a user nor a rule, or a rule that never was.
+    Raises ParameterError for a question that names neither a user nor a rule, or a rule that never was, or whose window
+    ends before it begins.
     """
+    if asked.since is not None and asked.until is not None and asked.until <= asked.since:
+        until, since = (f"{instant_text(instant)} UTC" for instant in (asked.until, asked.since))
+        raise ParameterError(
+            f"The window is empty: until ({until}) is not after since ({since}); choose a later until."
+        )
     if asked.user_id:
         return _of_user(connection, asked, in_force, files_not_taken)
     if not asked.rule_name:
@@ -111,7 +116,11 @@ def answer(connection: Connection, asked: Asked, in_force: Rules | None, files_n
         raise ParameterError("An event is asked for together with its user; name the user too.")
     of_set = SetAsked(asked.rule_name, asked.since, asked.until, asked.where)
     funnels: Sequence[Funnel] = explain_set(connection, of_set, in_force)
-    return Answer(tuple(shown_lines(funnel_lines(of_set, funnels))), funnels_json(of_set, funnels))
+    return Answer(
+        tuple(shown_lines(funnel_lines(of_set, funnels))),
+        funnels_json(of_set, funnels),
+        shown(funnels_headline(of_set, funnels)),
+    )
 
 
 def _of_user(connection: Connection, asked: Asked, in_force: Rules | None, files_not_taken: Iterable[str]) -> Answer:
@@ -126,12 +135,31 @@ def _of_user(connection: Connection, asked: Asked, in_force: Rules | None, files
         since=asked.since,
         until=asked.until,
     )
-    lines: Iterable[Line] = explanation_lines(found)
-    if not found:
-        rules = [rule for rule in (in_force.rules if in_force else ()) if asked.rule_name in ("", rule.name)]
-        types = [rule.trigger.event_type for rule in rules]
-        lines = [(0, nothing_text(asked.user_id, events_of(connection, asked.user_id), types))]
+    lines: Iterable[Line]
+    if found:
+        lines, headline = explanation_lines(found), explanations_headline(asked.user_id, found)
+    else:
+        headline = _nothing(connection, asked, in_force)
+        lines = [(0, headline)]
     elsewhere = [*lines_not_taken(connection, asked.user_id), *files_not_taken]
     if elsewhere:
         lines = [*lines, (0, "What is no event:"), *((1, text) for text in elsewhere)]
-    return Answer(tuple(shown_lines(lines)), explanations_json(asked.user_id, found, elsewhere))
+    plain = explanations_json(asked.user_id, found, elsewhere)
+    return Answer(tuple(shown_lines(lines)), plain, shown(headline))
+
+
+def _nothing(connection: Connection, asked: Asked, in_force: Rules | None) -> str:
+    """Return why there is nothing to explain of a user. Raises ParameterError for a rule that never was."""
+    if asked.rule_name:
+        refuse_unknown_rule(connection, asked.rule_name, in_force)
+    rules = [rule for rule in (in_force.rules if in_force else ()) if asked.rule_name in ("", rule.name)]
+    events = events_of(connection, asked.user_id)
+    chosen = [
+        event
+        for event in events
+        if asked.message_id in ("", event.message_id)
+        and (asked.since is None or event.at >= asked.since)
+        and (asked.until is None or event.at < asked.until)
+    ]
+    wanted = [rule.trigger.event_type for rule in rules]
+    return nothing_text(asked.user_id, events, chosen, wanted, asked.message_id or None)

@@ -1,6 +1,7 @@
 """An explanation as people read it in a terminal, and as plain values."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,18 @@ _SAID = {
     "held": "is not decided yet",
     "undecided": "is not decided yet",
 }
+
+_COUNTED = {
+    "send": "decided to be sent",
+    "suppressed": "suppressed",
+    "alert": "to our own people",
+    "not_matched": "not matched",
+    "waiting": "waiting",
+    "lapsed": "lapsed",
+    "held": "not decided yet",
+    "undecided": "not decided yet",
+}
+"""The same behind a number."""
 
 
 def explanation_lines(explanations: Sequence[Explanation]) -> Iterator[Line]:
@@ -114,18 +127,46 @@ def _node(node: Node) -> dict[str, Any]:
     return {node.kind: [_node(part) for part in node.parts], "holds": node.holds}
 
 
-def nothing_text(user_id: str, events: Sequence[KnownEvent], wanted: Sequence[str]) -> str:
-    """Return what to say where no event of a user is one that a rule looks at.
+def explanations_headline(user_id: str, explanations: Sequence[Explanation]) -> str:
+    """Return what came of the events of a user in one sentence, to be read before the explanations."""
+    counts = Counter(_COUNTED[each.outcome] for each in explanations)
+    came = ", ".join(f"{counts[said]:,} {said}" for said in dict.fromkeys(_COUNTED.values()) if counts[said])
+    events = many(len({each.event.id for each in explanations}), "event")
+    return f"What the rules made of {events} of the user {printable(user_id)}: {came}."
 
-    `wanted` are the types that the rules in question look at.
+
+def nothing_text(
+    user_id: str,
+    events: Sequence[KnownEvent],
+    chosen: Sequence[KnownEvent],
+    wanted: Sequence[str],
+    message_id: str | None = None,
+) -> str:
+    """Return what to say where there is nothing to explain of a user.
+
+    `events` are all of the user's, `chosen` those that are asked about, by `message_id` and the window; `wanted` are
+    the types that the rules in question look at.
     """
+    user = printable(user_id)
     if not events:
-        return f"No event of the user {printable(user_id)} has been loaded."
-    counts = counts_by_type(events)
-    has = ", ".join(f"{printable(name)} ({count})" for name, count in list(counts.items())[:10])
-    near = sorted({each for name in wanted for each in difflib.get_close_matches(name, counts, n=1)})
+        return f"No event of the user {user} has been loaded. Check how the user_id is written; capitals count."
+    if message_id is not None and all(event.message_id != message_id for event in events):
+        return (
+            f"No event of the user {user} has the message_id {printable(message_id)}; the user has "
+            f"{many(len(events), 'event')}: {_by_type(events)}."
+        )
+    if not chosen:
+        lie = f"reach from {instant_text(events[0].at)} to {instant_text(events[-1].at)}"
+        return f"No such event of the user {user} lies in the window; those that were loaded {lie} UTC."
+    near = sorted({each for name in wanted for each in difflib.get_close_matches(name, counts_by_type(chosen), n=1)})
     hint = f" The nearest to {' and '.join(wanted[:3])}: {', '.join(near)}." if near else ""
+    asked = "" if len(chosen) == len(events) else f"; asked about: {_by_type(chosen)}"
     return (
-        f"No rule in question looks at an event of the user {printable(user_id)}, who has "
-        f"{many(len(events), 'event')}: {has}.{hint}"
+        f"No rule in question looks at an event of the user {user}, who has {many(len(events), 'event')}: "
+        f"{_by_type(events)}{asked}.{hint}"
     )
+
+
+def _by_type(events: Sequence[KnownEvent]) -> str:
+    counts = counts_by_type(events)
+    return ", ".join(f"{printable(name)} ({count})" for name, count in list(counts.items())[:10])

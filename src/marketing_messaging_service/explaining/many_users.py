@@ -158,7 +158,7 @@ def explain_set(connection: Connection, asked: SetAsked, in_force: Rules | None)
     triggers = select(RulesetRule.trigger_event_type).where(RulesetRule.rule_name == asked.rule_name).distinct()
     types = {*connection.execute(triggers).scalars(), *([current.trigger.event_type] if current else [])}
     if not types:
-        _refuse_unknown(connection, asked.rule_name, in_force)
+        refuse_unknown_rule(connection, asked.rule_name, in_force)
     funnels = []
     for rule, ruleset_ids in _versions(connection, asked, types, current):
         hashes = select(Ruleset.content_hash).where(Ruleset.id.in_(ruleset_ids)).order_by(Ruleset.id)
@@ -168,9 +168,12 @@ def explain_set(connection: Connection, asked: SetAsked, in_force: Rules | None)
     return funnels
 
 
-def _refuse_unknown(connection: Connection, name: str, in_force: Rules | None) -> None:
+def refuse_unknown_rule(connection: Connection, name: str, in_force: Rules | None) -> None:
+    """Raise ParameterError for a rule that stands neither in the rules in force nor in any that decided."""
     known = {*connection.execute(select(RulesetRule.rule_name).distinct()).scalars()}
     known |= {rule.name for rule in in_force.rules} if in_force else set()
+    if name in known:
+        return
     near = get_close_matches(name, known, n=1)
     hint = f" did you mean {near[0]}?" if near else f" the rules are {', '.join(sorted(known)[:10]) or 'none'}."
     raise ParameterError(f"There is no rule {name}, and never was;{hint}")

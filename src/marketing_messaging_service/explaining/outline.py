@@ -16,7 +16,12 @@ LONGEST = 300
 def shown_lines(lines: Iterable[Line]) -> Iterator[Line]:
     """Yield lines as they may be shown: addresses masked, nothing that a terminal would act on, and not too long."""
     for depth, text in lines:
-        yield depth, printable(masked(text), LONGEST)
+        yield depth, shown(text)
+
+
+def shown(text: str) -> str:
+    """Return a line as it may be shown."""
+    return printable(masked(text), LONGEST)
 
 
 def outline_text(lines: Iterable[Line]) -> str:

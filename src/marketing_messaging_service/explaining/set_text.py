@@ -38,6 +38,18 @@ def funnel_lines(asked: SetAsked, funnels: Sequence[Funnel]) -> Iterator[Line]:
             yield 1, f"Of {funnel.otherwise.count:,} {late}{_examples(funnel.otherwise)}"
 
 
+def funnels_headline(asked: SetAsked, funnels: Sequence[Funnel]) -> str:
+    """Return how many of the events went out in one sentence, over all versions of the rule."""
+    which = f" {asked}" if str(asked) else ""
+    if not funnels:
+        return f"{asked.rule_name} looked at no event{which}."
+    types = " and ".join(dict.fromkeys(funnel.rule.trigger.event_type for funnel in funnels))
+    events = counted(sum(funnel.events.count for funnel in funnels), "event")
+    went_out = sum(funnel.went_out.count for funnel in funnels)
+    end = "alerts to our own people" if all(funnel.rule.action.is_alert for funnel in funnels) else "decided to be sent"
+    return f"{asked.rule_name}: {events} {types}{which}; {went_out:,} {end}."
+
+
 def _version(funnel: Funnel) -> str:
     hashes = [each[:12] for each in funnel.ruleset_hashes]
     return f"ruleset {', '.join(hashes)}" if hashes else "the rules in force"

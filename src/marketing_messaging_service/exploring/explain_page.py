@@ -60,13 +60,16 @@ def explain_page(database: Path, given: Mapping[str, str]) -> dict[str, Any]:
     page: dict[str, Any] = {"fields": FIELDS, "given": given, "items": [], "problem": ""}
     if any(given.values()):
         try:
-            page["items"] = _items(_answer(database, given).lines)
+            asked, found = _answer(database, given)
+            # A link from a decision names the event by its row; the form names it as people do.
+            page["given"] = {**given, "event": asked.message_id}
+            page["items"] = _items(found.lines)
         except PipelineError as error:
             page["problem"] = str(error)
     return page
 
 
-def _answer(database: Path, given: Mapping[str, str]) -> Answer:
+def _answer(database: Path, given: Mapping[str, str]) -> tuple[Asked, Answer]:
     end = time.monotonic() + MOST_SECONDS
     in_force, settings = None, load_settings()
     with suppress(RulesError):
@@ -75,7 +78,7 @@ def _answer(database: Path, given: Mapping[str, str]) -> Answer:
     try:
         with interruptible(engine, lambda: time.monotonic() > end), read_transaction(engine) as connection:
             asked = _asked(connection, given)
-            return answer(connection, asked, in_force, files_not_taken(engine, settings, asked.user_id))
+            return asked, answer(connection, asked, in_force, files_not_taken(engine, settings, asked.user_id))
     finally:
         engine.dispose()
 
