@@ -133,14 +133,18 @@ TABLES: Mapping[str, TableShape] = {
             "held_count",
             "ahead_count",
             "again_count",
+            "shard_count",
+            "is_complete",
         ),
         references={"ruleset_id": "rulesets"},
         given=("run_id",),
-        left_out=("id", "decided_at", "decide_seconds"),
+        left_out=("id", "decided_at", "decide_seconds", "last_load_id"),
         key=("ruleset_id", "as_of", "event_count", "held_count", "again_count"),
     ),
     "batch_shards": TableShape(
-        compared=("shard_number", "send_request_count", "suppression_count"), references={"batch_id": "batches"}
+        compared=("shard_number", "send_request_count", "suppression_count"),
+        references={"batch_id": "batches"},
+        left_out=("decided_at", "decide_seconds", "last_load_id"),
     ),
     "batch_rules": TableShape(compared=("rule_name",), references={"batch_id": "batches"}),
     "send_requests": TableShape(
