@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -54,6 +55,7 @@ from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NU
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, tell_planner
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.several_writers import (
+    by_index,
     decide_transaction,
     is_beside_others,
     next_ids,
@@ -536,10 +538,12 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
         last_send_id, last_suppression_id = _last_ids(connection, batch)
         _refuse(connection, batch)
         at_once = [rule for position, rule in batch.rules.items() if position not in judged]
-        for statement in outcomes.suppress(at_once):
-            connection.execute(statement)
+        with _looking_up_sends(connection, batch):
+            for statement in outcomes.suppress(at_once):
+                connection.execute(statement)
+            if judged:
+                judging.judge(connection, batch.whole, batch.rules, judged, last_send_id)
         if judged:
-            judging.judge(connection, batch.whole, batch.rules, judged, last_send_id)
             connection.execute(outcomes.take_back_judged())
     if batch.named:
         _move_former_suppressions(connection, batch.id)
@@ -547,21 +551,27 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
     tell_planner(connection, [SendRequest], added=connection.execute(sends).rowcount, stood=last_send_id)
     connection.execute(outcomes.insert_daily_sends_of_batch(at_once, last_send_id))
     has_refusals = bool(batch.whole.blocks) or batch.whole.holdout is not None
-    connection.execute(
-        outcomes.insert_suppressions(
-            last_send_id,
-            last_suppression_id,
-            batch.written,
-            has_refusals=has_refusals,
-            has_verdicts=bool(judged),
+    with _looking_up_sends(connection, batch):
+        connection.execute(
+            outcomes.insert_suppressions(
+                last_send_id,
+                last_suppression_id,
+                batch.written,
+                has_refusals=has_refusals,
+                has_verdicts=bool(judged),
+            )
         )
-    )
     waiting.end_waits(connection, batch.id, _is_decided_match())
     decided = _counts(connection, batch)
     _refuse_lost_decisions(connection, batch, decided, last_send_id, last_suppression_id)
     for table in (*outcomes.TABLES, waiting.due_match, *([again.event_again] if batch.named else [])):
         table.drop(connection, checkfirst=False)
     return decided
+
+
+def _looking_up_sends(connection: Connection, batch: DecidedBatch) -> AbstractContextManager[None]:
+    """Look earlier sends up by indexes where other shards write theirs meanwhile."""
+    return by_index(connection) if batch.shard is not None else nullcontext()
 
 
 def _is_decided_match() -> ColumnElement[bool]:

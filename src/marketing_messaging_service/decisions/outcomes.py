@@ -50,6 +50,7 @@ from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.blocks import blocked_user, held_out_user
 from src.marketing_messaging_service.decisions.rules import Block, Exemption, Rule
+from src.marketing_messaging_service.decisions.shard import BesideKey
 from src.marketing_messaging_service.decisions.sql_time import EndOfUtcDay, StartOfUtcDay, UtcDay
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
@@ -456,12 +457,13 @@ def _ways_to_be_on_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]
     an index in which none of the user's other days has to be read.
     """
     day = UtcDay(decision.c.event_timestamp)
-    is_on_day = send.event_timestamp.between(
-        StartOfUtcDay(decision.c.event_timestamp), EndOfUtcDay(decision.c.event_timestamp)
-    )
+    ends = StartOfUtcDay(decision.c.event_timestamp), EndOfUtcDay(decision.c.event_timestamp)
+    ever, other = _ways_to_name_no_day(send)
     return (
         send.dedupe_key == literal(DAY_KEY) + day,
-        *(and_(way, is_on_day) for way in _ways_to_name_no_day(send)),
+        # By its key, of which there is one: other shards may have written any number of sends of the day.
+        and_(ever, BesideKey(send.event_timestamp).between(*ends)),
+        and_(other, send.event_timestamp.between(*ends)),
     )
 
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, func
+from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, case, false, func, true
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.functions import FunctionElement
 
 
@@ -16,8 +17,12 @@ class Shard:
     count: int
 
     def holds(self, user_id: SQLColumnExpression[Any]) -> ColumnElement[bool]:
-        """Return whether a user is one of the part."""
-        return _Hash(user_id) % self.count == self.number - 1
+        """Return whether a user is one of the part.
+
+        As a CASE, of which the planner takes it that half of the rows fulfil it. Of a comparison it takes one in two
+        hundred, and reads the rest of a batch row by row: 60,000 matches in four shards took ten times as long.
+        """
+        return case((_Hash(user_id) % self.count == self.number - 1, true()), else_=false())
 
 
 class _Hash(FunctionElement[int]):
@@ -31,3 +36,28 @@ class _Hash(FunctionElement[int]):
 def _hash_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
     digest = compiler.process(func.substr(func.md5(*element.clauses), 1, 8), **options)
     return f"CAST(CAST('x' || {digest} AS bit(32)) AS bigint)"
+
+
+class BesideKey(FunctionElement[Any]):
+    """A column that a server compares in rows found by their key, and by which it finds none. It changes no value.
+
+    Where shards write side by side, a table that its planner takes for empty may hold any number of rows.
+    """
+
+    inherit_cache = True
+
+    def __init__(self, column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> None:
+        super().__init__(column)
+        self.type = column.type
+
+
+@compiles(BesideKey)
+def _column(element: Any, compiler: Any, **options: Any) -> str:
+    text: str = compiler.process(element.clauses, **options)
+    return text
+
+
+@compiles(BesideKey, "postgresql")
+def _column_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
+    text = compiler.process(element.clauses, **options)
+    return f"coalesce({text}, {text})"

@@ -1,7 +1,7 @@
 """Runs that write at the same time, where the database is a server that lets them."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, delete, func, select
@@ -22,6 +22,7 @@ from src.marketing_messaging_service.infrastructure.run_lease import LEASE
 __all__ = [
     "PlaceAmongWriters",
     "alone_transaction",
+    "by_index",
     "create_engine_beside_others",
     "decide_transaction",
     "deciding_alone",
@@ -109,6 +110,15 @@ def alone_transaction(engine: Engine, decider: Decider) -> Iterator[tuple[Connec
 def transaction_of_moment(engine: Engine, moment: str) -> AbstractContextManager[Connection]:
     """Yield a connection inside a transaction that writes, and sees a moment that was kept."""
     return write_transaction(engine.execution_options(**{MOMENT_OPTION: moment}))
+
+
+def by_index(connection: Connection) -> AbstractContextManager[None]:
+    """Have statements look rows up by indexes where others fill the same tables meanwhile.
+
+    To the planner such a table may be empty still, so that it would have all of it read for each row.
+    """
+    several = writers_of(connection)
+    return several.by_index(connection) if several else nullcontext()
 
 
 def next_ids(connection: Connection, model: type[Any], count: int) -> int:

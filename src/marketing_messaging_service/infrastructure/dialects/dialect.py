@@ -100,6 +100,9 @@ class SeveralWriters(Protocol):
     ) -> int:
         """Append rows of which some may stand already by one statement, and return how many went in."""
 
+    def by_index(self, connection: Connection) -> AbstractContextManager[None]:
+        """Have statements look rows up by indexes, whatever the planner knows of tables that others fill meanwhile."""
+
     def take_turns(self, connection: Connection, what: str) -> None:
         """Let one transaction at a time, from here to its end, do something."""
 

@@ -241,6 +241,13 @@ class PostgresqlWriters:
         """
         return copying.copy_new_rows(connection, table, parts, unique=unique)
 
+    @contextmanager
+    def by_index(self, connection: Connection) -> Iterator[None]:
+        """Have no table read from end to end that has an index to look rows up by."""
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        yield
+        connection.exec_driver_sql("SET LOCAL enable_seqscan TO DEFAULT")
+
     def take_turns(self, connection: Connection, what: str) -> None:
         """Let one transaction at a time, from here to its end, do something."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key_of(what)})")
