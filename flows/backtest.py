@@ -60,8 +60,9 @@ def backtest(  # noqa: PLR0917  the fields of a form
     Args:
         rules: The new rules: the text of a whole rules.yaml, pasted.
         rules_path: The new rules by the path of their file, on the machine of the worker; instead of the text.
-        against: Left empty, the rules in force; the path of another file; or **decided**, without new rules, which
-            compares what was really decided with what the same rules decide with every event on time.
+        against: What the new rules are compared with: left empty, the rules in force; or the path of another file.
+            Without new rules, **decided** compares what was really decided with what the same rules decide with every
+            event on time.
         since: Decide what happened at this instant or later only; what was sent before counts all the same. Left
             empty, it is all of the past.
         until: Decide what happened before this instant only. Left empty, it is all there is.
@@ -114,7 +115,8 @@ def _question(
         return Question(None, None, *window)
     if rules is None:
         raise ParameterError(
-            f"There are no new rules to try; name their file, or compare with {DECIDED} to see what came too late."
+            "There are no new rules to try: paste them into the field rules of the form, or name their file. To see "
+            f"what came too late, let against be {DECIDED}."
         )
     if against.strip():
         return Question(_named(Path(against.strip())), rules, *window)

@@ -3,11 +3,20 @@
 import csv
 import json
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from src.marketing_messaging_service.backtesting import NamedRules, Question, backtest, difference_json, write_files
+from src.marketing_messaging_service.backtesting import (
+    Files,
+    NamedRules,
+    Question,
+    backtest,
+    difference_json,
+    difference_markdown,
+    write_files,
+)
 from src.marketing_messaging_service.backtesting.difference import Counts
 from src.marketing_messaging_service.errors import DatabaseError, ParameterError, ReportError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
@@ -228,6 +237,8 @@ def test_the_report_and_every_change_are_files(pipeline, tmp_path):
     assert "With &lt;new&gt; in place of old, 2 messages would have gone out" in html
     assert "python -m flows.explain --user ada --event e3 --rule mail" in html
     assert "Who stops whom" in html
+    # A column of it can break the line.
+    assert "suppressed: once_per_calendar_week" in html
     with files.changes.open(encoding="utf-8", newline="") as file:
         assert [row["message_id"] for row in csv.DictReader(file)] == ["e2", "e3", "e5"]
     assert json.loads(json.dumps(form))["sends"] == {"before": 4, "after": 2}
@@ -244,6 +255,19 @@ def test_the_report_and_every_change_are_files(pipeline, tmp_path):
         "before_at": "2026-11-03T08:10:00+00:00",
         "after_at": "2026-11-03T08:10:00+00:00",
     }
+
+
+@pytest.mark.slow
+def test_the_page_of_a_run_names_each_picture_and_cuts_no_example_off(pipeline, tmp_path):
+    difference, _ = compared(pipeline.database_url, DAILY, WEEKLY)
+    files = Files(tmp_path / "report.html", tmp_path / "changes.csv")
+    lines = [line for line in difference_markdown(difference, files).splitlines() if line]
+    before_pictures = [above for above, line in pairwise(lines) if line.startswith("![")]
+    assert before_pictures == ["### Messages a day", "### Messages a user gets in a week"]
+    assert len([line for line in lines if line.startswith("### Messages a user gets")]) == 1
+    (gone,) = (lines[place + 1] for place, line in enumerate(lines) if line == "### Examples: a message less")
+    assert gone.startswith("- ada, payment_failed e3 at 2026-11-03 08:10, mail: send → suppressed: once")
+    assert gone.endswith(": `python -m flows.explain --user ada --event e3 --rule mail`")
 
 
 def test_what_is_wrong_with_the_new_rules_alone_is_told(pipeline):

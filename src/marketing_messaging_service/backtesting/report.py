@@ -15,7 +15,7 @@ from src.marketing_messaging_service.reporting.drawing import DARK, LIGHT, Theme
 from src.marketing_messaging_service.reporting.html import page
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.report_file import write_whole
-from src.marketing_messaging_service.reporting.tables import counted, escaped, markdown_table
+from src.marketing_messaging_service.reporting.tables import Cell, Table, code, counted, escaped, markdown_table
 
 TEMPLATE = "backtest.html.j2"
 
@@ -90,11 +90,30 @@ def difference_markdown(found: Difference, files: Files) -> str:
     """Return a difference as Markdown; the Prefect UI shows the headline above it."""
     parts = [f"## {escaped(masked(words.manager_sentence(found)))}"]
     parts += [f"- New warning: {escaped(masked(each))}" for each in found.new_warnings]
-    parts += [f"![{escaped(image.text)}]({image.light})" for image in _images(found)]
-    parts += [markdown_table(table) for table in (*words.tables(found), *words.examples_tables(found))]
+    parts += list(map(_image_markdown, _images(found)))
+    parts += [markdown_table(table) for table in words.tables(found) if table.title != words.WEEKS]
+    # As lists, because the Prefect UI cuts tables off where they are wider than its column.
+    parts += list(map(_list_markdown, words.examples_tables(found)))
     parts += [f"{escaped(name)}: {escaped(text)}" for name, text in _facts(found, files.changes.name)]
     parts.append(f"The report as a file: {escaped(str(files.report))}")
     return "\n\n".join(parts)
+
+
+def _image_markdown(image: _Image) -> str:
+    parts = (f"### {escaped(image.title)}", f"![{escaped(image.text)}]({image.light})", escaped(image.remark))
+    return "\n\n".join(filter(None, parts))
+
+
+def _list_markdown(examples: Table) -> str:
+    items = [
+        f"- {escaped(f'{user}, {event}, {rule_name}: {before} → {after}')}: {code(command)}"
+        for user, event, rule_name, before, after, command in map(_texts, examples.rows)
+    ]
+    return "\n".join([f"### {escaped(examples.title)}\n", *items])
+
+
+def _texts(row: tuple[Cell, ...]) -> tuple[str, ...]:
+    return tuple(map(str, row))
 
 
 def _window(found: Difference) -> str:

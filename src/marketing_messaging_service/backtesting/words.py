@@ -198,8 +198,10 @@ def _example(change: Change) -> tuple[str, ...]:
 def _outcome(outcome: str | None, at: str | None, change: Change) -> str:
     if outcome is None:
         return "no match"
+    # With a blank after each colon, at which a narrow column can break the line.
+    said = outcome.replace(":", ": ")
     # The time says something only where it is not the event's own.
-    return outcome if at is None or at == change.event_timestamp else f"{outcome} at {at[:16]}"
+    return said if at is None or at == change.event_timestamp else f"{said} at {at[:16]}"
 
 
 def explain_command(change: Change) -> str:
