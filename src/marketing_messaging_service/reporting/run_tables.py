@@ -118,7 +118,8 @@ def replay_table(report: RunReport) -> Table:
         ("rejected for", "lines", "what became of them"),
         rows,
         total=(*_total(rows)[:2], "") if rows else (),
-        remark="what is still rejected stays in rejected_rows as it is; behind it stands why it is no event today",
+        remark="what is still rejected stays in rejected_rows; the reason after it is why it is no event today, and "
+        "docs/raw-events.md says how to mend such lines and read them again",
     )
 
 
