@@ -345,12 +345,12 @@ class TestWhatItCosts:
                 ]
                 assert scans == []
 
-    def test_the_decisions_of_many_rules_are_read_once(self, pipeline, monkeypatch):
+    def test_events_and_decisions_of_many_rules_are_read_once(self, pipeline, monkeypatch):
         rules = [rule(f"r{number}", IN_NORWAY, template=f"T{number}") for number in range(4)]
         pipeline.run([[event("1", user_traits={"country": "NO"})]], {"rules": rules})
         queries = len(audit_queries(pipeline))
         monkeypatch.setattr(audit_module, "RULES_AT_ONCE", 1)
-        assert len(audit_queries(pipeline)) == queries + 3
+        assert len(audit_queries(pipeline)) == queries + 2 * 3
         by_hand(pipeline, "UPDATE user_traits SET country = 'SE'")
         one_by_one = audit(pipeline)
         monkeypatch.undo()
@@ -363,4 +363,4 @@ class TestWhatItCosts:
         pipeline.run([[event("1", user_traits={"country": "NO"})]], {"rules": rules})
         queries = len(audit_queries(pipeline))
         monkeypatch.setattr(audit_module, "VALUES_AT_ONCE", 6)
-        assert len(audit_queries(pipeline)) == queries + 1
+        assert len(audit_queries(pipeline)) == queries + 2

@@ -20,11 +20,11 @@ should have decided, and of the decisions in its name whether they have grounds.
 took.
 """
 
-import itertools
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, count
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     ColumnElement,
@@ -125,6 +125,8 @@ class _InName:
     ruleset_ids: tuple[int, ...]
     stretch: _Stretch
 
+
+_Asked = TypeVar("_Asked")
 
 RULES_AT_ONCE = 50
 VALUES_AT_ONCE = 5_000
@@ -285,8 +287,8 @@ def _undecided(every: Sequence[RecordedRules], sources: Sequence[_Source]) -> It
     for recorded in every:
         of_type[recorded.rules[0].trigger.event_type].append(recorded)
     for some in of_type.values():
-        for start in range(0, len(some), RULES_AT_ONCE):
-            yield _undecided_by(some[start : start + RULES_AT_ONCE], sources)
+        for lot in _in_lots(some, lambda recorded: recorded.rules):
+            yield _undecided_by(lot, sources)
 
 
 def _undecided_by(lot: Sequence[RecordedRules], sources: Sequence[_Source]) -> Select[Any]:
@@ -299,7 +301,7 @@ def _undecided_by(lot: Sequence[RecordedRules], sources: Sequence[_Source]) -> S
         for number, (event_type, rules) in enumerate(rules_of_type.items())
     }
     places: list[Select[Any]] = []
-    numbers = itertools.count()
+    numbers = count()
     for recorded in lot:
         matches = []
         for rule in recorded.rules:
@@ -346,7 +348,8 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
             for rule in recorded.rules
             if (own := _stretch_of([rule.name], recorded.ruleset_ids, decided)) is not None
         ]
-        for lot in _in_lots(in_name):
+        in_name.sort(key=lambda each: (each.stretch.first, each.stretch.last))
+        for lot in _in_lots(in_name, lambda each: [each.rule]):
             yield _not_asked_for(lot, table)
             doubtful = _doubtful_rules(connection, [each for each in lot if looks_elsewhere(each.rule)], table)
             yield from (_impossible(each, table) for each in lot if each.rule.name in doubtful)
@@ -359,12 +362,13 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
             yield _decided_twice(recorded, of_both)
 
 
-def _in_lots(in_name: Iterable[_InName]) -> Iterator[Sequence[_InName]]:
-    """Yield rules in lots of neighbours, so that decisions are read once a lot and not once a rule."""
-    lot: list[_InName] = []
+def _in_lots(every: Iterable[_Asked], rules_of: Callable[[_Asked], Iterable[Rule]]) -> Iterator[Sequence[_Asked]]:
+    """Yield what is asked about in lots, so that rows are read once a lot and not once a rule."""
+    lot: list[_Asked] = []
     weight = 0
-    for each in sorted(in_name, key=lambda each: (each.stretch.first, each.stretch.last)):
-        values = sum(len(each_of.value) for each_of in comparisons(each.rule.conditions) if _has_list(each_of))
+    for each in every:
+        conditions = chain.from_iterable(comparisons(rule.conditions) for rule in rules_of(each))
+        values = sum(len(each_of.value) for each_of in conditions if _has_list(each_of))
         if lot and (len(lot) == RULES_AT_ONCE or weight + values > VALUES_AT_ONCE):
             yield lot
             lot, weight = [], 0
@@ -557,12 +561,12 @@ def _decided_twice(recorded: RecordedRules, stretch: _Stretch) -> Select[Any]:
             for table in DECISION_TABLES
         )
     ).subquery("decision")
-    count = func.count(decision.c.rule_name.distinct())
+    rule_count = func.count(decision.c.rule_name.distinct())
     group = recorded.rules[0].exclusive_group
     return (
-        select(told("events.id ", decision.c.event_id, ": decided by ", count, f" rules of the group {group}"))
+        select(told("events.id ", decision.c.event_id, ": decided by ", rule_count, f" rules of the group {group}"))
         .group_by(decision.c.event_id)
-        .having(count > 1)
+        .having(rule_count > 1)
     )
 
 
