@@ -17,7 +17,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.ctrl_c import CtrlC, refused
+from flows.ctrl_c import CtrlC, exit_as_told, refused
 from flows.endings import RunPage
 from flows.parameters import InstantOrEmpty, end_of_window, read_instant
 from flows.steps import flow_logger, named_by_start, outcome, step
@@ -184,4 +184,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_as_told(main)

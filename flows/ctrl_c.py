@@ -1,5 +1,6 @@
 """What a command says that waits or was stopped, and Ctrl-C in one that is no flow. It needs no Prefect."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineEr
 
 STOPPED_BY_CTRL_C = 128 + signal.SIGINT
 """The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
+
+CUT_OFF_BY_READER = 128 + signal.SIGPIPE
+"""The same for "whoever read it went away"."""
 
 
 class StoppedError(PipelineError):
@@ -54,6 +58,18 @@ class CtrlC:
             raise
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def exit_as_told(main: Callable[[], int]) -> NoReturn:
+    """End the process as a command says, quietly too where whoever reads what it prints goes away, as `head` does."""
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Or Python would meet it again when it ends, and tell of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = CUT_OFF_BY_READER
+    sys.exit(code)
 
 
 def telling_once(text: str) -> Callable[[], None]:

@@ -4,12 +4,11 @@ It needs no Prefect, and only reads.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from flows.ctrl_c import CtrlC, refused
+from flows.ctrl_c import CtrlC, exit_as_told, refused
 from flows.parameters import end_of_window, read_instant
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.errors import PipelineError, RulesError
@@ -87,4 +86,4 @@ def _instant(text: str) -> datetime:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_as_told(main)

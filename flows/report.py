@@ -1,14 +1,13 @@
 """The report of any past run, rebuilt from the database: `python -m flows.report`. It needs no Prefect."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from flows.ctrl_c import CtrlC, refused
+from flows.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service import reporting
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import (
@@ -105,4 +104,4 @@ def _refuse_another_schema(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_as_told(main)

@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.ctrl_c import CtrlC, refused
+from flows.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.decisions.rules import Rules
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
@@ -91,4 +90,4 @@ def _draw(whole: Rules, picture: Path) -> None:
 _COMMANDS = {"check": _check, "test": _test, "show": _show}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_as_told(main)

@@ -2,14 +2,19 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.ctrl_c import CUT_OFF_BY_READER
 from flows.rules import main
 from src.marketing_messaging_service.explaining import rules_schema_text
 from tests.decisions.helpers import rule
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -167,3 +172,14 @@ def test_the_tests_beside_a_file_are_done_and_one_that_fails_fails_the_command(
 def test_without_tests_beside_it_a_file_cannot_be_tested(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", write(path, rule("a"))]) == 1
     assert "rules.tests.yaml cannot be read: No such file or directory." in capsys.readouterr().err
+
+
+@pytest.mark.server
+def test_a_reader_that_goes_away_before_the_end_is_no_traceback(path: Path) -> None:
+    command = [sys.executable, "-m", "flows.rules", "show", write(path, rule("a"))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (CUT_OFF_BY_READER, b"")

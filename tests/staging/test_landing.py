@@ -149,6 +149,14 @@ def test_hidden_files_and_what_other_programs_are_about_to_write_are_passed_over
     assert discovery.remarks == (Remark(RemarkKind.PASSED_OVER, ".folder, .hidden.jsonl, .jsonl and 2 more", "", 5),)
 
 
+def test_the_file_that_keeps_the_landing_folder_of_a_clone_is_not_worth_a_word(landing: Path) -> None:
+    put(landing, ".gitkeep")
+    assert discover(landing, NOTHING_KNOWN).remarks == ()
+
+    put(landing, "older/.gitkeep")
+    assert discover(landing, NOTHING_KNOWN).remarks == (Remark(RemarkKind.PASSED_OVER, "older/.gitkeep", "", 1),)
+
+
 def test_a_folder_named_like_a_raw_file_is_looked_into(landing: Path) -> None:
     put(landing, "events.jsonl/part.jsonl")
 

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from sqlalchemy import Connection, Engine, func, or_, select
 
@@ -101,7 +100,7 @@ def files_not_taken(engine: Engine, settings: Settings, user_id: str) -> Iterato
     for problem in found.problems:
         yield f"{problem.display_path} in landing was not taken: {problem.explanation}"
     for remark in found.remarks:
-        if remark.kind in _FILES and Path(remark.subject).name != ".gitkeep":
+        if remark.kind in _FILES:
             why = remark.explanation or _FILES[remark.kind]
             yield f"{remark.subject} in landing {'was' if remark.file_count == 1 else 'were'} not taken: {why}"
 

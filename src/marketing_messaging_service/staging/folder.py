@@ -11,7 +11,13 @@ from pathlib import Path
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.results import FileProblem
 from src.marketing_messaging_service.staging.opening import kind_of_file, open_regular
-from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawSource, Sighting, printable_path
+from src.marketing_messaging_service.staging.raw_source import (
+    KEEPS_THE_FOLDER,
+    PASSED_OVER,
+    RawSource,
+    Sighting,
+    printable_path,
+)
 
 LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
 LEADS_NOWHERE = "is a link to nothing; remove it, or put the file there that it should lead to."
@@ -54,6 +60,8 @@ class Folder(RawSource):
             folder = folders.pop()
             for entry in self._entries(folder):
                 place = f"{folder}{entry.name}"
+                if place == KEEPS_THE_FOLDER:
+                    continue
                 if entry.name.startswith(PASSED_OVER):
                     self.passed_over.append(_display(place))
                     continue

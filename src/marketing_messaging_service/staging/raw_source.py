@@ -11,6 +11,9 @@ PASSED_OVER = ("_", ".")
 """What the names of files and folders begin with that are none of ours: Spark writes below `_temporary` what it may
 throw away again, and hidden files are other programs' own."""
 
+KEEPS_THE_FOLDER = ".gitkeep"
+"""The empty file by which this project's clone has a landing folder; nobody need be told of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
