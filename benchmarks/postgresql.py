@@ -71,7 +71,7 @@ class Cost:
     seconds: float = 0.0
 
 
-def _server_cpu(server: Server) -> float:
+def server_cpu(server: Server) -> float:
     """Return the CPU seconds of the server's processes, those that have ended included."""
     first = int((server.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
     total = 0
@@ -94,7 +94,7 @@ def measured(server: Server | None) -> Iterator[Cost]:
     """Measure what is done inside, by this process and by the server."""
 
     def cpu() -> float:
-        return time.process_time() + (_server_cpu(server) if server else 0.0)
+        return time.process_time() + (server_cpu(server) if server else 0.0)
 
     cost = Cost()
     began, before = time.perf_counter(), cpu()

@@ -38,6 +38,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 def land(system: System, name: str, line_count: int) -> Path:
+    """Write a raw file, whose events are those of its name: what another test loaded is not staged again."""
     path = system.landing / name
     with path.open("w", encoding="utf-8") as file:
         for number in range(line_count):
@@ -83,7 +84,7 @@ def ends_with(system: System, run: FlowRun, line: str) -> None:
 
 
 def test_a_run_that_is_cancelled_while_it_loads_says_so_once_and_leaves_one_report(system: System) -> None:
-    big = land(system, "big.jsonl", 400_000)
+    big = land(system, "cancelled.jsonl", 400_000)
     run = run_at_work(system)
     system.client.set_flow_run_state(run.id, Cancelling())
     system.run_in_state(run, "Cancelled")
@@ -114,7 +115,7 @@ def test_a_run_that_is_cancelled_before_a_worker_took_it_ends_at_once_and_holds_
 
 
 def test_a_process_that_is_ended_by_a_signal_says_so_once_and_leaves_one_report(system: System) -> None:
-    big = land(system, "big.jsonl", 400_000)
+    big = land(system, "ended.jsonl", 400_000)
     run = run_at_work(system)
     for pid in processes_of_runs(system):
         os.kill(pid, signal.SIGTERM)
@@ -125,7 +126,7 @@ def test_a_process_that_is_ended_by_a_signal_says_so_once_and_leaves_one_report(
 
 
 def test_a_run_that_is_killed_has_its_report_from_the_next_one(system: System) -> None:
-    big = land(system, "big.jsonl", 400_000)
+    big = land(system, "killed.jsonl", 400_000)
     run = run_at_work(system)
     for pid in processes_of_runs(system):
         os.kill(pid, signal.SIGKILL)
@@ -157,7 +158,7 @@ def test_a_retry_of_a_run_that_failed_for_rejected_lines_fails_too_and_says_why(
 
 
 def test_a_run_that_is_at_work_when_make_up_ends_is_marked_with_a_sentence(system: System) -> None:
-    land(system, "big.jsonl", 400_000)
+    land(system, "stopped.jsonl", 400_000)
     run = run_at_work(system)
     assert system.stop() == 0
     # What starts after it would mark a run that was left at work with another sentence.

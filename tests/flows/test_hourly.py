@@ -322,7 +322,7 @@ def test_ctrl_c_stops_a_run_that_is_deciding_and_what_was_loaded_stays(
 
     (landing / "a.jsonl").write_text(GOOD_LINE)
     with monkeypatch.context() as patched:
-        patched.setattr(decisions, "decide_pending", decide_for_ever)
+        patched.setattr(decisions, "decide", decide_for_ever)
         state = run()
     assert str(state.message).startswith("Stopped by SIGINT at a safe point. What was committed stays.")
     assert exit_code(state) == 130

@@ -67,6 +67,7 @@ class Scene:
             "RULES_PATH": str(self.rules),
             "PUBLISH_PATH": str(self.folder / "published"),
             "REPORTS_PATH": str(self.folder / "reports"),
+            "STAGED_PATH": str(self.folder / "staged"),
             "RUN_LOCK_TIMEOUT_SECONDS": "120",
             # So long that a slow machine renews it at the same points as a fast one.
             "RUN_LEASE_SECONDS": "3600",

@@ -1,0 +1,131 @@
+"""One and two loaders, one and two shards, on PostgreSQL: `python -m benchmarks.several_writers`.
+
+Each loader is a process that stands already, and stages and loads its share of the files; shards are decided in threads
+of one process. Seconds are of the clock, since that is what more than one is for, and say something only on a machine
+whose cores are free; CPU seconds are of the server.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing, contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+from sqlalchemy import make_url
+
+from benchmarks.jobs.ours import RULES_PATH
+from benchmarks.postgresql import Cost, server_cpu
+from benchmarks.raw_events import write_raw_file
+from src.marketing_messaging_service.decisions import decide, read_rules
+from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
+from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
+from src.marketing_messaging_service.infrastructure.several_writers import create_engine_beside_others
+from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.staging import discover, stage_file
+from tests.postgresql import Server, new_server
+
+FILES = 8
+NUMBERS = (1, 2)
+
+
+def take_share(url: str, landing: Path, number: int, loader_count: int) -> int:
+    """Stage and load every file whose turn it is, as one of several loaders; return how many they were."""
+    engine = create_engine_beside_others(url) if loader_count > 1 else create_database_engine(url)
+    files = discover(landing, known_files(engine)).new_files[number::loader_count]
+    for file in files:
+        with closing(stage_file(file)) as staged:
+            load_file(engine, staged, as_of=utc_now())
+    engine.dispose()
+    return len(files)
+
+
+@contextmanager
+def measured(server: Server) -> Iterator[Cost]:
+    """Measure what is done inside: seconds of the clock, and of the server's processors."""
+    cost = Cost()
+    began, before = time.perf_counter(), server_cpu(server)
+    yield cost
+    cost.seconds = time.perf_counter() - began
+    # A connection that was closed is added up when its process has ended.
+    time.sleep(0.2)
+    cost.cpu = server_cpu(server) - before
+
+
+def run(line_count: int, rounds: int) -> dict[str, list[Cost]]:
+    """Measure everything several times in turn."""
+    found: dict[str, list[Cost]] = {}
+    with (
+        tempfile.TemporaryDirectory() as name,
+        new_server(careful=True) as server,
+        ProcessPoolExecutor(max(NUMBERS), mp_context=get_context("spawn")) as loaders,
+    ):
+        landing = Path(name) / "landing"
+        landing.mkdir()
+        for number in range(FILES):
+            write_raw_file(landing / f"{number}.jsonl", line_count // FILES, seed=number, day=number)
+        template = server.new_database()
+        upgrade_to_head(template)
+        # Both stand, and have imported everything, before the first is measured.
+        list(loaders.map(time.sleep, [1.0] * max(NUMBERS)))
+        _load(loaders, server, template, landing, max(NUMBERS))
+        for _ in range(rounds):
+            for count in NUMBERS:
+                url, cost = _load(loaders, server, template, landing, count)
+                found.setdefault(f"load by {count}", []).append(cost)
+                found.setdefault(f"decide in {count}", []).append(_decide(server, url, count))
+                server.drop(url)
+    return found
+
+
+def _load(loaders: ProcessPoolExecutor, server: Server, template: str, landing: Path, count: int) -> tuple[str, Cost]:
+    url = server.new_database(str(make_url(template).database))
+    with measured(server) as cost:
+        shares = [loaders.submit(take_share, url, landing, number, count) for number in range(count)]
+        if sum(share.result() for share in shares) != FILES:
+            raise AssertionError("not every file was taken")
+    return url, cost
+
+
+def _decide(server: Server, url: str, shard_count: int) -> Cost:
+    engine = create_engine_beside_others(url)
+    with measured(server) as cost:
+        decide(engine, read_rules(RULES_PATH), decided_at=utc_now(), shard_count=shard_count)
+    engine.dispose()
+    return cost
+
+
+def told(found: dict[str, list[Cost]]) -> Sequence[str]:
+    """Return a line for each measurement, medians, and the ratios that are asked for."""
+    seconds = {what: median(cost.seconds for cost in costs) for what, costs in found.items()}
+    lines = [
+        f"{what:<14}{seconds[what]:>8.2f} s{median(cost.cpu for cost in costs):>8.2f} CPU s of the server"
+        for what, costs in found.items()
+    ]
+    for what in ("load by", "decide in"):
+        lines.append(f"{what} 2 / 1: {seconds[f'{what} 2'] / seconds[f'{what} 1']:.2f} of the time")
+    return lines
+
+
+def main() -> int:
+    """Measure, and print what was found."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.several_writers", description=__doc__)
+    parser.add_argument("--lines", type=int, default=400_000, help="lines of all raw files (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is done (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="also write the figures into this file")
+    options = parser.parse_args()
+    found = run(options.lines, options.rounds)
+    print("\n".join(told(found)))
+    if options.json:
+        form = {what: [{"cpu": each.cpu, "seconds": each.seconds} for each in costs] for what, costs in found.items()}
+        options.json.write_text(json.dumps(form, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
