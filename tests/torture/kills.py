@@ -4,12 +4,15 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from alembic import command
 
+from src.marketing_messaging_service.backtesting import Question, backtest
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
+from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config
 from tests.torture import tracing
@@ -200,7 +203,22 @@ def unlike_undisturbed(database: Path, undisturbed: Path, *, killed: int | None 
 def self_check(database: Path) -> list[str]:
     """Return what the self-check finds broken."""
     report = check_database(url_of(database), (*INVARIANTS, *AUDIT))
-    return [f"self-check: {finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
+    found = [f"self-check: {finding.invariant}: {finding.examples or finding.problem}" for finding in report.broken]
+    return found or replay_check(database)
+
+
+def replay_check(database: Path) -> list[str]:
+    """Return what comes out otherwise, and not because of late events, when the recorded batches are decided once more.
+
+    Where nothing was decided there is nothing to decide once more.
+    """
+    try:
+        with backtest(url_of(database), Question()) as found:
+            count = found.difference.unexplained_count
+            some = [f"{each.rule_name} on {each.message_id}" for each in islice(found.changes(), 3)] if count else []
+    except ParameterError:
+        return []
+    return [f"replay: {count} decisions are others than those that stand, such as {', '.join(some)}"] if count else []
 
 
 def count_by_point(survivals: Sequence[Survival]) -> Counter[str]:

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.decisions.helpers import event, rule
+from tests.pipeline import Pipeline
 from tests.torture.compare import UnknownPartError, differences, everything, run_record_breaches
-from tests.torture.kills import Start
+from tests.torture.kills import Start, replay_check
 from tests.torture.scene import Scene
 
 
@@ -91,3 +93,16 @@ def test_a_table_or_column_that_nobody_has_said_how_to_compare_is_an_error(
     scene.execute(*(f"DROP VIEW {name}" for name in views), statement)
     with pytest.raises(UnknownPartError, match=told):
         everything(scene.database)
+
+
+def test_a_decision_that_its_batch_would_make_and_that_is_gone_is_seen(tmp_path: Path, migrated_template: Path) -> None:
+    pipeline = Pipeline(tmp_path, migrated_template)
+    pipeline.land([event("a"), event("b", user_id="bob")])
+    pipeline.do(pipeline.order(), {"rules": [rule("r")]})
+    assert replay_check(pipeline.database_path) == []
+
+    pipeline.execute("DELETE FROM send_requests WHERE user_id = 'bob'")
+    pipeline.engine.dispose()
+    assert replay_check(pipeline.database_path) == [
+        "replay: 1 decisions are others than those that stand, such as r on b"
+    ]
