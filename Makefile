@@ -51,10 +51,10 @@ s3: $(VENV)/installed-s3 ## Install the client of object storage, for a LANDING_
 
 dask: $(VENV)/installed-dask ## Install Dask, for a DASK_SCHEDULER on whose workers many files are staged at once
 
-test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in under three minutes (ARGS="-k rules -x")
+test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in about three minutes (ARGS="-k rules -x")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
-test-all: $(VENV)/installed-dev ## Run all tests but those with a browser, in a quarter of an hour
+test-all: $(VENV)/installed-dev ## Run all tests but those with a browser, in less than half an hour
 	@$(THOROUGHLY) -m "not ui" $(ARGS)
 
 test-rest: $(VENV)/installed-dev ## Run what make test leaves out of make test-all
