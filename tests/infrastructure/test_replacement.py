@@ -6,10 +6,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, LoadError
-from src.marketing_messaging_service.infrastructure.database import read_transaction, write_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    read_transaction,
+    write_transaction,
+)
 from src.marketing_messaging_service.infrastructure.replacement import (
     Imprint,
     file_identity,
@@ -114,3 +118,16 @@ def test_the_same_file_by_another_name_is_the_same(path):
     link = path.with_name("link.db")
     link.symlink_to(path)
     refuse_another_file(link, file_identity(path))
+
+
+@pytest.mark.server
+def test_a_server_that_is_lost_meanwhile_is_told(postgresql, postgresql_template):
+    engine = create_database_engine(postgresql.new_database(postgresql_template))
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def cut(_connection, _cursor, statement, *_):
+        if "FROM runs" in statement:
+            postgresql.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'test_%'")
+
+    with pytest.raises(DatabaseError, match=r"[Ww]hat was committed before is safe"):
+        take_imprint(engine)

@@ -125,7 +125,9 @@ def survive(
     time.sleep(chance.uniform(0, start.seconds))
     harm(server, victim)
     ending = victim.wait()
-    breaches = [fault] if (fault := ending.fault()) is not None else []
+    # A process that has not begun to listen for signals, let alone to say anything, is ended by one as by a kill.
+    had_not_begun = ending.exit_code == -signal.SIGTERM and not ending.output.strip()
+    breaches = [fault] if not had_not_begun and (fault := ending.fault()) is not None else []
     last = ending
     for _ in range(RUNS_TO_RECOVER):
         last = Victim(forks, order(scene, url)).wait()

@@ -103,7 +103,10 @@ def _difference(engine: Engine, imprint: Imprint) -> str | None:
 def _revisions(connection: Connection) -> tuple[str, ...]:
     try:
         return tuple(sorted(connection.execute(select(_VERSION.c.version_num)).scalars()))
-    except DBAPIError:
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            # No table is missing: the server was lost, which whoever reads is to be told.
+            raise
         return ()
 
 
