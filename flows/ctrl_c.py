@@ -66,7 +66,7 @@ def exit_as_told(main: Callable[[], int]) -> NoReturn:
         code = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Or Python would meet it again when it ends, and tell of it.
+        # Python would fail again when it flushes at its end, and print that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = CUT_OFF_BY_READER
     sys.exit(code)

@@ -47,7 +47,7 @@ class Stager:
             return
         if self._workers is None:
             # It takes half a second to import what that needs, of those alone who have it.
-            from flows.dask_workers import dask_workers  # noqa: PLC0415
+            from flows.dask_workers import dask_workers  # noqa: PLC0415  an extra
 
             entered = dask_workers(settings.dask, settings.staged_path, self._log)
             self._workers = self._held.enter_context(entered)

@@ -1,4 +1,4 @@
-"""Several loaders and shards can be measured, and are told as ratios."""
+"""The benchmark measures one and two loaders and shards, and prints their ratios."""
 
 import pytest
 

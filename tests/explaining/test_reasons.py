@@ -1,12 +1,15 @@
 """Every reason that stands against a message, beside the one for which it was refused."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import event as noted
 from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.explaining.one_user import SUPPRESSED, explain_user
+from src.marketing_messaging_service.explaining.standing import Decision, SentBefore, Standing
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from tests import strategies
 from tests.decisions.helpers import event, rule
@@ -52,6 +55,21 @@ def test_the_age_that_counts_is_that_of_the_run_that_loaded_the_event(pipeline: 
     pipeline.land([event("c", at="2026-03-01T14:00:00Z")])
     pipeline.do(pipeline.order(as_of=AS_OF + timedelta(hours=1)), rules)
     assert reasons(pipeline) == {(1, "r"): ("expired",), (2, "r"): ("expired",)}
+
+
+def test_only_sends_near_enough_to_matter_are_looked_at(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+    reasons_of = Standing.reasons
+
+    def counted(self: Standing, decision: Decision, before: Sequence[SentBefore]) -> list[str]:
+        looked_at.append(len(before))
+        return reasons_of(self, decision, before)
+
+    monkeypatch.setattr(Standing, "reasons", counted)
+    days = [event(f"{day} {hour}", at=f"2026-03-{day:02}T{hour}:00:00Z") for day in range(1, 21) for hour in (12, 13)]
+    play(pipeline, [rule("r")], days, limits=[{"name": "few", "at_most": 1, "hours": 2}])
+    assert set(reasons(pipeline).values()) == {("limit:few",)}
+    assert looked_at == [1] * 20
 
 
 def equal_the_reference(pipeline: Pipeline, reference: LanguageReference) -> None:

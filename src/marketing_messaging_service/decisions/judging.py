@@ -262,7 +262,7 @@ def _near(
     connection: Connection, whole: Rules, rules: Mapping[int, Rule]
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
     """Return the conditions on sends that lie near enough, by their event's time and by a waited decision time."""
-    reach = _reach(whole, rules)
+    reach = reach_of(whole, rules)
     first, last = connection.execute(
         select(func.min(decision_time(decision.c)), func.max(decision_time(decision.c))).where(*_is_judged())
     ).one()
@@ -272,7 +272,7 @@ def _near(
     return [Event.event_timestamp.between(start, end)], [SendRequest.decision_time.between(start, end)]
 
 
-def _reach(whole: Rules, rules: Mapping[int, Rule]) -> timedelta | None:
+def reach_of(whole: Rules, rules: Mapping[int, Rule]) -> timedelta | None:
     """Return how far apart a send and a match can be where one stands in the way of the other; None without bounds."""
     lengths = [timedelta(0)]
     for mode, hours in {(rule.suppression.mode, rule.suppression.hours) for rule in rules.values()}:

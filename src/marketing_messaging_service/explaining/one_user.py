@@ -1,17 +1,21 @@
 """What came of the events of one user under each rule, and why: by the rows that stand, and the batch that decided."""
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, select, union_all
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.decisions.calendar import moved
 from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
 from src.marketing_messaging_service.decisions.conditions import happenings, latest_traits
+from src.marketing_messaging_service.decisions.judging import reach_of
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.one_by_one import Send
 from src.marketing_messaging_service.decisions.parts import seconds_of
@@ -249,7 +253,8 @@ class _User:
         )
         places = {each.name: place for place, each in enumerate(file.rules)}
         order = (at, event.id, places[rule.name])
-        return tuple(self._standing.reasons(decision, [*self._sent_before(order, batch, places)]))
+        reach = reach_of(file, {0: rule})
+        return tuple(self._standing.reasons(decision, [*self._sent_before(order, reach, batch, places)]))
 
     def _is_too_old(self, event: KnownEvent, rule: Rule, batch: Any) -> bool:
         """Return whether an event was older than the run allowed that first decided on it."""
@@ -260,21 +265,47 @@ class _User:
         return oldest is not None and event.at < oldest
 
     def _sent_before(
-        self, order: tuple[datetime, int, int], batch: Any, places: Mapping[str, int]
+        self, order: tuple[datetime, int, int], reach: timedelta | None, batch: Any, places: Mapping[str, int]
     ) -> Iterator[SentBefore]:
-        """Yield the messages to the user that were decided before a match of a batch."""
-        events = {event.id: event for event in self.events}
-        for row in self._sends:
-            if row.channel == ALERT_CHANNEL:
-                continue
-            at = row.decision_time or row.event_timestamp
-            of_batch = self._batch_of_run.get(row.run_id, BEFORE_LOADS)
-            own_order = (at, row.event_id or 0, places.get(row.rule_name, 0))
+        """Yield the messages to the user that were decided before a match of a batch, and are near enough to matter."""
+        near = slice(None)
+        if reach is not None:
+            start, end = moved(order[0], -reach), moved(order[0], reach)
+            near = slice(bisect_left(self._message_times, start), bisect_right(self._message_times, end))
+        for of_batch, rule_name, sent in self._messages[near]:
+            own_order = (sent.send.decision_time, sent.send.event_id, places.get(rule_name, 0))
             if of_batch < batch.id or (of_batch == batch.id and own_order < order):
-                send = Send(
-                    row.id, row.event_id or 0, at, row.template_name, row.channel, row.is_exempt_from_limits, ()
-                )
-                yield SentBefore(send, events.get(row.event_id))
+                yield sent
+
+    @cached_property
+    def _messages(self) -> Sequence[tuple[int, str, SentBefore]]:
+        """The user's messages in the order of decision times, each with its batch and its rule."""
+        events = {event.id: event for event in self.events}
+        every = [
+            (
+                self._batch_of_run.get(row.run_id, BEFORE_LOADS),
+                row.rule_name,
+                SentBefore(
+                    Send(
+                        row.id,
+                        row.event_id or 0,
+                        row.decision_time or row.event_timestamp,
+                        row.template_name,
+                        row.channel,
+                        row.is_exempt_from_limits,
+                        (),
+                    ),
+                    events.get(row.event_id),
+                ),
+            )
+            for row in self._sends
+            if row.channel != ALERT_CHANNEL
+        ]
+        return sorted(every, key=lambda each: each[2].send.decision_time)
+
+    @cached_property
+    def _message_times(self) -> Sequence[datetime]:
+        return [sent.send.decision_time for _, _, sent in self._messages]
 
     def _failed(
         self, event: KnownEvent, rule: Rule | None, tree: Node | None, rivals: Sequence[Rule]

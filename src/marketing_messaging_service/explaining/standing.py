@@ -42,6 +42,8 @@ class SentBefore:
 
     def with_values(self, paths: Sequence[str]) -> Send:
         """Return the send with the values of its event in some fields; None where it has none."""
+        if not paths:
+            return self.send
         values: Mapping[str, object] = self.event.values if self.event else {}
         return self.send._replace(values=tuple(values.get(path) for path in paths))
 

@@ -105,7 +105,7 @@ def _revisions(connection: Connection) -> tuple[str, ...]:
         return tuple(sorted(connection.execute(select(_VERSION.c.version_num)).scalars()))
     except DBAPIError as error:
         if error.connection_invalidated:
-            # No table is missing: the server was lost, which whoever reads is to be told.
+            # The table is not missing: the connection is lost.
             raise
         return ()
 

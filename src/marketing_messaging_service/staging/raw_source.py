@@ -12,7 +12,7 @@ PASSED_OVER = ("_", ".")
 throw away again, and hidden files are other programs' own."""
 
 KEEPS_THE_FOLDER = ".gitkeep"
-"""The empty file by which this project's clone has a landing folder; nobody need be told of it."""
+"""The empty file that keeps the landing folder in git; no report mentions it."""
 
 
 @dataclass(frozen=True, slots=True)
