@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from src.marketing_messaging_service.backtesting import (
     Files,
@@ -71,6 +72,29 @@ def test_what_a_longer_once_takes_away_is_gone_and_says_why(pipeline):
     assert dict(difference.weeks) == {1: Counts(0, 2), 2: Counts(2, 0)}
     assert [(user.user_id, user.sends) for user in difference.users] == [("ada", Counts(2, 1)), ("bob", Counts(2, 1))]
     assert [(stop.rule_name, stop.by_name, stop.count) for stop in difference.stops_after] == [("mail", "mail", 3)]
+
+
+def test_who_stops_whom_counts_the_window_alone_on_both_sides(pipeline):
+    for window, count in (({}, 1), ({"since": at("03T00:00")}, 0)):
+        difference, _ = compared(pipeline.database_url, None, DAILY, **window)
+        assert [sum(stop.count for stop in side) for side in (difference.stops_before, difference.stops_after)] == [
+            count,
+            count,
+        ]
+
+
+def test_decisions_without_a_rule_have_a_line_of_their_own(pipeline):
+    """Such stand in databases that are older than the column."""
+    with write_transaction(pipeline.engine) as connection:
+        for table in ("send_requests", "suppressions"):
+            connection.execute(text(f"UPDATE {table} SET rule_name = NULL, ruleset_id = NULL WHERE user_id = 'ada'"))
+    pipeline.engine.dispose()
+    difference, _ = compared(pipeline.database_url, None, DAILY)
+    assert [(each.rule_name, each.sends) for each in difference.rules] == [
+        ("(rule not recorded)", Counts(2, 0)),
+        ("mail", Counts(2, 4)),
+    ]
+    assert [stop.rule_name for stop in difference.stops_before] == ["(rule not recorded)"]
 
 
 def test_a_message_of_the_same_rule_on_another_event_of_the_user_is_moved_in_time(pipeline):

@@ -16,7 +16,7 @@ from sqlalchemy import func, select
 from src.marketing_messaging_service.backtesting import difference
 from src.marketing_messaging_service.backtesting.comparison import compared
 from src.marketing_messaging_service.backtesting.decided import ONLY_REPLAYED, replay_decided
-from src.marketing_messaging_service.backtesting.difference import MANY_A_WEEK, Change, Counts, Difference, Stop
+from src.marketing_messaging_service.backtesting.difference import MANY_A_WEEK, Change, Counts, Difference
 from src.marketing_messaging_service.backtesting.lateness import late_events
 from src.marketing_messaging_service.backtesting.replay import replay
 from src.marketing_messaging_service.backtesting.schedule import Span, run_of
@@ -42,7 +42,6 @@ from src.marketing_messaging_service.infrastructure.database import (
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.schema import refuse_older_schema
-from src.marketing_messaging_service.views.who_stops_whom import WHO_STOPS_WHOM
 
 ROOM = 2.5
 """How many times the size of the database a backtest takes on the disk: for the copy, and what is decided twice."""
@@ -155,8 +154,6 @@ def _decided_twice(folder: Path, history: Path, question: Question, span: Span, 
     with compared(before_path, after.path, history, span, is_over, only=only) as connection:
         found = replace(
             _difference(connection, question, span),
-            stops_before=_stops(before_path),
-            stops_after=_stops(after.path),
             notes=tuple(notes),
             **_warnings(after, question),
         )
@@ -201,22 +198,14 @@ def _difference(connection: Driver, question: Question, span: Span) -> Differenc
         crowded_users=crowded_users,
         user_count=user_count,
         users=users,
+        stops_before=difference.stops(connection, "before"),
+        stops_after=difference.stops(connection, "after"),
         examples=difference.examples(connection),
     )
 
 
 def _sum(counts: list[Counts]) -> Counts:
     return Counts(sum(each.before for each in counts), sum(each.after for each in counts))
-
-
-def _stops(path: Path) -> tuple[Stop, ...]:
-    """Return which rule was refused because of what, as the view says it of what was decided for real."""
-    with read_transaction(create_read_only_engine(url_of(path))) as connection:
-        found: dict[tuple[str, str, str], int] = {}
-        for row in connection.exec_driver_sql(WHO_STOPS_WHOM.select).mappings():
-            key = row["rule_name"], row["stopped_by_kind"], row["stopped_by_name"] or ""
-            found[key] = found.get(key, 0) + row["suppression_count"]
-    return tuple(Stop(*key, count) for key, count in sorted(found.items()))
 
 
 def _warnings(scratch: Scratch, question: Question) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 from src.marketing_messaging_service.backtesting.schedule import Span
 from src.marketing_messaging_service.infrastructure.database import foreseeable_errors, timestamp_text
 from src.marketing_messaging_service.models import ALERT_CHANNEL
+from src.marketing_messaging_service.views.who_stops_whom import WHO_STOPS_WHOM
 
 SEND, ALERT, SUPPRESSED = "send", "alert", "suppressed:"
 
@@ -35,7 +36,7 @@ KINDS = {
 def compared(
     before: Path, after: Path, history: Path, span: Span, is_over: Callable[[], bool], *, only: str = ""
 ) -> Iterator[sqlite3.Connection]:
-    """Yield a connection with the table `change`, and the views `before_decision` and `after_decision`.
+    """Yield a connection with the table `change`, and the views `before_decision`, `before_stops` and likewise.
 
     `only` is a condition on the decisions, of the alias `decided`. A long statement ends soon after `is_over`.
     """
@@ -61,13 +62,24 @@ def _views(name: str, span: Span, only: str) -> Iterator[str]:
     condition += f" AND {only}" if only else ""
     for kind, (table, channel, outcome) in _PARTS.items():
         yield (
-            f"CREATE TEMP VIEW {name}_{kind} AS SELECT event_id, rule_name, user_id, template_name, {channel} AS "
-            f"channel, {outcome} AS outcome, {_AT} AS at FROM {name}_db.{table} AS decided WHERE {condition}"
+            f"CREATE TEMP VIEW {name}_{kind} AS SELECT event_id, {_RULE} AS rule_name, user_id, template_name, "
+            f"{channel} AS channel, {outcome} AS outcome, {_AT} AS at FROM {name}_db.{table} AS decided "
+            f"WHERE {condition}"
         )
     yield f"CREATE TEMP VIEW {name}_decision AS SELECT * FROM {name}_send UNION ALL SELECT * FROM {name}_refusal"
+    yield (
+        f"CREATE TEMP VIEW {name}_stops AS WITH "
+        f"suppressions AS (SELECT * FROM {name}_db.suppressions AS decided WHERE {condition}), "
+        f"send_requests AS (SELECT * FROM {name}_db.send_requests) {WHO_STOPS_WHOM.select}"
+    )
 
 
 _AT = "coalesce(decided.decision_time, decided.event_timestamp)"
+
+NO_RULE = "(rule not recorded)"
+"""What stands for the rule of a decision that was made before decisions recorded theirs."""
+
+_RULE = f"coalesce(rule_name, '{NO_RULE}')"
 
 _PARTS = {
     "send": ("send_requests", "channel", f"CASE channel WHEN '{ALERT_CHANNEL}' THEN '{ALERT}' ELSE '{SEND}' END"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from src.marketing_messaging_service.backtesting.comparison import KINDS, SEND, SUPPRESSED, rows
+from src.marketing_messaging_service.backtesting.comparison import KINDS, NO_RULE, SEND, SUPPRESSED, rows
 
 EXAMPLES = 10
 """Changes of each kind that are shown."""
@@ -173,6 +173,15 @@ def examples(connection: sqlite3.Connection) -> dict[str, Sequence[Change]]:
     query = f"{_CHANGE} WHERE kind = ? ORDER BY event.event_timestamp, event.id, rule_name LIMIT {EXAMPLES}"
     found = {kind: [Change(*row) for row in rows(connection, query, kind)] for kind in KINDS}
     return {kind: some for kind, some in found.items() if some}
+
+
+def stops(connection: sqlite3.Connection, side: str) -> tuple[Stop, ...]:
+    """Return which rule was refused because of what, `before` or `after`."""
+    query = (
+        f"SELECT coalesce(rule_name, '{NO_RULE}'), stopped_by_kind, coalesce(stopped_by_name, ''), "
+        f"sum(suppression_count) FROM {side}_stops GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    )
+    return tuple(Stop(*row) for row in rows(connection, query))
 
 
 _OUTCOMES = """\
