@@ -17,7 +17,7 @@ from typing import Any
 
 import dask
 from distributed import Client, Future
-from distributed.client import FutureCancelledError
+from distributed.client import ClosedClientError, FutureCancelledError
 from distributed.scheduler import KilledWorker, NoWorkerError
 from prefect_dask.task_runners import DaskTaskRunner
 
@@ -41,6 +41,9 @@ COUNT_SECONDS = 5.0
 
 STAGING_FILE = "staging/stored.py"
 
+_GONE = (OSError, RuntimeError, ClosedClientError)
+"""What Dask's client raises when its scheduler does not answer, or it has given the scheduler up; of no common kind."""
+
 _MISFITS = (ImportError, AttributeError, pickle.PickleError, EOFError)
 """What a process raises that cannot make sense of what it was given: it lacks the program, or has another version."""
 
@@ -57,8 +60,8 @@ class DaskWorkers:
         try:
             client: Any = self._client
             found = client.sync(client.scheduler.identity, n_workers=0, callback_timeout=ANSWER_SECONDS)
-        except (OSError, AttributeError, RuntimeError):
-            # A TimeoutError too is an OSError; a client that has given up has no scheduler any more.
+        except (*_GONE, AttributeError):
+            # A TimeoutError too is an OSError; a client that has given up may have no scheduler at all.
             raise self.lost() from None
         return int(found["n_workers"])
 
@@ -67,7 +70,7 @@ class DaskWorkers:
         try:
             # What is asked for once more is to be done once more.
             return _Pending(self._client.submit(pickle.loads, pickle.dumps(_Call(order)), pure=False), self)
-        except (OSError, RuntimeError):
+        except _GONE:
             raise self.lost() from None
 
     def lost(self) -> DaskError:
@@ -124,7 +127,7 @@ class _Pending:
         except TimeoutError:
             if self._future.status == "error":
                 raise
-        except (FutureCancelledError, OSError):
+        except (FutureCancelledError, ClosedClientError, OSError):
             # The connection may also break while a result is being fetched.
             if self._future.status == "error":
                 raise
@@ -146,7 +149,7 @@ class _Pending:
 
     def cancel(self) -> None:
         """Have no worker begin with them any more."""
-        with suppress(OSError, RuntimeError):
+        with suppress(*_GONE):
             self._future.cancel()  # type: ignore[no-untyped-call]  # Dask is typed in part
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from distributed.client import ClosedClientError
 from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
@@ -256,6 +257,19 @@ def test_a_connection_that_breaks_while_a_result_is_fetched_is_a_lost_scheduler(
     with pytest.raises(DaskError, match="does not answer any more") as caught:
         pending.result(lambda: None)
     assert caught.value.may_pass
+
+
+@pytest.mark.parametrize("error", [ClosedClientError("Client is closed."), TimeoutError(), RuntimeError("closed")])
+def test_a_client_that_has_given_its_scheduler_up_is_a_lost_scheduler(
+    files: Sequence[LandingFile], staged: Path, error: Exception
+) -> None:
+    closed = Mock(submit=Mock(side_effect=error), sync=Mock(side_effect=error))
+    workers = DaskWorkers(closed, DaskScheduler(address="tcp://127.0.0.1:1"))
+    for ask in (workers.count, lambda: workers.submit(StagingOrder(files, SHIPPED_SOURCES, (), staged))):
+        with pytest.raises(DaskError, match="does not answer any more"):
+            ask()
+    # Nothing is left to be cancelled, and the error that was raised before is the one to be seen.
+    module._Pending(Mock(cancel=Mock(side_effect=error)), workers).cancel()
 
 
 def test_a_defect_of_staging_is_no_fault_of_the_worker(
