@@ -115,8 +115,8 @@ def _rules_to_decide_again(names: Sequence[str], mode: RunMode, settings: Settin
     wanted = tuple(dict.fromkeys(filter(None, map(str.strip, names))))
     if wanted and mode is RunMode.LOAD_ONLY:
         raise ParameterError(
-            "decide_again lets rules decide, and the mode load only decides nothing; choose another mode, or leave "
-            "decide_again empty."
+            "decide_again names rules that decide, but the mode load only decides nothing; choose another mode, or "
+            "leave decide_again empty."
         )
     if wanted:
         # What is wrong with the file itself is said where it is read to decide.
@@ -136,8 +136,8 @@ def _window(start: datetime, end: datetime) -> Window:
     now = utc_now()
     if window.start >= now:
         raise ParameterError(
-            f"The window lies in the future: start is {_told(window.start)} and it is {_told(now)}; choose an earlier "
-            "start."
+            f"The window is in the future: start is {_told(window.start)} and it is now {_told(now)}; choose an "
+            "earlier start."
         )
     return window
 
@@ -158,7 +158,7 @@ def _source_place(source: str, settings: Settings) -> Place:
         # The ValueError is that of a name with a null character in it.
         reason = error.strerror if isinstance(error, OSError) else error
         raise ParameterError(
-            f"source names {folder}, which cannot be read as a folder ({reason}); give a folder of raw files "
+            f"source names {folder}, which cannot be read as a folder ({reason}); name a folder of raw files "
             "that the worker can read, or leave it empty for the landing folder."
         ) from None
     return folder
@@ -167,20 +167,20 @@ def _source_place(source: str, settings: Settings) -> Place:
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.backfill", description="Run one backfill.")
-    for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, not in it any more")):
+    for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, itself not included")):
         parser.add_argument(f"--{name}", type=read_instant, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)")
-    parser.add_argument("--source", help="folder of raw files, instead of the setting LANDING_PATH")
-    parser.add_argument("--mode", choices=get_args(Mode), help="preview, unless given")
+    parser.add_argument("--source", help="folder of raw files (default: the setting LANDING_PATH)")
+    parser.add_argument("--mode", choices=get_args(Mode), help="how far the run goes (default: preview)")
     add_event_limits(parser)
     parser.add_argument(
-        "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"
+        "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected (default: 5)"
     )
     parser.add_argument(
         "--decide-again",
         action="append",
         metavar="RULE",
-        help="a new or mended rule that decides also events of the window that were decided before, where it has no "
-        "decision or an expired one; to be given once for each rule",
+        help="a new or corrected rule that also decides events of the window that were decided before, where it has no "
+        "decision or an expired one; repeat the option for each rule",
     )
     return run_once(backfill, vars(parser.parse_args()))
 

@@ -87,7 +87,7 @@ def _pasted(rules: str, rules_path: str) -> NamedRules | None:
     if rules.strip() and rules_path.strip():
         raise ParameterError("Both rules and rules_path name the new rules; leave one of them empty.")
     if rules.strip():
-        return NamedRules("the new rules", parse_rules(rules, "rules"))
+        return NamedRules("the new rules", parse_rules(rules, "The pasted rules"))
     return _named(Path(rules_path.strip())) if rules_path.strip() else None
 
 
@@ -97,7 +97,8 @@ def _named(path: Path) -> NamedRules:
 
 def _given(path: str) -> NamedRules:
     if path == "-":
-        return NamedRules("the rules from standard input", parse_rules(sys.stdin.read(), "standard input"))
+        rules = parse_rules(sys.stdin.read(), "The rules from standard input")
+        return NamedRules("the rules from standard input", rules)
     return _named(Path(path))
 
 
@@ -109,14 +110,14 @@ def _question(
     if against.strip() == DECIDED:
         if rules is not None:
             raise ParameterError(
-                f"Against {DECIDED}, the rules are those that decided; leave the new rules out, or compare them with "
-                "another file."
+                f"Against {DECIDED}, the rules are those that decided at the time; leave the new rules out, or compare "
+                "them with another file."
             )
         return Question(None, None, *window)
     if rules is None:
         raise ParameterError(
-            "There are no new rules to try: paste them into the field rules of the form, or name their file. To see "
-            f"what came too late, let against be {DECIDED}."
+            "There are no new rules to try: paste them into the form's field rules, or name their file. To see "
+            f"what came too late, set against to {DECIDED}."
         )
     if against.strip():
         return Question(_named(Path(against.strip())), rules, *window)
@@ -168,10 +169,10 @@ def _parser() -> argparse.ArgumentParser:
         "--against",
         default="",
         metavar=f"OLD.yaml|{DECIDED}",
-        help="the rules to compare with, those in force unless given; or what was really decided, without --rules",
+        help="the rules to compare with (default: those in force); or, without --rules, what was really decided",
     )
-    parser.add_argument("--since", type=read_instant, help="only events from then on, such as 2026-11-01 (UTC)")
-    parser.add_argument("--until", type=read_instant, help="only events before then")
+    parser.add_argument("--since", type=read_instant, help="only events from this time on, such as 2026-11-01 (UTC)")
+    parser.add_argument("--until", type=read_instant, help="only events before this time")
     parser.add_argument(
         "--more-than",
         type=int,
@@ -179,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="count the users who get more messages than that in a week (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 

@@ -76,7 +76,7 @@ def repair_schema() -> list[RepairedObject]:
     engine = create_database_engine(settings.database_url)
     ctrl_c = CtrlC()
     with (
-        ctrl_c.told("What was not finished was taken back; start it again."),
+        ctrl_c.told("Unfinished work was rolled back; start it again."),
         run_lock(settings.database_url, settings.run_lock_timeout_seconds, telling_once("Waiting for a run to end.")),
         interruptible(engine, ctrl_c.is_made),
     ):
@@ -89,15 +89,15 @@ def main() -> int:
     """Check once and print what was found; return the exit code, which is 0 only if everything holds."""
     parser = argparse.ArgumentParser(
         prog="python -m flows.check",
-        description="Check the database that DATABASE_URL names; without --repair it is only read.",
+        description="Check the database that DATABASE_URL names. Without --repair, it is only read.",
     )
     parser.add_argument(
         "--repair",
         action="store_true",
-        help="first make the views and indexes anew that are missing or changed; no row is touched",
+        help="first rebuild the views and indexes that are missing or changed; no row is touched",
     )
     parser.add_argument(
-        "--max-load-age-hours", type=int, default=0, help="fail also when the newest load is older than that"
+        "--max-load-age-hours", type=int, default=0, help="also fail when the newest load is older than this"
     )
     options = parser.parse_args()
     try:

@@ -69,7 +69,7 @@ class Claims:
             if not deadline:
                 deadline = time.monotonic() + self._wait_seconds
                 self._log.info(
-                    "%s taken by another run at this moment; this run looks at %s again.",
+                    "%s being taken by another run right now; this run will look at %s again.",
                     "1 file is" if len(left) == 1 else f"{len(left):,} files are",
                     "it" if len(left) == 1 else "them",
                 )

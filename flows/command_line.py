@@ -25,7 +25,7 @@ _ADVICE = {
         "Run again when the machine is less busy, or let PREFECT_HOME name another folder."
     ),
     "Failed to reach API": (
-        "Start that server, or take PREFECT_API_URL out of the environment and of Prefect's profile; without it, a "
+        "Start that server, or remove PREFECT_API_URL from the environment and from Prefect's profile; without it, a "
         "run starts a temporary server of its own."
     ),
 }

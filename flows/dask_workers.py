@@ -76,8 +76,7 @@ class DaskWorkers:
     def lost(self) -> DaskError:
         """Return the error of a scheduler that is gone; another one may be at its place in a moment."""
         return DaskError(
-            f"The Dask scheduler {self.scheduler} does not answer any more. Start it and its workers again, then run "
-            "again.",
+            f"The Dask scheduler {self.scheduler} no longer answers. Start it and its workers again, then run again.",
             may_pass=True,
         )
 
@@ -162,8 +161,8 @@ def _no_worker(scheduler: DaskScheduler) -> DaskError:
 
 def _deadly(error: KilledWorker) -> DaskError:
     return DaskError(
-        f"{error.allowed_failures + 1} Dask workers have died one after the other while they staged the same files. "
-        "Give them more memory, or take DASK_SCHEDULER away for one run, then run again."
+        f"{error.allowed_failures + 1} Dask workers died one after another while staging the same files. "
+        "Give them more memory, or unset DASK_SCHEDULER for one run, then run again."
     )
 
 
@@ -175,8 +174,8 @@ def _is_of_staging(error: BaseException) -> bool:
 
 def _misfit(error: Exception) -> DaskError:
     return DaskError(
-        f"A Dask worker, or the scheduler, cannot do what it was given ({type(error).__name__}: {error}). Start them "
-        "in the project's folder, with the version and the packages of this run, then run again."
+        f"A Dask worker, or the scheduler, cannot do its task ({type(error).__name__}: {error}). Start them "
+        "in the project's folder, with the same version and packages as this run, then run again."
     )
 
 
@@ -190,8 +189,8 @@ def dask_workers(scheduler: DaskScheduler, staged_path: Path, log: Logger) -> It
         staged_path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DaskError(
-            f"STAGED_PATH names {staged_path}, which cannot be made a folder ({error.strerror}); correct it, then run "
-            "again."
+            f"STAGED_PATH names the folder {staged_path}, which cannot be created ({error.strerror}); correct it, then "
+            "run again."
         ) from None
     began = time.monotonic()
     with (

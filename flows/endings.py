@@ -23,7 +23,7 @@ from flows.stopping import is_started_by_worker
 from src.marketing_messaging_service.errors import PipelineError
 
 WITHOUT_NUMBERS = (
-    "This run has nothing to count. docs/operations.md says what each message means, and what to do about it."
+    "There is nothing to count for this run. docs/operations.md says what each message means and what to do."
 )
 """The report of a run that has none but its sentence, which the page shows above it."""
 
@@ -61,7 +61,7 @@ class RunPage:
         try:
             leave()
         except (httpx.HTTPError, PrefectException) as error:
-            get_run_logger().warning("The Prefect server did not take the report for this page (%s).", error)
+            get_run_logger().warning("The Prefect server did not accept the report for this page (%s).", error)
 
     def show_of(self, flow_run_id: str, markdown: str, headline: str) -> None:
         """Leave the report of a run that was killed on its page, where its tasks would be shown as running for ever."""

@@ -62,22 +62,22 @@ def explained(asked: Asked, is_over: Callable[[], bool]) -> Answer:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.explain",
-        description="Say what came of a user's events under each rule, and why; or, without a user, of all events that "
-        "a rule looked at, how many came through which condition. The database is only read.",
+        description="Explain what each rule decided on a user's events, and why. Without a user: of all the events "
+        "that a rule looked at, how many passed each condition. The database is only read.",
     )
     parser.add_argument("--user", default="", metavar="USER_ID", help="the user, by user_id")
-    parser.add_argument("--rule", default="", metavar="NAME", help="only this rule; without a user, of every event")
-    parser.add_argument("--event", default="", metavar="MESSAGE_ID", help="only the user's event of this message_id")
+    parser.add_argument("--rule", default="", metavar="NAME", help="only this rule; needed without a user")
+    parser.add_argument("--event", default="", metavar="MESSAGE_ID", help="only the user's event with this message_id")
     parser.add_argument(
         "--where",
         action="append",
         default=[],
         metavar="FIELD=VALUE",
-        help="without a user: only events with that value, such as user_traits.country=DE; may be given again",
+        help="without a user: only events with this value, such as user_traits.country=DE; may be repeated",
     )
-    parser.add_argument("--since", type=_instant, help="only events from then on, such as 2026-11-01 (UTC)")
-    parser.add_argument("--until", type=_instant, help="only events before then")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--since", type=_instant, help="only events from this time on, such as 2026-11-01 (UTC)")
+    parser.add_argument("--until", type=_instant, help="only events before this time")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 

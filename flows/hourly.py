@@ -80,20 +80,19 @@ def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.hourly", description="Run the hourly job once.")
     parser.add_argument("--as-of", type=read_instant, help="logical time, such as 2026-11-23T10:00:00Z")
-    parser.add_argument("--landing-path", help="folder to take raw files from, instead of the setting LANDING_PATH")
+    parser.add_argument("--landing-path", help="folder to take raw files from (default: the setting LANDING_PATH)")
     parser.add_argument(
         "--max-event-age-hours",
         type=int,
-        help="events older than that at as_of earn no message; 0, no limit, unless given",
+        help="events older than this at as_of earn no message (default: 0, no limit)",
     )
     parser.add_argument(
         "--max-event-ahead-hours",
         type=int,
-        help="events further ahead of as_of than that wait for their time; "
-        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
+        help=f"events further ahead of as_of than this wait for their time (default: {DEFAULT_MAX_EVENT_AHEAD_HOURS})",
     )
     parser.add_argument(
-        "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected; 5 unless given"
+        "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected (default: 5)"
     )
     return run_once(hourly, vars(parser.parse_args()))
 

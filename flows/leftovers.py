@@ -87,7 +87,7 @@ def main() -> int:
     """Mark the leftovers and say how many there were; return the exit code."""
     argparse.ArgumentParser(
         prog="python -m flows.leftovers",
-        description="Mark runs that died with their worker Crashed; for use before that worker starts.",
+        description="Mark runs that died with their worker as Crashed. Run it before that worker starts again.",
     ).parse_args()
     api_url = get_current_settings().api.url
     if api_url is None:
@@ -97,9 +97,9 @@ def main() -> int:
         with get_client(sync_client=True) as client:
             number = mark_leftovers_crashed(client, FOUND_AT_START)
     except httpx.HTTPError as error:
-        print(f"The Prefect server at {api_url} could not be asked: {error}", file=sys.stderr)
+        print(f"The Prefect server at {api_url} did not answer: {error}", file=sys.stderr)
         return 1
-    print(f"{number} unfinished runs marked Crashed.")
+    print(f"{number} unfinished runs marked as Crashed.")
     return 0
 
 

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import check_headline, check_text
 from src.marketing_messaging_service.settings import Settings, load_settings
 
-_AGAIN = "What is there stays there, and no run takes it for a database; start the move again and it goes on."
+_AGAIN = "What was moved so far stays, and no run uses the unfinished database; start the move again to finish it."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,11 +37,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.move",
-        description="Move every row of a database into a new one. The one that is moved is only read. One of the two "
-        "may be left out: it is the one that DATABASE_URL names.",
+        description="Move every row of a database into a new one. The old one is only read. An option that is left "
+        "out means the database that DATABASE_URL names.",
     )
-    parser.add_argument("--to", metavar="URL", help="the database to move to, which is made; without a password")
-    parser.add_argument("--from", metavar="URL", dest="source", help="the database to be moved; without a password")
+    parser.add_argument("--to", metavar="URL", help="the new database, which is created; without a password")
+    parser.add_argument("--from", metavar="URL", dest="source", help="the old database; without a password")
     return parser
 
 
@@ -66,7 +66,7 @@ def _given(name: str, url: str | None) -> str | None:
     if make_url(url).password:
         raise ParameterError(
             f"{name} holds a password, which everybody on this machine can read in the list of processes. Let "
-            "DATABASE_URL name that database and leave the option out, or put the password into ~/.pgpass."
+            "DATABASE_URL name that database and leave out the option, or put the password into ~/.pgpass."
         )
     return url
 
@@ -83,9 +83,9 @@ def _move(settings: Settings, source: str, target: str) -> int:
     report = checking.check_database(target, (*checking.INVARIANTS, *decisions.AUDIT))
     print(check_text(report) if report.broken else check_headline(report), flush=True)
     if report.broken:
-        print("The rows are those of the database that was moved, in which the same is broken.", file=sys.stderr)
+        print("The rows are the same in the old database, so the same is broken there.", file=sys.stderr)
         return 1
-    _say("Now let DATABASE_URL name it; the database that was moved stays as it is.")
+    _say("Now let DATABASE_URL name the new database; the old one stays as it is.")
     return 0
 
 

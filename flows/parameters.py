@@ -62,7 +62,7 @@ def read_instant(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text} is no date or time; write it like 2026-11-23T10:00:00Z") from None
+        raise argparse.ArgumentTypeError(f"{text} is not a date or time; write it like 2026-11-23T10:00:00Z") from None
 
 
 def named_place(name: str, text: str) -> Place:
@@ -83,7 +83,7 @@ def single_instant(name: str, instant: datetime) -> datetime:
         return instant.astimezone(UTC)
     except OverflowError:
         raise ParameterError(
-            f"{name} is {instant.isoformat()}, which in UTC lies outside the years 0001 to 9999; choose another."
+            f"{name} is {instant.isoformat()}, which in UTC is outside the years 0001 to 9999; choose another."
         ) from None
 
 
@@ -100,11 +100,11 @@ def add_event_limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-event-age-hours",
         type=int,
-        help=f"events older than that earn no message, 0 for no limit; {DEFAULT_MAX_EVENT_AGE_HOURS} unless given",
+        help=f"events older than this earn no message; 0 is no limit (default: {DEFAULT_MAX_EVENT_AGE_HOURS})",
     )
     parser.add_argument(
         "--max-event-ahead-hours",
         type=int,
-        help="events further ahead of the run's start than that wait for their time; "
-        f"{DEFAULT_MAX_EVENT_AHEAD_HOURS} unless given",
+        help="events further ahead of the run's start than this wait for their time "
+        f"(default: {DEFAULT_MAX_EVENT_AHEAD_HOURS})",
     )

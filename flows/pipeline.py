@@ -234,7 +234,7 @@ def _one_of_several(settings: Settings, stop: StopRequest) -> Iterator[_Writer]:
             place = patiently(lambda: held.enter_context(placed()), stop, log)
             end_lease(engine)
         migrated = f"applied {', '.join(applied)}" if applied else "the schema is current"
-        log.info("Migrated in %.1f s: %s. Other runs may write meanwhile.", time.monotonic() - began, migrated)
+        log.info("Migrated in %.1f s: %s. Other runs may write at the same time.", time.monotonic() - began, migrated)
         with place.guarding(engine):
             yield _Writer(engine, place)
 
@@ -395,7 +395,7 @@ def _claims(writer: _Writer, settings: Settings, stop: StopRequest) -> Claims | 
 def _sweep(folder: Path) -> None:
     """Remove what killed runs, or their workers, have left among staged rows."""
     if count := staging.sweep(folder, time.time()):
-        get_run_logger().info("Removed %s in %s that nobody had loaded for a day.", many(count, "staged file"), folder)
+        get_run_logger().info("Removed %s in %s that no run had loaded for a day.", many(count, "staged file"), folder)
 
 
 def _decide(

@@ -42,7 +42,7 @@ from src.marketing_messaging_service.publishing import PublishedFile
 from src.marketing_messaging_service.reporting import published_markdown
 from src.marketing_messaging_service.settings import Settings, load_settings
 
-_UNPUBLISHED = "Readers find the files of the time before; start it again."
+_UNPUBLISHED = "Readers still find the previous files; start it again."
 
 _CUT_OFF = f"Stopped by {CANCEL}. {_UNPUBLISHED}"
 
@@ -177,8 +177,8 @@ def upload(files: Sequence[PublishedFile], bucket: Bucket, stop: StopRequest) ->
             put_file(bucket, file.path.name, file.path)
         except OSError as error:
             raise DatabaseError(
-                f"PUBLISH_PATH names {bucket}, which cannot be written to ({error.strerror}); files that were put "
-                "before stay. Start it again when that is mended.",
+                f"PUBLISH_PATH names {bucket}, which cannot be written to ({error.strerror}); files written before "
+                "stay. Correct that, then start it again.",
                 may_pass=error.errno in MAY_PASS,
             ) from None
 

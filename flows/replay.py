@@ -115,8 +115,7 @@ def _choice(reason: str, file: str, since: datetime | None, edited_file: str) ->
         return choice
     if choice != ReplayChoice():
         raise ParameterError(
-            f"edited_file names the lines that are replayed, which are those of {edited_file}. Leave reason, file and "
-            "since out."
+            f"edited_file already says which lines to replay: those of {edited_file}. Leave out reason, file and since."
         )
     return ReplayChoice(edited=staging.read_edited_lines(Path(edited_file)), edited_path=edited_file)
 
@@ -124,11 +123,8 @@ def _choice(reason: str, file: str, since: datetime | None, edited_file: str) ->
 def _no_reason(reason: str) -> str:
     in_part = next((code for code in ReasonCode if code.value == reason), None)
     if in_part is not None:
-        return (
-            f"Lines that were rejected with the reason {reason} are kept in part, and cannot be replayed: "
-            f"{in_part.remedy}."
-        )
-    return f"reason is {reason!r}, which is no reason to reject a line; choose one of {', '.join(REASONS)}."
+        return f"Lines rejected for {reason} are kept only in part and cannot be replayed: {in_part.remedy}."
+    return f"reason is {reason!r}, but no line is ever rejected for that; choose one of {', '.join(REASONS)}."
 
 
 def export(path: Path, choice: ReplayChoice, ctrl_c: CtrlC) -> str:
@@ -144,20 +140,22 @@ def export(path: Path, choice: ReplayChoice, ctrl_c: CtrlC) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m flows.replay", description="Read rejected lines again, and take those that are events today."
+        prog="python -m flows.replay", description="Read rejected lines again, and take those that are now events."
     )
-    parser.add_argument("--reason", metavar="R", help="what was rejected for this reason only, such as anonymous_user")
+    parser.add_argument("--reason", metavar="R", help="only lines rejected for this reason, such as anonymous_user")
     parser.add_argument(
-        "--file", metavar="F", help="lines of this file only, by its path from landing, or of a pattern of files"
+        "--file", metavar="F", help="only lines of this file (its path within landing) or of files that match a pattern"
     )
     parser.add_argument(
-        "--since", type=read_instant, help="what was rejected then or later only, such as 2026-11-01 (UTC)"
+        "--since", type=read_instant, help="only lines rejected from this time on, such as 2026-11-01 (UTC)"
     )
-    parser.add_argument("--dry-run", action="store_true", default=None, help="report what would be, and keep nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", default=None, help="report what would happen, and keep nothing"
+    )
     add_event_limits(parser)
     files = parser.add_mutually_exclusive_group()
     files.add_argument(
-        "--export", type=Path, metavar="FILE", help="write the lines into a new file to be edited, and take none"
+        "--export", type=Path, metavar="FILE", help="write the lines into a new file for editing, and take none"
     )
     files.add_argument("--from", dest="edited_file", metavar="FILE", help="take the lines of an edited file")
     return parser

@@ -38,15 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m flows.report",
-        description="Print the report of a run, and write it as a file into REPORTS_PATH. The database is only read.",
+        description="Print the report of a run, and write it into REPORTS_PATH. The database is only read.",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--latest", action="store_true", help="the last run, which is the default")
-    which.add_argument("--run", type=_row_number, metavar="N", help="the run of that number, in runs")
+    which.add_argument("--latest", action="store_true", help="the last run (the default)")
+    which.add_argument("--run", type=_row_number, metavar="N", help="the run with this id, in runs")
     which.add_argument(
-        "--load", type=_row_number, metavar="N", help="the run that made the load of that number, in loads"
+        "--load", type=_row_number, metavar="N", help="the run that made the load with this id, in loads"
     )
-    which.add_argument("--flow-run", metavar="ID", help="the run of a Prefect flow run, by its id or its name")
+    which.add_argument("--flow-run", metavar="ID", help="the run with this Prefect flow run, by its id or name")
     which.add_argument("--list", action="store_true", help=f"list the last {LISTED_RUNS} runs instead")
     return parser
 

@@ -41,16 +41,16 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="list every error and warning of a rules file, with its line")
     check.add_argument("--json", action="store_true", help="print what was found as JSON")
     check.add_argument("--strict", action="store_true", help="exit with 1 for a warning too")
-    test = commands.add_parser("test", help="do the tests that stand beside a rules file, and show what differs")
+    test = commands.add_parser("test", help="run the tests that belong to a rules file, and show what differs")
     test.add_argument("--json", action="store_true", help="print what differs as JSON")
     test.add_argument(
-        "--tests", type=Path, metavar="FILE", help="the file of tests; rules.tests.yaml beside rules.yaml unless given"
+        "--tests", type=Path, metavar="FILE", help="the file of tests (default: rules.tests.yaml beside rules.yaml)"
     )
     show = commands.add_parser("show", help="say each rule in one sentence")
     show.add_argument("--picture", type=Path, metavar="FILE.svg", help="draw the rules into this file as well")
     for command in (check, test, show):
-        command.add_argument("file", nargs="?", type=Path, help="the rules file; RULES_PATH unless given")
-    commands.add_parser("schema", help="print the JSON Schema of rules.yaml, by which editors complete and check it")
+        command.add_argument("file", nargs="?", type=Path, help="the rules file (default: RULES_PATH)")
+    commands.add_parser("schema", help="print the JSON Schema of rules.yaml, with which editors complete and check it")
     return parser
 
 
@@ -77,7 +77,7 @@ def _show(path: Path, options: argparse.Namespace) -> int:
 def _draw(whole: Rules, picture: Path) -> None:
     if picture.suffix != ".svg":
         raise ParameterError(
-            f"--picture names {picture}, but the drawing is an SVG file; give a name that ends in .svg."
+            f"--picture names {picture}, but the drawing is an SVG file; choose a name that ends in .svg."
         )
     drawing = rules_svg(whole)
     try:

@@ -133,9 +133,9 @@ def _refuse_blind_worker(staged: StagedFiles, stored: Stored) -> None:
     for failure in staged.failures:
         if _is_as_discovered(failure.file):
             raise DaskError(
-                f"The Dask worker {stored.worker} cannot read what this run can: {failure.error} Let every worker "
-                "reach the raw files by the same path and, for a bucket, with credentials in its own environment, then "
-                "run again."
+                f"The Dask worker {stored.worker} cannot read what this run can: {failure.error} Make sure that every "
+                "worker reaches the raw files by the same path and, for a bucket, has credentials in its environment, "
+                "then run again."
             )
 
 

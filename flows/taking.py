@@ -96,7 +96,7 @@ class Taking:
     def _left_to_others(self) -> list[Remark]:
         if not (left := self._claims.left if self._claims else ()):
             return []
-        explanation = "Another run was still taking it when this one had waited long enough, and takes it to its end."
+        explanation = "Another run was still taking it when this one stopped waiting; that run finishes it."
         return [Remark.on(RemarkKind.WARNING, [file.display_path for file in left], explanation)]
 
     def take(self, files: Sequence[LandingFile]) -> None:
@@ -208,7 +208,7 @@ class Taking:
     def _tell_unreadable(self, result: Unreadable) -> None:
         path, advice = result.file.display_path, result.reason_code.advice
         if result.is_delivered_again:
-            explanation = f"was delivered again, and again no line of it can be read: {advice}."
+            explanation = f"was delivered again, and still no line of it can be read: {advice}."
             self.problems.append(FileProblem(path, explanation))
         else:
             get_run_logger().info("No line of %s can be read, as before: %s.", path, advice)
@@ -231,8 +231,8 @@ def take_rejected(taking: Taking, rejected: RejectedLines, sources: SourcesFile)
     if not without_source:
         return Discovery((), 0)
     explanation = (
-        f"No pattern of {sources.origin} names the file any more, so that its rejected lines cannot be read again; add "
-        "one, then start the replay again."
+        f"No pattern of {sources.origin} matches the file any more, so its rejected lines cannot be read again; add "
+        "one that does, then start the replay again."
     )
     return Discovery(
         (), 0, remarks=(Remark.on(RemarkKind.WARNING, [each.display_path for each in without_source], explanation),)

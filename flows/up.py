@@ -59,7 +59,7 @@ def _alone(place: Place) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise UpError(f"It is up already, at {address.read_text()}; stop that one first (Ctrl-C).") from None
+        raise UpError(f"It is already up, at {address.read_text()}; stop that one first (Ctrl-C).") from None
     with lock:
         # Whoever held the lock is gone; what it started may not be.
         end_processes(place.process_ids())
@@ -85,13 +85,13 @@ def _refuse_taken_port(place: Place) -> None:
 def _start(processes: Processes) -> None:
     place = processes.place
     begin = time.monotonic()
-    _say(f"Starting Prefect; what its processes say goes to {_short(place.log_path)}")
+    _say(f"Starting Prefect; its output goes to {_short(place.log_path)}")
     processes.start("server", "server", "start", "--host", "127.0.0.1", "--port", str(place.port))
     processes.wait_until("server", place.is_answering)
     with place.client() as client:
         _ensure_work_pool(processes, client)
         if number := mark_leftovers_crashed(client, FOUND_AT_START):
-            _say(f"Runs that were under way when everything stopped last time, marked Crashed: {number}")
+            _say(f"Runs that were under way when everything last stopped, now marked as Crashed: {number}")
         # The two start side by side, which saves seconds.
         started_at = datetime.now(UTC)
         worker = ("worker", "start", "--pool", WORK_POOL, "--name", WORKER_NAME, "--limit", str(WORKER_LIMIT))
@@ -185,7 +185,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except httpx.HTTPError as error:
-        print(f"The Prefect server did not do what it was asked: {error}", file=sys.stderr)
+        print(f"The Prefect server did not do what it was asked to: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0

@@ -59,13 +59,13 @@ def watch(max_load_age_hours: AgeHours = DEFAULT_MAX_LOAD_AGE_HOURS) -> State[Ch
 def main() -> int:
     """Look once and print what was found; return the exit code, which is 0 only if there is nothing to look at."""
     parser = argparse.ArgumentParser(
-        prog="python -m flows.watch", description="Look whether files still come in, and look as they usually do."
+        prog="python -m flows.watch", description="Check whether files still come in, and whether they look as usual."
     )
     parser.add_argument(
         "--max-load-age-hours",
         type=int,
         default=DEFAULT_MAX_LOAD_AGE_HOURS,
-        help="fail when no file was loaded for so many hours, 0 for not to look; %(default)s unless given",
+        help="fail when no file was loaded for this many hours; 0 turns this off (default: %(default)s)",
     )
     options = parser.parse_args()
     try:

@@ -91,7 +91,7 @@ def test_while_nothing_happens_it_leaves_the_machine_alone(system: System, run_b
 
 def test_a_second_one_says_where_the_first_one_is(system: System) -> None:
     assert refusal(system.place.home, system.place.port) == (
-        f"It is up already, at {system.place.url}; stop that one first (Ctrl-C).\n"
+        f"It is already up, at {system.place.url}; stop that one first (Ctrl-C).\n"
     )
 
 

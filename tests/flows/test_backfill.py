@@ -197,7 +197,7 @@ def test_the_hourly_run_takes_the_rest_of_what_a_backfill_took_in_part(landing: 
         ({"source": "/does/not/exist"}, "source names /does/not/exist, which cannot be read as a folder (No such file"),
         ({"source": "a\0b"}, "which cannot be read as a folder (embedded null byte)"),
         ({"decide_again": ["welcome_mail"]}, "the rules file does not have; did you mean welcome_email? Nothing was"),
-        ({"decide_again": ["welcome_email"], "mode": "load only"}, "and the mode load only decides nothing; choose"),
+        ({"decide_again": ["welcome_email"], "mode": "load only"}, "but the mode load only decides nothing; choose"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_done_with_a_sentence_that_says_what_to_change(

@@ -25,7 +25,7 @@ def test_it_says_what_it_moves_compares_and_checks(
     assert told.startswith(f"Moving {built} to postgresql://postgres@/test_")
     assert re.search(r"[1-9]\d* rows in \d\d tables are the same in both, compared one by one\.", told)
     assert "Everything holds" in told
-    assert told.endswith("Now let DATABASE_URL name it; the database that was moved stays as it is.\n")
+    assert told.endswith("Now let DATABASE_URL name the new database; the old one stays as it is.\n")
     assert PASSWORD not in told
     assert main(["--from", url_of(built)]) == 1
     assert "already; nothing was moved. Let --to name a new database." in capsys.readouterr().err
@@ -40,7 +40,7 @@ def test_it_says_what_it_moves_compares_and_checks(
         (
             ["--to", f"postgresql+psycopg://ana:{PASSWORD}@localhost/messages"],
             "--to holds a password, which everybody on this machine can read in the list of processes. Let "
-            "DATABASE_URL name that database and leave the option out, or put the password into ~/.pgpass.",
+            "DATABASE_URL name that database and leave out the option, or put the password into ~/.pgpass.",
         ),
     ],
 )

@@ -87,7 +87,7 @@ def test_a_run_that_may_have_others_beside_it_does_the_same_and_migrates_by_itse
     land(landing)
     monkeypatch.setenv("SEVERAL_WRITERS", "true")
     told = numbers(result_of(hourly(return_state=True)))
-    assert "Other runs may write meanwhile." in errors_logged.text
+    assert "Other runs may write at the same time." in errors_logged.text
     assert check(return_state=True).is_completed()
     again = hourly(return_state=True)
     assert again.is_completed()

@@ -27,9 +27,9 @@ def test_an_instant_is_kept_in_utc() -> None:
     [
         (
             datetime.min.replace(tzinfo=EAST),
-            r"^as_of is 0001-01-01T00:00:00\+14:00, which in UTC lies outside",
+            r"^as_of is 0001-01-01T00:00:00\+14:00, which in UTC is outside",
         ),
-        (datetime.max.replace(tzinfo=WEST), r"^as_of is 9999-12-31T23:59:59\.999999-12:00, which in UTC lies outside"),
+        (datetime.max.replace(tzinfo=WEST), r"^as_of is 9999-12-31T23:59:59\.999999-12:00, which in UTC is outside"),
         (NAIVE, r"^as_of is 2026-11-01T00:00:00, which has no UTC offset; write it like"),
     ],
 )
@@ -70,7 +70,7 @@ def test_an_age_beyond_its_bounds_is_refused_in_one_sentence_before_prefect_star
 def test_a_run_as_of_an_end_of_the_calendar_fails_with_a_sentence(landing: Any, instant: datetime) -> None:
     state = hourly(as_of=instant, return_state=True)
     assert state.is_failed()
-    assert str(state.message).startswith(f"as_of is {instant.isoformat()}, which in UTC lies outside the years")
+    assert str(state.message).startswith(f"as_of is {instant.isoformat()}, which in UTC is outside the years")
 
 
 def test_a_limit_of_age_may_reach_beyond_the_calendar(landing: Any) -> None:

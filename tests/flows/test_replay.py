@@ -140,7 +140,7 @@ def test_lines_of_a_file_that_no_source_names_any_more_stay_with_a_warning(
     assert "0 taken, 2 of files that no pattern of sources.yaml names. Nothing was taken. 1 warning." in str(
         state.message
     )
-    assert "names the file any more" in report_of(state).warnings[0]
+    assert "matches the file any more" in report_of(state).warnings[0]
 
 
 def test_where_nothing_is_rejected_the_run_says_so(landing: Path) -> None:
@@ -156,10 +156,10 @@ def test_where_nothing_is_rejected_the_run_says_so(landing: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "sentence"),
     [
-        ({"reason": "odd"}, "reason is 'odd', which is no reason to reject a line; choose one of"),
-        ({"reason": "utf_16"}, "kept in part, and cannot be replayed: save it as UTF-8, and deliver it again."),
+        ({"reason": "odd"}, "reason is 'odd', but no line is ever rejected for that; choose one of"),
+        ({"reason": "utf_16"}, "kept only in part and cannot be replayed: save it as UTF-8, and deliver it again."),
         ({"edited_file": "gone.ndjson"}, "gone.ndjson cannot be read as edited lines: No such file or directory"),
-        ({"edited_file": "gone.ndjson", "file": "a.jsonl"}, "Leave reason, file and since out."),
+        ({"edited_file": "gone.ndjson", "file": "a.jsonl"}, "Leave out reason, file and since."),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(landing: Path, parameters: dict[str, Any], sentence: str) -> None:

@@ -115,7 +115,7 @@ def test_a_picture_is_not_drawn_over_a_file_that_is_none(path: Path, capsys: pyt
     given = write(path, rule())
     before = path.read_text(encoding="utf-8")
     assert main(["show", given, "--picture", given]) == 1
-    assert "the drawing is an SVG file; give a name that ends in .svg" in capsys.readouterr().err
+    assert "the drawing is an SVG file; choose a name that ends in .svg" in capsys.readouterr().err
     assert path.read_text(encoding="utf-8") == before
 
 

@@ -63,7 +63,7 @@ def test_the_file_of_a_run_that_is_killed_while_it_loads_is_taken_by_the_one_bes
         assert killed.wait().exit_code == KILLED
     ending = beside.wait()
     assert ending.exit_code == 0, ending.output
-    assert "taken by another run at this moment" in ending.output
+    assert "being taken by another run right now" in ending.output
     assert several.everything(url, tmp_path / "at once") == wanted.rows
     # The next run enters the one that was killed as such.
     assert several.finish(server, wanted.scene, url) is None
