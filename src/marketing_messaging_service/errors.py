@@ -1,4 +1,4 @@
-"""Foreseeable failures, each told as one sentence that a person can act on."""
+"""Foreseeable failures, each with one sentence that a person can act on."""
 
 import errno
 from collections.abc import Sequence
@@ -17,22 +17,22 @@ MAY_PASS = frozenset(
         errno.ETIMEDOUT,
     }
 )
-"""What the operating system says of a network share that has gone, and that may be back in a moment."""
+"""Error numbers of a network share that has gone away and may be back in a moment."""
 
 WHO_DOES_THE_REST = (
     "What was committed stays. If this was an hourly run, the next one finishes the work; start any other run again."
 )
-"""What becomes of a run that was cut off. A backfill has a folder and a window that no other run knows of."""
+"""What happens after a run was cut off. A backfill has a folder and a window that no other run knows."""
 
 
 class PipelineError(Exception):
     """A failure whose message says what was wrong and what to do; it is shown without a traceback.
 
-    `may_pass` says that the same may well succeed a little later, without anybody doing anything.
+    `may_pass` says that the same may well succeed a little later on its own.
     """
 
     remedy: ClassVar[str] = "Do what the sentence says."
-    """What to do about any of its kind, as docs/operations.md lists it."""
+    """What to do about an error of this kind, as docs/operations.md lists it."""
 
     def __init__(self, message: str, *, may_pass: bool = False) -> None:
         super().__init__(message)
@@ -48,13 +48,13 @@ class SettingsError(PipelineError):
 class ParameterError(PipelineError):
     """A run was asked for something that cannot be; the message says which parameter to change, and how."""
 
-    remedy = "Start the run again with the parameter corrected; nothing was begun."
+    remedy = "Correct the parameter, then start the run again; nothing was begun."
 
 
 class DatabaseError(PipelineError):
     """The database file cannot be opened, migrated or written."""
 
-    remedy = "Do what the sentence says. *hourly* then goes on by itself; start any other run again."
+    remedy = "Do what the sentence says. *hourly* then carries on without help; start any other run again."
 
 
 class RefusedRowError(PipelineError):
@@ -64,7 +64,7 @@ class RefusedRowError(PipelineError):
 
 
 class LostRowsError(PipelineError):
-    """What was written does not stand, though the database reported no error: a trigger took it away."""
+    """What was written is not there, though the database reported no error: a trigger took it away."""
 
     remedy = "Remove the trigger that the sentence names, or have its owner change it; then start the run again."
 
@@ -82,13 +82,13 @@ class SpoolError(PipelineError):
 
 
 class DaskError(PipelineError):
-    """Files cannot be staged on Dask: no scheduler or worker answers, or a worker cannot do what this run could."""
+    """Files cannot be staged on Dask: no scheduler or worker answers, or a worker cannot do its task."""
 
     remedy = "Do what the sentence says; what was loaded stays, and the next run takes the other files."
 
 
 class LoadError(PipelineError):
-    """A staged file did not load as it was counted; nothing of it was kept."""
+    """The rows of a staged file did not add up when they were loaded; nothing of it was kept."""
 
     remedy = "Start the run again; if it fails in the same way, report it."
 
@@ -100,7 +100,7 @@ class Fault:
     sentence: str
     """What is wrong, without the line and without a full stop."""
     line: int | None = None
-    """Where it stands, counted from 1; None for what belongs to no line."""
+    """Its line, counted from 1; None for what belongs to no line."""
 
     def __str__(self) -> str:
         """Return the sentence with its line, as an error lists it."""
@@ -108,7 +108,7 @@ class Fault:
 
 
 class WrittenFileError(PipelineError):
-    """A file that people write cannot be used; `faults` has each thing that is wrong by itself."""
+    """A file that people write cannot be used; `faults` lists each thing that is wrong."""
 
     def __init__(self, message: str, faults: Sequence[Fault] = (), *, may_pass: bool = False) -> None:
         super().__init__(message, may_pass=may_pass)
@@ -122,13 +122,13 @@ class SourcesError(WrittenFileError):
 
 
 class RulesError(WrittenFileError):
-    """rules.yaml cannot be used; the message names the rule, the key, what stood there and what was expected."""
+    """rules.yaml cannot be used; the message names the rule, the key, what was found and what was expected."""
 
     remedy = "Correct the rules where the sentence says; the events wait, and the next run decides them."
 
 
 class RulesTestsError(WrittenFileError):
-    """A file of tests beside the rules cannot be used, or one of its events is none."""
+    """The file of tests for the rules cannot be used, or one of its events is not an event."""
 
     remedy = "Correct the file of tests where the sentence says; nothing else depends on it."
 
@@ -136,17 +136,17 @@ class RulesTestsError(WrittenFileError):
 class RunInProgressError(PipelineError):
     """Another run holds the database and did not end within the time this one was willing to wait."""
 
-    remedy = "Look at the run that the sentence names; *hourly* goes on by itself, start any other run again."
+    remedy = "Look at the run that the sentence names. *hourly* carries on without help; start any other run again."
 
 
 class LeaseLostError(PipelineError):
-    """Another run took the lease of this one, which stood still for too long; nothing of it is half done."""
+    """Another run took this one's lease, because this one gave no sign of life for too long; nothing is half done."""
 
     remedy = "Nothing for *hourly*; start any other run again."
 
 
 class ExportError(PipelineError):
-    """Rejected lines cannot be written into a file to be edited."""
+    """Rejected lines cannot be exported into a file for editing."""
 
     remedy = "Do what the sentence says; nothing was changed."
 

@@ -59,6 +59,6 @@ def test_blocks_limits_and_the_holdout_are_a_sentence_each() -> None:
         "away: A user gets no message from a left until a back.",
         "no: A user gets no message while latest_traits.marketing_opt_in is false.",
         "one: A user gets at most 1 message of T within 168 h.",
-        "few: A user gets at most 2 messages by email a week of the calendar.",
+        "few: A user gets at most 2 messages by email per calendar week.",
         "holdout: 2.5 % of the users get no message, always the same ones.",
     ]

@@ -84,8 +84,8 @@ def test_a_repair_makes_views_and_indexes_anew_and_then_checks(
     monkeypatch.setattr(sys, "argv", ["check", "--repair"])
     assert main() == 1
     printed = capsys.readouterr().out
-    assert "Made anew: the view event_dates.\n" in printed
-    assert "Made anew: the index uq_events_message_id.\n" in printed
+    assert "Rebuilt: the view event_dates.\n" in printed
+    assert "Rebuilt: the index uq_events_message_id.\n" in printed
     assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: schema_as_made." in printed
     assert "the trigger strange on events is not of this project" in printed
 

@@ -84,7 +84,7 @@ def test_edited_lines_are_loaded_decided_and_reported(rejecting: Path, monkeypat
     for page in (report_markdown(run_report), report_html(run_report)):
         assert "1 event came of 2 lines that had been rejected" in page
         assert "still rejected: invalid" in page
-        assert "docs/raw-events.md says how to mend such lines and read them again" in page
+        assert "docs/raw-events.md says how to correct such lines and read them again" in page
     for query in check_queries(run_report):
         assert tuple(rows(rejecting, query.sql)) == query.rows
 

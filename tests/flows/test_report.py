@@ -75,7 +75,7 @@ def test_the_last_runs_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]
     _, out, _ = told(capsys, "--list")
     assert out == (
         "The last runs\n"
-        "  run  flow    mode             as of (UTC)       state      what it said\n"
+        "  run  flow    mode             as of (UTC)       state      what it reported\n"
         "    2  hourly  load and decide  2026-11-23 10:00  failed     LANDING_PATH names x.\n"
         "    1  hourly  load and decide  2026-11-23 10:00  completed  Nothing new.\n"
     )

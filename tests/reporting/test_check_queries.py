@@ -107,7 +107,7 @@ def test_of_a_preview_there_is_nothing_to_query() -> None:
     preview = run_report(mode=RunMode.PREVIEW)
     assert check_queries(preview) == ()
     assert "```sql" not in report_markdown(preview)
-    assert "nothing in the database to check its numbers by" in report_markdown(preview)
+    assert "nothing in the database to check its numbers against" in report_markdown(preview)
 
 
 def test_no_text_of_a_report_gets_into_a_query() -> None:

@@ -59,7 +59,7 @@ def test_a_file_over_the_limit_is_told_with_its_first_line_and_what_to_do() -> N
     assert problem.explanation == (
         "12 of 100 lines could not be read (12.0 %), which is more than the 5 % that max_rejected_percent allows. The "
         "first is line 4: user_id is required and is absent. The other 88 lines were taken. Correct the rejected "
-        "lines, which rejected_rows holds, and deliver them in another file, or replay them (`python -m "
+        "lines, which are in rejected_rows, and deliver them in another file, or replay them (`python -m "
         "flows.replay`)."
     )
 
@@ -91,7 +91,7 @@ def test_lines_that_collide_are_told_with_the_other_file_and_what_to_do() -> Non
         "40 of 40 lines have the message_id of another event (100.0 %), which is more than the 5 % that "
         "max_rejected_percent allows: two producers seem to number their events alike. Most of the other events came "
         "in 2.jsonl. The first is line 1: The message_id is that of another event. Let one producer begin its "
-        "message_ids with its name, or leave them out, and deliver its lines, which rejected_rows holds, in another "
+        "message_ids with its name, or leave them out, and deliver its lines (they are in rejected_rows) in another "
         "file; or replay them with a message_id_prefix in sources.yaml."
     )
     assert too_many_rejected(loads, 5, {}) == []
@@ -133,7 +133,7 @@ def test_of_ten_thousand_files_the_tables_show_the_problem_files_and_how_many_mo
     loads = (*(load(number, 10) for number in range(1, 10_000)), load(10_000, 10, 10))
     table = files_table(run_report(loads=loads, max_rejected_percent=5.0))
     assert (table.rows[0][0], len(table.rows), table.remark) == ("10000.jsonl", 25, "and 9975 more")
-    assert table.total[:2] == ("all 10,000", 100_000)
+    assert table.total[:2] == ("total of 10,000 files", 100_000)
     assert len(loads_with_examples([load(number, 10, 10) for number in range(10_000)], 5)) == MOST_FILES
 
 

@@ -44,7 +44,7 @@ def test_the_file_tells_the_sentence_the_tables_the_rules_and_the_queries() -> N
         "Decisions by rule",
         "user_traits.marketing_opt_in is true",
         "4 matched: 3 sent, 1 suppressed",
-        "all 2",
+        "total of 2 rules",
         "event_timestamp has no UTC offset.",
         "run 17",
         *(query.sql for query in check_queries(report)),
@@ -83,7 +83,7 @@ def test_problems_and_a_bad_end_are_told() -> None:
 def test_a_preview_says_so_and_claims_nothing() -> None:
     document = report_html(run_report(mode=RunMode.PREVIEW))
     text = Outline(document).text
-    assert "This is a preview, of which nothing was kept." in text
+    assert "This is a preview; nothing was kept." in text
     assert "Decisions by rule, as they would be" in text
     assert "would be sent 3" in document
     assert "run 17" not in text

@@ -139,7 +139,7 @@ def test_a_backfill_that_only_loads() -> None:
     )
     assert manager_sentence(report) == (
         "For the time from 2026-11-21 10:00 to 2026-11-23 10:00 UTC, 5 events came in; they are kept undecided, "
-        "because this run was asked to load only."
+        "because this run was asked only to load."
     )
 
 
@@ -147,7 +147,7 @@ def test_a_preview_claims_nothing() -> None:
     report = run_report(mode=RunMode.PREVIEW, decided_count=8)
     told = manager_sentence(report)
     assert told == (
-        "This is a preview, of which nothing was kept. Between 09:05 and 10:05 UTC, 5 events would come in; 3 events "
+        "This is a preview; nothing was kept. Between 09:05 and 10:05 UTC, 5 events would come in; 3 events "
         "that had waited would be decided as well, 3 messages would go out, 1 alert would go to our own people, 1 "
         "message would not be sent again because the user already got it, 2 lines could not be read."
     )

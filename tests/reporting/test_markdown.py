@@ -91,24 +91,24 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
         "Files left where they are",
         "Lines kept aside, by reason",
         "Lines kept aside: the first three of each reason, and the first of each file",
-        "Keys not known, their values not kept",
+        "Unknown keys (values not kept)",
         "This run",
         "The rules as they were applied, in Mermaid",
         "The SQL that checks every number",
     ]
     assert "| welcome_email | 4 | 3 | 0 | 1 | 1 |" in markdown
-    assert "| **all 2** | **5** | **3** | **1** | **1** | **1** |" in markdown
+    assert "| **total of 2 rules** | **5** | **3** | **1** | **1** | **1** |" in markdown
     assert "| a.jsonl | 10 | 5 | 2 | 1 | 0 | 2 | 1 |" in markdown
 
 
 def test_a_key_of_the_payload_that_is_not_kept_is_told_with_what_keeps_it() -> None:
     keys = (KeyReport("app_version", 9000), KeyReport("properties.order_ref", 4012), KeyReport("user_traits.x", 3))
     table = keys_table(run_report(unknown_keys=keys))
-    assert table.remark == "properties.order_ref stood on 4,012 lines; to keep it see docs/fields.md"
+    assert table.remark == "properties.order_ref was on 4,012 lines; docs/fields.md says how to keep it"
     assert keys_table(run_report(unknown_keys=keys[:1])).remark == ""
     many = (*keys[1:2], *(KeyReport(f"k{number}", 1) for number in range(30)))
     assert keys_table(run_report(unknown_keys=many)).remark == (
-        "and 6 more; properties.order_ref stood on 4,012 lines; to keep it see docs/fields.md"
+        "and 6 more; properties.order_ref was on 4,012 lines; docs/fields.md says how to keep it"
     )
 
 
@@ -182,7 +182,10 @@ def test_what_markdown_would_act_on_is_escaped_where_it_would(text: str, expecte
 def test_a_long_table_sums_up_what_it_leaves_out() -> None:
     loads = tuple(replace(LOAD, path=f"{n:03}.jsonl") for n in range(30))
     markdown = report_markdown(run_report(loads=loads))
-    assert "| **all 30** | **300** | **150** | **60** | **30** | **0** | **60** | **30** |\n\nand 5 more\n" in markdown
+    assert (
+        "| **total of 30 files** | **300** | **150** | **60** | **30** | **0** | **60** | **30** |\n\nand 5 more\n"
+        in markdown
+    )
 
 
 def test_of_hundreds_of_rules_those_that_matched_are_shown() -> None:
@@ -202,7 +205,7 @@ def test_the_table_of_rejected_lines_has_a_row_an_example() -> None:
         "file": "a.jsonl",
         "line": 3,
         "what is wrong": "event_timestamp has no UTC offset.",
-        "what stood there": '{"user_id": "ada"}',
+        "what was there": '{"user_id": "ada"}',
         "lines of this reason": 2,
     }
     assert rejected_table(run_report(**NOTHING)) == []
@@ -211,8 +214,8 @@ def test_the_table_of_rejected_lines_has_a_row_an_example() -> None:
 def test_a_rejected_line_is_cut_and_cannot_act() -> None:
     example = replace(NAIVE.examples[0], shown_line="\x1b[2J" + "x" * 400)
     (row,) = rejected_table(run_report(reasons=(replace(NAIVE, examples=(example,)),)))
-    assert str(row["what stood there"]).startswith("\\x1b[2Jxxx")
-    assert len(str(row["what stood there"])) == 120
+    assert str(row["what was there"]).startswith("\\x1b[2Jxxx")
+    assert len(str(row["what was there"])) == 120
 
 
 def test_the_same_report_gives_the_same_bytes() -> None:

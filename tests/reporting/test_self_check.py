@@ -39,7 +39,7 @@ def test_a_breach_is_told_with_its_examples_and_how_many_there_are() -> None:
     assert (
         "one_decision: No rule decided twice\n  events.id 1: 2 by <r|s>\n  events.id 2\n  events.id 3\n  and 4 more\n"
     ) in text
-    assert f"before anybody mends it: {COPYING}" in text
+    assert f"before anybody repairs it: {COPYING}" in text
 
 
 def test_what_could_not_be_checked_says_why() -> None:
@@ -66,13 +66,13 @@ def test_a_repair_says_what_it_made_what_stood_there_and_what_it_could_not_make(
     view = RepairedObject("view", "event_dates", replaced_sql="CREATE VIEW event_dates AS\nSELECT '\x1b[2J'")
     index = RepairedObject("index", "uq_events_message_id", "rows stand against it (UNIQUE constraint failed)")
     assert repair_text([view, index]) == (
-        "Made anew: the view event_dates.\n"
-        "In its place stood:\n"
+        "Rebuilt: the view event_dates.\n"
+        "It replaces:\n"
         "  CREATE VIEW event_dates AS\n"
         "  SELECT '\\x1b[2J'\n"
-        "NOT MADE: the index uq_events_message_id: rows stand against it (UNIQUE constraint failed)"
+        "NOT REBUILT: the index uq_events_message_id: rows stand against it (UNIQUE constraint failed)"
     )
-    assert repair_text([]) == "Every view and index is as it should be; none was made anew."
+    assert repair_text([]) == "Every view and index is as it should be; none was rebuilt."
 
 
 def test_values_out_of_the_database_cannot_act_on_a_terminal() -> None:

@@ -195,7 +195,7 @@ def test_what_was_found_in_landing_is_told_in_one_line() -> None:
     moving = Discovery((), 4, remarks=(Remark(RemarkKind.WAITING, "x.jsonl", ""),))
     assert discovery_line(moving) == "0 new, 4 taken before, 1 still being written."
     beside_spark = replace(found, remarks=(Remark(RemarkKind.PASSED_OVER, "_SUCCESS, _temporary", "", 2),))
-    told = "0 new, 0 taken before, 2 passed over because of names that begin with _ or a dot."
+    told = "0 new, 0 taken before, 2 passed over because their names begin with _ or a dot."
     assert discovery_line(beside_spark) == told
 
 

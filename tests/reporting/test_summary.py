@@ -21,7 +21,7 @@ def test_the_summary_tells_rules_files_reasons_unknown_keys_and_ignored_files() 
         "  a.jsonl     10         5          2         1          0         2      1",
         "  naive_timestamp      2",
         "  properties.coupon      3",
-        "  notes.txt      1  not a name of raw events  text",
+        "  notes.txt      1  not a name that raw event files have  text",
     ):
         assert row in text.splitlines()
 

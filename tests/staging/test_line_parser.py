@@ -212,7 +212,7 @@ class TestTimestamp:
 
     def test_the_sentence_says_what_was_found_and_what_was_expected(self) -> None:
         assert rejection(line_with("event_timestamp", '"2026-11-03T10:15"')).explanation == (
-            "'2026-11-03T10:15' has no UTC offset, so that it names no instant; expected a Z or an offset like +02:00."
+            "'2026-11-03T10:15' has no UTC offset, so the instant is unknown; expected a Z or an offset like +02:00."
         )
 
     def test_a_text_can_be_asked_alone(self) -> None:

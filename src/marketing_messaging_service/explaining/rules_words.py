@@ -75,7 +75,7 @@ def _limit(limit: Limit) -> str:
     what = "message" if limit.at_most == 1 else "messages"
     by = f" by {' or '.join(limit.channels)}" if limit.channels else ""
     of = f" of {' or '.join(limit.templates)}" if limit.templates else ""
-    length = f"within {_hours(limit.hours)}" if limit.hours is not None else f"a {limit.calendar} of the calendar"
+    length = f"within {_hours(limit.hours)}" if limit.hours is not None else f"per calendar {limit.calendar}"
     return f"A user gets at most {limit.at_most} {what}{by}{of} {length}."
 
 

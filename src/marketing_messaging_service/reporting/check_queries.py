@@ -146,7 +146,7 @@ WHERE l.run_id = :run_id;""",
 def _ahead(report: RunReport) -> CheckQuery:
     return _query(
         report,
-        "Events too far in the future to be decided; those that still wait stand in waiting_events",
+        "Events too far in the future to be decided; waiting_events has those that still wait",
         """\
 SELECT ahead_count FROM batches WHERE run_id = :run_id;""",
         ((report.ahead_count,),),
@@ -322,7 +322,7 @@ def _remarks(report: RunReport) -> CheckQuery:
     kinds["warning"] = len(report.warnings)
     return _query(
         report,
-        "Problems, warnings, and files left where they are; subject and explanation beside them say which and why",
+        "Problems, warnings, and files left where they are; the columns subject and explanation say which and why",
         """\
 SELECT kind, count(*) AS remarks FROM run_remarks
 WHERE run_id = :run_id GROUP BY kind ORDER BY kind;""",

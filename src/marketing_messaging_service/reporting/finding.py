@@ -33,11 +33,11 @@ def run_of_load(connection: Connection, load_id: int) -> int:
     """Return the run that made a load. Raises ReportError when there is no such load, or its run was not recorded."""
     load = connection.execute(select(Load.run_id).where(Load.id == load_id)).one_or_none()
     if load is None:
-        raise ReportError(f"There is no load {load_id}; the view load_history lists all of them.")
+        raise ReportError(f"There is no load {load_id}; the view load_history lists all loads.")
     if load.run_id is None:
         raise ReportError(
-            f"Load {load_id} is from before runs were recorded, so that its run has no report; the view load_history "
-            "tells what is known of it."
+            f"Load {load_id} is from before runs were recorded, so its run has no report; the view load_history "
+            "has what is known about it."
         )
     run_id: int = load.run_id
     return run_id
@@ -70,7 +70,7 @@ def runs_text(runs: Sequence[Row[*LastRun]]) -> str:
     return text_table(
         table_of(
             "The last runs",
-            ("run", "flow", "mode", "as of (UTC)", "state", "what it said"),
+            ("run", "flow", "mode", "as of (UTC)", "state", "what it reported"),
             (
                 (run_id, flow_name, mode, instant_text(as_of), state, (message or "").partition("\n")[0])
                 for run_id, flow_name, mode, as_of, state, message in runs

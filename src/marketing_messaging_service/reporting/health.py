@@ -40,7 +40,7 @@ _REJECTED = _Trouble(
     "Rejected lines",
     "could not be read",
     "",
-    "Correct the rejected lines, which rejected_rows holds, and deliver them in another file, or replay them "
+    "Correct the rejected lines, which are in rejected_rows, and deliver them in another file, or replay them "
     "(`python -m flows.replay`).",
 )
 _COLLISION = _Trouble(
@@ -48,8 +48,8 @@ _COLLISION = _Trouble(
     "Colliding lines",
     "have the message_id of another event",
     ": two producers seem to number their events alike",
-    "Let one producer begin its message_ids with its name, or leave them out, and deliver its lines, which "
-    "rejected_rows holds, in another file; or replay them with a message_id_prefix in sources.yaml.",
+    "Let one producer begin its message_ids with its name, or leave them out, and deliver its lines (they are in "
+    "rejected_rows) in another file; or replay them with a message_id_prefix in sources.yaml.",
 )
 _TROUBLES = (_REJECTED, _COLLISION)
 

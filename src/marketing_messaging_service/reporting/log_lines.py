@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 LEFT = {
-    RemarkKind.UNREADABLE: "of which no line can be read",
-    RemarkKind.IGNORED: "with another name than raw events have",
+    RemarkKind.UNREADABLE: "without a readable line",
+    RemarkKind.IGNORED: "not named like raw event files",
     RemarkKind.WAITING: "still being written",
-    RemarkKind.PASSED_OVER: "passed over because of names that begin with _ or a dot",
+    RemarkKind.PASSED_OVER: "passed over because their names begin with _ or a dot",
 }
-"""What is said of files that are left where they are, behind their number."""
+"""What the log says, after their number, about files that are left where they are."""
 
 
 def discovery_line(discovery: Discovery) -> str:
@@ -44,23 +44,23 @@ def choice_line(rejected: RejectedLines) -> str:
     count = sum(sum(file.kept.line_counts.values()) for file in rejected.files if file.kept)
     parts = [f"{many(count, 'rejected line')} of {many(len(rejected.files), 'file')} to be read again"]
     if in_part := sum(rejected.in_part_counts.values()):
-        parts.append(f"{in_part} kept in part, which cannot be")
+        parts.append(f"{in_part} kept only in part, which cannot be replayed")
     if before := sum(rejected.taken_before_counts.values()):
-        parts.append(f"{before} of the edited ones replayed before, which are passed over")
+        parts.append(f"{before} edited lines passed over because they were replayed before")
     return f"{', '.join(parts)}."
 
 
 def export_sentence(path: Path, count: int, in_part_count: int) -> str:
     """Return what was exported."""
     in_part = (
-        f" {many(in_part_count, 'other line')} {'is' if in_part_count == 1 else 'are'} kept in part and cannot be "
-        "replayed; deliver the files again."
+        f" {many(in_part_count, 'other line')} {'is' if in_part_count == 1 else 'are'} kept only in part and cannot "
+        "be replayed; deliver the files again."
         if in_part_count
         else ""
     )
     return (
-        f"{many(count, 'rejected line')} written to {path}, which only you may read: the lines stand there as they "
-        'came, with what users are known by. Edit what stands under "line", run '
+        f"{many(count, 'rejected line')} written to {path}, which only you may read: it has the lines as they came, "
+        'with user ids and traits. Edit what is under "line", run '
         f"`python -m flows.replay --from {path}`, and remove the file.{in_part}"
     )
 
@@ -70,8 +70,13 @@ def staging_line(name: str, staged: Sequence[StagedFile], seconds: float) -> str
     read, valid = sum(each.read_count for each in staged), sum(each.valid_count for each in staged)
     rejected, blank = sum(each.rejected_count for each in staged), sum(each.blank_count for each in staged)
     dropped = sum(each.dropped_count for each in staged)
+    still = sum(sum(each.replayed.still_rejected.values()) for each in staged if each.replayed)
+    begin = f"Staged {name} in {seconds:.1f} s: "
+    if still and not read:
+        return f"{begin}nothing to take; {many(still, 'line')} still rejected."
     parts = f"{many(valid, 'event')} + {rejected} rejected + {blank} blank{f' + {dropped} dropped' if dropped else ''}"
-    return f"Staged {name} in {seconds:.1f} s: {many(read, 'line')} = {parts}."
+    rest = f"; {many(still, 'line')} still rejected" if still else ""
+    return f"{begin}{many(read, 'line')} = {parts}{rest}."
 
 
 def load_line(load: LoadResult) -> str:

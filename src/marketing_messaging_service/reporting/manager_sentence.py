@@ -18,7 +18,7 @@ def manager_sentence(report: RunReport) -> str:
 
 def _before(report: RunReport) -> list[str]:
     if report.is_preview:
-        return ["This is a preview, of which nothing was kept."]
+        return ["This is a preview; nothing was kept."]
     if report.state in (RunState.STOPPED, RunState.KILLED):
         return [f"This run was {report.state} before its end."]
     return []
@@ -54,7 +54,7 @@ def _came_after_all(report: RunReport) -> str:
     count = sum(each.line_count for each in report.replayed) - report.replayed_as(ReplayOutcome.TAKEN_BEFORE)
     if not count and not report.lines.inserted:
         is_told = report.state is RunState.COMPLETED
-        return "no rejected line was there to be read again" if is_told else "nothing was taken in"
+        return "there was no rejected line to read again" if is_told else "nothing was taken in"
     events = counted(report.lines.inserted, "event") if report.lines.inserted else "no event"
     would = "would come" if report.is_preview else "came"
     of_lines = counted(count, "line") if count else "lines"
@@ -109,12 +109,12 @@ def _waited(report: RunReport) -> list[str]:
 def _outcome(report: RunReport) -> list[str]:
     if report.held_count:
         were = _verb(report, report.held_count, "is", "are", "would be")
-        return [f"they {'are' if were == 'is' else were} kept undecided, because this run was asked to load only"]
+        return [f"they {'are' if were == 'is' else were} kept undecided, because this run was asked only to load"]
     if report.decided_count is None:
         wait = "what they earn could not be decided, and they wait for the next run"
         return [wait] if report.lines.inserted and not report.is_preview else []
     if not report.decided_count and not report.again_count:
-        return ["no event from before earns a message of the rules that decided again"] if report.again_rules else []
+        return ["no earlier event earns a message from the rules that decided again"] if report.again_rules else []
     if not report.matched_count:
         whom = "those that were decided" if report.ahead_count else "them"
         return [f"none of {whom} earns a message"]

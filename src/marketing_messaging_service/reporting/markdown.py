@@ -109,7 +109,7 @@ def _facts(report: RunReport) -> str:
 def _queries(report: RunReport) -> str:
     queries = check_queries(report)
     if not queries:
-        return "Nothing of a preview is kept, so that there is nothing in the database to check its numbers by."
+        return "A preview keeps nothing, so there is nothing in the database to check its numbers against."
     return "\n\n".join(["### The SQL that checks every number", *(_query(query) for query in queries)])
 
 

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 LONGEST_LINE = 120
 """Characters of a rejected line that are shown."""
 
-KEEP_KEY = "to keep it see docs/fields.md"
+KEEP_KEY = "docs/fields.md says how to keep it"
 
 BEFORE_KEY = 20
-"""Characters that are shown before the key that is wrong, so that one sees where it stood."""
+"""Characters shown before the key that is wrong, so that a reader sees where it was."""
 
 
 def rules_table(report: RunReport) -> Table:
@@ -40,12 +40,12 @@ def rules_table(report: RunReport) -> Table:
     shown = drawn_rules(report.rules, MOST_ROWS)
     names = {rule.rule_name for rule in shown}
     beyond = len(rows) - len(shown)
-    why = "matched = sent + alerted + suppressed; to the right of suppressed stands why" if reasons else ""
+    why = "matched = sent + alerted + suppressed; the columns after suppressed say why" if reasons else ""
     return table_of(
         "Decisions by rule, as they would be" if report.is_preview else "Decisions by rule",
         ("rule", "matched", "sent", "alerted", "suppressed", *(printable(reason) for reason in reasons)),
         (row for row in rows if row[0] in names),
-        total=_total(rows),
+        total=_total(rows, "rule"),
         remark=f"and {counted(beyond, 'more rule')}" if beyond else why,
     )
 
@@ -69,8 +69,8 @@ def files_table(report: RunReport) -> Table:
         f"Files {'that would be taken' if report.is_preview else 'taken'}, problem files first",
         ("file", "lines", *_LINES[1:], *rare),
         rows,
-        total=_total(rows),
-        remark="a conflict is a duplicate that names another time, a collision has the message_id of another event",
+        total=_total(rows, "file"),
+        remark="a conflict is a duplicate with another time; a collision has the message_id of another event",
     )
 
 
@@ -81,7 +81,7 @@ def ahead_table(report: RunReport) -> Table:
         for each in report.ahead
     ]
     title = f"Events more than {report.max_event_ahead_hours} h ahead, which wait for their time"
-    return table_of(title, ("file", "events", "from", "to"), rows, total=_total(rows))
+    return table_of(title, ("file", "events", "from", "to"), rows, total=_total(rows, "file"))
 
 
 _LINES = ("read", "inserted", "duplicate", "conflict", "collision", "rejected", "blank")
@@ -93,15 +93,16 @@ def _lines(lines: LineCounts) -> tuple[int, ...]:
 
 
 def reasons_table(report: RunReport) -> Table:
-    """Return how many lines stand in rejected_rows for which reason: the rejected ones and the collisions."""
+    """Return how many lines are in rejected_rows for which reason: the rejected ones and the collisions."""
     rows: list[tuple[Cell, ...]] = [(reason.reason_code, reason.line_count) for reason in report.reasons]
-    return table_of("Lines kept aside, by reason", ("reason", "lines"), rows, total=_total(rows))
+    return table_of("Lines kept aside, by reason", ("reason", "lines"), rows, total=_total(rows, "reason"))
 
 
-def _total(rows: list[tuple[Cell, ...]]) -> tuple[Cell, ...]:
-    """Return the row that sums up every column of numbers."""
+def _total(rows: list[tuple[Cell, ...]], noun: str) -> tuple[Cell, ...]:
+    """Return the row that sums up every column of numbers; the noun says what one row is."""
     numbers = [[cell for cell in column if isinstance(cell, int)] for column in zip(*rows, strict=True)]
-    return (f"all {len(rows):,}", *(sum(column) if column else "" for column in numbers[1:])) if rows else ()
+    sums = (sum(column) if column else "" for column in numbers[1:])
+    return (f"total of {counted(len(rows), noun)}", *sums) if rows else ()
 
 
 def replay_table(report: RunReport) -> Table:
@@ -117,9 +118,9 @@ def replay_table(report: RunReport) -> Table:
         title,
         ("rejected for", "lines", "what became of them"),
         rows,
-        total=(*_total(rows)[:2], "") if rows else (),
-        remark="what is still rejected stays in rejected_rows; the reason after it is why it is no event today, and "
-        "docs/raw-events.md says how to mend such lines and read them again",
+        total=("total", sum(each.line_count for each in report.replayed), "") if rows else (),
+        remark="lines still rejected stay in rejected_rows, for the reason given; docs/raw-events.md says how to "
+        "correct such lines and read them again",
     )
 
 
@@ -127,7 +128,7 @@ REPLAY_OUTCOMES: Mapping[str, str] = {
     ReplayOutcome.TAKEN: "taken",
     ReplayOutcome.TAKEN_BEFORE: "replayed before",
     ReplayOutcome.KEPT_IN_PART: "kept in part, deliver the file again",
-    ReplayOutcome.NO_SOURCE: "no pattern of sources.yaml names the file",
+    ReplayOutcome.NO_SOURCE: "no pattern of sources.yaml matches the file",
     ReplayOutcome.FAILED: "could not be read or loaded",
 }
 """What became of rejected lines that were not rejected again, in words."""
@@ -141,9 +142,9 @@ def examples_table(report: RunReport) -> Table:
     ]
     return table_of(
         "Lines kept aside: the first three of each reason, and the first of each file",
-        ("reason", "file", "line", "what is wrong", "what stood there"),
+        ("reason", "file", "line", "what is wrong", "what was there"),
         rows,
-        remark="e-mail addresses are masked here; the lines as they came stand in rejected_rows.raw_line",
+        remark="e-mail addresses are masked here; rejected_rows.raw_line has the lines as they came",
         longest=LONGEST_LINE,
         most=len(rows),
     )
@@ -178,8 +179,8 @@ def keys_table(report: RunReport) -> Table:
     rows = ((key.key_path, key.line_count) for key in report.unknown_keys)
     parts = tuple(f"{part.key}." for part in PAYLOAD.parts)
     first = next((key for key in report.unknown_keys if key.key_path.startswith(parts)), None)
-    note = f"{printable(first.key_path)} stood on {counted(first.line_count, 'line')}; {KEEP_KEY}" if first else ""
-    return table_of("Keys not known, their values not kept", ("key", "lines"), rows, note=note)
+    note = f"{printable(first.key_path)} was on {counted(first.line_count, 'line')}; {KEEP_KEY}" if first else ""
+    return table_of("Unknown keys (values not kept)", ("key", "lines"), rows, note=note)
 
 
 def left_out_table(report: RunReport) -> Table:
@@ -188,14 +189,14 @@ def left_out_table(report: RunReport) -> Table:
         f"Invalid values that {'would be' if report.is_preview else 'were'} left out",
         ("field", "events", "one of them"),
         ((each.field_path, each.event_count, each.example) for each in report.left_out),
-        remark="all of them stand in left_out_values",
+        remark="left_out_values has all of them",
         longest=LONGEST_LINE,
     )
 
 
 REASONS_TO_LEAVE = {
     RemarkKind.UNREADABLE: "no line can be read",
-    RemarkKind.IGNORED: "not a name of raw events",
+    RemarkKind.IGNORED: "not a name that raw event files have",
     RemarkKind.WAITING: "still being written",
     RemarkKind.PASSED_OVER: "begins with _ or a dot",
 }

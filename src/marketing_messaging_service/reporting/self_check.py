@@ -35,7 +35,7 @@ def check_headline(report: CheckReport) -> str:
 
 def _advice(report: CheckReport) -> str:
     copying = report.copy_command
-    return f"The check changed nothing. Keep a copy of the database as it is before anybody mends it: {copying}"
+    return f"The check changed nothing. Keep a copy of the database as it is now, before anybody repairs it: {copying}"
 
 
 def watch_sentence(report: CheckReport) -> str:
@@ -77,17 +77,17 @@ def check_markdown(report: CheckReport) -> str:
 def repair_text(repaired: Sequence[RepairedObject]) -> str:
     """Return what became of each view and index that was to be made anew, as plain text for a terminal."""
     if not repaired:
-        return "Every view and index is as it should be; none was made anew."
+        return "Every view and index is as it should be; none was rebuilt."
     return "\n".join(line for made in repaired for line in _repair_lines(made))
 
 
 def _repair_lines(made: RepairedObject) -> list[str]:
     if made.problem:
-        return [f"NOT MADE: the {made.kind} {made.name}: {printable(made.problem, LONGEST_EXAMPLE)}"]
-    lines = [f"Made anew: the {made.kind} {made.name}."]
+        return [f"NOT REBUILT: the {made.kind} {made.name}: {printable(made.problem, LONGEST_EXAMPLE)}"]
+    lines = [f"Rebuilt: the {made.kind} {made.name}."]
     if made.replaced_sql:
         replaced = (f"  {printable(line, len(line) * 10)}" for line in made.replaced_sql.splitlines())
-        lines.extend(["In its place stood:", *replaced])
+        lines.extend(["It replaces:", *replaced])
     return lines
 
 

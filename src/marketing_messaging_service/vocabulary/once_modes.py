@@ -27,7 +27,7 @@ class SuppressionMode(StrEnum):
 
     NONE = "none", "as often as the rule matches"
     ONCE_EVER = "once_ever", "once in a lifetime"
-    ONCE_PER_CALENDAR_DAY = "once_per_calendar_day", "once a day of the calendar", Period.DAY
-    ONCE_PER_CALENDAR_WEEK = "once_per_calendar_week", "once a week of the calendar, from Monday", Period.WEEK
-    ONCE_PER_CALENDAR_MONTH = "once_per_calendar_month", "once a month of the calendar", Period.MONTH
-    ONCE_PER_HOURS = "once_per_hours", "once within less than so many hours, before or after", None, True
+    ONCE_PER_CALENDAR_DAY = "once_per_calendar_day", "once per calendar day", Period.DAY
+    ONCE_PER_CALENDAR_WEEK = "once_per_calendar_week", "once per calendar week, from Monday", Period.WEEK
+    ONCE_PER_CALENDAR_MONTH = "once_per_calendar_month", "once per calendar month", Period.MONTH
+    ONCE_PER_HOURS = "once_per_hours", "once within less than that many hours, before or after", None, True

@@ -41,39 +41,39 @@ class ReasonCode(StrEnum):
 
     CORRUPT_GZIP = (
         "corrupt_gzip",
-        "the compressed file breaks off or is damaged at this line; the lines before it were taken",
-        "deliver the file again whole: what was taken counts as duplicate",
+        "the compressed file ends too early or is damaged at this line; the lines before it were taken",
+        "deliver the whole file again: what was taken counts as duplicate",
         _IN_PART,
     )
     CORRUPT_ZSTD = (
         "corrupt_zstd",
-        "the same of a zstd file; up to 128 KiB of text before the damage can be lost with it",
-        "deliver the file again whole: what was taken counts as duplicate",
+        "the same for a zstd file; up to 128 KiB of text before the damage can be lost too",
+        "deliver the whole file again: what was taken counts as duplicate",
         _IN_PART,
     )
     BROKEN_OFF = (
         "broken_off",
         "an array, an object over several lines or a quoted cell is not closed where the file ends; what was whole was "
         "taken",
-        "deliver the file again whole: what was taken counts as duplicate",
+        "deliver the whole file again: what was taken counts as duplicate",
         _IN_PART,
     )
     ASTRAY = (
         "astray",
-        "in a file of arrays, or of objects that are not one a line, stands something else; nothing of it was taken",
-        "mend the file, and deliver it again",
+        "a file of arrays, or of objects that are not one per line, holds something else; nothing of it was taken",
+        "correct the file, and deliver it again",
         _IN_PART,
     )
     PACKED_TOO_OFTEN = (
         "packed_too_often",
         "the file is packed more than twice",
-        "unpack it, and deliver what is in it",
+        "unpack it, and deliver what is inside",
         _IN_PART,
     )
     UNKNOWN_PACKING = (
         "unknown_packing",
-        "the file is an archive, or packed in another way than gzip or plain zstd",
-        "unpack it, and deliver what is in it",
+        "the file is an archive, or packed with something other than gzip or plain zstd",
+        "unpack it, and deliver what is inside",
         _IN_PART,
     )
     UTF_16 = "utf_16", "the file is UTF-16, as Windows writes it", "save it as UTF-8, and deliver it again", _IN_PART
@@ -86,15 +86,16 @@ class ReasonCode(StrEnum):
     )
     CORRUPT_PARQUET = (
         "corrupt_parquet",
-        "the Parquet file breaks off or is damaged; the rows before the damage were taken",
-        "deliver the file again whole: what was taken counts as duplicate",
+        "the Parquet file ends too early or is damaged; the rows before the damage were taken",
+        "deliver the whole file again: what was taken counts as duplicate",
         _IN_PART,
     )
     INVALID_HEADER = (
         "invalid_header",
-        "a CSV or Parquet file has a column without a name, column names that clash, or none that every event needs; "
+        "a CSV or Parquet file has a column without a name, has column names that clash, or lacks a column that every "
+        "event needs; "
         "nothing of it was taken",
-        "give each column its name, or let a mapping in sources.yaml say which is what, and deliver the file again",
+        "give each column its name, or say in a mapping in sources.yaml which is what, and deliver the file again",
         _IN_PART,
     )
     INVALID_ROW = (
@@ -105,7 +106,7 @@ class ReasonCode(StrEnum):
     )
     NOT_JSON = (
         "not_json",
-        "the file is XML or HTML, often the error page of a server, or a table whose columns say nothing to us",
+        "the file is XML or HTML, often the error page of a server, or a table with unknown columns",
         "deliver the events as JSON text; name a table .csv, and say in sources.yaml which column is what",
         _IN_PART,
     )
@@ -113,44 +114,44 @@ class ReasonCode(StrEnum):
     INVALID_UTF8 = "invalid_utf8", "bytes that are no UTF-8 text", "write the file as UTF-8"
     NUL_BYTES = (
         "nul_bytes",
-        "zero bytes within a line, as a power cut leaves them; before and after an event they do not matter",
-        "mend the line and replay it, or deliver it again in another file",
+        "zero bytes within a line, such as a power cut leaves; before and after an event they do not matter",
+        "correct the line and replay it, or deliver it again in another file",
     )
     SEVERAL_OBJECTS = (
         "several_objects",
-        "several objects on one line of a file that has one on a line otherwise",
+        "several objects on one line of a file that otherwise has one per line",
         "put a line end between them, and deliver the file again",
     )
     INVALID_JSON = (
         "invalid_json",
         "not JSON, often a line cut short",
-        "mend the line and replay it, or deliver it again in another file",
+        "correct the line and replay it, or deliver it again in another file",
     )
     NESTED_TOO_DEEP = (
         "nested_too_deep",
-        "objects and arrays in one another, over 100 levels deep",
+        "objects and arrays nested more than 100 levels deep",
         "an event needs two levels",
     )
-    NOT_AN_OBJECT = "not_an_object", "JSON, but an array, a text, a number, null", "one object a line"
+    NOT_AN_OBJECT = "not_an_object", "JSON, but an array, a text, a number or null", "write one object per line"
     DUPLICATE_KEY = (
         "duplicate_key",
-        "a known key stands twice, so that it is not clear which is meant",
+        "a known key is there twice, so it is not clear which one is meant",
         "write it once",
     )
     MISSING_FIELD = "missing_field", "a required key is absent or null", "write it"
     ANONYMOUS_USER = (
         "anonymous_user",
-        "there is an anonymous id and no user id, so that nobody is known by it",
+        "there is an anonymous id but no user id, so nobody knows who the user is",
         "deliver the event with the user's id; or take the anonymous id (docs/sources.md says what that means) and "
         "replay the line",
     )
     WRONG_TYPE = "wrong_type", "another kind of value than the key takes", "write the value as the table above says"
-    EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave the message_id out"
+    EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave out the message_id"
     TEXT_TOO_LONG = "text_too_long", "more characters than fit", "shorten it, or give its field a greater length"
     INVALID_UNICODE = "invalid_unicode", "half a surrogate pair, which is no character", "write whole characters"
     NUL_CHARACTER = (
         "nul_character",
-        "a NUL in a text: tools cut a text off there, so that two ids look alike",
+        "a NUL in a text: tools cut a text off there, so two ids can look alike",
         "write the text without it",
     )
     INVALID_TIMESTAMP = (
@@ -158,14 +159,14 @@ class ReasonCode(StrEnum):
         "no ISO 8601 instant, a date that does not exist, or a leap second",
         "write it like 2026-11-23T10:15:00Z",
     )
-    NAIVE_TIMESTAMP = "naive_timestamp", "no offset, so that it names no instant", "end it in Z or an offset"
-    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range", "outside the years 0001–9999 once in UTC", "mend the year"
+    NAIVE_TIMESTAMP = "naive_timestamp", "no offset, so the instant is unknown", "end it in Z or an offset"
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range", "outside the years 0001–9999 once in UTC", "correct the year"
     INVALID_DATE = (
         "invalid_date",
-        "no date, or one that does not exist; an instant is none, as its date depends on the zone",
+        "not a date, or one that does not exist; an instant is not a date, as its date depends on the time zone",
         "write it like 2026-11-23",
     )
-    INVALID_NUMBER = "invalid_number", "a text that is no number", "write digits, with a point before decimals"
+    INVALID_NUMBER = "invalid_number", "a text that is not a number", "write digits, with a point before decimals"
     NUMBER_OUT_OF_RANGE = (
         "number_out_of_range",
         "NaN, infinite, or too large to be stored",
@@ -178,9 +179,9 @@ class ReasonCode(StrEnum):
         "write no more decimals than the table above says",
     )
     NEGATIVE_NUMBER = "negative_number", "below 0 where a count belongs", "count from 0"
-    NUMBER_TOO_SMALL = "number_too_small", "below the least number that the key takes", "mend it, or write null"
+    NUMBER_TOO_SMALL = "number_too_small", "below the least number that the key takes", "correct it, or write null"
     MESSAGE_ID_COLLISION = (
         "message_id_collision",
-        "another event has the message_id; a line that differs from it in more than the time is no retry",
+        "another event has the same message_id; a line that differs in more than the time is not a retry",
         "give the event a message_id of its own, or the mapping a prefix, and replay the line",
     )

@@ -28,19 +28,19 @@ class RunEnding(StrEnum):
     NOTHING_NEW = (
         "Nothing new: … files in landing, all taken before.",
         "Completed",
-        "no file came since the run before",
+        "no file came since the previous run",
         "nothing; *watch* says when that lasts too long",
     )
     REPLAYED = (
         "… rejected lines read again: … taken, … still rejected. …",
         "Completed",
-        "a replay took what is an event today; the rest stays rejected as it was",
-        "look in the report why lines are still rejected; mend sources.yaml, or the lines with `--export` and `--from`",
+        "a replay took the lines that are now events; the rest stays rejected",
+        "see in the report why lines are rejected; correct sources.yaml, or the lines with `--export` and `--from`",
     )
     NOTHING_TO_REPLAY = (
         "There are no rejected lines … that wait for a replay. Nothing was taken.",
         "Completed",
-        "no line of that reason, file and time is rejected, or all of them were replayed",
+        "no rejected line has that reason, file and time, or all of them were replayed",
         "nothing",
     )
     EXPIRED = (
@@ -53,33 +53,33 @@ class RunEnding(StrEnum):
     UNUSUAL = (
         "Unusual: … at this hour of the last four weeks it was … to ….",
         "Completed; *watch* Failed",
-        "the share of rejected lines, or of messages, lies outside of all of the last four weeks",
-        "look at the report: at the rejected lines by reason and file, and at the rules; nothing was held back",
+        "the share of rejected lines, or of messages, is outside the range of the last four weeks",
+        "look at the rejected lines by reason and file in the report, and at the rules; nothing was held back",
     )
     PROBLEMS = (
         "… problems. …",
         "Failed",
-        "a file or the rules have a mistake; everything else was done",
-        "what each problem says; the next run takes what is mended",
+        "something is wrong with a file or the rules; everything else was done",
+        "what each problem says; the next run takes what was corrected",
     )
     REJECTED = (
         "…: … of … lines could not be read (… %), which is more than the … % that max_rejected_percent allows. …",
         "Failed",
-        "a producer writes lines that are no events; the others were taken",
+        "a producer writes lines that are not events; the others were taken",
         "have the producer corrected, and the rejected lines, which `rejected_rows` holds, delivered in another file "
         "or replayed",
     )
     RETRIED = (
         "…: An earlier attempt of this run took it, and a retry reads no line again. …",
         "Failed",
-        "*Retry* was pressed on a run that failed for rejected lines; they are as unread as before",
+        "*Retry* was pressed on a run that failed because of rejected lines; they are still rejected",
         "the same: deliver the corrected lines in another file, which the next run takes, or replay them",
     )
     WAITED = (
         "Another run is at work…",
         "Cancelled",
         "a run before it took longer than `RUN_LOCK_TIMEOUT_SECONDS`",
-        "look at that run, which the sentence names; start a backfill again, *hourly* goes on by itself",
+        "look at the run that the sentence names; start a backfill again; *hourly* carries on without help",
     )
     CANCELLED = (
         "Stopped by Cancel, or together with its worker. …",
@@ -102,8 +102,8 @@ class RunEnding(StrEnum):
     KILLED = (
         "Process exited with status code: …",
         "Crashed",
-        "something killed the process: too little memory, or a person; the next run leaves its report on its page",
-        "see what the machine says (`journalctl -k`); nothing for *hourly*, start any other run again",
+        "something killed the process: too little memory, or a person; the next run puts the report on this run's page",
+        "look at the machine's log (`journalctl -k`); nothing for *hourly*; start any other run again",
     )
     WORKER_DIED = (
         "The worker, or the whole machine, stopped in the middle of this run. …",
@@ -132,7 +132,7 @@ class RunEnding(StrEnum):
     DEFECT = (
         "A defect, please report it: …",
         "Failed, with a traceback",
-        "what nobody foresaw; the run's transaction was rolled back",
+        "something that nobody foresaw; the run's transaction was rolled back",
         "report it with the log; start the run again, which may well succeed",
     )
     LATE = ("no sentence, no log; the state stays", "Late", "no worker takes the run", "start the worker")
@@ -151,6 +151,6 @@ class RunEnding(StrEnum):
     READERS = (
         "a warning in the log: messaging.db-wal holds … MB",
         "Completed",
-        "a program has kept one snapshot open through a run or more",
-        "end what it reads; the next run empties the file",
+        "a program kept one snapshot open for the whole of a run or longer",
+        "end that program, or what it is reading; the next run empties the file",
     )

@@ -62,7 +62,7 @@ def read_text(value: Any, name: str, *, most: int, may_be_empty: bool) -> str:
         refuse(ReasonCode.TEXT_TOO_LONG, name, f"{name} has {len(value)} characters; at most {most} fit.")
     if "\0" in value:
         place = value.index("\0") + 1
-        refuse(ReasonCode.NUL_CHARACTER, name, f"Character {place} of {name} is NUL, which no tool shows.")
+        refuse(ReasonCode.NUL_CHARACTER, name, f"Character {place} of {name} is NUL, which tools do not show.")
     _refuse_surrogates(value, name)
     return value
 
@@ -100,11 +100,11 @@ def read_instant(value: Any, name: str) -> datetime:
         refuse(
             ReasonCode.NAIVE_TIMESTAMP,
             name,
-            f"{shown(value)} has no UTC offset, so that it names no instant; expected a Z or an offset like +02:00.",
+            f"{shown(value)} has no UTC offset, so the instant is unknown; expected a Z or an offset like +02:00.",
         )
     if match["second"] == "60":
         refuse(
-            ReasonCode.INVALID_TIMESTAMP, name, f"{shown(value)} is a leap second, which no timestamp here can hold."
+            ReasonCode.INVALID_TIMESTAMP, name, f"{shown(value)} is a leap second, which a timestamp cannot hold here."
         )
     fraction = (match["fraction"] or "")[:6].ljust(6, "0")
     offset = "+00:00" if match["offset"] in "Zz" else match["offset"]
