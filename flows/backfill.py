@@ -3,7 +3,6 @@
 `python -m flows.backfill` runs it once, with no Prefect server needed.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Literal, get_args
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
+from flows.arguments import command_line_of
 from flows.command_line import run_once
 from flows.parameters import (
     DEFAULT_MAX_EVENT_AGE_HOURS,
@@ -166,7 +166,7 @@ def _source_place(source: str, settings: Settings) -> Place:
 
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m flows.backfill", description="Run one backfill.")
+    parser = command_line_of("backfill", "Run one backfill.")
     for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, itself not included")):
         parser.add_argument(f"--{name}", type=read_instant, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)")
     parser.add_argument("--source", help="folder of raw files (default: the setting LANDING_PATH)")

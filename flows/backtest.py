@@ -17,6 +17,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.arguments import command_line_of
 from flows.ctrl_c import CtrlC, exit_as_told, refused
 from flows.endings import RunPage
 from flows.parameters import InstantOrEmpty, end_of_window, read_instant
@@ -160,9 +161,9 @@ def _tell(sentence: str) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.backtest",
-        description="Decide the history twice on a copy, by the rules in force and by new ones, and say what differs.",
+    parser = command_line_of(
+        "backtest",
+        "Decide the history twice on a copy, by the rules in force and by new ones, and say what differs.",
     )
     parser.add_argument("--rules", metavar="NEW.yaml", help="the new rules; - reads them from standard input")
     parser.add_argument(

@@ -3,13 +3,13 @@
 `python -m flows.check` runs it once, with no Prefect server needed.
 """
 
-import argparse
 import logging
 import sys
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.arguments import command_line_of
 from flows.command_line import final_state
 from flows.ctrl_c import CtrlC, refused, telling_once
 from flows.endings import RunPage, exit_code, result_of
@@ -87,9 +87,9 @@ def repair_schema() -> list[RepairedObject]:
 
 def main() -> int:
     """Check once and print what was found; return the exit code, which is 0 only if everything holds."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.check",
-        description="Check the database that DATABASE_URL names. Without --repair, it is only read.",
+    parser = command_line_of(
+        "check",
+        "Check the database that DATABASE_URL names. Without --repair, it is only read.",
     )
     parser.add_argument(
         "--repair",

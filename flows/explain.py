@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from flows.arguments import command_line_of
 from flows.ctrl_c import CtrlC, exit_as_told, refused
 from flows.parameters import end_of_window, read_instant
 from src.marketing_messaging_service.decisions import read_rules
@@ -60,9 +61,9 @@ def explained(asked: Asked, is_over: Callable[[], bool]) -> Answer:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.explain",
-        description="Explain what each rule decided on a user's events, and why. Without a user: of all the events "
+    parser = command_line_of(
+        "explain",
+        "Explain what each rule decided on a user's events, and why. Without a user: of all the events "
         "that a rule looked at, how many passed each condition. The database is only read.",
     )
     parser.add_argument("--user", default="", metavar="USER_ID", help="the user, by user_id")

@@ -3,12 +3,12 @@
 `python -m flows.hourly` runs it once, with no Prefect server needed.
 """
 
-import argparse
 import sys
 
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
+from flows.arguments import command_line_of
 from flows.command_line import run_once
 from flows.parameters import (
     DEFAULT_MAX_EVENT_AHEAD_HOURS,
@@ -78,7 +78,7 @@ def hourly(
 
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m flows.hourly", description="Run the hourly job once.")
+    parser = command_line_of("hourly", "Run the hourly job once.")
     parser.add_argument("--as-of", type=read_instant, help="logical time, such as 2026-11-23T10:00:00Z")
     parser.add_argument("--landing-path", help="folder to take raw files from (default: the setting LANDING_PATH)")
     parser.add_argument(

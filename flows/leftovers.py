@@ -4,7 +4,6 @@
 worker starts, never beside it: only while no worker is at work, whatever has begun and not ended is dead.
 """
 
-import argparse
 import sys
 from itertools import count
 from uuid import UUID
@@ -26,6 +25,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.settings import get_current_settings
 from prefect.states import Crashed
 
+from flows.arguments import command_line_of
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 
 WORK_POOL = "messaging"
@@ -85,9 +85,9 @@ def mark_tasks_crashed(client: SyncPrefectClient, flow_run_id: UUID, message: st
 
 def main() -> int:
     """Mark the leftovers and say how many there were; return the exit code."""
-    argparse.ArgumentParser(
-        prog="python -m flows.leftovers",
-        description="Mark runs that died with their worker as Crashed. Run it before that worker starts again.",
+    command_line_of(
+        "leftovers",
+        "Mark runs that died with their worker as Crashed. Run it before that worker starts again.",
     ).parse_args()
     api_url = get_current_settings().api.url
     if api_url is None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 from sqlalchemy import make_url
 
+from flows.arguments import command_line_of
 from flows.ctrl_c import CtrlC, refused, telling_once
 from src.marketing_messaging_service import checking, decisions, moving
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
@@ -35,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.move",
-        description="Move every row of a database into a new one. The old one is only read. An option that is left "
+    parser = command_line_of(
+        "move",
+        "Move every row of a database into a new one. The old one is only read. An option that is left "
         "out means the database that DATABASE_URL names.",
     )
     parser.add_argument("--to", metavar="URL", help="the new database, which is created; without a password")

@@ -3,7 +3,6 @@
 `python -m flows.publish` does it once, with no Prefect server needed.
 """
 
-import argparse
 import logging
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
+from flows.arguments import command_line_of
 from flows.command_line import final_state
 from flows.ctrl_c import refused
 from flows.endings import RunPage, exit_code
@@ -206,7 +206,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
 
 def main() -> int:
     """Publish once; return the exit code, which is not 0 when anything went wrong."""
-    parser = argparse.ArgumentParser(prog="python -m flows.publish", description="Publish once.")
+    parser = command_line_of("publish", "Publish once.")
     parser.add_argument("--publish-path", default="", help="folder to write into, instead of the setting PUBLISH_PATH")
     options = parser.parse_args()
     try:

@@ -13,6 +13,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
+from flows.arguments import command_line_of
 from flows.command_line import run_once
 from flows.ctrl_c import CtrlC, refused
 from flows.parameters import (
@@ -139,9 +140,7 @@ def export(path: Path, choice: ReplayChoice, ctrl_c: CtrlC) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.replay", description="Read rejected lines again, and take those that are now events."
-    )
+    parser = command_line_of("replay", "Read rejected lines again, and take those that are now events.")
     parser.add_argument("--reason", metavar="R", help="only lines rejected for this reason, such as anonymous_user")
     parser.add_argument(
         "--file", metavar="F", help="only lines of this file (its path within landing) or of files that match a pattern"

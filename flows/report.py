@@ -7,6 +7,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
+from flows.arguments import command_line_of
 from flows.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service import reporting
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
@@ -36,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.report",
-        description="Print the report of a run, and write it into REPORTS_PATH. The database is only read.",
+    parser = command_line_of(
+        "report",
+        "Print the report of a run, and write it into REPORTS_PATH. The database is only read.",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--latest", action="store_true", help="the last run (the default)")

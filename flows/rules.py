@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.arguments import command_line_of
 from flows.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.decisions.rules import Rules
@@ -34,9 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.rules", description="Check rules before they go live, or read what they say."
-    )
+    parser = command_line_of("rules", "Check rules before they go live, or read what they say.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="check|test|show|schema")
     check = commands.add_parser("check", help="list every error and warning of a rules file, with its line")
     check.add_argument("--json", action="store_true", help="print what was found as JSON")

@@ -4,7 +4,6 @@
 that nobody watches: docs/operations.md.
 """
 
-import argparse
 import os
 import signal
 import socket
@@ -20,6 +19,7 @@ from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 
+from flows.arguments import command_line_of
 from flows.leftovers import FOUND_AT_START, WORK_POOL, mark_leftovers_crashed
 from flows.processes import PROJECT, Place, Processes, UpError, end_processes
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError
@@ -170,9 +170,7 @@ def _short(path: Path) -> str:
 
 def main() -> int:
     """Bring everything up and stay until a signal; return the exit code, which is 0 after Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.up", description="Run a Prefect server, the deployments and a worker until Ctrl-C."
-    )
+    parser = command_line_of("up", "Run a Prefect server, the deployments and a worker until Ctrl-C.")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="the server's port (default: %(default)s)")
     parser.add_argument("--home", type=Path, default=DEFAULT_HOME, help="Prefect's own folder (default: .prefect)")
     options = parser.parse_args()

@@ -3,12 +3,12 @@
 `python -m flows.watch` runs it once, with no Prefect server needed.
 """
 
-import argparse
 import sys
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.arguments import command_line_of
 from flows.command_line import final_state
 from flows.ctrl_c import refused
 from flows.endings import RunPage, exit_code
@@ -58,9 +58,7 @@ def watch(max_load_age_hours: AgeHours = DEFAULT_MAX_LOAD_AGE_HOURS) -> State[Ch
 
 def main() -> int:
     """Look once and print what was found; return the exit code, which is 0 only if there is nothing to look at."""
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.watch", description="Check whether files still come in, and whether they look as usual."
-    )
+    parser = command_line_of("watch", "Check whether files still come in, and whether they look as usual.")
     parser.add_argument(
         "--max-load-age-hours",
         type=int,

@@ -21,6 +21,7 @@ from src.marketing_messaging_service.checking import INVARIANTS
 from src.marketing_messaging_service.errors import RunInProgressError
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.infrastructure.schema import newest_revision
+from src.marketing_messaging_service.version import VERSION
 from tests.checking.databases import EVERYTHING, build, execute
 
 
@@ -52,7 +53,9 @@ def test_of_a_sound_database_it_prints_what_it_checked_and_exits_with_0(
 ) -> None:
     assert main() == 0
     printed = capsys.readouterr().out
-    assert printed.startswith(f"Self-check of {database}: schema {newest_revision()}, loads 6, events 21, ")
+    assert printed.startswith(
+        f"Self-check of {database}: version {VERSION}, schema {newest_revision()}, loads 6, events 21, "
+    )
     assert f"Everything holds: {len(EVERYTHING)} invariants." in printed
     assert [line.split()[0] for line in printed.splitlines() if line.split()[1:2] == ["holds"]] == [
         invariant.name for invariant in EVERYTHING

@@ -13,9 +13,12 @@ from src.marketing_messaging_service.infrastructure.database import read_transac
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.reporting import read_rejection_problems, read_run_report
 from src.marketing_messaging_service.reporting.check_queries import check_queries
+from src.marketing_messaging_service.reporting.html import report_html
+from src.marketing_messaging_service.reporting.markdown import report_markdown
 from src.marketing_messaging_service.reporting.masking import MASK
 from src.marketing_messaging_service.reporting.run_report import KeyReport, LeftFiles, LineCounts, Problem
 from src.marketing_messaging_service.reporting.run_tables import ahead_table
+from src.marketing_messaging_service.version import VERSION
 from tests.pipeline import Pipeline
 from tests.reporting.runs import AS_OF, add_remarks, add_run, hold, read, run_pipeline
 
@@ -83,6 +86,24 @@ def test_a_report_tells_what_its_run_loaded_rejected_and_decided(pipeline: Pipel
     ]
     assert (report.decided_count, report.matched_count, report.earlier_count) == (3, 3, 0)
     assert report.rules[0].condition_text == "user_traits.marketing_opt_in is true"
+
+
+def test_a_run_is_recorded_and_reported_with_the_version_that_ran(pipeline: Pipeline) -> None:
+    pipeline.land([signup("m1")])
+    pipeline.do(pipeline.order(), RULES)
+    with read_transaction(pipeline.engine) as connection:
+        run_id, version = connection.execute(text("SELECT id, version FROM runs")).one()
+    assert version == VERSION
+    report = read(pipeline, run_id)
+    assert f"- **version**: {VERSION}" in report_markdown(report)
+    assert f"<dt>version</dt><dd>{VERSION}</dd>" in report_html(report)
+
+
+def test_of_a_run_from_before_versions_were_recorded_a_report_claims_none(engine: Engine) -> None:
+    with write_transaction(engine) as connection:
+        report = read_run_report(connection, add_run(connection))
+    assert report.version is None
+    assert "**version**" not in report_markdown(report)
 
 
 def test_a_run_is_told_apart_from_the_one_before_it(pipeline: Pipeline) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
 from src.marketing_messaging_service.results import CheckReport, Finding, RepairedObject
+from src.marketing_messaging_service.version import VERSION
 
 SOUND = Finding("sound_file", "SQLite finds no damage", 0, ())
 BROKEN = Finding("one_decision", "No rule decided twice", 7, ("events.id 1: 2 by <r|s>", "events.id 2", "events.id 3"))
@@ -19,7 +20,7 @@ def report(*findings: Finding) -> CheckReport:
 
 def test_a_sound_database_is_one_line_and_a_table() -> None:
     assert check_text(report(SOUND)) == (
-        "Self-check of messaging.db: schema 0003, loads 2, events 10\n\n"
+        f"Self-check of messaging.db: version {VERSION}, schema 0003, loads 2, events 10\n\n"
         "Everything holds: 1 invariant.\n\n"
         "What must hold, and what was found\n"
         "  invariant   found  what must hold\n"
@@ -50,7 +51,9 @@ def test_what_could_not_be_checked_says_why() -> None:
 
 def test_the_markdown_tells_breaches_first_and_lets_no_value_break_the_table() -> None:
     markdown = check_markdown(report(BROKEN))
-    assert markdown.startswith("`messaging.db`: schema 0003, loads 2, events 10.\n\n### one_decision: ")
+    assert markdown.startswith(
+        f"`messaging.db`: version {VERSION}, schema 0003, loads 2, events 10.\n\n### one_decision: "
+    )
     assert "- events.id 1: 2 by \\<r\\|s\\>\n" in markdown
     assert "| one_decision | BROKEN 7 | No rule decided twice |" in markdown
 

@@ -16,6 +16,7 @@ from src.marketing_messaging_service.reporting.html import page
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.report_file import write_whole
 from src.marketing_messaging_service.reporting.tables import Cell, Table, code, counted, escaped, markdown_table
+from src.marketing_messaging_service.version import VERSION
 
 TEMPLATE = "backtest.html.j2"
 
@@ -126,6 +127,7 @@ def _facts(found: Difference, changes_name: str) -> list[tuple[str, str]]:
         ("after", found.after_name),
         ("window", _window(found)),
         ("every changed decision", changes_name),
+        ("version", VERSION),
         *(("note", note) for note in found.notes),
     ]
 

@@ -10,6 +10,7 @@ from src.marketing_messaging_service.infrastructure.several_writers import Place
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import Run, RunRemark, RunState
 from src.marketing_messaging_service.results import Remark, RunOrder
+from src.marketing_messaging_service.version import VERSION
 
 
 def runs_under_way(engine: Engine) -> dict[int, str | None]:
@@ -112,5 +113,6 @@ def _columns(order: RunOrder) -> dict[str, Any]:
         "max_rejected_percent": order.max_rejected_percent,
         "flow_run_id": order.flow_run_id,
         "flow_run_name": order.flow_run_name,
+        "version": VERSION,
         "state": RunState.RUNNING,
     }

@@ -142,6 +142,9 @@ class Run(Base):
         default=False,
         comment="Whether other runs may have been at work at the same time (SEVERAL_WRITERS).",
     )
+    version: Mapped[str | None] = mapped_column(
+        String(32), comment="The version of this project that ran; null on runs from before it was recorded."
+    )
 
     ruleset: Mapped[Ruleset | None] = relationship()
 

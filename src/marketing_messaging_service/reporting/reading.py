@@ -106,6 +106,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
         max_rejected_percent=row.max_rejected_percent,
         max_event_ahead_hours=row.max_event_ahead_hours,
         flow_run_name=row.flow_run_name,
+        version=row.version,
         message=row.message,
         known_file_count=row.known_file_count,
         outside_file_count=row.outside_file_count,

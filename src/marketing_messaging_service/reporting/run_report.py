@@ -218,6 +218,8 @@ class RunReport:
     max_rejected_percent: float = 100
     max_event_ahead_hours: int | None = None
     flow_run_name: str | None = None
+    version: str | None = None
+    """The version of this project that ran; None on runs from before it was recorded."""
     message: str | None = None
     known_file_count: int | None = None
     outside_file_count: int | None = None

@@ -242,6 +242,7 @@ def facts(report: RunReport) -> tuple[Fact, ...]:
         ("nothing new in the window", counted(report.outside_file_count, "file") if report.outside_file_count else ""),
         ("database", report.database),
         ("ruleset", (report.ruleset_hash or "")[:12]),
+        ("version", report.version or ""),
     )
     return tuple(Fact(name, text) for name, text in every if text)
 

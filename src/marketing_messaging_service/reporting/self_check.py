@@ -12,6 +12,7 @@ from src.marketing_messaging_service.reporting.tables import (
     printable,
     text_table,
 )
+from src.marketing_messaging_service.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def _repair_lines(made: RepairedObject) -> list[str]:
 
 def _extent(report: CheckReport) -> str:
     counts = (f"{table} {count}" for table, count in report.row_counts.items())
-    return f"schema {report.revision}, {', '.join(counts) or 'no table can be counted'}"
+    return f"version {VERSION}, schema {report.revision}, {', '.join(counts) or 'no table can be counted'}"
 
 
 def _table(report: CheckReport) -> Table:
