@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,21 @@ class Cluster:
         if self.scheduler_process.poll() is not None:
             self._end_workers()
             self.scheduler_process = self._start_scheduler()
-        self.workers = [worker for worker in self.workers if worker.poll() is None]
-        if self.worker_count() < len(self.workers):
+        if self.worker_count() < len(self._living()):
             # Such as have lost their scheduler while it stood still, and are about to end.
             self._end_workers()
-        while len(self.workers) < worker_count:
-            self.start_worker()
-        wait_until(lambda: self.worker_count() == worker_count)
+
+        def are_there() -> bool:
+            # One that stood still may find only now that it has lost its scheduler, and end.
+            while len(self._living()) < worker_count:
+                self.start_worker()
+            return self.worker_count() == worker_count
+
+        wait_until(are_there)
+
+    def _living(self) -> Sequence["subprocess.Popen[bytes]"]:
+        self.workers = [worker for worker in self.workers if worker.poll() is None]
+        return self.workers
 
     def _end_workers(self) -> None:
         for worker in self.workers:

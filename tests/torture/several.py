@@ -140,10 +140,10 @@ def _plain(value: Any) -> Any:
     return _EVENT_KEY.sub("event:", value) if isinstance(value, str) else value
 
 
-def expected(forks: ForkServer, folder: Path, files: Sequence[tuple[str, bytes]]) -> Expected:
-    """Do one run by itself on SQLite."""
+def expected(forks: ForkServer, folder: Path, files: Sequence[tuple[str, bytes]], **sizes: Any) -> Expected:
+    """Do one run by itself on SQLite, with other sizes of its chunks where such are given."""
     scene = land_all(empty_scene(folder / "scene"), files)
-    ending = Victim(forks, Order(str(scene.folder), is_traced=False)).wait()
+    ending = Victim(forks, Order(str(scene.folder), is_traced=False, **sizes)).wait()
     assert ending.exit_code == 0, ending.output
     url = scene.settings()["DATABASE_URL"]
     return Expected(scene, everything(url, folder / "read"), ending.seconds)
