@@ -46,9 +46,6 @@ from src.marketing_messaging_service.vocabulary import Field, Period, Suppressio
 VERDICTS_AT_ONCE = 10_000
 ROWS_AT_ONCE = 2_000
 
-_LENGTHS = {Period.DAY: timedelta(days=2), Period.WEEK: timedelta(days=8), Period.MONTH: timedelta(days=32)}
-"""More than the longest period of a kind, clocks that are put back included."""
-
 _judged_user = Table(
     "batch_judged_users",
     MetaData(),
@@ -278,10 +275,10 @@ def reach_of(whole: Rules, rules: Mapping[int, Rule]) -> timedelta | None:
     for mode, hours in {(rule.suppression.mode, rule.suppression.hours) for rule in rules.values()}:
         if mode is SuppressionMode.ONCE_EVER:
             return None
-        lengths += [_LENGTHS[mode.period]] if mode.period else []
+        lengths += [mode.period.longest] if mode.period else []
         lengths += [timedelta(seconds=seconds_of(hours))] if hours is not None else []
     for limit in whole.limits:
-        lengths += [_LENGTHS[limit.calendar]] if limit.calendar else []
+        lengths += [limit.calendar.longest] if limit.calendar else []
         # A window that holds the match and begins before it ends behind it, so that sends on either side count.
         lengths += [2 * timedelta(seconds=seconds_of(limit.hours))] if limit.hours is not None else []
     return max(lengths)
