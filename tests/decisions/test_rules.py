@@ -40,10 +40,8 @@ HELD = {
 HOURS = "a number of hours above 0, at most 87840, that makes whole seconds (24, 0.5)"
 NUMBER = "a finite number of at most 64 bits"
 WHOLE_NUMBER = "a whole number of at most 64 bits"
-MODES = (
-    "'none', 'once_ever', 'once_per_calendar_day', 'once_per_calendar_week', 'once_per_calendar_month' or "
-    "'once_per_hours'"
-)
+*_FIRST_MODES, _LAST_MODE = (f"'{mode}'" for mode in SuppressionMode)
+MODES = f"{', '.join(_FIRST_MODES)} or {_LAST_MODE}"
 STORABLE = "text of whole characters without NUL"
 
 

@@ -21,7 +21,7 @@ class ViewColumn:
 class View:
     """A view, and what it and each of its columns mean.
 
-    The file of an analyst gets it by a migration, from the text frozen in alembic/views: see docs/naming.md.
+    The file of an analyst gets it by a migration, from the text frozen in alembic/views: see docs/migrations.md.
     """
 
     name: str
