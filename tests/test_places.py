@@ -99,8 +99,8 @@ def test_publishing_beside_another_link_to_the_databases_folder_is_taken(places,
 def test_nothing_of_ours_is_written_among_raw_files(places, name, field, file, inside):
     path = places.landing / inside / file
     assert refusal(replace(places, **{field: path})) == (
-        f"{name} names {path}, which lies in {places.landing}, the folder of raw files (LANDING_PATH): what is written "
-        f"there would be met as raw files; let {name} name a place outside of it. Nothing was written."
+        f"{name} names {path}, which is in {places.landing}, the folder of raw files (LANDING_PATH): what is written "
+        f"there would be taken for raw files; let {name} name a place outside it. Nothing was written."
     )
 
 
@@ -108,14 +108,14 @@ def test_the_folder_of_raw_files_is_known_by_any_link_and_by_the_parameter_that_
     link = tmp_path / "link"
     link.symlink_to(places.landing)
     message = refusal(replace(places, publish=link / "out", landing_name="source"))
-    assert message.startswith(f"PUBLISH_PATH names {link}/out, which lies in {places.landing}, the folder of raw files")
+    assert message.startswith(f"PUBLISH_PATH names {link}/out, which is in {places.landing}, the folder of raw files")
     assert "(source)" in message
-    assert "lies in" in refusal(replace(places, landing=link, publish=places.landing / "out"))
+    assert "is in" in refusal(replace(places, landing=link, publish=places.landing / "out"))
 
 
 def test_temporary_files_are_not_kept_among_raw_files(places, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(places.landing))
-    assert refusal(places).startswith(f"TMPDIR names {places.landing}, which lies in {places.landing}, the folder of")
+    assert refusal(places).startswith(f"TMPDIR names {places.landing}, which is in {places.landing}, the folder of")
     monkeypatch.setenv("TMPDIR", str(places.landing.parent))
     refuse_overlaps(places)
 
@@ -133,16 +133,16 @@ def test_nothing_else_is_the_database_or_a_file_that_belongs_to_it(places, name,
 @pytest.mark.parametrize("file", ["events.parquet", "messaging.db", "messaging.db.lock"])
 def test_published_files_are_not_written_over_the_rules(places, file):
     message = refusal(replace(places, rules=places.publish / file))
-    assert message.startswith(f"PUBLISH_PATH names {places.publish}, where {places.publish}/{file} lies (RULES_PATH)")
+    assert message.startswith(f"PUBLISH_PATH names {places.publish}, where {places.publish}/{file} (RULES_PATH) is")
 
 
 def test_reports_are_not_written_over_the_rules_or_the_database(places):
-    assert "lies (RULES_PATH)" in refusal(replace(places, rules=places.reports / "rules.html"))
-    assert "lies (DATABASE_URL)" in refusal(replace(places, database=places.reports / "messaging.html"))
+    assert "(RULES_PATH) is" in refusal(replace(places, rules=places.reports / "rules.html"))
+    assert "(DATABASE_URL) is" in refusal(replace(places, database=places.reports / "messaging.html"))
 
 
 def test_staged_rows_are_not_written_over_the_database(places):
-    assert "lies (DATABASE_URL)" in refusal(replace(places, database=places.staged / "messaging.arrow"))
+    assert "(DATABASE_URL) is" in refusal(replace(places, database=places.staged / "messaging.arrow"))
 
 
 def test_links_that_go_round_in_a_circle_are_left_to_whoever_opens_them(places, tmp_path):
@@ -158,7 +158,7 @@ def test_a_database_with_a_nul_in_its_name_is_reported(places):
 def test_a_database_that_is_no_file_is_reported(places, tmp_path, make):
     make(tmp_path / "messages")
     message = refusal(replace(places, database=tmp_path / "messages"))
-    assert message.startswith(f"DATABASE_URL names {tmp_path / 'messages'}, which is no file")
+    assert message.startswith(f"DATABASE_URL names {tmp_path / 'messages'}, which is a folder or a device, not a file")
 
 
 @pytest.mark.parametrize(("name", "field"), [("publish_path", "publish"), ("source", "landing")])
@@ -189,7 +189,7 @@ def test_a_database_of_a_server_lies_in_no_place(places):
     refuse_overlaps(replace(of_a_server, publish=places.database.parent))
     assert "PUBLISH_PATH names" in refusal(replace(of_a_server, publish=places.landing))
     rules = of_a_server.publish / "messages.db"
-    assert "files of such names are written there" in refusal(replace(of_a_server, rules=rules))
+    assert "files with such names are written there" in refusal(replace(of_a_server, rules=rules))
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,6 @@ def test_a_database_of_a_server_lies_in_no_place(places):
 def test_what_is_published_may_not_lie_in_the_bucket_among_the_raw_files(places, landing, publish, is_refused):
     places = replace(places, landing=landing, publish=publish)
     if is_refused:
-        assert "lies in" in refusal(places)
+        assert "is in" in refusal(places)
     else:
         refuse_overlaps(places)

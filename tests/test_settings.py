@@ -180,7 +180,7 @@ def test_a_postgresql_database_is_taken_and_shown_without_its_password(monkeypat
 def test_several_runs_write_at_the_same_time_on_a_server_alone(monkeypatch):
     monkeypatch.setenv("SEVERAL_WRITERS", "true")
     assert error_of_load() == (
-        "SEVERAL_WRITERS: several runs write at the same time only where a server has the database, and DATABASE_URL "
+        "SEVERAL_WRITERS: several runs can write at the same time only to a database on a server, and DATABASE_URL "
         "names a file. Let it name a PostgreSQL database (docs/scale.md), or leave SEVERAL_WRITERS out. Correct it in "
         "the environment or in .env."
     )
@@ -194,7 +194,7 @@ def test_shards_are_decided_at_once_only_where_several_runs_may_write(monkeypatc
     monkeypatch.setenv("DATABASE_URL", "postgresql+psycopg://localhost/messages")
     monkeypatch.setenv("DECIDE_SHARDS", "4")
     assert error_of_load() == (
-        "DECIDE_SHARDS: several shards are decided at once only by a run that may have others beside it. Set "
+        "DECIDE_SHARDS: several shards can be decided at once only where several runs may write. Set "
         "SEVERAL_WRITERS=true as well (docs/scale.md), or leave DECIDE_SHARDS out. Correct it in the environment or in "
         ".env."
     )

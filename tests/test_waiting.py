@@ -106,8 +106,8 @@ def test_a_rule_that_has_another_trigger_now_is_warned_of_as_well(pipeline: Pipe
         pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, order=order, run_id=run_id
     )
     assert result.warnings[1:] == (
-        "Matches wait for the rule reminder (1), which no rule of the file takes over. They lapse when their time "
-        "comes; put the rule back as it was to keep them.",
+        "Matches wait for the rule reminder (1), but no rule of the file would decide them. They lapse when their time "
+        "comes; to keep them, put the rule back as it was.",
     )
     assert pipeline.rows("SELECT outcome FROM ended_waits") == [("lapsed",)]
 

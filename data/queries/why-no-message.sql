@@ -220,7 +220,7 @@ SELECT
         WHEN 'waits for the rule'
             THEN 'The rule waits: the first run whose as_of is after ' || judged.waits_until || ' decides.'
         WHEN 'lapsed' THEN 'When the wait was over, no rule of this name with a wait looked at such events any more.'
-        WHEN 'suppressed: holdout' THEN 'The user is in the holdout, who get no message.'
+        WHEN 'suppressed: holdout' THEN 'The user is in the holdout, which gets no messages.'
         WHEN 'suppressed: once_per_calendar_week' THEN 'The user had been sent this template in that week.'
         WHEN 'suppressed: once_per_calendar_month' THEN 'The user had been sent this template in that month.'
         WHEN 'suppressed: once_per_hours' THEN 'The user had been sent this template too short a time before or after.'

@@ -110,15 +110,15 @@ def refuse_overwriting(places: Places, path: Path, name: str) -> None:
     """Raise SettingsError if a file that somebody names would be, or be read as, something of ours."""
     where = next(
         (
-            f"it is, or belongs to, what {setting} names ({file})"
+            f"it is, or belongs to, the file that {setting} names ({file})"
             for setting, file in _files(places)
             if _is_same(path, file)
         ),
-        f"it lies in the folder of raw files ({places.landing_name}), and would be taken for one"
+        f"it is in the folder of raw files ({places.landing_name}), and would be taken for one"
         if _lies_in(path, places.landing)
         else next(
             (
-                f"files of such names are written there ({writer.name})"
+                f"files with such names are written there ({writer.name})"
                 for writer in _writers(places)
                 if writer.writes(path.name) and _is_same(path.parent, writer.folder)
             ),
@@ -140,7 +140,7 @@ def _without_meaning(places: Places) -> Iterator[str]:
             return
     # Path.exists raises where a folder above may not be looked into.
     if places.database is not None and os.path.exists(places.database) and not os.path.isfile(places.database):  # noqa: PTH110, PTH113
-        yield f"DATABASE_URL names {places.database}, which is no file but a folder or a device; correct it."
+        yield f"DATABASE_URL names {places.database}, which is a folder or a device, not a file; correct it."
 
 
 def _copy_over_database(places: Places) -> Iterator[str]:
@@ -160,7 +160,7 @@ def _over_another_file(places: Places) -> Iterator[str]:
         for writer in _writers(places):
             if writer.writes(file.name) and _is_same(file.parent, writer.folder):
                 yield (
-                    f"{writer.name} names {writer.folder}, where {file} lies ({name}), and files of such names are "
+                    f"{writer.name} names {writer.folder}, where {file} ({name}) is, and files with such names are "
                     f"written there; let {writer.name} name another folder."
                 )
 
@@ -194,8 +194,8 @@ def _in_landing(places: Places) -> Iterator[str]:
     for name, path in written:
         if _lies_in(path, places.landing):
             yield (
-                f"{name} names {path}, which lies in {places.landing}, the folder of raw files ({places.landing_name}):"
-                f" what is written there would be met as raw files; let {name} name a place outside of it."
+                f"{name} names {path}, which is in {places.landing}, the folder of raw files ({places.landing_name}):"
+                f" what is written there would be taken for raw files; let {name} name a place outside it."
             )
 
 

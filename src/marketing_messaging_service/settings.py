@@ -31,7 +31,7 @@ def _scheduler(text: str) -> str:
 
 def _folder(path: Path) -> Path:
     if str(path).lower().startswith("s3:"):
-        raise ValueError("names a bucket; name a folder, which this run and every Dask worker reach by the same path")
+        raise ValueError("names a bucket; name a folder that this run and every Dask worker reach by the same path")
     return path
 
 
@@ -39,7 +39,7 @@ def _refuse_several_on_a_file(value: bool, info: ValidationInfo) -> bool:
     url = info.data.get("database_url")
     if value and url is not None and dialect_of(url).several_writers is None:
         raise ValueError(
-            "several runs write at the same time only where a server has the database, and DATABASE_URL names a file. "
+            "several runs can write at the same time only to a database on a server, and DATABASE_URL names a file. "
             "Let it name a PostgreSQL database (docs/scale.md), or leave SEVERAL_WRITERS out"
         )
     return value
@@ -48,7 +48,7 @@ def _refuse_several_on_a_file(value: bool, info: ValidationInfo) -> bool:
 def _refuse_shards_alone(value: int, info: ValidationInfo) -> int:
     if value > 1 and info.data.get("several_writers") is False:
         raise ValueError(
-            "several shards are decided at once only by a run that may have others beside it. Set SEVERAL_WRITERS=true "
+            "several shards can be decided at once only where several runs may write. Set SEVERAL_WRITERS=true "
             "as well (docs/scale.md), or leave DECIDE_SHARDS out"
         )
     return value

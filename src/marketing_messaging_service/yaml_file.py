@@ -81,7 +81,7 @@ def read_yaml_file(path: Path, setting: str | None, grammar: Grammar) -> str:
         which = f"{setting} names {path}, which" if setting else f"{path}"
         raise grammar.error(f"{which} cannot be read: {reason}.") from None
     if len(content) > LARGEST_FILE_BYTES:
-        raise grammar.error(f"{path} is larger than {LARGEST_FILE_BYTES} bytes, which no {grammar.kind} is.")
+        raise grammar.error(f"{path} is larger than {LARGEST_FILE_BYTES} bytes, too large for a {grammar.kind}.")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
@@ -106,8 +106,8 @@ def wait_until_settled(
             return
         before = now
     raise grammar.error(
-        f"{setting} names {path}, which has changed again and again for {MOST_WAITS * settle_seconds:g} s; "
-        f"{grammar.consequence} by half of it. Start the run again when it is written."
+        f"{setting} names {path}, which has kept changing for {MOST_WAITS * settle_seconds:g} s; "
+        f"{grammar.consequence}, as it may be half written. Start the run again when it is complete."
     )
 
 
@@ -155,7 +155,7 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
     except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
         line = None
         problem = str(error)
-    wrong = f"not the YAML of a {grammar.kind}: {_one_line(problem)}"
+    wrong = f"not valid YAML for a {grammar.kind}: {_one_line(problem)}"
     place = "" if line is None else f", line {line}"
     raise grammar.error(f"{source}{place}: {wrong}.", [Fault(wrong, line)])
 

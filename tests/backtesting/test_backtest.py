@@ -287,9 +287,9 @@ def test_the_page_of_a_run_names_each_picture_and_cuts_no_example_off(pipeline, 
     files = Files(tmp_path / "report.html", tmp_path / "changes.csv")
     lines = [line for line in difference_markdown(difference, files).splitlines() if line]
     before_pictures = [above for above, line in pairwise(lines) if line.startswith("![")]
-    assert before_pictures == ["### Messages a day", "### Messages a user gets in a week"]
+    assert before_pictures == ["### Messages per day", "### Messages a user gets in a week"]
     assert len([line for line in lines if line.startswith("### Messages a user gets")]) == 1
-    (gone,) = (lines[place + 1] for place, line in enumerate(lines) if line == "### Examples: a message less")
+    (gone,) = (lines[place + 1] for place, line in enumerate(lines) if line == "### Examples: one message less")
     assert gone.startswith("- ada, payment_failed e3 at 2026-11-03 08:10, mail: send → suppressed: once")
     assert gone.endswith(": `python -m flows.explain --user ada --event e3 --rule mail`")
 

@@ -581,7 +581,7 @@ BREACHES = [
     Breach(
         "usable_rulesets",
         "a text that is not what decided",
-        "rulesets.id 2: its text does not have its hash",
+        "rulesets.id 2: its text does not match its hash",
         ("UPDATE rulesets SET yaml_text = yaml_text || ' ' WHERE id = 2",),
     ),
     Breach(

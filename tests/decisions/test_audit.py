@@ -242,12 +242,12 @@ class TestARuleset:
         by_hand(decided, "UPDATE rulesets SET yaml_text = 'rules: []'")
         ((name, (example,)),) = audit(decided).items()
         assert name == "usable_rulesets"
-        assert example.startswith("rulesets.id 1: its text does not have its hash, ")
+        assert example.startswith("rulesets.id 1: its text does not match its hash, ")
 
     @pytest.mark.parametrize(
         ("text", "expected"),
         [
-            ("rules: [", "its text, line 1: not the YAML of a rules file: "),
+            ("rules: [", "its text, line 1: not valid YAML for a rules file: "),
             ("rules: [{name: r}]", "rule r, action: the key is required and is missing (line 1)."),
         ],
     )
@@ -260,7 +260,7 @@ class TestARuleset:
 
     def test_whose_text_is_no_text_any_more_is_told(self, decided):
         by_hand(decided, "UPDATE rulesets SET yaml_text = ?", b"rules: []")
-        assert audit(decided)["usable_rulesets"] == ("rulesets.id 1: its text is no text, as in a damaged file",)
+        assert audit(decided)["usable_rulesets"] == ("rulesets.id 1: its text is not text, as in a damaged file",)
 
     def test_of_text_beyond_ascii_has_its_hash(self, pipeline):
         pipeline.land([event("1")])

@@ -22,7 +22,7 @@ def test_a_file_without_anything_odd_is_passed_over_in_silence():
 def test_blanks_at_an_end_and_curly_quotes_are_named_where_they_stand():
     compared = {"field": "user_traits.country", "operator": "in", "value": ["FR", "\u201cDE\u201d"]}
     assert odd(rule("r", compared, on="paid ")) == [
-        "The rule r has blanks at an end of trigger.event_type, 'paid '. Take them away if not meant.",
+        "The rule r has blanks at the start or end of trigger.event_type, 'paid '. Remove them if not meant.",
         "The rule r has curly quotes in a value to compare user_traits.country with, '\u201cDE\u201d'. "
         "Did you mean straight ones?",
     ]
@@ -34,9 +34,9 @@ def test_texts_of_blocks_and_limits_are_looked_at_too():
     blocks = [{"name": "b", "from": {"event_type": " no", "where": where}}]
     found = odd(rule("r"), blocks=blocks, limits=[LIMIT, {**LIMIT, "name": "t", "templates": ["T", "T "]}])
     assert [sentence.split(",")[0] for sentence in found] == [
-        "The block b has blanks at an end of an event_type",
+        "The block b has blanks at the start or end of an event_type",
         "The block b has curly quotes in a value to compare properties.failure_reason with",
-        "The limit t has blanks at an end of its templates",
+        "The limit t has blanks at the start or end of its templates",
     ]
 
 
@@ -49,9 +49,9 @@ def test_a_rule_that_another_one_of_its_group_always_hides_is_named():
 
 def test_a_limit_that_counts_what_no_rule_sends_is_named():
     [sentence] = odd(rule("r"), limits=[LIMIT | {"channels": ["pigeon"]}])
-    assert sentence.startswith("The limit one can never bind")
+    assert sentence.startswith("The limit one can never be reached")
     [sentence] = odd({**rule("r"), "exempt_from": ["limits"]}, limits=[LIMIT])
-    assert sentence.startswith("The limit one can never bind")
+    assert sentence.startswith("The limit one can never be reached")
 
 
 def failed(**counts: int) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def test_a_rule_whose_conditions_contradict_each_other_is_named():
 def test_a_count_that_every_event_past_it_fulfils_is_named_where_no_once_stands_behind_it():
     (sentence,) = odd(rule("r", failed(at_least=3), on="payment_failed"))
     assert sentence == (
-        "The rule r decides on every payment_failed from number 4 on, and nothing keeps it to one. "
-        "Let at_most be 3 too, or give it a suppression."
+        "The rule r decides on every payment_failed from number 4 on, and nothing limits it to one. "
+        "Set at_most to 3 too, or give it a suppression."
     )
     assert odd(rule("r", failed(at_least=3, at_most=3), on="payment_failed")) == []
     assert odd(rule("r", failed(at_least=3), on="payment_failed", mode="once_per_calendar_day")) == []

@@ -27,7 +27,7 @@ def test_a_rule_on_a_type_that_nobody_ever_sent_is_named_with_the_nearest_type(p
     (warning,) = warnings(pipeline, rule("r", on="payment_failed"), rule("mistyped", on="payment_faild"))
     assert warning == (
         "The rule mistyped decides on events of the type payment_faild, and none has ever been loaded; did you mean "
-        "payment_failed? What it missed, a backfill with decide_again decides once the rule is mended."
+        "payment_failed? Once the rule is corrected, a backfill with decide_again decides what it missed."
     )
 
 
@@ -73,7 +73,7 @@ def test_losing_more_than_half_of_the_rules_is_named_when_events_are_decided_wit
     off = [{**each, "enabled": False} for each in four[1:]]
     (warning,) = decided_by(four[0], *off)
     assert warning == (
-        "Of the 4 rules that decided last, 3 are gone or off: b, c, d. If that is not meant, put them back."
+        "Of the 4 rules that decided last, 3 are gone or off: b, c, d. If that is not intended, put them back."
     )
     assert decided_by(four[0]) == ()
 
@@ -101,12 +101,12 @@ LATEST = {"field": "latest_traits.country", "operator": "equals", "value": "FR"}
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        (AMOUNT, "properties.amount of events of the type paid, and none of the newest (2) has it"),
-        ({"not": LATEST}, "user_traits.country of events of any type, and none of the newest (3) has it"),
-        (SAME_ORDER, "properties.order_id of events of the type link, and none of the newest (1) has it"),
+        (AMOUNT, "properties.amount of events of the type paid, but none of the 2 newest has it"),
+        ({"not": LATEST}, "user_traits.country of events of any type, but none of the 3 newest has it"),
+        (SAME_ORDER, "properties.order_id of events of the type link, but none of the 1 newest has it"),
         (
             {"happened": {"event_type": "link", "where": [{**AMOUNT, "field": "properties.currency"}]}},
-            "properties.currency of events of the type link, and none",
+            "properties.currency of events of the type link, but none",
         ),
     ],
 )

@@ -418,14 +418,14 @@ def test_the_operator_in_without_a_list_of_values_is_refused(tmp_path, value, fo
 @pytest.mark.parametrize(("value", "found"), [("x", "'x'"), (None, "nothing"), (True, "true")])
 def test_a_value_beside_a_question_of_presence_is_refused(tmp_path, operator, value, found):
     assert said(tmp_path, rule("nudge", field("user_traits.country", operator, value))) == [
-        f"rule nudge, conditions.all[0].value: expected no value beside the operator {operator}, found {found}."
+        f"rule nudge, conditions.all[0].value: expected no value with the operator {operator}, found {found}."
     ]
 
 
 @pytest.mark.parametrize("operator", ["equals", "not_equals", "in", "gt"])
 def test_a_comparison_without_a_value_is_refused(tmp_path, operator):
     assert said(tmp_path, rule("nudge", field("properties.amount", operator))) == [
-        f"rule nudge, conditions.all[0].value: expected a value beside the operator {operator}, found nothing."
+        f"rule nudge, conditions.all[0].value: expected a value with the operator {operator}, found nothing."
     ]
 
 
@@ -518,8 +518,8 @@ def test_every_wrong_place_is_told_at_once(tmp_path):
 
 def test_names_that_stand_more_than_once_are_told_once_each(tmp_path):
     assert said(tmp_path, rule("a"), rule("b"), rule("a"), rule("a"), rule("b"), rule("c")) == [
-        "rule a, name: expected a name that no other one has, found 'a'.",
-        "rule b, name: expected a name that no other one has, found 'b'.",
+        "rule a, name: expected a name that is not used twice, found 'a'.",
+        "rule b, name: expected a name that is not used twice, found 'b'.",
     ]
 
 

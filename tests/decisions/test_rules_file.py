@@ -110,35 +110,35 @@ def test_a_file_that_may_not_be_read_is_told_by_the_setting_that_names_it(rules_
             "found 'version' (line 2).",
         ),
         ("rules: []\n1: 2", "key 1: expected a key that is text, found 1."),
-        ("rules: []\n---\nrules: []", ", line 2: not the YAML of a rules file: but found another document."),
-        ("rules: []\nrules: []", ", line 2: not the YAML of a rules file: found duplicate key"),
+        ("rules: []\n---\nrules: []", ", line 2: not valid YAML for a rules file: but found another document."),
+        ("rules: []\nrules: []", ", line 2: not valid YAML for a rules file: found duplicate key"),
         (
             SHIPPED_TEXT.replace("    enabled: true\n", "    enabled: true\n    enabled: false\n", 1),
-            ', line 12: not the YAML of a rules file: found duplicate key "enabled"',
+            ', line 12: not valid YAML for a rules file: found duplicate key "enabled"',
         ),
         (
             "rules: &all []\nmore: *all",
-            ", line 2: not the YAML of a rules file: the alias *all is not supported; write the value out.",
+            ", line 2: not valid YAML for a rules file: the alias *all is not supported; write the value out.",
         ),
-        ("rules: &all [*all]", ", line 1: not the YAML of a rules file: the alias *all is not supported"),
+        ("rules: &all [*all]", ", line 1: not valid YAML for a rules file: the alias *all is not supported"),
         (
             "!!python/object/apply:os.system ['echo']",
-            ", line 1: not the YAML of a rules file: the tag tag:yaml.org,2002:python/object/apply:os.system is not "
+            ", line 1: not valid YAML for a rules file: the tag tag:yaml.org,2002:python/object/apply:os.system is not "
             "supported; write a plain value.",
         ),
         ("rules: !!set {a, b}", "the tag tag:yaml.org,2002:set is not supported"),
         ("rules: !!int ''", "the tag tag:yaml.org,2002:int is not supported"),
         ("rules: !mine []", "the tag !mine is not supported"),
-        ("rules: []\0", ": not the YAML of a rules file: unacceptable character #x0000"),
-        ("rules:\n\t- name: x", ", line 2: not the YAML of a rules file: found character '\\t' that cannot start"),
-        ("rules: [", ", line 1: not the YAML of a rules file: "),
-        ("rules: ]", ", line 1: not the YAML of a rules file: "),
-        ("rules: 'open", ", line 1: not the YAML of a rules file: found unexpected end of stream."),
+        ("rules: []\0", ": not valid YAML for a rules file: unacceptable character #x0000"),
+        ("rules:\n\t- name: x", ", line 2: not valid YAML for a rules file: found character '\\t' that cannot start"),
+        ("rules: [", ", line 1: not valid YAML for a rules file: "),
+        ("rules: ]", ", line 1: not valid YAML for a rules file: "),
+        ("rules: 'open", ", line 1: not valid YAML for a rules file: found unexpected end of stream."),
         ("rules: [2026-13-45]", "rule number 1: expected keys with values, found 2026-13-45 (line 1)."),
         ("rules: [2026-01-05]", "rule number 1: expected keys with values, found 2026-01-05 (line 1)."),
         ("rules: [2026-01-05T10:00:00Z]", "expected keys with values, found 2026-01-05T10:00:00Z (line 1)."),
-        ("rules: [+_]", ": not the YAML of a rules file: invalid literal for int()"),
-        ("rules: [" + "1" * 5000 + "]", ": not the YAML of a rules file: Exceeds the limit"),
+        ("rules: [+_]", ": not valid YAML for a rules file: invalid literal for int()"),
+        ("rules: [" + "1" * 5000 + "]", ": not valid YAML for a rules file: Exceeds the limit"),
         ("rules: [0x" + "f" * 5000 + "]", "expected keys with values, found a number too long to show (line 1)."),
         ('"\\ud800": 1', "found '\\ud800'."),
         ('"\\ud800": 1\n"\\ud800": 1', 'found duplicate key "\\ud800"'),
@@ -178,7 +178,7 @@ def test_deep_nesting_is_refused_at_once(tmp_path, content):
 def test_a_file_larger_than_any_rules_file_is_refused_without_being_looked_at(tmp_path):
     content = SHIPPED_TEXT + "#" * 262_144
 
-    assert refusal(tmp_path, content) == " is larger than 262144 bytes, which no rules file is."
+    assert refusal(tmp_path, content) == " is larger than 262144 bytes, too large for a rules file."
 
 
 def test_a_file_that_never_ends_is_refused():
@@ -367,7 +367,9 @@ class TestAFileThatIsBeingWritten:
 
     def test_that_goes_on_changing_is_refused_with_what_to_do(self, path):
         path.write_text("", encoding="utf-8")
-        with pytest.raises(RulesError, match="has changed again and again for 10 s; nothing was decided by half of it"):
+        with pytest.raises(
+            RulesError, match="has kept changing for 10 s; nothing was decided, as it may be half written"
+        ):
             self.read(path, *(str(number) for number in range(9)))
 
     def test_that_has_stood_still_is_not_waited_for_nor_is_any_when_waiting_is_off(self, path, monkeypatch):

@@ -45,7 +45,7 @@ def test_events_are_counted_through_conditions_in_the_order_of_the_file_and_then
     assert steps(funnel) == [
         ("user_traits.marketing_opt_in is true", 3, 5, ["a", "b", "c"]),
         ("a seen in the 24 h before", 2, 1, ["g"]),
-        ("no T before that counts (once_ever: once in a lifetime)", 1, 1, ["f"]),
+        ("no earlier T in the way (once_ever: once in a lifetime)", 1, 1, ["f"]),
     ]
     assert funnel.outcomes == {"not_matched": 6, "send": 1, "suppressed": 1}
 
@@ -122,7 +122,7 @@ def test_it_is_told_in_words_and_as_plain_values_without_addresses(pipeline: Pip
 
 def test_a_rule_that_never_was_and_a_field_that_there_is_not_are_told(pipeline: Pipeline) -> None:
     play(pipeline, [rule("welcome")], [signed_up("a")])
-    with pytest.raises(ParameterError, match="There is no rule welcom, and never was; did you mean welcome"):
+    with pytest.raises(ParameterError, match="There is no rule welcom, and there never was; did you mean welcome"):
         funnels(pipeline, SetAsked("welcom"))
     with pytest.raises(ParameterError, match=r"where is 'user_traits.county=DE': expected 'properties.amount'"):
         asked_where(["user_traits.county=DE"])

@@ -34,7 +34,7 @@ def test_a_redelivery_with_another_time_is_told(pipeline: Pipeline) -> None:
     pipeline.land([event("a"), event("a", at="2026-03-01T12:00:01Z")])
     pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule()]})
     (said,) = lines(pipeline)
-    assert "delivered a again with another event_timestamp; the event that came first stands." in said
+    assert "delivered a again with another event_timestamp; the event that came first is kept." in said
 
 
 def test_files_that_no_run_took_are_told_by_what_became_of_them(pipeline: Pipeline) -> None:
@@ -46,11 +46,11 @@ def test_files_that_no_run_took_are_told_by_what_became_of_them(pipeline: Pipeli
     for path in landing.iterdir():
         os.utime(path, (0, 0))
     said = files(pipeline)
-    assert said[0] == "new.jsonl.gz in landing names the user, and no run has taken it yet; the next one does."
+    assert said[0] == "new.jsonl.gz in landing names the user, and no run has taken it yet; the next one will."
     assert sorted(each.split()[0] for each in said) == ["_hidden.jsonl", "copy.bak", "new.jsonl.gz"]
 
 
 def test_a_landing_that_is_not_there_is_told_and_no_error(pipeline: Pipeline) -> None:
     pipeline.landing.rename(pipeline.landing.with_name("moved"))
     (said,) = files(pipeline)
-    assert said.startswith("Whether files wait in landing could not be looked at: ")
+    assert said.startswith("Whether files wait in landing could not be checked: ")

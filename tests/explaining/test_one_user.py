@@ -61,7 +61,7 @@ def test_what_did_not_match_names_the_condition_with_what_was_found(pipeline: Pi
     assert explanation.tree is not None
     assert [(part.holds, part.found) for part in explanation.tree.parts] == [
         (True, "30.0"),
-        (False, "false, said by said at 2026-03-01 12:00"),
+        (False, "false, from said at 2026-03-01 12:00"),
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_cause_that_came_later_is_told(pipeline: Pipeline) -> None:
     play(pipeline, [rule("r", prior("seen"))], [event("a")], [event("cause", "seen", "2026-03-01T11:00:00Z")])
     (explanation,) = explain(pipeline)
     assert explanation.outcome == NOT_MATCHED
-    assert explanation.notes == ("Today's data would decide otherwise, because of what came later: seen cause.",)
+    assert explanation.notes == ("Today's data would decide differently, because of what came later: seen cause.",)
 
 
 def test_how_late_a_cause_came_is_told_and_what_no_condition_looks_at_is_not(pipeline: Pipeline) -> None:
@@ -88,7 +88,7 @@ def test_how_late_a_cause_came_is_told_and_what_no_condition_looks_at_is_not(pip
     pipeline.do(pipeline.order(as_of=AS_OF + timedelta(minutes=50)), rules)
     (explanation,) = explain(pipeline)
     assert explanation.notes == (
-        "Today's data would decide otherwise, because of what came later: seen cause, 50 minutes late.",
+        "Today's data would decide differently, because of what came later: seen cause, 50 minutes late.",
     )
 
 
@@ -128,7 +128,7 @@ def test_of_an_event_from_before_loads_were_recorded_it_says_what_todays_data_sa
     assert explanation.tree is not None
     assert not explanation.tree.holds
     assert explanation.notes == (
-        "It came before loads were recorded: whether a run decided it is not known. Today's data say this.",
+        "It came before loads were recorded, so it is not known whether a run decided it. Today's data say this.",
     )
 
 

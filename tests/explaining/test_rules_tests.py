@@ -73,8 +73,8 @@ def test_what_differs_is_shown_beside_what_was_expected_with_why(beside: Beside)
     expect = {"sends": [of("a"), of("b")], "alerts": [of("c")]}
     (failed,) = beside.run(case(given(), given("b", "+1h"), given("c", "+2h", type="left"), expect=expect)).failed
     assert [(each.event, each.expected, each.found, each.why) for each in failed.differences] == [
-        ("b", "send", "suppressed: once_ever", "a stood in the way"),
-        ("c", "alert", "nothing", "the rule looks at paid, the event is a left"),
+        ("b", "send", "suppressed: once_ever", "a was in the way"),
+        ("c", "alert", "nothing", "the rule looks at paid, but the event is a left"),
     ]
 
 
@@ -104,7 +104,7 @@ def test_what_differs_is_explained_with_each_condition_and_what_was_found(beside
     [
         (rule(enabled=False), "nothing", "the rule is off"),
         (rule("r", {"field": "properties.amount", "operator": "exists"}), "nothing", "asked for: properties.amount"),
-        (rule(wait={"hours": 48}), "waits", "it waits 48 h; the last run is of 2026-01-06 12:00"),
+        (rule(wait={"hours": 48}), "waits", "it waits 48 h; the last run is at 2026-01-06 12:00"),
     ],
 )
 def test_why_a_rule_did_not_send_is_said(beside: Beside, rules: Any, found: str, why: str) -> None:
@@ -145,7 +145,7 @@ def test_times_count_from_the_start_of_the_test(beside: Beside) -> None:
 
 def test_an_event_that_would_be_a_rejected_line_is_named(beside: Beside) -> None:
     (failed,) = beside.run(case(given("b"), given(properties={"amount": "much"}), expect=SEND_OF_A)).failed
-    assert failed.problem.startswith("The event a would be a rejected line: properties.amount")
+    assert failed.problem.startswith("The event a would be rejected: properties.amount")
 
 
 def test_an_event_that_arrives_after_the_last_run_is_named(beside: Beside) -> None:
@@ -196,4 +196,4 @@ def test_a_file_of_tests_that_cannot_be_used_is_a_warning_of_the_check(beside: B
     beside.write(case(given(), expect=SEND_OF_A))
     beside.tests.write_text("tests: [", encoding="utf-8")
     (warning,) = check_rules(beside.rules).warnings
-    assert "not the YAML of a file of tests" in warning.sentence
+    assert "not valid YAML for a file of tests" in warning.sentence

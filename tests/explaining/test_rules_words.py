@@ -31,10 +31,10 @@ def test_it_names_the_wait_the_scope_of_the_once_and_what_else_stands_there() ->
     off = {**rule("r"), "suppression": once, **more, "enabled": False}
     assert said(off) == [
         "r: Off. 0.5 h after each paid, send T by email, once within 12 h for each properties.order_id. "
-        "Not more than 2 h late. Exempt from limits."
+        "At most 2 h late. Exempt from limits."
     ]
     assert said(rule("r", exclusive_group="g")) == [
-        "r: On each paid, send T by email. Of the group g only the first rule that matches decides."
+        "r: On each paid, send T by email. In the group g, only the first rule that matches decides."
     ]
 
 
@@ -60,5 +60,5 @@ def test_blocks_limits_and_the_holdout_are_a_sentence_each() -> None:
         "no: A user gets no message while latest_traits.marketing_opt_in is false.",
         "one: A user gets at most 1 message of T within 168 h.",
         "few: A user gets at most 2 messages by email per calendar week.",
-        "holdout: 2.5 % of the users get no message, always the same ones.",
+        "holdout: 2.5 % of the users, always the same ones, get no messages.",
     ]

@@ -84,9 +84,9 @@ def test_an_address_is_masked_and_markup_is_only_shown(decided: Callable[..., st
 
 
 def test_a_set_is_explained_too_and_what_is_wrong_with_a_question_is_a_sentence(decided: Callable[..., str]) -> None:
-    assert "3 of 6: no T before that counts (once_ever: once in a lifetime)" in decided("/-/explain?rule=r")
-    assert "since is soon, which is no date or time" in decided("/-/explain?rule=r&since=soon", 400)
-    assert "There is no rule x&#39;, and never was" in decided("/-/explain?rule=x'", 400)
+    assert "3 of 6: no earlier T in the way (once_ever: once in a lifetime)" in decided("/-/explain?rule=r")
+    assert "since is soon, which is not a date or time" in decided("/-/explain?rule=r&since=soon", 400)
+    assert "There is no rule x&#39;, and there never was" in decided("/-/explain?rule=x'", 400)
 
 
 def title(html: str) -> str:

@@ -91,7 +91,7 @@ def test_a_source_that_holds_what_is_published_is_refused(archive: Path, monkeyp
     monkeypatch.setenv("PUBLISH_PATH", str(archive / "published"))
     state = run(source=str(archive))
     assert state.is_failed()
-    assert f"which lies in {archive}, the folder of raw files (source)" in str(state.message)
+    assert f"which is in {archive}, the folder of raw files (source)" in str(state.message)
 
 
 def test_only_the_events_of_the_window_are_loaded_and_decided_its_start_included(landing: Path, archive: Path) -> None:
@@ -193,7 +193,7 @@ def test_the_hourly_run_takes_the_rest_of_what_a_backfill_took_in_part(landing: 
     ("parameters", "expected"),
     [
         ({"end": START}, "end (2026-11-01 10:00 UTC) is not after start (2026-11-01 10:00 UTC); choose a later end."),
-        ({"start": datetime(2126, 1, 1, tzinfo=UTC), "end": datetime(2126, 1, 2, tzinfo=UTC)}, "lies in the future"),
+        ({"start": datetime(2126, 1, 1, tzinfo=UTC), "end": datetime(2126, 1, 2, tzinfo=UTC)}, "is in the future"),
         ({"source": "/does/not/exist"}, "source names /does/not/exist, which cannot be read as a folder (No such file"),
         ({"source": "a\0b"}, "which cannot be read as a folder (embedded null byte)"),
         ({"decide_again": ["welcome_mail"]}, "the rules file does not have; did you mean welcome_email? Nothing was"),
@@ -236,7 +236,7 @@ def test_the_longest_age_is_one_that_the_calendar_has(landing: Path) -> None:
     ("arguments", "expected"),
     [
         (["--max-event-age-hours", "-1"], "max_event_age_hours: Input should be greater than or equal to 0"),
-        (["--end", "soon"], "argument --end: soon is no date or time; write it like 2026-11-23T10:00:00Z"),
+        (["--end", "soon"], "argument --end: soon is not a date or time; write it like 2026-11-23T10:00:00Z"),
     ],
 )
 def test_a_wrong_option_is_told_in_a_sentence_before_prefect_starts(

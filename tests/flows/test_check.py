@@ -90,7 +90,7 @@ def test_a_repair_makes_views_and_indexes_anew_and_then_checks(
     assert "Rebuilt: the view event_dates.\n" in printed
     assert "Rebuilt: the index uq_events_message_id.\n" in printed
     assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: schema_as_made." in printed
-    assert "the trigger strange on events is not of this project" in printed
+    assert "the trigger strange on events is not part of this project" in printed
 
 
 def test_a_repair_waits_for_a_run_says_so_once_and_gives_up(

@@ -91,12 +91,12 @@ def test_a_window_leaves_out_what_lies_outside(capsys: pytest.CaptureFixture[str
         ),
         (
             ["--user", "ana", "--since", "2026-03-03"],
-            "No such event of the user ana lies in the window; those that were loaded reach from 2026-03-01 12:00 to "
+            "No such event of the user ana is in the window; the loaded ones reach from 2026-03-01 12:00 to "
             "2026-03-02 12:00 UTC.",
         ),
         (
             ["--user", "ana", "--rule", "elsewhere", "--event", "b"],
-            "No rule in question looks at an event of the user ana, who has 2 events: paid (2); asked about: paid (1).",
+            "None of the rules looks at an event of the user ana, who has 2 events: paid (2); asked about: paid (1).",
         ),
     ],
 )
@@ -111,7 +111,7 @@ def test_who_has_no_such_event_is_told_what_there_is(
 @pytest.mark.usefixtures("_database")
 def test_a_rule_that_never_was_is_no_reason_why_a_user_got_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--user", "ana", "--rule", "elsewere"]) == 1
-    assert "There is no rule elsewere, and never was; did you mean elsewhere?" in capsys.readouterr().err
+    assert "There is no rule elsewere, and there never was; did you mean elsewhere?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("about", [["--user", "ana"], ["--rule", "r"]])

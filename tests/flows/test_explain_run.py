@@ -50,4 +50,4 @@ def test_a_set_is_asked_for_by_its_rule() -> None:
 def test_a_form_that_is_left_empty_fails_with_a_sentence() -> None:
     state = explain(return_state=True)
     assert state.is_failed()
-    assert state.message == "Name a user, or a rule, or both; without either there is nothing to explain."
+    assert state.message == "Name a user, a rule, or both; without either there is nothing to explain."

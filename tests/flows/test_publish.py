@@ -54,7 +54,7 @@ def test_among_raw_files_it_fails_before_anything_is_written(landing: Path) -> N
     hourly(return_state=True)
     state = publish(publish_path=str(landing / "published"), return_state=True)
     assert state.is_failed()
-    assert "what is written there would be met as raw files" in str(state.message)
+    assert "what is written there would be taken for raw files" in str(state.message)
     assert list(landing.iterdir()) == []
 
 

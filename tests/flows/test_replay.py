@@ -178,7 +178,7 @@ def test_the_export_is_its_owners_alone_and_nothing_is_written_over(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert json.loads(file.read_text())["line"] == "no json"
     assert run_main(monkeypatch, "--export", str(file)) == 1
-    assert "nothing is written over it" in capsys.readouterr().err
+    assert "is not overwritten" in capsys.readouterr().err
     assert len(file.read_text().splitlines()) == 1
 
 

@@ -58,7 +58,8 @@ def test_a_warning_names_its_line_and_fails_the_command_only_when_that_is_asked_
     assert main(["check", given]) == 0
     line = path.read_text(encoding="utf-8").splitlines().index('   "name": "b",')
     assert (
-        f"  warning in line {line}: The rule b has blanks at an end of action.template_name" in capsys.readouterr().out
+        f"  warning in line {line}: The rule b has blanks at the start or end of action.template_name"
+        in capsys.readouterr().out
     )
     assert main(["check", "--strict", given]) == 1
 
@@ -86,7 +87,7 @@ def test_a_file_that_is_no_rules_file_at_all_is_one_error(
     assert main(["check", str(path)]) == 1
     printed = capsys.readouterr().out
     assert "1 error, no warnings." in printed
-    assert ("not the YAML of a rules file" if text else "cannot be read: No such file") in printed
+    assert ("not valid YAML for a rules file" if text else "cannot be read: No such file") in printed
 
 
 def test_show_says_each_rule_and_draws_them(path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,7 +40,7 @@ def test_a_change_that_was_kept_out_names_every_trigger_as_it_has_to_be_written(
     add_trigger(engine, "quiet", "BEFORE UPDATE ON rulesets")
     with pytest.raises(LostRowsError) as caught, write_transaction(engine) as connection:
         update_all(connection, update(Ruleset).values(yaml_text=""))
-    assert 'The triggers a "b", quiet on that table are not of this project' in str(caught.value)
+    assert 'The triggers a "b", quiet on that table are not part of this project' in str(caught.value)
     assert '(DROP TRIGGER "a ""b"""; DROP TRIGGER "quiet")' in str(caught.value)
 
 

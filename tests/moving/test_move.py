@@ -101,7 +101,7 @@ def test_what_is_cut_off_goes_on_where_it_was(built: Path, few_rows: None, postg
         with pytest.raises(DatabaseError, match=r"is being moved, and holds a part of its rows"):
             migrate(server)
     moving.move(url_of(built), server, info=told.append)
-    assert any("after those of the time before" in each for each in told)
+    assert any("after those moved before" in each for each in told)
     whole = postgresql.new_database()
     moving.move(url_of(built), whole)
     assert everything(server) == everything(whole)

@@ -184,7 +184,7 @@ def test_a_folder_in_the_way_of_one_file_is_reported_before_anything_is_written(
     with closing(sqlite3.connect(live)) as writer, writer:
         writer.execute("DELETE FROM suppressions")
     with pytest.raises(
-        DatabaseError, match=rf"{name} is a folder, where a file is to be published; nothing was written"
+        DatabaseError, match=rf"{name} is a folder, but a file is to be published there; nothing was written"
     ):
         publish(url_of(live), out, silent)
     assert contents(out) == before

@@ -36,16 +36,16 @@ CHANGES = [
     (["DROP INDEX uq_events_message_id"], "the index uq_events_message_id of events is missing"),
     (
         ["DROP INDEX uq_events_message_id", "CREATE INDEX uq_events_message_id ON events (message_id)"],
-        "the index uq_events_message_id of events is another than the one that the migrations make",
+        "the index uq_events_message_id of events differs from the one that the migrations make",
     ),
     (
         ["DROP INDEX ix_loads_undecided", "CREATE INDEX ix_loads_undecided ON loads (id) WHERE state = 'Loaded'"],
-        "the index ix_loads_undecided of loads is another than the one that the migrations make",
+        "the index ix_loads_undecided of loads differs from the one that the migrations make",
     ),
     (["DROP VIEW load_history"], "the view load_history is missing"),
     (
         ["DROP VIEW event_dates", "CREATE VIEW event_dates AS SELECT '2026-01-01' AS event_date"],
-        "the view event_dates is another than the one that the migrations make",
+        "the view event_dates differs from the one that the migrations make",
     ),
     (
         ["DROP VIEW event_dates", "CREATE TABLE Event_Dates (event_date)"],
@@ -63,11 +63,11 @@ CHANGES = [
     ),
     (
         ["CREATE TRIGGER audit AFTER INSERT ON Events BEGIN SELECT 1; END"],
-        "the trigger audit on Events is not of this project and can change or keep out what a run writes",
+        "the trigger audit on Events is not part of this project and can change or block what a run writes",
     ),
     (
         ["CREATE UNIQUE INDEX one_a_user ON send_requests (user_id)"],
-        "the index one_a_user on send_requests is not of this project and can refuse what a run writes",
+        "the index one_a_user on send_requests is not part of this project and can refuse what a run writes",
     ),
 ]
 

@@ -53,7 +53,7 @@ RULES_TRAPS: Mapping[str, tuple[str, str]] = {
     "deep nesting": ("rules: " + "[" * 5_000, "nested more than"),
     "unknown key": ("rules: []\nrulez: []", "unknown key"),
     "wrong type": ("rules: 7", "expected a list"),
-    "name that repeats": (json.dumps({"rules": [_RULE, _RULE]}), "a name that no other one has"),
+    "name that repeats": (json.dumps({"rules": [_RULE, _RULE]}), "a name that is not used twice"),
     "key that repeats": ("rules: []\nrules: []", "duplicate key"),
     "nothing": ("", "cannot be used"),
     "bytes that are no text": ("\udcff", "is not UTF-8 text"),

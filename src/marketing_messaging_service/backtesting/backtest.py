@@ -120,14 +120,14 @@ def _span(history: Path, question: Question) -> Span:
         first = connection.execute(select(func.min(Event.event_timestamp))).scalar()
         reach = data_reach(connection)
         if first is None or reach is None:
-            raise ParameterError("There is no event to decide: nothing was loaded yet. Run the hourly job first.")
+            raise ParameterError("There is no event to decide: nothing has been loaded yet. Run the hourly job first.")
         end = run_of(reach)
         span = Span(max(question.since or first, first), min(question.until or end, end))
         within = Event.event_timestamp >= span.since, Event.event_timestamp < span.until
         count = connection.execute(select(func.count()).select_from(Event).where(*within)).scalar_one()
     if not count:
         raise ParameterError(
-            f"No event lies in the window; those that were loaded reach from {instant_text(first)} to "
+            f"No event is in the window; the loaded ones reach from {instant_text(first)} to "
             f"{instant_text(end)} UTC. Choose another since or until."
         )
     return replace(span, event_count=count)

@@ -20,14 +20,14 @@ NEW, GONE, MOVED, OTHERWISE = "new", "gone", "moved", "otherwise"
 NEWLY_REFUSED, OTHER_REASON, NO_LONGER_REFUSED, ALERTED = "newly_refused", "other_reason", "no_longer_refused", "alert"
 
 KINDS = {
-    NEW: "a message more",
-    GONE: "a message less",
+    NEW: "one more message",
+    GONE: "one message less",
     MOVED: "the message at another time",
     OTHERWISE: "another message or channel",
-    NEWLY_REFUSED: "refused now, and no match before",
+    NEWLY_REFUSED: "refused now, no match before",
     OTHER_REASON: "refused for another reason",
-    NO_LONGER_REFUSED: "refused before, and no match now",
-    ALERTED: "an alert more or less",
+    NO_LONGER_REFUSED: "refused before, no match now",
+    ALERTED: "one alert more or less",
 }
 """The kinds of change, each with what is said of it."""
 

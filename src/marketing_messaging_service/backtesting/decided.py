@@ -144,8 +144,8 @@ def _file(connection: Connection, ruleset_id: int) -> RulesFile:
     ).one_or_none()
     if whole is None or row is None:
         raise DatabaseError(
-            f"The rules by which batches decided (rulesets.id {ruleset_id}) cannot be used; the self-check says why. "
-            "Name a window that does not reach back to them, with --since."
+            f"The rules that decided some batches (rulesets.id {ruleset_id}) cannot be used; the self-check says why. "
+            "Choose a window that does not reach back to them, with --since."
         )
     return RulesFile(row.content_hash, row.yaml_text, whole)
 

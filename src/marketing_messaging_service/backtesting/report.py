@@ -136,7 +136,7 @@ def _images(found: Difference) -> list[_Image]:
     slot, bars = by_slot(found.days)
     images = []
     if bars:
-        images.append(_image(f"Messages a {slot}", bars, columns_image))
+        images.append(_image(f"Messages per {slot}", bars, columns_image))
         by_week = _image(words.WEEKS, tuple(words.weeks_shown(found)), rows_image)
         images.append(replace(by_week, remark=words.weeks_table(found).remark))
     return images

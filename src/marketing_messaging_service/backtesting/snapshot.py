@@ -83,8 +83,8 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DatabaseError(
-            f"A backtest works on a copy, which takes some {needed / 1e6:.0f} MB in {folder}, and {free / 1e6:.0f} MB "
-            "are free. Free some space, or let TMPDIR name a folder that has it, then run again."
+            f"A backtest works on a copy, which takes some {needed / 1e6:.0f} MB in {folder}, but only "
+            f"{free / 1e6:.0f} MB are free. Free some space, or let TMPDIR name another folder, then run again."
         )
 
 

@@ -28,10 +28,10 @@ def manager_sentence(found: Difference) -> str:
         late = sum(each.late_count for each in found.late)
         if not found.change_count:
             came = f"though {counted(late, 'event')} came late" if late else "and no event came late"
-            return f"Every decision {window} is what the same rules decide with every event on time, {came}."
+            return f"With every event on time, the same rules would have decided the same {window}, {came}."
         return (
-            f"With every event on time, {counted(found.change_count, 'decision')} {window} would have been another "
-            f"one: {_messages(found)}. {_counted(late, 'event')} came late."
+            f"With every event on time, {counted(found.change_count, 'decision')} {window} would have been "
+            f"different: {_messages(found)}. {_counted(late, 'event')} came late."
         )
     if not found.change_count:
         return f"Nothing would change {window}: each of {counted(found.event_count, 'event')} is decided as before."
@@ -55,7 +55,7 @@ def _messages(found: Difference) -> str:
         (found.kinds.get(OTHERWISE, 0), "changed"),
     )
     said = [f"{count:,} {what}" for count, what in counts if count]
-    return ", ".join(said) or "no message is another one, only alerts or refusals"
+    return ", ".join(said) or "no message changes, only alerts or refusals"
 
 
 def _counted(count: int, noun: str) -> str:
@@ -112,7 +112,7 @@ def kinds_table(found: Difference) -> Table:
         "Changed decisions",
         ("what", "decisions"),
         ((KINDS[kind], count) for kind, count in found.kinds.items()),
-        note="a message moved in time is two decisions, the one that is gone and the one that is new"
+        note="a message moved in time counts as two decisions, the one that is gone and the one that is new"
         if MOVED in found.kinds
         else "",
     )
@@ -124,7 +124,7 @@ def weeks_table(found: Difference) -> Table:
         WEEKS,
         ("messages", "before", "after", ""),
         ((name, counts.before, counts.after, _signed(counts)) for name, counts in weeks_shown(found)),
-        note=f"one for each user and week from Monday; users with more than {found.more_than} in some week: "
+        note=f"counted per user and week from Monday; users with more than {found.more_than} in any week: "
         f"{found.crowded_users.before:,} before, {found.crowded_users.after:,} after",
     )
 
@@ -159,8 +159,8 @@ def users_table(found: Difference) -> Table:
 def late_table(found: Difference) -> Table:
     """Return which late events changed what."""
     return table_of(
-        "The ledger of lateness",
-        ("late events", "how many", "of them changed something", "decisions changed", "for example"),
+        "What late events changed",
+        ("late events", "how many", "how many changed something", "decisions changed", "for example"),
         (
             (each.event_type, each.late_count, each.changing_count, each.change_count, masked(each.example))
             for each in found.late or ()
@@ -257,6 +257,6 @@ def difference_text(found: Difference) -> str:
     """Return a difference for a terminal."""
     parts = [manager_sentence(found)]
     parts += [f"New warning: {each}" for each in found.new_warnings]
-    parts += [f"No longer warned of: {each}" for each in found.gone_warnings]
+    parts += [f"No longer a warning: {each}" for each in found.gone_warnings]
     parts += [text_table(table) for table in (*tables(found), *examples_tables(found))]
     return "\n\n".join(masked(part) for part in parts)

@@ -188,12 +188,12 @@ def _decided_beside_their_group(_connection: Connection) -> Iterator[Select[Any]
 AGAIN_INVARIANTS = (
     Invariant(
         "decided_again",
-        "Every decision was made by the batch of its event, or by a later one that was to decide it again by its rule",
+        "Every decision was made by the batch of its event, or by a later batch that decided it again by its rule",
         _decided_by_other_batches,
     ),
     Invariant(
         "again_rules",
-        "Every rule that a batch was to decide again was enabled in its ruleset, and its run had a window",
+        "Every rule that a batch decided again was enabled in its ruleset, and its run had a window",
         _wrongly_named,
     ),
     Invariant(
@@ -203,7 +203,7 @@ AGAIN_INVARIANTS = (
     ),
     Invariant(
         "former_suppressions",
-        "Every former suppression had expired, its id is nobody else's, and its batch decided in its place",
+        "Every former suppression had expired, no other row has its id, and its batch decided in its place",
         _former_without_successor,
     ),
     Invariant(

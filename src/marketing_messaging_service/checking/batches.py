@@ -202,28 +202,28 @@ BATCH_INVARIANTS = (
     ),
     Invariant(
         "named_batch",
-        "What is decided names its batch, with the same ruleset and time, and what waits names none",
+        "Whatever is decided names its batch, with the same ruleset and time, and whatever waits names none",
         _wrongly_named,
     ),
     Invariant(
         "batch_counts",
-        "Every batch has as many events as its loads brought, less those of the future, and as held ones name it",
+        "Every batch has as many events as its loads brought, less future ones, plus the held events that name it",
         _miscounted,
     ),
     Invariant(
         "batch_shards",
-        "Every batch that is decided in shards has a row for each, with as many decisions as it counts, and is "
+        "Every batch decided in shards has a row for each shard, with as many decisions as it counts, and is "
         "complete when none is missing",
         _wrong_shards,
     ),
     Invariant(
         "future_waits",
-        "No event was decided that lay further in the future than its batch allowed",
+        "No event was decided that was further in the future than its batch allowed",
         _decided_too_early,
     ),
     Invariant(
         "future_comes",
-        "No event waits for its time that an hourly run has reached since",
+        "No event still waits for a time that an hourly run has reached",
         _waiting_too_long,
     ),
 )

@@ -334,7 +334,7 @@ DECISION_INVARIANTS = (
     ),
     Invariant(
         "one_decision",
-        "No rule decided on one event twice, as a send, a suppression or both",
+        "No rule decided twice on one event, as a send, a suppression or both",
         _repeated_decisions,
     ),
     Invariant(
@@ -344,12 +344,12 @@ DECISION_INVARIANTS = (
     ),
     Invariant(
         "once_is_once",
-        "No send that goes out once (ever, or on a day) follows another of its template",
+        "No send that may go out only once (ever, or per day) follows another of its template",
         _sends_after_another,
     ),
     Invariant(
         "blocked_by_a_send",
-        "Every suppression names the send of its user, template and reach that blocked it, unless it has expired",
+        "Every suppression names the send of the same user, template and scope that blocked it, unless it has expired",
         _unjustified_suppressions,
     ),
     Invariant(

@@ -207,7 +207,7 @@ def _not_decided_with_their_load(_connection: Connection) -> Iterator[Select[Any
 DERIVED_INVARIANTS = (
     Invariant(
         "checks_hold",
-        "What the tables' own CHECK constraints ask for holds",
+        "Every CHECK constraint of the tables holds",
         _checks_that_do_not_hold,
     ),
     Invariant(
@@ -225,12 +225,12 @@ DERIVED_INVARIANTS = (
     ),
     Invariant(
         "lines_of_the_load",
-        "Every rejected or conflicting line is one of its load, not both, with a reason or difference that there is",
+        "Every rejected or conflicting line is one of its load, never both, with a known reason or difference",
         _wrong_lines,
     ),
     Invariant(
         "unknown_keys",
-        "No unknown key stood in more lines than its load has, and only a file's first load tells of them",
+        "No unknown key was in more lines than its load has, and only a file's first load records them",
         _wrong_unknown_keys,
     ),
     Invariant(

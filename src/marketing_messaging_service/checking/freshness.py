@@ -34,7 +34,7 @@ def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:
         "fresh_loads",
         f"No more than {max_load_age_hours} h have passed since a file was loaded",
         lambda _: [too_old],
-        "See whether the producers still write into LANDING_PATH, and whether the hourly run takes what lies there.",
+        "See whether the producers still write into LANDING_PATH, and whether the hourly run takes what is there.",
     )
 
 
@@ -46,8 +46,8 @@ def _unusual(connection: Connection) -> Iterator[Select[Any]]:
 
 USUAL_HOUR = Invariant(
     "usual_hour",
-    "The newest hour has its usual shares of rejected lines and of messages",
+    "The newest hour has its usual shares of rejected lines and messages",
     _unusual,
-    "Look at the report of the newest hourly run: at the lines that it rejected, and at its rules.",
+    "Look at the newest hourly run's report: at the lines it rejected, and at its rules.",
 )
 """The invariant that the last hour looks like the same hours of the last four weeks; it holds with less history."""

@@ -168,12 +168,12 @@ def _unknown_event_types() -> Select[Any]:
 LEDGER_INVARIANTS = (
     Invariant(
         "one_event_a_message_id",
-        "No two events have one message_id",
+        "No two events have the same message_id",
         lambda _: [_repeated(Event.message_id)],
     ),
     Invariant(
         "known_event_types",
-        "Every type of events is among those that are known",
+        "Every event's type is in event_types",
         lambda _: [_unknown_event_types()],
     ),
     Invariant(
@@ -183,12 +183,12 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "one_load_a_file",
-        "Every raw file has loads, of which one at most took it to the end; it is refused if none could read a line",
+        "Every raw file has loads, at most one of which took it to the end; it is refused if none could read a line",
         lambda _: _files_taken_wrongly(),
     ),
     Invariant(
         "counts_add_up",
-        "Of every load, read = inserted + duplicate + collision + rejected + blank + dropped + outside; "
+        "In every load, read = inserted + duplicate + collision + rejected + blank + dropped + outside; "
         "conflicts are duplicates",
         lambda _: [_counts_that_do_not_add_up()],
     ),
@@ -210,7 +210,7 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "collision_count",
-        "Every load has as many lines with the message_id of another event as it counted, and no other line names one",
+        "Every load has as many lines with the message_id of another event as it counted; no other line names an event",
         lambda _: [
             _wrong_count(
                 Load.collision_count,
@@ -227,23 +227,23 @@ LEDGER_INVARIANTS = (
     ),
     Invariant(
         "left_out_values",
-        "Every value that was left out is one of an event of the same load",
+        "Every value that was left out belongs to an event of the same load",
         lambda _: [_left_out_of_other_loads()],
     ),
     Invariant(
         "event_id_range",
-        "Every event lies between the first and the last of its load",
+        "Every event is between the first and the last of its load",
         lambda _: [_events_out_of_range()],
     ),
     Invariant(
         "load_state",
-        "Every load is either decided, at a time and by a ruleset, or waiting, with neither",
+        "Every load is either decided, with a time and a ruleset, or waiting, with neither",
         lambda _: [_half_decided_loads()],
     ),
     Invariant(
         "held_events",
-        "The events that wait for a backfill are those of the loads that were loaded only, each with its row, and what "
-        "waits for its time waits for that of its event",
+        "The events that wait for a backfill are those of the loads that were only loaded, each with its row, and what "
+        "waits for its time waits for the time of its event",
         lambda _: _wrongly_held_events(),
     ),
 )

@@ -96,7 +96,7 @@ def _wrong_replay_counts(_connection: Connection) -> Iterator[Select[Any]]:
 REPLAY_INVARIANTS = (
     Invariant(
         "replayed_lines",
-        "Every rejected line that was replayed was kept whole, and taken by a later load of its own file's lines",
+        "Every replayed line was kept whole, and was taken by a later load of its own file's lines",
         _wrongly_replayed,
     ),
     Invariant(
@@ -106,7 +106,7 @@ REPLAY_INVARIANTS = (
     ),
     Invariant(
         "replay_counts",
-        "Every replay took as many rejected lines as it says, and each count is of a reason that there is",
+        "Every replay took as many rejected lines as it says, and counts them under known reasons",
         _wrong_replay_counts,
     ),
 )

@@ -146,17 +146,17 @@ def _loads_unlike_their_run(_connection: Connection) -> Iterator[Select[Any]]:
 RUN_INVARIANTS = (
     Invariant(
         "run_end",
-        "Every run has an end unless it is at work or was killed, and has failed if it left a problem",
+        "Every run has an end unless it is at work or was killed, and failed if it left a problem",
         _ended_wrongly,
     ),
     Invariant(
         "run_order",
-        "Every run has the window that its flow asks for, and the limits on events that its hours and as_of make",
+        "Every run has the window that its flow asks for, and limits on events that follow from its hours and as_of",
         _ordered_wrongly,
     ),
     Invariant(
         "run_counts",
-        "Every run that decided names its ruleset and its duration, and one that loads only has decided nothing",
+        "Every run that decided names its ruleset and its duration, and a run that only loads decided nothing",
         _decided_wrongly,
     ),
     Invariant(

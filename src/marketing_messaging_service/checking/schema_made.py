@@ -25,15 +25,15 @@ def _other_dictionary(connection: Connection) -> Iterator[Select[Any]]:
 SCHEMA_INVARIANTS = (
     Invariant(
         "schema_as_made",
-        "Tables, indexes and views are what the migrations make, and no trigger stands on a table",
+        "Tables, indexes and views are what the migrations make, and no table has a trigger",
         _differences,
-        f"{REPAIR_COMMAND} makes views and indexes anew. What a table lacks comes back with a copy of the file from "
-        "before. Drop a column, trigger or unique index that is not of this project, or move it to your own table.",
+        f"{REPAIR_COMMAND} rebuilds views and indexes. What a table lacks comes back with an earlier copy of the file. "
+        "Drop a column, trigger or unique index that is not part of this project, or move it to your own table.",
     ),
     Invariant(
         "dictionary_as_made",
         "The table data_dictionary says what the code says",
         _other_dictionary,
-        "The next run writes it anew.",
+        "The next run rewrites it.",
     ),
 )

@@ -58,7 +58,7 @@ STRUCTURE_INVARIANTS = (
     ),
     Invariant(
         "wal_mode",
-        "A SQLite file is in WAL mode, in which reading never disturbs a run (PRAGMA journal_mode)",
+        "A SQLite file is in WAL mode, so that reading never disturbs a run (PRAGMA journal_mode)",
         _other_modes,
     ),
     Invariant("no_empty_children", "Every row of properties or traits has at least one value", _empty_children),

@@ -99,14 +99,14 @@ def _passed_over(_connection: Connection) -> Iterator[Select[Any]]:
 WAIT_INVARIANTS = (
     Invariant(
         "begun_waits",
-        "Every match that waits, or has waited, is of a decided event and waits for a time that is not before it",
+        "Every match that waits, or has waited, belongs to a decided event and waits for a time not before it",
         _wrongly_begun,
     ),
     Invariant(
         "ended_waits",
-        "Every wait that is over ended once, after its time, with a decision of that time exactly where it says so",
+        "Every wait that is over ended once, after its time, and has a decision of that time exactly when it says so",
         _wrongly_ended,
     ),
-    Invariant("due_waits", "No match waits whose time a later batch had passed", _passed_over),
+    Invariant("due_waits", "No match still waits for a time that a later batch has passed", _passed_over),
 )
 """What must hold of waiting_matches and ended_waits."""

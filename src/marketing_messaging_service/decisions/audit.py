@@ -586,17 +586,17 @@ AUDIT = (
     ),
     Invariant(
         "rules_as_recorded",
-        "The rows of every ruleset's rules say what its text says",
+        "Every ruleset's rows in ruleset_rules say what its text says",
         _other_rows_of_rules,
     ),
     Invariant(
         "matches_are_decided",
-        "Every match of a decided event with its ruleset is sent or suppressed, at once or when its wait is over",
+        "Every match of a decided event is sent or suppressed by its ruleset, at once or when its wait is over",
         _undecided_matches,
     ),
     Invariant(
         "decisions_have_grounds",
-        "Every decision is one that its rule asks for on its event",
+        "Every decision is what its rule asks for on its event",
         _groundless_decisions,
     ),
     *AUDIT_OF_REFUSALS,

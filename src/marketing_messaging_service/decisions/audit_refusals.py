@@ -395,22 +395,22 @@ def _may_be_too_old() -> ColumnElement[bool]:
 AUDIT_OF_REFUSALS = (
     Invariant(
         "reasons_of_the_file",
-        "Every suppression by a block, a limit or the holdout is by one that its file has for its rule",
+        "Every suppression by a block, a limit or the holdout is by one that the rules file has for its rule",
         _unknown_reasons,
     ),
     Invariant(
         "holdout_is_its_share",
-        "Who was refused by the holdout is in its share, and nobody who is got a message that was not exempt",
+        "Every user refused by the holdout is in it, and nobody in it got a message that was not exempt",
         _wrong_holdout,
     ),
     Invariant(
         "blocks_held",
-        "Every suppression by a block names the event by which it held then, and no blocked user got a message",
+        "Every suppression by a block names the event that blocked the user then, and no blocked user got a message",
         _wrong_blocks,
     ),
     Invariant(
         "limits_held",
-        "Every suppression by a limit found it full, with the send that it names, and no send went beyond one",
+        "Every suppression by a limit came when the send that it names had filled it, and no send went beyond a limit",
         wrong_limits,
     ),
     Invariant(

@@ -50,9 +50,9 @@ class FieldCondition(Part):
         operand, has_value = self.operator.operand, "value" in self.model_fields_set
         if operand is Operand.NOTHING:
             if has_value:
-                raise expectation_error(f"no value beside the operator {self.operator}", "value")
+                raise expectation_error(f"no value with the operator {self.operator}", "value")
         elif not has_value:
-            raise expectation_error(f"a value beside the operator {self.operator}", "value")
+            raise expectation_error(f"a value with the operator {self.operator}", "value")
         elif operand is Operand.LIST:
             if not isinstance(self.value, list) or not 0 < len(self.value) <= MOST_VALUES:
                 raise expectation_error(f"a list of 1 to {MOST_VALUES} values", "value")
@@ -133,7 +133,7 @@ class Happened(Part):
         if least is not None and most is not None and least > most:
             yield expectation_error(f"{least} or more, because at_least is {least}", "at_most")
         if least == 0 and "at_most" not in raw:
-            yield expectation_error("1 or more, or at_most beside it: 0 times or more is always true", "at_least")
+            yield expectation_error("1 or more, or at_most as well: 0 times or more is always true", "at_least")
 
     @property
     def least(self) -> int:

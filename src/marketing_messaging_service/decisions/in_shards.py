@@ -226,8 +226,8 @@ def _recorded(connection: Connection, batch_id: int, number: int) -> tuple[Decid
     whole = recorded_file(connection, row.ruleset_id)
     if whole is None or row.decided_at is None:
         raise DatabaseError(
-            f"The rules by which a batch was begun (rulesets.id {row.ruleset_id}) cannot be used, so that it cannot be "
-            "ended; the self-check says why. Put back a backup."
+            f"The rules with which a batch was begun (rulesets.id {row.ruleset_id}) cannot be used, so it cannot be "
+            "finished; the self-check says why. Put back a backup."
         )
     shard = Shard(number, row.shard_count)
     as_of = row.as_of or row.decided_at

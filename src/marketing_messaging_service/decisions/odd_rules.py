@@ -40,8 +40,8 @@ def odd_rules(whole: Rules) -> Iterator[Oddity]:
             yield Oddity(
                 "limits",
                 limit.name,
-                f"The limit {word(limit.name)} can never bind: no rule that is on sends what it counts without being "
-                "exempt from limits. Check its channels and templates.",
+                f"The limit {word(limit.name)} can never be reached: no enabled rule sends what it counts without "
+                "being exempt from limits. Check its channels and templates.",
             )
 
 
@@ -49,7 +49,9 @@ def _odd_texts(kind: str, name: str, texts: Iterable[tuple[str, str]]) -> Iterat
     for place, text in texts:
         the = f"The {kind} {word(name)} has"
         if text != text.strip():
-            yield Oddity(f"{kind}s", name, f"{the} blanks at an end of {place}, {text!r}. Take them away if not meant.")
+            yield Oddity(
+                f"{kind}s", name, f"{the} blanks at the start or end of {place}, {text!r}. Remove them if not meant."
+            )
         if any(quote in text for quote in CURLY_QUOTES):
             yield Oddity(f"{kind}s", name, f"{the} curly quotes in {place}, {text!r}. Did you mean straight ones?")
 
@@ -58,8 +60,8 @@ def _odd_conditions(rule: Rule) -> Iterator[str]:
     """Yield what is odd about what a rule asks for: nothing can fulfil it, or too much does."""
     if not can_match(rule.conditions):
         yield (
-            f"The rule {word(rule.name)} can never match: its conditions contradict each other, so that no event "
-            "fulfils all of them. Check their values, and whether any is meant in place of all."
+            f"The rule {word(rule.name)} can never match: its conditions contradict each other, so no event "
+            "fulfils all of them. Check their values, and whether any is meant instead of all."
         )
     if rule.suppression.mode is not SuppressionMode.NONE:
         return
@@ -68,7 +70,7 @@ def _odd_conditions(rule: Rule) -> Iterator[str]:
         if counts_itself and happened.least >= FEWEST_COUNTED:
             yield (
                 f"The rule {word(rule.name)} decides on every {word(rule.trigger.event_type)} from number "
-                f"{happened.least + 1} on, and nothing keeps it to one. Let at_most be {happened.least} too, or give "
+                f"{happened.least + 1} on, and nothing limits it to one. Set at_most to {happened.least} too, or give "
                 "it a suppression."
             )
 
@@ -110,7 +112,7 @@ def _hidden_rules(rules: list[Rule]) -> Iterator[Oddity]:
                     "rules",
                     rule.name,
                     f"The rule {word(rule.name)} never decides: {word(earlier.name)}, which comes before it in the "
-                    f"group {word(rule.exclusive_group or '')}, matches every event that it matches. Put it first.",
+                    f"group {word(rule.exclusive_group or '')}, matches every event that it matches. Move it up.",
                 )
                 break
 

@@ -68,7 +68,7 @@ def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterat
                 hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
                 yield (
                     f"The rule {rule.name} {how} events of the type {event_type}, and none has ever been loaded{hint} "
-                    "What it missed, a backfill with decide_again decides once the rule is mended."
+                    "Once the rule is corrected, a backfill with decide_again decides what it missed."
                 )
 
 
@@ -102,7 +102,7 @@ def lost_rules(before: Sequence[str], now: Collection[str]) -> str:
     are = "is" if len(lost) == 1 else "are"
     return (
         f"Of the {len(before)} rules that decided last, {len(lost)} {are} gone or off: {names}{beyond}. If that is not "
-        "meant, put them back."
+        "intended, put them back."
     )
 
 

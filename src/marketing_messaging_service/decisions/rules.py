@@ -100,11 +100,11 @@ class SuppressionPolicy(Part):
         if mode is None:
             return
         if mode.needs_hours and "hours" not in raw:
-            yield expectation_error(f"hours beside the mode {mode}", "hours")
+            yield expectation_error(f"hours with the mode {mode}", "hours")
         if not mode.needs_hours and "hours" in raw:
-            yield expectation_error(f"no hours beside the mode {mode}", "hours")
+            yield expectation_error(f"no hours with the mode {mode}", "hours")
         if mode is SuppressionMode.NONE and "per" in raw:
-            yield expectation_error("no fields beside the mode none, which nothing stands in the way of", "per")
+            yield expectation_error("no fields with the mode none, which never refuses a message", "per")
 
 
 def _or_everything(value: Any) -> Any:
@@ -143,9 +143,9 @@ class Rule(Part):
             if "expires_after_hours" in raw:
                 yield expectation_error("no such key for an alert, which never expires", "expires_after_hours")
             if "exempt_from" in raw:
-                yield expectation_error("no such key for an alert, which nothing stands in the way of", "exempt_from")
+                yield expectation_error("no such key for an alert, which nothing can block", "exempt_from")
         if raw.get("wait") is not None and raw.get("exclusive_group") is not None:
-            yield expectation_error("no exclusive_group beside wait", "exclusive_group")
+            yield expectation_error("no exclusive_group together with wait", "exclusive_group")
         yield from _clashes_of_conditions(raw)
 
 
@@ -166,16 +166,14 @@ def _clashes_of_conditions(raw: Mapping[str, Any]) -> Iterator[PydanticCustomErr
             comparison_count += len(a_list_of(happened.get("where")))
             if happened.get("since_trigger") is True and raw.get("wait") is None:
                 yield expectation_error(
-                    "since_trigger in a rule with wait only: without it nothing lies between",
+                    "since_trigger only in a rule with wait: without wait there is no time in between",
                     *place,
                     "happened",
                     "since_trigger",
                 )
     # Of a list that is too long by itself that is said.
     if comparison_count > MOST_ENTRIES >= longest:
-        yield expectation_error(
-            f"at most {MOST_ENTRIES} comparisons in a rule, here are {comparison_count}", "conditions"
-        )
+        yield expectation_error(f"at most {MOST_ENTRIES} comparisons in a rule, not {comparison_count}", "conditions")
     if look_count > MOST_ENTRIES >= longest:
         expected = f"at most {MOST_ENTRIES} looks at other events in a rule, not {look_count}"
         yield expectation_error(expected, "conditions")
@@ -205,7 +203,7 @@ class Block(Part):
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
         """Yield whether it has not exactly one beginning."""
         if ("from" in raw) == ("while" in raw):
-            yield expectation_error("either from (with until, or for ever) or while")
+            yield expectation_error("either from (with until, or without an end) or while")
         if "until" in raw and "from" not in raw:
             yield expectation_error("no until without from", "until")
         for place, condition in raw_conditions(raw.get("while"), ("while",)):
@@ -297,4 +295,4 @@ class Rules(Part):
             counts: Counter[Any] = Counter(name for name in names if isinstance(name, str))
             for position, name in enumerate(names):
                 if isinstance(name, str) and counts[name] > 1 and names[:position].count(name) == 1:
-                    yield expectation_error("a name that no other one has", key, position, "name")
+                    yield expectation_error("a name that is not used twice", key, position, "name")

@@ -40,7 +40,7 @@ def unseen_fields(connection: Connection, whole: Rules) -> Iterator[str]:
         if event_count and not any(counts[name, field] for name in types):
             of_what = "of any type" if event_type is None else f"of the type {word(event_type)}"
             yield (
-                f"{who} looks at {field.path} of events {of_what}, and none of the newest ({event_count:,}) has it. "
+                f"{who} looks at {field.path} of events {of_what}, but none of the {event_count:,} newest has it. "
                 "Check the field, and what the producer writes."
             )
 

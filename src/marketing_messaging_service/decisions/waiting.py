@@ -139,8 +139,8 @@ def lapse_warnings(connection: Connection, rules: Sequence[Rule]) -> tuple[str, 
         if (rule_name, event_type) not in takers:
             lapsing[rule_name] += count
     return tuple(
-        f"Matches wait for the rule {name} ({count}), which no rule of the file takes over. They lapse when their "
-        "time comes; put the rule back as it was to keep them."
+        f"Matches wait for the rule {name} ({count}), but no rule of the file would decide them. They lapse when their "
+        "time comes; to keep them, put the rule back as it was."
         for name, count in lapsing.items()
     )
 

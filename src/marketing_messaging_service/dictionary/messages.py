@@ -46,7 +46,7 @@ _SAYINGS = {
     "error": _Saying("RulesError"),
     "Fault": _Saying("RulesError", 0, "{} (line …)."),
     "expectation_error": _Saying("RulesError", 0, "… expected {}, found … (line …)."),
-    "_composer_error": _Saying("RulesError", 0, "…, line …: not the YAML of a …: {}."),
+    "_composer_error": _Saying("RulesError", 0, "…, line …: not valid YAML for a …: {}."),
     "Complaint": _Saying("DatabaseError", 0, "The database cannot be used: {}"),
     # Of a setting's own check.
     "ValueError": _Saying("SettingsError", 0, "…: {}. Correct it in the environment or in .env."),

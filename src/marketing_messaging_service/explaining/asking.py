@@ -111,9 +111,9 @@ def answer(connection: Connection, asked: Asked, in_force: Rules | None, files_n
     if asked.user_id:
         return _of_user(connection, asked, in_force, files_not_taken)
     if not asked.rule_name:
-        raise ParameterError("Name a user, or a rule, or both; without either there is nothing to explain.")
+        raise ParameterError("Name a user, a rule, or both; without either there is nothing to explain.")
     if asked.message_id:
-        raise ParameterError("An event is asked for together with its user; name the user too.")
+        raise ParameterError("To ask about an event, name its user too.")
     of_set = SetAsked(asked.rule_name, asked.since, asked.until, asked.where)
     funnels: Sequence[Funnel] = explain_set(connection, of_set, in_force)
     return Answer(
@@ -125,7 +125,7 @@ def answer(connection: Connection, asked: Asked, in_force: Rules | None, files_n
 
 def _of_user(connection: Connection, asked: Asked, in_force: Rules | None, files_not_taken: Iterable[str]) -> Answer:
     if asked.where:
-        raise ParameterError("where chooses events of a set; leave it out, or leave out the user.")
+        raise ParameterError("where chooses among the events of all users; leave it out, or leave out the user.")
     found: Sequence[Explanation] = explain_user(
         connection,
         asked.user_id,
@@ -143,7 +143,7 @@ def _of_user(connection: Connection, asked: Asked, in_force: Rules | None, files
         lines = [(0, headline)]
     elsewhere = [*lines_not_taken(connection, asked.user_id), *files_not_taken]
     if elsewhere:
-        lines = [*lines, (0, "What is no event:"), *((1, text) for text in elsewhere)]
+        lines = [*lines, (0, "What did not become an event:"), *((1, text) for text in elsewhere)]
     plain = explanations_json(asked.user_id, found, elsewhere)
     return Answer(tuple(shown_lines(lines)), plain, shown(headline))
 

@@ -76,8 +76,8 @@ def _meaning(reason: str) -> str:
         **{mode.value: f"at most {mode.words}" for mode in SuppressionMode},
         EXPIRED_REASON: "it was too late for the message",
         BLOCKED_REASON: "the user was blocked",
-        HOLDOUT_REASON: "the user is one of those who get no message",
-        LIMIT_REASON: "the user had had as many messages as that allows",
+        HOLDOUT_REASON: "the user is in the holdout, which gets no messages",
+        LIMIT_REASON: "the user already had as many messages as it allows",
     }
     return next((words for beginning, words in known.items() if reason.startswith(beginning)), "")
 
@@ -157,12 +157,12 @@ def nothing_text(
         )
     if not chosen:
         lie = f"reach from {instant_text(events[0].at)} to {instant_text(events[-1].at)}"
-        return f"No such event of the user {user} lies in the window; those that were loaded {lie} UTC."
+        return f"No such event of the user {user} is in the window; the loaded ones {lie} UTC."
     near = sorted({each for name in wanted for each in difflib.get_close_matches(name, counts_by_type(chosen), n=1)})
     hint = f" The nearest to {' and '.join(wanted[:3])}: {', '.join(near)}." if near else ""
     asked = "" if len(chosen) == len(events) else f"; asked about: {_by_type(chosen)}"
     return (
-        f"No rule in question looks at an event of the user {user}, who has {many(len(events), 'event')}: "
+        f"None of the rules looks at an event of the user {user}, who has {many(len(events), 'event')}: "
         f"{_by_type(events)}{asked}.{hint}"
     )
 

@@ -176,7 +176,7 @@ def refuse_unknown_rule(connection: Connection, name: str, in_force: Rules | Non
         return
     near = get_close_matches(name, known, n=1)
     hint = f" did you mean {near[0]}?" if near else f" the rules are {', '.join(sorted(known)[:10]) or 'none'}."
-    raise ParameterError(f"There is no rule {name}, and never was;{hint}")
+    raise ParameterError(f"There is no rule {name}, and there never was;{hint}")
 
 
 def _versions(
@@ -337,7 +337,7 @@ def _step(rule: Rule, row: Any) -> tuple[int, str, str] | None:
     if row.outcome != NOT_MATCHED:
         return {
             UNDECIDED: (_DECIDED, "1", "decided by a run"),
-            HELD: (_DECIDED, "2", "not held back for their time, or for a backfill"),
+            HELD: (_DECIDED, "2", "not held back until their time or for a backfill"),
             WAITING: (_WAIT, "1", f"their wait of {rule.wait_hours:g} h is over"),
             LAPSED: (_WAIT, "2", "the rule was still there when their wait was over"),
         }.get(row.outcome)
@@ -355,9 +355,9 @@ def _reason(rule: Rule, reason: str) -> tuple[str, str]:
     if reason.startswith(BLOCKED_REASON):
         return f"2{reason}", f"not blocked by {reason.removeprefix(BLOCKED_REASON)}"
     if reason == HOLDOUT_REASON:
-        return "3", "not among the users of the holdout, who get no message"
+        return "3", "not in the holdout, which gets no messages"
     if reason.startswith(LIMIT_REASON):
         return f"5{reason}", f"within the limit {reason.removeprefix(LIMIT_REASON)}"
     hours = rule.suppression.hours
     how = rule.suppression.mode.words if hours is None else f"once within {hours.normalize():f} h"
-    return f"4{reason}", f"no {rule.action.template_name} before that counts ({reason}: {how})"
+    return f"4{reason}", f"no earlier {rule.action.template_name} in the way ({reason}: {how})"

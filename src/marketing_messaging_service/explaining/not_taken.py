@@ -28,7 +28,7 @@ MOST_BYTES = 1 << 26
 _FILES = {
     RemarkKind.UNREADABLE: "no line of it could be read",
     RemarkKind.WAITING: "it is still being written, and waits for the next run",
-    RemarkKind.IGNORED: "its ending is not one that sources.yaml takes",
+    RemarkKind.IGNORED: "no pattern of sources.yaml takes files with its ending",
     RemarkKind.PASSED_OVER: "it is passed over, because of its name",
 }
 """Why files in landing are not taken, by how a run remarks on them."""
@@ -48,13 +48,12 @@ def lines_not_taken(connection: Connection, user_id: str) -> Iterator[str]:
     for row in connection.execute(conflicts.limit(MOST_NAMED)):
         yield (
             f"A line of {row.path} delivered {row.message_id} again with another {row.differing_fields}; "
-            "the event that came first stands."
+            "the event that came first is kept."
         )
     dropped = connection.scalar(select(func.sum(Load.dropped_count)))
     if dropped:
         yield (
-            f"{counted(int(dropped), 'line')} of types that sources.yaml leaves out, of whichever user, were kept "
-            "nowhere."
+            f"{counted(int(dropped), 'line')} of types that sources.yaml leaves out, of any user, were kept nowhere."
         )
 
 
@@ -81,7 +80,7 @@ def _rejected(connection: Connection, user_id: str) -> Iterator[str]:
             f"{instant_text(row.as_of)}: {row.reason_code}: {row.explanation}"
         )
     if len(found) > MOST_NAMED:
-        yield f"{counted(len(found) - MOST_NAMED, 'more line')} that the user stands in were rejected (rejected_rows)."
+        yield f"{counted(len(found) - MOST_NAMED, 'more line')} that name the user were rejected (rejected_rows)."
 
 
 def files_not_taken(engine: Engine, settings: Settings, user_id: str) -> Iterator[str]:
@@ -90,13 +89,13 @@ def files_not_taken(engine: Engine, settings: Settings, user_id: str) -> Iterato
         sources = staging.read_sources(settings.own_sources_path)
         found = staging.discover(settings.landing_path, loading.known_files(engine), sources=sources)
     except PipelineError as error:
-        yield f"Whether files wait in landing could not be looked at: {error}"
+        yield f"Whether files wait in landing could not be checked: {error}"
         return
     for file in found.new_files:
         names = _names(file, user_id)
         if names is not False:
             whether = "names the user" if names else "may name the user"
-            yield f"{file.display_path} in landing {whether}, and no run has taken it yet; the next one does."
+            yield f"{file.display_path} in landing {whether}, and no run has taken it yet; the next one will."
     for problem in found.problems:
         yield f"{problem.display_path} in landing was not taken: {problem.explanation}"
     for remark in found.remarks:

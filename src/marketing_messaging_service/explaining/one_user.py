@@ -204,7 +204,7 @@ class _User:
         rule = next((each for each in rules if each.name == name), None)
         at = shifted(event.at, seconds_of(rule.wait_hours) if rule else 0)
         tree, _ = self._tree(Question(event, at, self._history, None), rule, None)
-        note = "It came before loads were recorded: whether a run decided it is not known. Today's data say this."
+        note = "It came before loads were recorded, so it is not known whether a run decided it. Today's data say this."
         return Explanation(event, name, UNDECIDED, tree=tree, decision_time=at, notes=(note,))
 
     def _batch_of(self, event: KnownEvent) -> Any:
@@ -233,7 +233,11 @@ class _User:
             note = f"Decided in the first run after {instant_text(waits_until)}."
             return replace(explanation, outcome=WAITING, notes=(note,))
         if ended is not None and ended.outcome == WaitOutcome.LAPSED:
-            return replace(explanation, outcome=LAPSED, notes=("When its wait was over, no rule took it over.",))
+            return replace(
+                explanation,
+                outcome=LAPSED,
+                notes=("When its wait was over, the rule was no longer there to decide it.",),
+            )
         tree, notes = self._tree(Question(event, at, self._history, None), rule, batch)
         explanation = replace(explanation, tree=tree, notes=notes)
         if decided is not None:
@@ -315,7 +319,7 @@ class _User:
             return ()
         failed = [] if rule.enabled else ["the rule was off"]
         if tree is not None and not tree.holds:
-            failed += [leaf.words for leaf in to_flip(tree) or ()] or ["nothing can fulfil its conditions"]
+            failed += [leaf.words for leaf in to_flip(tree) or ()] or ["its conditions can never hold"]
         # One that stands behind it in the file decided only because it did not.
         before = takewhile(lambda rival: rival.name != rule.name, rivals)
         failed += [
@@ -329,10 +333,10 @@ class _User:
     def _tree(self, today: Question, rule: Rule | None, batch: Any) -> tuple[Node | None, tuple[str, ...]]:
         """Return the conditions as the batch saw them, and what is to be said of that."""
         if rule is None:
-            return None, ("The rule as it was then is not known any more.",)
+            return None, ("It is no longer known what the rule said then.",)
         now = truth_tree(rule.conditions, today, self._comparing)
         if batch is None:
-            return now, ("Which batch decided it was not recorded yet; this is what today's data say.",)
+            return now, ("It was decided before batches were recorded; this is what today's data say.",)
         sight = Sight(batch.run_id, batch.id)
         then = truth_tree(rule.conditions, replace(today, sight=sight), self._comparing)
         if then.holds == now.holds:
@@ -340,7 +344,7 @@ class _User:
         late = [each for each in self._history.came_later(today.decision_time, sight) if _is_asked_for(rule, each)]
         names = ", ".join(self._lateness(each, batch) for each in late[:MOST_NAMED])
         more = " and more" if len(late) > MOST_NAMED else ""
-        return then, (f"Today's data would decide otherwise, because of what came later: {names}{more}.",)
+        return then, (f"Today's data would decide differently, because of what came later: {names}{more}.",)
 
     def _lateness(self, event: KnownEvent, batch: Any) -> str:
         """Return an event with how long after a batch it came."""
@@ -417,8 +421,8 @@ def _what_it_waits_for(held: Any) -> str:
     if held is None:
         return "No run has decided it yet."
     if held.due_at is None:
-        return "It was loaded only; a backfill that covers its time decides it."
-    return "It lay in the future when it came; the hourly run of its time decides it."
+        return "It was only loaded; a backfill that covers its time decides it."
+    return "Its time was in the future when it came; the hourly run of that time decides it."
 
 
 def counts_by_type(events: Sequence[KnownEvent]) -> dict[str, int]:

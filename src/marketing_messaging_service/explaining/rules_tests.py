@@ -185,14 +185,14 @@ def _told_outcome(outcome: Outcome) -> str:
 def _why(event: GivenEvent, rule: Rule, came: Outcome | None, test: RuleTest, rules: RulesFile) -> str:
     """Return in words what made the rule decide so."""
     if came is not None and came.because_of:
-        return f"{came.because_of} stood in the way"
+        return f"{came.because_of} was in the way"
     if came is not None and came.kind == "waiting":
-        for_data = ", and for an event of later (wait_for_data)" if rules.whole.wait_for_data else ""
-        return f"it waits {rule.wait_hours:g} h{for_data}; the last run is of {instant_text(test.run_times[-1])}"
+        for_data = ", and for a later event (wait_for_data)" if rules.whole.wait_for_data else ""
+        return f"it waits {rule.wait_hours:g} h{for_data}; the last run is at {instant_text(test.run_times[-1])}"
     if not rule.enabled:
         return "the rule is off"
     if rule.trigger.event_type != event.type:
-        return f"the rule looks at {rule.trigger.event_type}, the event is a {event.type}"
+        return f"the rule looks at {rule.trigger.event_type}, but the event is a {event.type}"
     condition = condition_text(rule) or "every one"
     return f"{'asked for' if came is None else 'holds'}: {condition}"
 

@@ -75,7 +75,7 @@ def _instant(value: Any) -> datetime:
 def _start(value: Any) -> datetime:
     instant = _instant(value)
     if instant > LATEST_START:
-        raise expectation_error("an instant before the year 9900, so that what comes after it has a date")
+        raise expectation_error("an instant before the year 9900, to leave room for what comes after it")
     return instant
 
 

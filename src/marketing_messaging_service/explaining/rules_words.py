@@ -17,7 +17,7 @@ def rules_in_words(whole: Rules) -> Iterator[str]:
     for limit in whole.limits:
         yield f"{limit.name}: {_limit(limit)}"
     if whole.holdout:
-        yield f"holdout: {whole.holdout.percent:g} % of the users get no message, always the same ones."
+        yield f"holdout: {whole.holdout.percent:g} % of the users, always the same ones, get no messages."
 
 
 def _sentence(rule: Rule) -> str:
@@ -32,9 +32,9 @@ def _sentence(rule: Rule) -> str:
     if not rule.enabled:
         more.insert(0, "Off.")
     if rule.exclusive_group:
-        more.append(f"Of the group {rule.exclusive_group} only the first rule that matches decides.")
+        more.append(f"In the group {rule.exclusive_group}, only the first rule that matches decides.")
     if rule.expires_after_hours is not None:
-        more.append(f"Not more than {_hours(rule.expires_after_hours)} late.")
+        more.append(f"At most {_hours(rule.expires_after_hours)} late.")
     if rule.exempt_from:
         more.append(f"Exempt from {' and '.join(rule.exempt_from)}.")
     return " ".join(more)

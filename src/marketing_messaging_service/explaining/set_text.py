@@ -34,7 +34,7 @@ def funnel_lines(asked: SetAsked, funnels: Sequence[Funnel]) -> Iterator[Line]:
         end = "an alert to our own people" if funnel.rule.action.is_alert else "decided to be sent"
         yield 1, f"{funnel.went_out.count:,} of {funnel.events.count:,}: {end}{_examples(funnel.went_out)}"
         if funnel.otherwise.count:
-            late = "today's data would decide otherwise, because of what came later"
+            late = "today's data would decide differently, because of what came later"
             yield 1, f"Of {funnel.otherwise.count:,} {late}{_examples(funnel.otherwise)}"
 
 

@@ -86,7 +86,7 @@ class Trial:
             rejected = connection.execute(select(RejectedRow.line_number, RejectedRow.explanation).limit(1)).first()
         if rejected is not None:
             event_id = raw_events[rejected.line_number - 1]["message_id"]
-            raise RulesTestsError(f"The event {event_id} would be a rejected line: {rejected.explanation}")
+            raise RulesTestsError(f"The event {event_id} would be rejected: {rejected.explanation}")
 
     def explained(self, user_id: str, message_id: str, rule_name: str, rules: decisions.RulesFile) -> tuple[str, ...]:
         """Return what there is to say of an event and a rule: lines, each with blanks before it by its depth."""

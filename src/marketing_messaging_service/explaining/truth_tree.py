@@ -91,7 +91,7 @@ def _comparison(condition: FieldCondition, question: Question, comparer: Compare
         found = "missing" if value is None else _shown(value)
     elif said := question.history.latest(path, question.decision_time, question.sight):
         value = said.values[path]
-        found = f"{_shown(value)}, said by {said.message_id} at {instant_text(said.at)}"
+        found = f"{_shown(value)}, from {said.message_id} at {instant_text(said.at)}"
     else:
         value, found = None, "never said"
     return Node(comparison_text(condition), comparer.holds(condition, value), found=found)

@@ -30,11 +30,11 @@ MOST_SECONDS = 20
 
 FIELDS = {
     "user_id": "the user, by user_id; empty for every user",
-    "rule": "only this rule; without a user it must be named",
-    "event": "only the user's event of this message_id",
-    "since": "only events from then on, such as 2026-11-01 (UTC)",
-    "until": "only events before then",
-    "where": "of every user, only events with a value, such as user_traits.country=DE",
+    "rule": "only this rule; needed without a user",
+    "event": "only the user's event with this message_id",
+    "since": "only events from this time on, such as 2026-11-01 (UTC)",
+    "until": "only events before this time",
+    "where": "without a user: only events with this value, such as user_traits.country=DE",
 }
 """The fields of the form, each with a hint."""
 
@@ -107,7 +107,7 @@ def _instant(name: str, given: Mapping[str, str]) -> datetime | None:
         instant = datetime.fromisoformat(text)
     except ValueError:
         raise ParameterError(
-            f"{name} is {text}, which is no date or time; write it like 2026-11-23T10:00:00Z."
+            f"{name} is {text}, which is not a date or time; write it like 2026-11-23T10:00:00Z."
         ) from None
     return within_calendar(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
 

@@ -35,7 +35,7 @@ def datasette_metadata(database_name: str) -> dict[str, Any]:
         "reads the live file and cannot change it.",
         "databases": {
             database_name: {
-                "description": "Begin with a question, or with the views.",
+                "description": "Start with a question, or with the views.",
                 "tables": {"alembic_version": {"hidden": True}}
                 | {entry.table_name: _table(entry, every) for entry in every if entry.column_name is None},
                 "queries": {query.name: _query(query) for query in read_queries()},

@@ -144,7 +144,7 @@ def _move_table(
             append(connection, table, rows)
         count += len(rows)
     if count:
-        info(f"{table.name}: {count:,} rows" + (", after those of the time before" if after is not None else ""))
+        info(f"{table.name}: {count:,} rows" + (", after those moved before" if after is not None else ""))
 
 
 def _compared(
@@ -156,8 +156,8 @@ def _compared(
             count, total = checksum(connection, table, _as_it_is, look)
             if (count, total) != checksum(source, table, translate, look):
                 raise DatabaseError(
-                    f"{table.name} is not the same in both databases: the one to be moved was another when this move "
-                    f"was begun, or rows of {shown_database(target.url)} were changed. Drop that database, then move "
+                    f"{table.name} is not the same in both databases: this move was begun from another database, "
+                    f"or rows of {shown_database(target.url)} were changed. Drop that database, then move "
                     "again."
                 )
             moved.append(Moved(table.name, count, total))

@@ -24,8 +24,8 @@ def refuse_obstacles(paths: Iterable[Path]) -> None:
         for each in (path, path.with_name(f".{path.name}.partial"), _previous(path)):
             if each.is_dir() and not each.is_symlink():
                 raise DatabaseError(
-                    f"{each} is a folder, where a file is to be published; nothing was written, and what was published "
-                    "before stays. Move it away, or let PUBLISH_PATH name another folder."
+                    f"{each} is a folder, but a file is to be published there; nothing was written, and what was "
+                    "published before stays. Move it away, or let PUBLISH_PATH name another folder."
                 )
 
 

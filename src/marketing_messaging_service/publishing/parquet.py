@@ -69,7 +69,7 @@ def _column(
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         first = next(row for row in rows if not _is_of_kind(row[position], kind))
         raise DatabaseError(
-            f"{columns[0].table_name}.{columns[position].column_name} holds something that is no {kind}, in the row "
+            f"{columns[0].table_name}.{columns[position].column_name} holds something that is not a {kind}, in the row "
             f"whose {columns[0].column_name} is {first[0]}; nothing was published. Correct it, then publish again."
         ) from None
 

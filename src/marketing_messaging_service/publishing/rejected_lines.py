@@ -31,12 +31,12 @@ def export_rejected_lines(path: Path, lines: Iterable[RejectedLine]) -> int:
                 raise
     except FileExistsError:
         raise ExportError(
-            f"{path} exists, and nothing is written over it, because it may hold lines that somebody has edited; name "
+            f"{path} exists and is not overwritten, because it may hold lines that somebody has edited; name "
             "another file, or remove it."
         ) from None
     except OSError as error:
         raise ExportError(
-            f"{path} cannot be written: {error.strerror or error}; nothing of it is left. Name another file."
+            f"{path} cannot be written: {error.strerror or error}; nothing of it was kept. Name another file."
         ) from None
     return count
 

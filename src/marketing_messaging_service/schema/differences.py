@@ -53,7 +53,7 @@ def _missing_or_other(declared: Mapping[str, SchemaObject], found: Mapping[str, 
         elif wanted.kind is Kind.TABLE:
             yield from _differences_of_table(wanted, standing)
         elif tokens(standing.sql) != tokens(wanted.sql):
-            yield _difference(wanted, "is another than the one that the migrations make", is_repairable=True)
+            yield _difference(wanted, "differs from the one that the migrations make", is_repairable=True)
 
 
 def _difference(wanted: SchemaObject, what: str, *, is_repairable: bool) -> Difference:
@@ -84,11 +84,13 @@ def _in_the_way(declared: Mapping[str, SchemaObject], found: Mapping[str, Schema
         if key in declared or standing.table_name.lower() not in tables:
             continue
         if standing.kind is Kind.TRIGGER:
-            yield _stranger(standing, "can change or keep out what a run writes")
+            yield _stranger(standing, "can change or block what a run writes")
         elif standing.kind is Kind.INDEX and tokens(standing.sql)[1] == "UNIQUE":
             yield _stranger(standing, "can refuse what a run writes")
 
 
 def _stranger(standing: SchemaObject, why: str) -> Difference:
     place = f"the {standing.kind} {standing.name} on {standing.table_name}"
-    return Difference(standing.kind, standing.name, f"{place} is not of this project and {why}", is_repairable=False)
+    return Difference(
+        standing.kind, standing.name, f"{place} is not part of this project and {why}", is_repairable=False
+    )

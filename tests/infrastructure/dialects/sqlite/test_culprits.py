@@ -36,7 +36,8 @@ def test_a_trigger_that_raises_is_named_with_its_message_and_what_to_do(engine, 
     with pytest.raises(RefusedRowError) as caught, write_transaction(engine) as connection:
         connection.execute(NOTE)
     assert str(caught.value) == (
-        'The database refused a row because of the trigger no "new" on rulesets, which is not of this project, and not '
+        'The database refused a row because of the trigger no "new" on rulesets, which is not part of this project, '
+        "and not "
         "because of one of its own constraints (it's closed); nothing of this step was kept. Change the trigger so "
         'that every row passes unchanged, or drop it (DROP TRIGGER "no ""new"""), then run again.'
     )
@@ -74,7 +75,9 @@ def test_what_needs_something_that_is_not_there_is_named(engine, tmp_path, state
     make(tmp_path / "test.db", statement)
     with pytest.raises(DatabaseError) as caught, write_transaction(engine) as connection:
         connection.execute(NOTE)
-    assert str(caught.value).startswith(f"The database cannot be written to because of {told}, which is not of this")
+    assert str(caught.value).startswith(
+        f"The database cannot be written to because of {told}, which is not part of this"
+    )
     assert not isinstance(caught.value, RefusedRowError)
 
 
@@ -97,7 +100,7 @@ def test_a_constraint_of_our_own_is_not_laid_at_the_door_of_others(engine, tmp_p
         connection.execute(NOTE)
     again = "INSERT INTO rulesets (content_hash, yaml_text, first_used_at) VALUES ('h', 'y', '2026-01-01')"
     assert "UNIQUE constraint failed: rulesets.content_hash" in complaint(engine, again)
-    assert "not of this project" not in complaint(engine, again)
+    assert "not part of this project" not in complaint(engine, again)
 
 
 def test_a_table_of_ours_that_is_gone_is_not_laid_at_the_door_of_others(engine, tmp_path):

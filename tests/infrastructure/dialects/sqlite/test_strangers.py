@@ -142,8 +142,8 @@ def test_a_table_whose_name_a_migration_needs_gets_another_one_and_keeps_its_row
     (told,) = upgraded(path)
     last = REVISIONS[-1]
     assert told == (
-        f"The table runs is not of this project, and its name was needed: it is called runs_before_{last} now, with "
-        "every row. Change what reads it."
+        f"The table runs is not part of this project, and its name was needed: it is called runs_before_{last} now, "
+        "with every row. Change what reads it."
     )
     assert objects_of(path)["my_index"].table_name == f"runs_before_{last}"
     with closing(sqlite3.connect(path)) as connection:
@@ -167,8 +167,8 @@ def test_a_view_whose_name_a_migration_needs_gets_another_one_and_is_not_replace
         before = connection.execute(f"SELECT * FROM {name}")
         columns, rows = before.description, before.fetchall()
     assert upgraded(path) == [
-        f"The view {name} is not of this project, and its name was needed: it is called {moved} now. Change what reads "
-        "it."
+        f"The view {name} is not part of this project, and its name was needed: it is called {moved} now. Change what "
+        "reads it."
     ]
     with closing(sqlite3.connect(path)) as connection:
         after = connection.execute(f"SELECT * FROM {moved}")
@@ -181,7 +181,7 @@ def test_a_view_of_ours_that_somebody_changed_is_kept_when_a_migration_makes_it_
     make(path, "DROP VIEW load_history", "CREATE VIEW load_history AS SELECT count(*) AS n FROM loads")
     (told,) = upgraded(path)
     moved = f"load_history_before_{REVISIONS[-1]}"
-    assert told.startswith("The view load_history is not of this project, and its name was needed: it is called ")
+    assert told.startswith("The view load_history is not part of this project, and its name was needed: it is called ")
     assert objects_of(path)[moved].sql.endswith("SELECT count(*) AS n FROM loads")
     assert "load.loaded_at" in objects_of(path)["load_history"].sql
 
@@ -198,7 +198,9 @@ def test_an_index_whose_name_a_migration_needs_gets_another_one(path):
     make(path, "CREATE INDEX ix_runs_flow_run_id ON events (user_id)")
     (told,) = upgraded(path)
     moved = f"ix_runs_flow_run_id_before_{REVISIONS[-1]}"
-    assert told.startswith("The index ix_runs_flow_run_id on events is not of this project, and its name was needed: ")
+    assert told.startswith(
+        "The index ix_runs_flow_run_id on events is not part of this project, and its name was needed: "
+    )
     assert objects_of(path)[moved].table_name == "events"
     assert objects_of(path)["ix_runs_flow_run_id"].table_name == "runs"
 
@@ -219,7 +221,7 @@ def test_an_index_with_another_programs_function_on_a_table_that_is_built_anew_i
     make(path, statement)
     (told,) = upgraded(path)
     assert told == (
-        "The index far on events is not of this project and cannot be made again after the migration (no such "
+        "The index far on events is not part of this project and cannot be made again after the migration (no such "
         f"function: distance). Change what it says, and make it by hand: {statement}"
     )
     assert "far" not in objects_of(path)
@@ -233,7 +235,7 @@ def test_a_view_that_reads_what_a_migration_takes_away_is_named(path):
     config.attributes["audience"] = Audience(warning=warnings.append)
     command.downgrade(config, "0004")
     assert warnings == [
-        "The view mine is not of this project and cannot be read any more (no such table: main.runs), because the "
+        "The view mine is not part of this project and cannot be read any more (no such table: main.runs), because the "
         "schema is another one now. Change it, or drop it."
     ]
 
@@ -284,7 +286,7 @@ def test_a_column_whose_name_a_migration_needs_gets_another_one_and_keeps_its_va
     make(path, "ALTER TABLE event_properties ADD COLUMN Currency TEXT", "UPDATE event_properties SET currency = 'EUR'")
     last = REVISIONS[-1]
     assert upgraded(path) == [
-        "The column Currency of event_properties is not of this project, and its name was needed: it is called "
+        "The column Currency of event_properties is not part of this project, and its name was needed: it is called "
         f"Currency_before_{last} now, with every value. Change what reads it."
     ]
     assert set(column_of(path, "event_properties", f"Currency_before_{last}")[1]) == {"EUR"}
@@ -304,7 +306,8 @@ def test_a_column_that_cannot_come_through_is_named_with_what_to_do(path):
     with pytest.raises(DatabaseError) as caught:
         upgraded(path)
     assert str(caught.value) == (
-        "The database was not migrated: the column day of send_requests is not of this project, and is generated and "
+        "The database was not migrated: the column day of send_requests is not part of this project, and is generated "
+        "and "
         'stored, so that it cannot come through. Take it away (ALTER TABLE "send_requests" DROP COLUMN "day"), then '
         "run again."
     )
@@ -325,4 +328,4 @@ def test_a_table_with_a_name_that_alembic_needs_for_a_moment_is_not_in_the_way(p
     populate(path, "0005")
     make(path, "CREATE TABLE _alembic_tmp_events (mine TEXT)")
     (told,) = upgraded(path)
-    assert told.startswith("The table _alembic_tmp_events is not of this project, and its name was needed: ")
+    assert told.startswith("The table _alembic_tmp_events is not part of this project, and its name was needed: ")

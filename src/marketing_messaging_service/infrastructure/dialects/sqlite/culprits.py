@@ -32,10 +32,10 @@ def culprit_told(connection: Connection, error: BaseException | None, own: MetaD
     if found is None:
         return None
     why = (
-        f"The database refused a row because of {found}, which is not of this project, and not because of one of its "
-        f"own constraints ({error})"
+        f"The database refused a row because of {found}, which is not part of this project, and not because of one of "
+        f"its own constraints ({error})"
         if isinstance(error, sqlite3.IntegrityError)
-        else f"The database cannot be written to because of {found}, which is not of this project ({error})"
+        else f"The database cannot be written to because of {found}, which is not part of this project ({error})"
     )
     return (
         f"{why}; nothing of this step was kept. Change the {found.kind} so that every row passes unchanged, or drop it "

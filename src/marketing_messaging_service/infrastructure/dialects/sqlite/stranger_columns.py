@@ -61,8 +61,8 @@ def rename_columns(connection: Connection, columns: Collection[tuple[str, str]],
         new = f"{name}{suffix}"
         connection.exec_driver_sql(f"ALTER TABLE {quoted(table)} RENAME COLUMN {quoted(name)} TO {quoted(new)}")
         told.append(
-            f"The column {name} of {table} is not of this project, and its name was needed: it is called {new} now, "
-            "with every value. Change what reads it."
+            f"The column {name} of {table} is not part of this project, and its name was needed: it is called {new} "
+            "now, with every value. Change what reads it."
         )
     return told
 
@@ -126,8 +126,8 @@ def _strange_columns(connection: Connection, standing: SchemaObject, own: Schema
             continue
         if row.hidden == _STORED:
             raise DatabaseError(
-                f"The database was not migrated: the column {row.name} of {standing.name} is not of this project, and "
-                "is generated and stored, so that it cannot come through. Take it away (ALTER TABLE "
+                f"The database was not migrated: the column {row.name} of {standing.name} is not part of this project, "
+                "and is generated and stored, so that it cannot come through. Take it away (ALTER TABLE "
                 f"{quoted(standing.name)} DROP COLUMN {quoted(row.name)}), then run again."
             )
         start, end = places[name]
@@ -159,4 +159,5 @@ def _define_again(connection: Connection, column: StrangeColumn, sql: str) -> It
 
 
 def _sentence(column: StrangeColumn, what: str) -> str:
-    return f"The column {column.name} of {column.table} is not of this project and {what}. It was: {column.definition}"
+    which = f"The column {column.name} of {column.table}"
+    return f"{which} is not part of this project and {what}. It was: {column.definition}"

@@ -114,8 +114,8 @@ def _renamed_tables(
 def put_back(connection: Connection, strangers: Strangers) -> list[str]:
     """Make again what a migration took away, and return a sentence about everything that is not as it was."""
     told = [
-        f"The table {old} is not of this project, and its name was needed: it is called {new} now, with every row. "
-        "Change what reads it."
+        f"The table {old} is not part of this project, and its name was needed: it is called {new} now, with every "
+        "row. Change what reads it."
         for old, new in strangers.renamed_tables.items()
     ]
     told += strangers.told
@@ -126,8 +126,8 @@ def put_back(connection: Connection, strangers: Strangers) -> list[str]:
     for each in strangers.objects:
         if each.key in strangers.readable_views and (problem := problem_of_view(connection, each.name)):
             told.append(
-                f"The view {each.name} is not of this project and cannot be read any more ({problem}), because the "
-                "schema is another one now. Change it, or drop it."
+                f"The view {each.name} is not part of this project and cannot be read any more ({problem}), because "
+                "the schema is another one now. Change it, or drop it."
             )
     return told
 
@@ -167,14 +167,14 @@ def _make_again(connection: Connection, stranger: SchemaObject, suffix: str) -> 
             connection.exec_driver_sql(sql)
     except DBAPIError as error:
         yield (
-            f"{_capital(stranger)} is not of this project and cannot be made again after the migration ({error.orig}). "
-            f"Change what it says, and make it by hand: {stranger.sql}"
+            f"{_capital(stranger)} is not part of this project and cannot be made again after the migration "
+            f"({error.orig}). Change what it says, and make it by hand: {stranger.sql}"
         )
         return
     if name != stranger.name:
         yield (
-            f"{_capital(stranger)} is not of this project, and its name was needed: it is called {name} now. Change "
-            "what reads it."
+            f"{_capital(stranger)} is not part of this project, and its name was needed: it is called {name} now. "
+            "Change what reads it."
         )
 
 
