@@ -520,13 +520,19 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
     return ruleset_id
 
 
+def tell_planner_of(connection: Connection, pending: Pending) -> None:
+    """Have the statements that decide planned by the events that wait; once for all shards, or each bars the others."""
+    if pending.first_event_id is not None:
+        new = {"added": pending.event_count, "stood": pending.first_event_id}
+        tell_planner(connection, (Load, Event, EventProperties, UserTraits), **new)
+
+
 def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) -> Decided:
     """Write the decisions of the pending events, of those that rules decide again, and of matches that have waited."""
     for table in (*outcomes.TABLES, waiting.due_match):
         table.create(connection, checkfirst=False)
-    if pending.first_event_id is not None:
-        new = {"added": pending.event_count, "stood": pending.first_event_id}
-        tell_planner(connection, (Load, Event, EventProperties, UserTraits), **new)
+    if batch.shard is None:
+        tell_planner_of(connection, pending)
     looked_at = _looked_at(connection, batch, pending)
     if batch.named:
         _find_events_again(connection, batch)

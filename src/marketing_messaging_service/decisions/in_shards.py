@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, func, insert, select, update
 
@@ -33,6 +34,7 @@ from src.marketing_messaging_service.decisions.decide import (
     note_decision,
     prepare,
     result_of,
+    tell_planner_of,
 )
 from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
@@ -166,6 +168,7 @@ def _freeze(connection: Connection, prepared: Prepared, run_id: int | None, batc
     begun = {"shard_count": shard_count, "is_complete": False, "decide_seconds": 0.0}
     update_all(connection, update(Batch).where(Batch.id == batch_id).values(begun))
     note_decision(connection, run_id, prepared.ruleset_id, pending.event_count, 0.0)
+    tell_planner_of(connection, pending)
 
 
 def _decide_shards(engine: Engine, moment: str, batch_id: int) -> Decided:
@@ -207,49 +210,58 @@ def _decide_shard(begin: Begin, batch_id: int, number: int) -> Mapping[int, tupl
     return decided.first
 
 
+_BATCH = (
+    Batch.id,
+    Batch.run_id,
+    Batch.as_of,
+    Batch.oldest_event_at,
+    Batch.latest_event_at,
+    Batch.ruleset_id,
+    Batch.event_count,
+    Batch.held_count,
+    Batch.ahead_count,
+    Batch.shard_count,
+    Batch.decided_at,
+)
+
+
 def _recorded(connection: Connection, batch_id: int, number: int) -> tuple[DecidedBatch, Pending]:
     """Return by what a batch decides, and what waits of it, for one shard; held events in a temporary table."""
-    row = connection.execute(
-        select(
-            Batch.run_id,
-            Batch.as_of,
-            Batch.oldest_event_at,
-            Batch.latest_event_at,
-            Batch.ruleset_id,
-            Batch.event_count,
-            Batch.held_count,
-            Batch.ahead_count,
-            Batch.shard_count,
-            Batch.decided_at,
-        ).where(Batch.id == batch_id)
-    ).one()
+    row = connection.execute(select(*_BATCH).where(Batch.id == batch_id)).one()
+    shard = Shard(number, row.shard_count)
+    return _by_what(connection, row, shard), _what_waits(connection, row, shard)
+
+
+def _by_what(connection: Connection, row: Any, shard: Shard) -> DecidedBatch:
     whole = recorded_file(connection, row.ruleset_id)
     if whole is None or row.decided_at is None:
         raise DatabaseError(
             f"The rules with which a batch was begun (rulesets.id {row.ruleset_id}) cannot be used, so it cannot be "
             "finished; the self-check says why. Put back a backup."
         )
-    shard = Shard(number, row.shard_count)
     as_of = row.as_of or row.decided_at
     enabled = (rule for rule in whole.rules if rule.enabled)
-    batch = DecidedBatch(
+    return DecidedBatch(
         whole,
         dict(enumerate(enabled)),
         outcomes.Batch(row.ruleset_id, row.decided_at, row.run_id),
-        batch_id,
+        row.id,
         as_of,
         due_until_of(connection, whole, as_of),
         row.oldest_event_at,
         shard=shard,
     )
+
+
+def _what_waits(connection: Connection, row: Any, shard: Shard) -> Pending:
     batch_held.create(connection, checkfirst=False)
     waiting_ones = (
         select(HeldEvent.event_id)
         .join(Event, Event.id == HeldEvent.event_id)
-        .where(HeldEvent.batch_id == batch_id, HeldEvent.run_id.is_(None), shard.holds(Event.user_id))
+        .where(HeldEvent.batch_id == row.id, HeldEvent.run_id.is_(None), shard.holds(Event.user_id))
     )
     connection.execute(insert(batch_held).from_select(["event_id"], waiting_ones))
-    loads = _frozen_loads(batch_id)
+    loads = _frozen_loads(row.id)
     limited = select(Run.id).where(Run.oldest_event_at.is_not(None))
     load_count, first_event_id, limited_count = connection.execute(
         select(
@@ -258,7 +270,7 @@ def _recorded(connection: Connection, batch_id: int, number: int) -> tuple[Decid
             func.coalesce(func.sum(case((Load.run_id.in_(limited), 1), else_=0)), 0),
         ).where(loads)
     ).one()
-    pending = Pending(
+    return Pending(
         loads=loads,
         load_count=load_count,
         loaded_count=row.event_count - row.held_count,
@@ -269,7 +281,6 @@ def _recorded(connection: Connection, batch_id: int, number: int) -> tuple[Decid
         may_expire=bool(limited_count or (row.held_count and row.oldest_event_at is not None)),
         shard=shard,
     )
-    return batch, pending
 
 
 def _frozen_loads(batch_id: int) -> ColumnElement[bool]:
