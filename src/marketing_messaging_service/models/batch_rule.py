@@ -18,8 +18,8 @@ class BatchRule(Base):
     __tablename__ = "batch_rules"
     __table_args__ = (
         {
-            "comment": "One row a rule that a backfill named in decide_again: it decided events of the window that "
-            "were decided before without it, or when they had expired."
+            "comment": "One row per rule that a backfill named in decide_again: it decided events of the window that "
+            "had been decided before without it, or had expired."
         },
     )
 

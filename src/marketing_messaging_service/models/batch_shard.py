@@ -18,7 +18,10 @@ class BatchShard(Base):
 
     __tablename__ = "batch_shards"
     __table_args__ = (
-        {"comment": "One row a shard of a batch that is decided in several transactions, each for some of the users."},
+        {
+            "comment": "One row per shard of a batch that is decided in several transactions, each for some of the "
+            "users."
+        },
     )
 
     batch_id: Mapped[int] = mapped_column(
@@ -27,12 +30,12 @@ class BatchShard(Base):
     shard_number: Mapped[int] = mapped_column(
         primary_key=True,
         autoincrement=False,
-        comment="Which of the batch's shards it is, from 1: the first 32 bits of the MD5 of the user_id, modulo their "
-        "number, and 1.",
+        comment="Which of the batch's shards it is, from 1: the first 32 bits of the MD5 of the user_id, modulo the "
+        "number of shards, plus 1.",
     )
     last_load_id: Mapped[int] = mapped_column(
-        comment="The newest load that it could see, by loads.id; a later one than the batch's where a killed run left "
-        "it to the next."
+        comment="The newest load that it could see, by loads.id; later than the batch's where a killed run left it to "
+        "the next run."
     )
     decided_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime, comment="When it was decided, in UTC by the clock of the machine; null until then."

@@ -19,8 +19,8 @@ class Conflict(Base):
     __table_args__ = (
         Index(None, "event_id"),
         {
-            "comment": "One row a redelivered line that names another time than the event that stands; the first one "
-            "stands."
+            "comment": "One row per redelivered line whose time differs from that of the event already stored; the "
+            "first one stands."
         },
     )
 
@@ -29,10 +29,10 @@ class Conflict(Base):
     )
     line_number: Mapped[int] = mapped_column(primary_key=True, comment="Line of the file, counted from 1.")
     event_id: Mapped[int] = mapped_column(
-        ForeignKey("events.id", ondelete="CASCADE"), comment="The event that stands, in events."
+        ForeignKey("events.id", ondelete="CASCADE"), comment="The event already stored, in events."
     )
     differing_fields: Mapped[str] = mapped_column(
         Text,
-        comment="The columns in which the line differs: event_timestamp; on older loads any, separated by a comma and "
-        "a blank.",
+        comment="The columns in which the line differs: event_timestamp; on older loads any columns, separated by a "
+        "comma and a blank.",
     )

@@ -17,12 +17,12 @@ class DictionaryEntry(Base):
     __tablename__ = "data_dictionary"
     __table_args__ = (
         UniqueConstraint("table_name", "column_name"),
-        {"comment": "One row a table, view or column of this file, with what it means; written from the code."},
+        {"comment": "One row per table, view or column of this file, with its meaning; written from the code."},
     )
 
     table_name: Mapped[str] = mapped_column(String(64), primary_key=True, comment="The table or view.")
     column_position: Mapped[int] = mapped_column(
-        primary_key=True, comment="Place of the column, counted from 1; 0 for the table or view itself."
+        primary_key=True, comment="Position of the column, counted from 1; 0 for the table or view itself."
     )
     column_name: Mapped[str | None] = mapped_column(
         String(64), comment="The column; null for the table or view itself."

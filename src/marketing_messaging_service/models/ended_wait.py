@@ -29,7 +29,7 @@ class EndedWait(Base):
     __table_args__ = (
         # Answers "what did that batch end".
         Index(None, "ended_batch_id"),
-        {"comment": "One row an event and a rule whose wait is over, and what became of the match."},
+        {"comment": "One row per event and rule whose wait is over, and what became of the match."},
     )
 
     event_id: Mapped[int] = mapped_column(
@@ -39,11 +39,11 @@ class EndedWait(Base):
         String(64), primary_key=True, comment="The rule that waited, by its name in rules.yaml."
     )
     decide_at: Mapped[datetime] = mapped_column(
-        UtcDateTime, comment="The decision time in UTC: the event's own time and the rule's wait."
+        UtcDateTime, comment="The decision time in UTC: the event's own time plus the rule's wait."
     )
     is_too_old: Mapped[bool] = mapped_column(
         Boolean,
-        comment="Whether the event was older than the run that first decided on it allows; 1 is yes, 0 is no.",
+        comment="Whether the event was older than allowed by the run that first decided on it; 1 is yes, 0 is no.",
     )
     batch_id: Mapped[int] = mapped_column(
         ForeignKey("batches.id"), comment="The batch that first decided on the event, in batches."
@@ -54,5 +54,5 @@ class EndedWait(Base):
     outcome: Mapped[str] = mapped_column(
         String(16),
         comment="What became of it: decided (see send_requests and suppressions), no match (the conditions did not "
-        "hold), or lapsed (the rule was gone, off, without wait, or had another trigger).",
+        "hold), or lapsed (the rule was gone, was off, no longer waits, or has another trigger).",
     )

@@ -31,7 +31,7 @@ class Event(Base):
         Index(None, "user_id", "event_type", "event_timestamp"),
         # Serves every question about a day. It must begin with the time: see above.
         Index(None, "event_timestamp", "event_type"),
-        {"comment": "One row a behavioural event, however often it was delivered; kept for ever."},
+        {"comment": "One row per behavioural event, however often it was delivered; kept for ever."},
     )
 
     id: Mapped[int] = mapped_column(

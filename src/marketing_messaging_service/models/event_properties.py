@@ -26,13 +26,13 @@ class EventProperties(Base):
     __tablename__ = "event_properties"
     __table_args__ = (
         UniqueConstraint("event_id"),
-        {"comment": "What an event says about the thing that happened; a row exists when at least one value is known."},
+        {"comment": "What an event says about what happened; a row exists when at least one value is known."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
     event_id: Mapped[int] = mapped_column(
         ForeignKey("events.id", ondelete="CASCADE"),
-        comment="The event that these belong to, in events; at most one row an event.",
+        comment="The event that these belong to, in events; at most one row per event.",
     )
     amount: Mapped[float | None] = mapped_column(
         Float,
@@ -52,7 +52,7 @@ class EventProperties(Base):
 
     order_id: Mapped[str | None] = mapped_column(
         String(64),
-        comment="The order that it was about, from properties.order_id of the raw event, as the producer writes it.",
+        comment="The order it was about, from properties.order_id of the raw event, as the producer writes it.",
     )
     currency: Mapped[str | None] = mapped_column(
         String(8),

@@ -14,7 +14,7 @@ class EventType(Base):
     """A value of `events.event_type`, for finding rules on types that nobody sends."""
 
     __tablename__ = "event_types"
-    __table_args__ = ({"comment": "One row a type of events that has ever been loaded."},)
+    __table_args__ = ({"comment": "One row per event type that has ever been loaded."},)
 
     event_type: Mapped[str] = mapped_column(
         String(64), primary_key=True, comment="The producer's word, as in events.event_type."

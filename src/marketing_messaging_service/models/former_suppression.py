@@ -24,24 +24,24 @@ class FormerSuppression(Base):
         # Answers "what did that run decide".
         Index(None, "run_id"),
         {
-            "comment": "One row a suppression that had expired and whose event its rule decided again, by a backfill "
-            "with decide_again; what it decided stands in send_requests or suppressions."
+            "comment": "One row per expired suppression whose event its rule decided again, in a backfill with "
+            "decide_again; the new decision is in send_requests or suppressions."
         },
     )
 
     id: Mapped[int] = mapped_column(
-        primary_key=True, comment="The number that the row had in suppressions, where no other row gets it."
+        primary_key=True, comment="The number that the row had in suppressions, where no other row will get it."
     )
     user_id: Mapped[str] = mapped_column(String(64), comment="The user who did not get the message then.")
     event_id: Mapped[int | None] = mapped_column(
         ForeignKey("events.id", ondelete="SET NULL"),
-        comment="The event that the rule matched, in events; null only where the event was deleted since.",
+        comment="The event that the rule matched, in events; null only if the event was deleted since.",
     )
     template_name: Mapped[str] = mapped_column(
         String(64), comment="The message refused then, from action.template_name of the rule."
     )
     suppression_reason: Mapped[str] = mapped_column(
-        Text, comment="What refused it: always expired, the event was older than the run allowed."
+        Text, comment="What refused it: always expired, as the event was older than the run allowed."
     )
     decided_at: Mapped[datetime] = mapped_column(
         UtcDateTime, comment="When it was refused, in UTC by the clock of the machine."

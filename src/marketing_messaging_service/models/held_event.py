@@ -27,8 +27,8 @@ class HeldEvent(Base):
         # Nor may a run read what waits for a time that is years away.
         Index("ix_held_events_due", "due_at", **partial(text("run_id IS NULL AND due_at IS NOT NULL"))),
         {
-            "comment": "One row an event that is not decided with its load: it was loaded only and waits for a "
-            "backfill, or it lay in the future and waits for its time."
+            "comment": "One row per event that is not decided with its load: it was only loaded and waits for a "
+            "backfill, or it was in the future and waits for its time."
         },
     )
 
@@ -37,8 +37,8 @@ class HeldEvent(Base):
     )
     due_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="The event's own time, in UTC, where it waits for that: it lay further ahead of a run than "
-        "max_event_ahead_hours allows; null where it was loaded only and waits for a backfill.",
+        comment="The event's own time, in UTC, if it waits for that: it was further ahead of a run than "
+        "max_event_ahead_hours allows; null if it was only loaded and waits for a backfill.",
     )
     run_id: Mapped[int | None] = mapped_column(
         ForeignKey("runs.id"), comment="The run that decided it, in runs; null while it waits."

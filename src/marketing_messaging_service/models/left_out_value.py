@@ -15,7 +15,7 @@ class LeftOutValue(Base):
     __table_args__ = (
         Index(None, "event_id"),
         {
-            "comment": "One row an invalid value that an event was loaded without, as on_invalid: null says in "
+            "comment": "One row per invalid value that was left out of an event, because of on_invalid: null in "
             "sources.yaml."
         },
     )
@@ -25,7 +25,7 @@ class LeftOutValue(Base):
     )
     line_number: Mapped[int] = mapped_column(primary_key=True, comment="Line of the file, counted from 1.")
     field_path: Mapped[str] = mapped_column(
-        String(64), primary_key=True, comment="The field that has no value, such as user_traits.country."
+        String(64), primary_key=True, comment="The field left without a value, such as user_traits.country."
     )
     event_id: Mapped[int] = mapped_column(
         ForeignKey("events.id", ondelete="CASCADE"), comment="The event that was loaded without it, in events."

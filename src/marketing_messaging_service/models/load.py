@@ -59,14 +59,14 @@ class Load(Base):
         Index(None, "batch_id"),
         # Finding what is still to be decided must not read the years that are done.
         Index("ix_loads_undecided", "id", **partial(text("state = 'loaded'"))),
-        {"comment": "One row a raw file taken: its counts of lines, which add up, and how far it has come."},
+        {"comment": "One row per raw file taken: its line counts, which add up, and how far it has come."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the load, given by the database in order.")
     source_file_id: Mapped[int] = mapped_column(
         ForeignKey("source_files.id"),
-        comment="The file it took, in source_files; once to the end, and before that once a backfill's window, or once "
-        "without being able to read a line.",
+        comment="The file it took, in source_files. A file has one load that took it to the end; before that, others "
+        "may have taken only a backfill's window, or found no line that they could read.",
     )
     run_id: Mapped[int | None] = mapped_column(
         ForeignKey("runs.id"), comment="The run that loaded it, in runs; null on loads from before runs were recorded."
@@ -83,36 +83,36 @@ class Load(Base):
     state: Mapped[str] = mapped_column(
         String(16),
         comment="How far the load has come: loaded (its events wait for the next run), held (they wait for a backfill, "
-        "see held_events) or decided (but for those that lay in the future, see held_events).",
+        "see held_events) or decided (except those in the future, see held_events).",
     )
     read_count: Mapped[int] = mapped_column(
         comment="Lines read from the file: inserted + duplicate + collision + rejected + blank + dropped + outside."
     )
     inserted_count: Mapped[int] = mapped_column(comment="Lines that became events.")
     duplicate_count: Mapped[int] = mapped_column(
-        comment="Lines whose message_id was known already, in this file or an earlier one; or that an earlier load of "
-        "the same file, or of what it has grown from, rejected; or that repeat a collision which is kept already."
+        comment="Lines whose message_id was already known, from this file or an earlier one; or that an earlier load "
+        "of the same file, or of a shorter version of it, rejected; or that repeat a collision that is already kept."
     )
     conflict_count: Mapped[int] = mapped_column(
-        comment="The part of the duplicates that name another time than the event that stands, in conflicts."
+        comment="How many of the duplicates name another time than the event already stored, in conflicts."
     )
     collision_count: Mapped[int] = mapped_column(
         server_default=text("0"),
         default=0,
         comment="Lines with the message_id of another event, kept in rejected_rows; 0 on loads from before they were "
-        "told from duplicates.",
+        "distinguished from duplicates.",
     )
     rejected_count: Mapped[int] = mapped_column(comment="Lines that could not become events, in rejected_rows.")
-    blank_count: Mapped[int] = mapped_column(comment="Lines with nothing on them.")
+    blank_count: Mapped[int] = mapped_column(comment="Empty lines.")
     dropped_count: Mapped[int] = mapped_column(
         server_default=text("0"),
         default=0,
-        comment="Lines with events of types that the mapping of the file leaves out, in sources.yaml; kept nowhere.",
+        comment="Lines with events of types that the file's mapping in sources.yaml leaves out; not kept.",
     )
     outside_count: Mapped[int] = mapped_column(
         server_default=text("0"),
         default=0,
-        comment="Lines whose event lies outside the window of a backfill, left for whoever takes the rest; 0 for a "
+        comment="Lines whose event is outside the window of a backfill, left for the run that takes the rest; 0 for a "
         "whole file.",
     )
     first_event_id: Mapped[int | None] = mapped_column(

@@ -26,35 +26,35 @@ class RejectedRow(Base):
         Index(None, "event_id", **partial(text("event_id IS NOT NULL"))),
         # Finding what a replay took, without reading every line that was ever rejected.
         Index(None, "replayed_load_id", **partial(text("replayed_load_id IS NOT NULL"))),
-        {"comment": "One row a raw line that did not become an event, kept with the reason."},
+        {"comment": "One row per raw line that did not become an event, kept with the reason."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
     load_id: Mapped[int] = mapped_column(
         ForeignKey("loads.id", ondelete="CASCADE"), comment="The load that met the line, in loads."
     )
-    line_number: Mapped[int] = mapped_column(comment="Line of the file, counted from 1, blank lines too.")
+    line_number: Mapped[int] = mapped_column(comment="Line of the file, counted from 1, including blank lines.")
     raw_line: Mapped[str] = mapped_column(
-        Text, comment="The line as text without its line end; bytes that are no UTF-8 and NULs stand in it as \\xNN."
+        Text, comment="The line as text without its line end; bytes that are not UTF-8, and NULs, are written as \\xNN."
     )
     raw_bytes: Mapped[bytes | None] = mapped_column(
-        LargeBinary, comment="The exact bytes of the line where raw_line cannot hold them; null everywhere else."
+        LargeBinary, comment="The exact bytes of the line where raw_line cannot hold them; otherwise null."
     )
     reason_code: Mapped[str] = mapped_column(
-        String(32), comment="Why it was rejected, as one word; docs/raw-events.md lists all of them and what to do."
+        String(32), comment="Why it was rejected, as a reason code; docs/raw-events.md lists them and what to do."
     )
     field_name: Mapped[str | None] = mapped_column(
-        String(64), comment="The key that is wrong, such as properties.amount; null when the whole line is."
+        String(64), comment="The key that is wrong, such as properties.amount; null when the whole line is wrong."
     )
     explanation: Mapped[str] = mapped_column(Text, comment="What is wrong with the line, as a sentence.")
     event_id: Mapped[int | None] = mapped_column(
         ForeignKey("events.id", ondelete="SET NULL"),
-        comment="The event that has the message_id of the line already, in events; null for every other reason.",
+        comment="The event that already has the line's message_id, in events; null for every other reason.",
     )
     header_line: Mapped[str | None] = mapped_column(
-        Text, comment="Of a row of a CSV that is kept as it stood there, the header of its file; null everywhere else."
+        Text, comment="For a CSV row that is kept as it was, the header of its file; otherwise null."
     )
     replayed_load_id: Mapped[int | None] = mapped_column(
         ForeignKey("loads.id", ondelete="SET NULL"),
-        comment="The load, in loads, of the replay that took the line after all; null while it is no event.",
+        comment="The load, in loads, of the replay that took the line after all; null while it is not an event.",
     )

@@ -29,7 +29,7 @@ class ReplayCount(Base):
     __tablename__ = "replay_counts"
     __table_args__ = (
         CheckConstraint("line_count > 0", name="line_count"),
-        {"comment": "One row a reason and what became of the lines rejected for it that a replay read again."},
+        {"comment": "One row per reason and outcome of the rejected lines that a replay read again."},
     )
 
     run_id: Mapped[int] = mapped_column(
@@ -41,9 +41,9 @@ class ReplayCount(Base):
     outcome: Mapped[str] = mapped_column(
         String(32),
         primary_key=True,
-        comment="What became of them: taken (they are marked in rejected_rows), taken_before (of edited lines: "
-        "a replay has taken them already), kept_in_part (too little of a line is "
-        "kept to read it), no_source (no pattern of sources.yaml names their file any more), failed (the run could "
-        "not read or load them), or the reason code for which they are no events today.",
+        comment="What became of them: taken (they are marked in rejected_rows), taken_before (edited lines that "
+        "an earlier replay took), kept_in_part (too little of a line is "
+        "kept to read it), no_source (no pattern of sources.yaml matches their file any more), failed (the run could "
+        "not read or load them), or the reason code for which they are still rejected.",
     )
     line_count: Mapped[int] = mapped_column(comment="How many lines.")

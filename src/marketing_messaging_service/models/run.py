@@ -57,8 +57,8 @@ class Run(Base):
         # Finding the report of a Prefect run.
         Index(None, "flow_run_id"),
         {
-            "comment": "One row a run of the hourly job, a backfill or a replay, empty hours too: what it took, and "
-            "how it ended."
+            "comment": "One row per run of the hourly job, a backfill or a replay, including empty hours: what it "
+            "took, and how it ended."
         },
     )
 
@@ -83,18 +83,18 @@ class Run(Base):
         Text, comment="The folder that raw files were taken from, or which rejected lines."
     )
     max_event_age_hours: Mapped[int | None] = mapped_column(
-        comment="Events older than so many hours at as_of earn no message any more; null without a limit."
+        comment="Events older than this many hours at as_of earn no message; null without a limit."
     )
     oldest_event_at: Mapped[datetime | None] = mapped_column(
-        UtcDateTime, comment="The same limit as an instant in UTC, which is as_of less the hours; null without a limit."
+        UtcDateTime, comment="The same limit as an instant in UTC: as_of minus the hours; null without a limit."
     )
     max_event_ahead_hours: Mapped[int | None] = mapped_column(
-        comment="Events further ahead of as_of than so many hours waited for their time; null on runs from before "
+        comment="Events more than this many hours ahead of as_of waited for their time; null on runs from before "
         "there was such a limit."
     )
     latest_event_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="The same limit as an instant in UTC, which is as_of and the hours; null on runs from before there was "
+        comment="The same limit as an instant in UTC: as_of plus the hours; null on runs from before there was "
         "such a limit.",
     )
     max_rejected_percent: Mapped[float] = mapped_column(
@@ -115,23 +115,23 @@ class Run(Base):
     )
     state: Mapped[str] = mapped_column(
         String(16),
-        comment="How the run ended: completed, failed, stopped (on request) or killed (without a word); or running.",
+        comment="How the run ended: completed, failed, stopped (on request) or killed; or running.",
     )
     message: Mapped[str | None] = mapped_column(
-        Text, comment="What the run said of itself at its end, problems with what to do; null until then."
+        Text, comment="What the run reported at its end, with problems and what to do; null until then."
     )
     known_file_count: Mapped[int | None] = mapped_column(
-        comment="Files in the folder that had been taken before; null until the folder was looked through."
+        comment="Files in the folder that had been taken before; null until the folder was searched."
     )
     outside_file_count: Mapped[int | None] = mapped_column(
-        comment="Files read of which nothing in the window was new: their other events lie outside it and were left; "
+        comment="Files read that had nothing new in the window: their other events are outside it and were left; "
         "null until then."
     )
     decided_count: Mapped[int | None] = mapped_column(
-        comment="Events decided by the run; null when it did not come to deciding, or is not meant to."
+        comment="Events decided by the run; null when it never got to deciding, or was not meant to."
     )
     decide_seconds: Mapped[float | None] = mapped_column(
-        Float, comment="How long deciding took until just before its commit, in seconds; null when there was none."
+        Float, comment="How long deciding took until just before its commit, in seconds; null when nothing was decided."
     )
     ruleset_id: Mapped[int | None] = mapped_column(
         ForeignKey("rulesets.id"),

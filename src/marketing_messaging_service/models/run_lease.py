@@ -22,7 +22,7 @@ class RunLease(Base):
     lease_position: Mapped[int] = mapped_column(primary_key=True, comment="Always 1, so that there is one lease.")
     holder_id: Mapped[str] = mapped_column(
         String(64),
-        comment="The holder's own id, made anew by each run; it begins with that of its machine.",
+        comment="The holder's own id, new for each run; it begins with that of its machine.",
     )
     holder_name: Mapped[str] = mapped_column(Text, comment="The holder as people know it, such as the run's name.")
     flow_run_id: Mapped[str | None] = mapped_column(
@@ -32,8 +32,8 @@ class RunLease(Base):
     process_number: Mapped[int] = mapped_column(comment="The holder's process on that machine.")
     acquired_at: Mapped[datetime] = mapped_column(UtcDateTime, comment="Since when it is held, in UTC.")
     renewed_at: Mapped[datetime] = mapped_column(
-        UtcDateTime, comment="When the holder last said that it lives, in UTC by its machine's clock."
+        UtcDateTime, comment="When the holder last gave a sign of life, in UTC by its machine's clock."
     )
     expires_at: Mapped[datetime] = mapped_column(
-        UtcDateTime, comment="When another run may take the lease unless it is renewed before, in UTC."
+        UtcDateTime, comment="When another run may take the lease unless it is renewed first, in UTC."
     )

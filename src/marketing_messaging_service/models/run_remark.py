@@ -34,7 +34,7 @@ class RunRemark(Base):
         ),
         CheckConstraint("file_count >= 0", name="file_count"),
         {
-            "comment": "One row a thing that a run left undone or found odd: a problem, a warning, or files that it "
+            "comment": "One row per thing that a run left undone or found odd: a problem, a warning, or files that it "
             "did not take, and why."
         },
     )
@@ -43,22 +43,22 @@ class RunRemark(Base):
         ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True, comment="The run that says it, in runs."
     )
     remark_position: Mapped[int] = mapped_column(
-        primary_key=True, comment="Place of the remark among those of its run, counted from 1."
+        primary_key=True, comment="Position among the remarks of its run, counted from 1."
     )
     kind: Mapped[str] = mapped_column(
         String(16),
         comment="What it is: problem (the run failed), warning (somebody should look, and nothing was held up), "
-        "unreadable (a file of which an earlier run could read no line), waiting (one still being written, left for "
-        "the next run), ignored (one whose name is not that of raw events) or passed_over (one whose name begins with "
+        "unreadable (a file in which an earlier run could read no line), waiting (a file still being written, left for "
+        "the next run), ignored (a file not named like raw events) or passed_over (a file whose name begins with "
         "_ or a dot).",
     )
     subject: Mapped[str] = mapped_column(
         Text, comment="What it is about: a file, the first few of many files, or a step of the run."
     )
     explanation: Mapped[str] = mapped_column(
-        Text, comment="What is wrong and what to do, or what the files seem to be; or empty."
+        Text, comment="What is wrong and what to do, or what the files seem to be; may be empty."
     )
     file_count: Mapped[int] = mapped_column(
         server_default=text("1"),
-        comment="How many files it is about, of which subject names the first few; 0 for a step of the run.",
+        comment="How many files it is about (subject names the first few); 0 for a step of the run.",
     )

@@ -63,10 +63,7 @@ class SendRequest(Base):
         Index(None, "run_id"),
         # Answers "what went out on that day".
         Index(None, "event_timestamp"),
-        {
-            "comment": "One row a message that is owed to a user, or an alert to our own people; decided from an event "
-            "by a rule."
-        },
+        {"comment": "One row per message owed to a user, or alert to our own people, as a rule decided on an event."},
     )
 
     id: Mapped[int] = mapped_column(
@@ -89,7 +86,7 @@ class SendRequest(Base):
     channel: Mapped[str] = mapped_column(
         String(32),
         comment="The way it goes out, from action.delivery_method of the rule, such as email or sms; internal marks "
-        "an alert, which is no send.",
+        "an alert, which does not count as a send.",
     )
     reason: Mapped[str] = mapped_column(
         Text, comment="Why the row is there: `rule:` and the name of the rule that decided it."
@@ -114,7 +111,7 @@ class SendRequest(Base):
         comment="The run that decided it, in runs; null only on rows from before runs were recorded.",
     )
     event_timestamp: Mapped[datetime] = mapped_column(
-        UtcDateTime, comment="When the event happened that earned it, in UTC; a copy of events.event_timestamp."
+        UtcDateTime, comment="When the event that earned it happened, in UTC; a copy of events.event_timestamp."
     )
     dedupe_key: Mapped[str] = mapped_column(
         String(128),
@@ -124,13 +121,13 @@ class SendRequest(Base):
     )
     decision_time: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="The time by which it was decided, in UTC, where the rule waited; null where that is the event's own.",
+        comment="The time as of which it was decided, in UTC, if the rule waited; null if that is the event's own.",
     )
     is_exempt_from_limits: Mapped[bool] = mapped_column(
         Boolean,
         default=False,
         server_default=false(),
-        comment="Whether its rule was exempt from limits, so that no limit counts it; 1 is yes, 0 is no.",
+        comment="Whether its rule was exempt from limits, so no limit counts it; 1 is yes, 0 is no.",
     )
 
     event: Mapped[Event | None] = relationship()

@@ -22,7 +22,7 @@ class SourceFile(Base):
     __tablename__ = "source_files"
     __table_args__ = (
         UniqueConstraint("content_hash"),
-        {"comment": "One row a raw file that has been read, known by its content."},
+        {"comment": "One row per raw file that has been read, identified by its content."},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
@@ -32,38 +32,37 @@ class SourceFile(Base):
         "whatever name.",
     )
     path: Mapped[str] = mapped_column(
-        Text, comment="Where the file lay when it was read last, relative to the landing folder."
+        Text, comment="Where the file was when it was last read, relative to the landing folder."
     )
     size_bytes: Mapped[int] = mapped_column(
-        BigInteger, comment="Size of the file as it lay there, compressed or not, in bytes."
+        BigInteger, comment="Size of the file as it was there, compressed or not, in bytes."
     )
     modified_at: Mapped[datetime] = mapped_column(
         UtcDateTime, comment="When the file was last changed by the clock of the file system, in UTC."
     )
     file_signature: Mapped[str] = mapped_column(
         Text,
-        comment="Size, times and inode as the file system gave them; a file that still shows the same is not read "
-        "again.",
+        comment="Size, times and inode as the file system gave them; a file that still has the same is not read again.",
     )
     taken_at: Mapped[datetime] = mapped_column(
         UtcDateTime, default=utc_now, comment="When the file was first taken, in UTC; equal to loads.loaded_at."
     )
     read_at: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="When the file was read last, in UTC; null on files that were read before this was recorded.",
+        comment="When the file was last read, in UTC; null on files that were read before this was recorded.",
     )
     reader_number: Mapped[int] = mapped_column(
         server_default=text("0"),
-        comment="By which reader the file was read last: its version, and a checksum of what sources.yaml "
-        "says of the file; 0 on files from before that was recorded.",
+        comment="Which reader last read the file: its version, and a checksum of what sources.yaml "
+        "says about the file; 0 on files from before that was recorded.",
     )
     refused_code: Mapped[str | None] = mapped_column(
         String(32),
-        comment="Why no line of the file could be read, as the reason code of the first one; null when some could, or "
-        "it has none.",
+        comment="Why no line of the file could be read: the reason code of the first line; null when some could, or "
+        "it has no lines.",
     )
     replayed_file_id: Mapped[int | None] = mapped_column(
         ForeignKey("source_files.id"),
-        comment="The file in source_files whose rejected lines a replay took; the content is these lines then, under "
+        comment="The file in source_files whose rejected lines a replay took; the content is then these lines, under "
         "the path of that file. Null for every file that was delivered.",
     )

@@ -41,7 +41,7 @@ class Suppression(Base):
         # Answers "what was refused on that day".
         Index(None, "event_timestamp"),
         {
-            "comment": "One row a message that a rule matched and that must not go out, with the send that stood in "
+            "comment": "One row per message that a rule matched but that must not go out, with the send that stood in "
             "its way."
         },
     )
@@ -80,12 +80,12 @@ class Suppression(Base):
         comment="The run that decided it, in runs; null only on rows from before runs were recorded.",
     )
     event_timestamp: Mapped[datetime] = mapped_column(
-        UtcDateTime, comment="When the event happened that the rule matched, in UTC; a copy of events.event_timestamp."
+        UtcDateTime, comment="When the event that the rule matched happened, in UTC; a copy of events.event_timestamp."
     )
     blocked_by_send_request_id: Mapped[int | None] = mapped_column(
         ForeignKey("send_requests.id"),
-        comment="The earliest send that had used up the once or the limit, in send_requests; null where no send stood "
-        "in the way, and on rows from before it was recorded.",
+        comment="The earliest send that had already used up the once or the limit, in send_requests; null where no "
+        "send stood in the way, and on rows from before it was recorded.",
     )
     blocked_by_event_id: Mapped[int | None] = mapped_column(
         ForeignKey("events.id", ondelete="SET NULL"),
@@ -93,7 +93,7 @@ class Suppression(Base):
     )
     decision_time: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="The time by which it was decided, in UTC, where the rule waited; null where that is the event's own.",
+        comment="The time as of which it was decided, in UTC, if the rule waited; null if that is the event's own.",
     )
 
     event: Mapped[Event | None] = relationship(foreign_keys=[event_id])

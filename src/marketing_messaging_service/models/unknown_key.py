@@ -16,16 +16,13 @@ class UnknownKey(Base):
 
     __tablename__ = "unknown_keys"
     __table_args__ = (
-        {
-            "comment": "One row a key in the raw events of a load that the pipeline does not know; its values are not "
-            "kept."
-        },
+        {"comment": "One row per key in a load's raw events that the pipeline does not know; its values are not kept."},
     )
 
     load_id: Mapped[int] = mapped_column(
         ForeignKey("loads.id", ondelete="CASCADE"), primary_key=True, comment="The load that met the key, in loads."
     )
     key_path: Mapped[str] = mapped_column(
-        String(255), primary_key=True, comment="The key with the objects it stands in, such as properties.coupon."
+        String(255), primary_key=True, comment="The key with the objects that contain it, such as properties.coupon."
     )
-    occurrence_count: Mapped[int] = mapped_column(comment="Lines of the load in which the key stood.")
+    occurrence_count: Mapped[int] = mapped_column(comment="Lines of the load that had the key.")

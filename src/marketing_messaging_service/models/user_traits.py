@@ -31,7 +31,7 @@ class UserTraits(Base):
     id: Mapped[int] = mapped_column(primary_key=True, comment="Number of the row, given by the database.")
     event_id: Mapped[int] = mapped_column(
         ForeignKey("events.id", ondelete="CASCADE"),
-        comment="The event that said it, in events; at most one row an event.",
+        comment="The event that said it, in events; at most one row per event.",
     )
     email: Mapped[str | None] = mapped_column(
         String(256), comment="E-mail address of the user, from user_traits.email of the raw event; personal data."
@@ -44,7 +44,7 @@ class UserTraits(Base):
     marketing_opt_in: Mapped[bool | None] = mapped_column(
         Boolean,
         comment="Whether the user agreed to marketing, from user_traits.marketing_opt_in of the raw event; 1 is yes, "
-        "0 is no, null is not said.",
+        "0 is no, null means not said.",
     )
     risk_segment: Mapped[str | None] = mapped_column(
         String(32),

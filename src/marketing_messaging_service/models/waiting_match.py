@@ -18,8 +18,8 @@ class WaitingMatch(Base):
         # Finds what is due without reading what waits longer.
         Index("ix_waiting_matches_decide_at", "decide_at"),
         {
-            "comment": "One row an event and a rule with wait that may match it, until the first run whose as_of is "
-            "after decide_at decides."
+            "comment": "One row per event and rule with wait that may match it, until the first run whose as_of is "
+            "after decide_at decides it."
         },
     )
 
@@ -34,8 +34,8 @@ class WaitingMatch(Base):
     )
     is_too_old: Mapped[bool] = mapped_column(
         Boolean,
-        comment="Whether the event was older than the run that first decided on it allows; 1 is yes, 0 is no. Then no "
-        "message goes out.",
+        comment="Whether the event was older than allowed by the run that first decided on it; 1 is yes, 0 is no. If "
+        "so, no message goes out.",
     )
     batch_id: Mapped[int] = mapped_column(
         ForeignKey("batches.id"), comment="The batch that first decided on the event, in batches."

@@ -15,11 +15,11 @@ DAILY_MESSAGES = View(
             "channel",
             DataType.TEXT,
             "The way it goes out, such as email or sms; internal for an alert; for a suppression the channel of its "
-            "rule, null where the rule was not recorded.",
+            "rule, null if the rule was not recorded.",
         ),
         ViewColumn("outcome", DataType.TEXT, "What became of the message: sent, alerted or suppressed."),
         ViewColumn("message_count", DataType.INTEGER, "Rows of send_requests or suppressions."),
-        ViewColumn("user_count", DataType.INTEGER, "Different users among them."),
+        ViewColumn("user_count", DataType.INTEGER, "Distinct users among them."),
     ),
     reads=("send_requests", "suppressions", "ruleset_rules", "event_dates"),
     select="""\

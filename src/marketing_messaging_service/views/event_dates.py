@@ -9,7 +9,7 @@ EVENT_DATE = ViewColumn("event_date", DataType.DATE, "The UTC date of event_time
 # condition on substr(event_timestamp, 1, 10) alone would read all of history for one day.
 EVENT_DATES = View(
     name="event_dates",
-    sentence="One row a UTC date on which an event, a send or a suppression happened.",
+    sentence="One row per UTC date on which an event, a send or a suppression happened.",
     columns=(EVENT_DATE,),
     reads=("events", "send_requests", "suppressions"),
     select="""\

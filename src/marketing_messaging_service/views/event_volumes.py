@@ -10,7 +10,7 @@ EVENT_VOLUMES = View(
     sentence="Events by UTC hour and type; a day is quick when you ask for its event_date.",
     columns=(
         EVENT_DATE,
-        ViewColumn("hour_starts_at", DataType.TIMESTAMP, "The beginning of the hour in which they happened, in UTC."),
+        ViewColumn("hour_starts_at", DataType.TIMESTAMP, "The start of the hour in which they happened, in UTC."),
         passed_on(Event.event_type),
         ViewColumn("event_count", DataType.INTEGER, "Rows of events; an event delivered twice is one."),
     ),

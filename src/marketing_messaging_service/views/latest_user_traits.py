@@ -58,14 +58,14 @@ def _select() -> str:
 
 LATEST_USER_TRAITS = View(
     name="latest_user_traits",
-    sentence="One row a user with any trait: the latest known value of each, by event_timestamp and then event id; a "
+    sentence="One row per user with any trait: the latest known value of each, by event_timestamp and then event id; a "
     "later event that does not say a value leaves it as it was. Events further in the future than any run has reached "
-    "are not looked at.",
+    "are left out.",
     columns=(
         passed_on(Event.user_id),
         *map(field_passed_on, TRAITS.fields),
         ViewColumn(
-            "last_event_timestamp", DataType.TIMESTAMP, "When the latest event happened that said any of them, in UTC."
+            "last_event_timestamp", DataType.TIMESTAMP, "When the latest event that said any of them happened, in UTC."
         ),
     ),
     reads=("events", "user_traits", "runs"),

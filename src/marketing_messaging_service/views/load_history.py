@@ -6,7 +6,7 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 LOAD_HISTORY = View(
     name="load_history",
-    sentence="One row a load: the file, its counts of lines, how long things took, and the run's logical time.",
+    sentence="One row per load: the file, its line counts, how long things took, and the run's logical time.",
     columns=(
         passed_on(Load.id, "load_id"),
         passed_on(SourceFile.path),
@@ -28,13 +28,13 @@ LOAD_HISTORY = View(
         ViewColumn(
             "landing_wait_seconds",
             DataType.NUMBER,
-            "From the file's last change to its load, in seconds, which holds the wait for the next run.",
+            "From the file's last change to its load, in seconds, including the wait for the next run.",
         ),
         passed_on(Load.load_seconds),
         ViewColumn(
             "decision_wait_seconds",
             DataType.NUMBER,
-            "From the beginning of the load to the decision of its events, in seconds; null while they wait.",
+            "From the start of the load to the decision on its events, in seconds; null while they wait.",
         ),
         passed_on(Load.run_id),
         passed_on(Load.flow_run_id),

@@ -6,7 +6,7 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 REJECTED_LINES = View(
     name="rejected_lines",
-    sentence="One row a line in rejected_rows: its file, what is wrong with it, the line itself, and what replayed it.",
+    sentence="One row per line in rejected_rows: its file, what is wrong with it, the line, and what replayed it.",
     columns=(
         passed_on(RejectedRow.load_id),
         passed_on(SourceFile.path),
@@ -22,7 +22,7 @@ REJECTED_LINES = View(
         ViewColumn(
             "replayed_at",
             DataType.TIMESTAMP,
-            "When a replay took the line after all, in UTC by the clock of the machine; null while it is no event.",
+            "When a replay took the line after all, in UTC by the clock of the machine; null while it is not an event.",
         ),
     ),
     reads=("rejected_rows", "loads", "source_files"),

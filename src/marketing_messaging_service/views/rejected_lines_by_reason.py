@@ -11,10 +11,10 @@ REJECTED_LINES_BY_REASON = View(
         passed_on(RejectedRow.load_id),
         passed_on(SourceFile.path),
         passed_on(RejectedRow.reason_code),
-        ViewColumn("rejected_count", DataType.INTEGER, "Lines of the file that were rejected for the reason."),
+        ViewColumn("rejected_count", DataType.INTEGER, "Lines of the file that were rejected for this reason."),
         ViewColumn("first_line_number", DataType.INTEGER, "The first such line of the file, counted from 1."),
         passed_on(Load.loaded_at),
-        ViewColumn("replayed_count", DataType.INTEGER, "The part of these lines that a replay took after all."),
+        ViewColumn("replayed_count", DataType.INTEGER, "How many of these lines a replay took after all."),
     ),
     reads=("rejected_rows", "loads", "source_files"),
     select="""\

@@ -9,42 +9,46 @@ from src.marketing_messaging_service.vocabulary import DataType
 # the search in a table that is not the row's source before it begins.
 RULE_FUNNEL = View(
     name="rule_funnel",
-    sentence="From events to messages by UTC date and rule: triggered, waiting, matched, and of those sent, alerted or "
-    "suppressed, and why; a day is quick when you ask for its event_date.",
+    sentence="From events to messages by UTC date and rule: triggered, waiting, matched; and of the matches sent, "
+    "alerted or suppressed, and why; a day is quick when you ask for its event_date.",
     columns=(
         EVENT_DATE,
         ViewColumn("rule_name", DataType.TEXT, "The rule, from rules.yaml, by the name it had when it decided."),
         ViewColumn(
             "triggered_count",
             DataType.INTEGER,
-            "Events of the rule's trigger type that were decided by a ruleset in which the rule was enabled; events "
-            "that still wait, from before loads were recorded, or that the rule only decided again are not in it.",
+            "Events of the rule's trigger type that were decided by a ruleset in which the rule was enabled; without "
+            "events that still wait, are from before loads were recorded, or were only decided again by the rule.",
         ),
         ViewColumn(
             "matched_count",
             DataType.INTEGER,
-            "Events on which the rule decided, which is sent + alerted + suppressed; where rules share an "
-            "exclusive_group, an event that an earlier rule of the group took is not in it.",
+            "Events on which the rule decided: sent + alerted + suppressed; where rules share an exclusive_group, "
+            "without events that an earlier rule of the group took.",
         ),
         ViewColumn("sent_count", DataType.INTEGER, "Matches that became a message to the user."),
         ViewColumn("alerted_count", DataType.INTEGER, "Matches that became an alert to our own people."),
-        ViewColumn("suppressed_count", DataType.INTEGER, "Matches that were refused; the sum of the five that follow."),
-        ViewColumn("once_count", DataType.INTEGER, "Matches refused because the user had had the message (its mode)."),
+        ViewColumn(
+            "suppressed_count", DataType.INTEGER, "Matches that were refused; the sum of the five columns that follow."
+        ),
+        ViewColumn(
+            "once_count", DataType.INTEGER, "Matches refused because the user already had the message (its mode)."
+        ),
         ViewColumn("blocked_count", DataType.INTEGER, "Matches refused by a block; suppressions_by_reason names it."),
         ViewColumn("holdout_count", DataType.INTEGER, "Matches refused because the user is in the holdout."),
         ViewColumn("limited_count", DataType.INTEGER, "Matches refused by a limit; suppressions_by_reason names it."),
         ViewColumn("expired_count", DataType.INTEGER, "Matches refused because it was too late for the message."),
-        ViewColumn("waiting_count", DataType.INTEGER, "Events for which the rule waits still; see waiting_messages."),
+        ViewColumn("waiting_count", DataType.INTEGER, "Events for which the rule still waits; see waiting_messages."),
         ViewColumn(
             "unmatched_count",
             DataType.INTEGER,
-            "Events for which the rule had waited and its conditions did not hold then; those of rules without wait "
-            "are not counted.",
+            "Events for which the rule had waited, and whose conditions then did not hold; rules without wait are "
+            "not counted.",
         ),
         ViewColumn(
             "lapsed_count",
             DataType.INTEGER,
-            "Events for which the rule had waited and no rule took over: it was gone, off, without wait, or had "
+            "Events for which the rule had waited, but which no rule decided: it was gone, off, without wait, or had "
             "another trigger.",
         ),
     ),

@@ -17,16 +17,16 @@ SUPPRESSIONS_BY_REASON = View(
         ViewColumn(
             "blocked_by_rule_name",
             DataType.TEXT,
-            "The rule of the send that had used up the once or the limit; often the same rule, another one where rules "
+            "The rule of the send that had used up the once or the limit; often the same rule, another one if rules "
             "share a template or a limit.",
         ),
         ViewColumn(
             "blocked_by_event_type",
             DataType.TEXT,
-            "The type of the event by which the user is blocked; null where no event stood in the way.",
+            "The type of the event that blocks the user; null where no event stood in the way.",
         ),
         ViewColumn("suppression_count", DataType.INTEGER, "Rows of suppressions."),
-        ViewColumn("user_count", DataType.INTEGER, "Different users among them."),
+        ViewColumn("user_count", DataType.INTEGER, "Distinct users among them."),
     ),
     reads=("suppressions", "send_requests", "events", "event_dates"),
     select="""\

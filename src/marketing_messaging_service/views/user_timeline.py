@@ -43,7 +43,7 @@ JOIN {joined}
 
 USER_TIMELINE = View(
     name="user_timeline",
-    sentence="One row an event, send, alert, suppression or wait of a user; ask for one user_id, and sort by "
+    sentence="One row per event, send, alert, suppression or wait of a user; ask for one user_id, and sort by "
     "event_timestamp, event_id and entry_position.",
     columns=(
         passed_on(Event.user_id),
@@ -75,18 +75,18 @@ USER_TIMELINE = View(
         ViewColumn(
             "blocked_by_event_timestamp",
             DataType.TIMESTAMP,
-            "When the event happened that stood in a suppression's way, in UTC: that of the send, or the one by which "
-            "the user is blocked; null for the others.",
+            "When the event happened that was behind a suppression, in UTC: the event of the send in the way, or the "
+            "one that blocks the user; null for the others.",
         ),
         ViewColumn(
             "blocked_by_event_type",
             DataType.TEXT,
-            "The type of the event by which the user is blocked; null where no event stood in the way.",
+            "The type of the event that blocks the user; null where no event stood in the way.",
         ),
         ViewColumn(
             "blocked_by_rule_name",
             DataType.TEXT,
-            "The rule of the send that stood in a suppression's way; null for the others.",
+            "The rule of the send that caused a suppression; null for the others.",
         ),
         passed_on(Suppression.blocked_by_send_request_id),
         passed_on(Suppression.blocked_by_event_id),
@@ -95,7 +95,7 @@ USER_TIMELINE = View(
         ViewColumn(
             "entry_position",
             DataType.INTEGER,
-            "Place among the rows of one event: 0 for the event itself, 1 for what came of it.",
+            "Position among the rows of one event: 0 for the event itself, 1 for what came of it.",
         ),
     ),
     reads=("events", "event_properties", "send_requests", "suppressions", "waiting_matches", "ended_waits"),

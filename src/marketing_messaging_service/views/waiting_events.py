@@ -6,7 +6,7 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 WAITING_EVENTS = View(
     name="waiting_events",
-    sentence="One row an event that is loaded and not decided yet, and what it waits for.",
+    sentence="One row per event that is loaded and not decided yet, and what it waits for.",
     columns=(
         ViewColumn("event_id", DataType.INTEGER, "The event, in events."),
         passed_on(Event.message_id),
@@ -16,8 +16,8 @@ WAITING_EVENTS = View(
         ViewColumn(
             "waits_for",
             DataType.TEXT,
-            "What decides it: `its time` (it lies in the future, and a run that reaches it decides it), `a backfill` "
-            "(it was loaded only) or `the next run` (no run has come to deciding since it was loaded).",
+            "What decides it: `its time` (it is in the future, and a run that reaches it decides it), `a backfill` "
+            "(it was only loaded) or `the next run` (no run has got to deciding since it was loaded).",
         ),
         passed_on(Event.load_id),
         passed_on(SourceFile.path),

@@ -6,7 +6,7 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 WAITING_MESSAGES = View(
     name="waiting_messages",
-    sentence="One row a message that may go out when the wait of its rule is over: event, user, rule, when it is "
+    sentence="One row per message that may go out when the wait of its rule is over: event, user, rule, when it is "
     "decided, and what it waits for.",
     columns=(
         passed_on(WaitingMatch.event_id),
@@ -17,19 +17,20 @@ WAITING_MESSAGES = View(
         ViewColumn(
             "template_name",
             DataType.TEXT,
-            "The message, by the rules that decided last; null where none of them takes it over.",
+            "The message, by the rules that decided last; null if none of them would decide it.",
         ),
         ViewColumn(
             "channel",
             DataType.TEXT,
-            "The way it would go out, by the rules that decided last; null where none of them takes it over.",
+            "The way it would go out, by the rules that decided last; null if none of them would decide it.",
         ),
         passed_on(WaitingMatch.decide_at),
         ViewColumn(
             "waits_for",
             DataType.TEXT,
-            "`its time` (decide_at has not come), `the data` (it has come, and no event as late as that was loaded: "
-            "wait_for_data), `the next run`, or `nothing` (no rule that decided last takes it over; it will lapse).",
+            "`its time` (decide_at has not come), `the data` (it has come, but no event that late was loaded: "
+            "wait_for_data), `the next run`, or `nothing` (none of the rules that decided last would decide it; it "
+            "will lapse).",
         ),
     ),
     reads=("waiting_matches", "events", "batches", "runs", "ruleset_rules", "rulesets"),

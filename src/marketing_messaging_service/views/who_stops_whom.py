@@ -12,14 +12,14 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 WHO_STOPS_WHOM = View(
     name="who_stops_whom",
-    sentence="How often a rule was refused because of a message of another rule, a limit, a block, the holdout or age; "
-    "of all the past.",
+    sentence="How often, in all the past, a rule was refused because of a message of another rule, a limit, a block, "
+    "the holdout or age.",
     columns=(
         passed_on(Suppression.rule_name),
         ViewColumn(
             "stopped_by_kind",
             DataType.TEXT,
-            "What stood in its way: rule (a message had used up the once), limit, block, holdout, or expired.",
+            "What stood in its way: rule (a message had used up the once), limit, block, holdout or expired.",
         ),
         ViewColumn(
             "stopped_by_name",
@@ -33,7 +33,7 @@ WHO_STOPS_WHOM = View(
             "The rule of the message in the way, also where a limit counted it; null where no message was.",
         ),
         ViewColumn("suppression_count", DataType.INTEGER, "Rows of suppressions."),
-        ViewColumn("user_count", DataType.INTEGER, "Different users among them."),
+        ViewColumn("user_count", DataType.INTEGER, "Distinct users among them."),
     ),
     reads=("suppressions", "send_requests"),
     select=f"""\
