@@ -230,3 +230,21 @@ def test_an_archive_and_a_spreadsheet_are_read_by_the_sources_that_it_shows(tmp_
     assert order["event_timestamp"] == event["event_timestamp"]
     assert found.files[1].unknown_keys == {"Shop": 1}
     found.rows.close()
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_picture_of_a_page_leads_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, link
+
+
+def test_pictures_are_small() -> None:
+    assert all(picture.stat().st_size < 150_000 for picture in (ROOT / "docs" / "images").glob("*.png"))
