@@ -1,6 +1,7 @@
 """Files of a run beside which others take files: each is claimed before it is read, and let go when it is loaded."""
 
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 
 from sqlalchemy import Engine
@@ -10,10 +11,10 @@ from flows.stopping import LOOK_UP_SECONDS, StopRequest
 from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.infrastructure.database import foreseeable_errors
 from src.marketing_messaging_service.infrastructure.several_writers import PlaceAmongWriters
-from src.marketing_messaging_service.results import LandingFile
+from src.marketing_messaging_service.results import KnownFile, LandingFile
 
 MOST_CLAIMED = 200
-"""Files that are claimed at once; each is a lock of the server, which has some thousands."""
+"""Files that are claimed at once; each is two locks of the server, which has some thousands."""
 
 
 GROUPS_FOR_DASK = 16
@@ -110,9 +111,21 @@ class Claims:
         }
         not_taken = [file for file in files if file.content_hash not in taken]
         self.taken_count += len(files) - len(not_taken)
-        return not_taken
+        return self._with_beginnings(not_taken)
+
+    def _with_beginnings(self, files: Sequence[LandingFile]) -> list[LandingFile]:
+        """Return files with what other runs have taken of them, before they went on growing, since they were found."""
+        paths = {file.display_path for file in files if file.place is not None}
+        by_path: dict[str, list[KnownFile]] = defaultdict(list)
+        for known in loading.known_files_at(self._engine, paths) if paths else ():
+            by_path[known.path].append(known)
+        return [staging.grown_since(file, by_path[file.display_path]) for file in files]
 
 
 def _names(file: LandingFile) -> list[str]:
-    """Return what is claimed for a file: its content, and those that it has grown from."""
-    return [f"file {content_hash}" for content_hash in (file.content_hash, *file.grown_from)]
+    """Return what is claimed for a file: its content, those that it has grown from, and where it lies.
+
+    Two runs may have found it as it was at two moments, of which neither knows the other.
+    """
+    contents = [f"file {content_hash}" for content_hash in (file.content_hash, *file.grown_from)]
+    return contents if file.place is None else [*contents, f"path {file.display_path}"]

@@ -2,19 +2,23 @@
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from flows import claims as claims_module
 from flows.claims import Claims
 from flows.stopping import StopRequest
-from src.marketing_messaging_service import loading
+from src.marketing_messaging_service import loading, staging
+from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.loading.ledger import FileHistory
+from src.marketing_messaging_service.models import RejectedRow
 from src.marketing_messaging_service.results import LandingFile
+from src.marketing_messaging_service.staging.folder import FolderFile
 
 
 class Place:
@@ -125,7 +129,7 @@ def test_what_another_run_has_for_too_long_is_left_to_it(engine: Engine, caplog:
     own = claims(Place({"file b"}), engine, wait_seconds=0.01)
     assert [names(each) for each in own.portions([file("a"), file("b")])] == [["a"]]
     assert names(own.left) == ["b"]
-    assert caplog.messages == ["1 file is taken by another run at this moment; this run looks at it again."]
+    assert caplog.messages == ["1 file is being taken by another run right now; this run will look at it again."]
 
 
 @pytest.mark.usefixtures("known")
@@ -147,3 +151,67 @@ def test_what_another_run_found_it_cannot_read_is_not_read_again_unless_it_was_d
     files = [file("refused before"), file("refused now"), file("in part")]
     assert [names(each) for each in own.portions(files)] == [["refused before", "in part"]]
     assert own.taken_count == 1
+
+
+BEGINNING = (
+    b"no event\n"
+    b'{"message_id": "m1", "user_id": "ada", "event_type": "login", "event_timestamp": "2026-01-01T00:00:00Z"}\n'
+)
+WHOLE = BEGINNING + b"nor this one\n"
+
+
+@pytest.fixture
+def growing(tmp_path: Path) -> Path:
+    """A file of which the first line is no event."""
+    (tmp_path / "landing").mkdir()
+    path = tmp_path / "landing" / "growing.jsonl"
+    path.write_bytes(BEGINNING)
+    return path
+
+
+def found(path: Path, engine: Engine) -> LandingFile:
+    [each] = staging.discover(path.parent, loading.known_files(engine)).new_files
+    return each
+
+
+def load(each: LandingFile, engine: Engine) -> None:
+    with closing(staging.stage_file(each)) as staged:
+        loading.load_file(engine, staged, as_of=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_what_another_run_took_of_a_file_before_it_went_on_growing_is_not_kept_twice(
+    growing: Path, engine: Engine
+) -> None:
+    beginning = found(growing, engine)
+    growing.write_bytes(WHOLE)
+    whole = found(growing, engine)
+    assert whole.grown_from == ()
+    place = Place({f"path {whole.display_path}"})
+    portions = claims(place, engine).portions([whole, file("other")])
+    assert names(next(portions)) == ["other"]
+    growing.write_bytes(BEGINNING)
+    load(replace(beginning, file_signature=growing_signature(growing)), engine)
+    growing.write_bytes(WHOLE)
+    place.of_others.clear()
+    [[taken]] = list(portions)
+    assert taken.grown_from == (beginning.content_hash,)
+    load(replace(taken, file_signature=growing_signature(growing)), engine)
+    with read_transaction(engine) as connection:
+        kept = connection.execute(select(RejectedRow.raw_line).order_by(RejectedRow.id)).scalars().all()
+    assert kept == ["no event", "nor this one"]
+
+
+def growing_signature(path: Path) -> str:
+    """What a file is known by as it lies there now."""
+    return FolderFile(path).signature()
+
+
+def test_a_file_that_has_changed_since_it_was_found_is_said_to_have_grown_from_nothing(
+    growing: Path, engine: Engine
+) -> None:
+    beginning = found(growing, engine)
+    load(beginning, engine)
+    growing.write_bytes(WHOLE)
+    whole = replace(found(growing, engine), grown_from=())
+    growing.write_bytes(b"quite another\nfile\n")
+    assert [list(each) for each in claims(Place(), engine).portions([whole])] == [[whole]]

@@ -4,6 +4,7 @@ from src.marketing_messaging_service.loading.ledger import (
     held_event_count,
     known_contents,
     known_files,
+    known_files_at,
     refused_contents,
     undecided_event_count,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "held_event_count",
     "known_contents",
     "known_files",
+    "known_files_at",
     "load_file",
     "load_files",
     "note_files",

@@ -1,11 +1,12 @@
 """The record of what has been taken: source_files and loads."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Engine,
     Update,
@@ -57,34 +58,47 @@ def known_files(engine: Engine) -> KnownFiles:
 
     One that could not be read is taken when replays have taken every line of it.
     """
+    with read_transaction(engine) as connection:
+        return KnownFiles(tuple(_known_files(connection)))
+
+
+def known_files_at(engine: Engine, paths: Collection[str]) -> Sequence[KnownFile]:
+    """Return the files, as landing can be compared with them, that lay at some display paths."""
+    wanted = sorted(paths)
+    with read_transaction(engine) as connection:
+        return [
+            file
+            for start in range(0, len(wanted), MOST_PARAMETERS)
+            for file in _known_files(connection, SourceFile.path.in_(wanted[start : start + MOST_PARAMETERS]))
+        ]
+
+
+def _known_files(connection: Connection, *conditions: ColumnElement[bool]) -> Iterator[KnownFile]:
     is_taken = exists().where(Load.source_file_id == SourceFile.id, takes_whole_file())
     is_rejected_still = exists().where(
         Load.source_file_id == SourceFile.id, RejectedRow.load_id == Load.id, RejectedRow.replayed_load_id.is_(None)
     )
-    with read_transaction(engine) as connection:
-        rows = connection.execute(
-            select(
-                SourceFile.path,
-                SourceFile.content_hash,
-                SourceFile.size_bytes,
-                SourceFile.file_signature,
-                case((is_rejected_still, SourceFile.refused_code)),
-                SourceFile.reader_number,
-                SourceFile.read_at,
-            )
-            .where(
-                or_(SourceFile.refused_code.is_not(None), is_taken),
-                # Nobody has delivered what a replay takes.
-                SourceFile.replayed_file_id.is_(None),
-            )
-            .order_by(SourceFile.id)
-        ).all()
-    return KnownFiles(
-        tuple(
-            KnownFile(path, content_hash, size, signature, ReasonCode.of(code) if code else None, version, read_at)
-            for path, content_hash, size, signature, code, version, read_at in rows
+    rows = connection.execute(
+        select(
+            SourceFile.path,
+            SourceFile.content_hash,
+            SourceFile.size_bytes,
+            SourceFile.file_signature,
+            case((is_rejected_still, SourceFile.refused_code)),
+            SourceFile.reader_number,
+            SourceFile.read_at,
         )
-    )
+        .where(
+            or_(SourceFile.refused_code.is_not(None), is_taken),
+            # Nobody has delivered what a replay takes.
+            SourceFile.replayed_file_id.is_(None),
+            *conditions,
+        )
+        .order_by(SourceFile.id)
+    ).all()
+    for path, content_hash, size, signature, code, version, read_at in rows:
+        refused_code = ReasonCode.of(code) if code else None
+        yield KnownFile(path, content_hash, size, signature, refused_code, version, read_at)
 
 
 def undecided_event_count(engine: Engine) -> int:

@@ -1,7 +1,7 @@
 """From a raw file to typed rows and rejected rows. Reads files, knows no database."""
 
 from src.marketing_messaging_service.staging.edited import read_edited_lines
-from src.marketing_messaging_service.staging.landing import discover
+from src.marketing_messaging_service.staging.landing import discover, grown_since
 from src.marketing_messaging_service.staging.sources.file import SourcesFile, read_sources
 from src.marketing_messaging_service.staging.stage import next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.stored import StagingOrder, Stored, open_stored, store, sweep
@@ -11,6 +11,7 @@ __all__ = [
     "StagingOrder",
     "Stored",
     "discover",
+    "grown_since",
     "next_files",
     "open_stored",
     "read_edited_lines",

@@ -262,6 +262,28 @@ def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFi
     )
 
 
+def grown_since(file: LandingFile, known: Iterable[KnownFile]) -> LandingFile:
+    """Return a file with those of some known ones that it begins with, which were read since it was found.
+
+    One that has changed, or vanished, is returned as it was found: whoever stages it says so.
+    """
+    shorter = {
+        each.size_bytes: each.content_hash
+        for each in known
+        if 0 < each.size_bytes < file.size_bytes and each.content_hash not in file.grown_from
+    }
+    if file.place is None or not shorter:
+        return file
+    try:
+        content_hash, beginnings = _hashes(file.place, sorted(shorter))
+    except OSError:
+        return file
+    if content_hash != file.content_hash:
+        return file
+    found = (shorter[size] for size, beginning in beginnings.items() if beginning == shorter[size])
+    return replace(file, grown_from=(*file.grown_from, *found))
+
+
 def _hashes(place: RawPlace, sizes: Sequence[int]) -> tuple[str, dict[int, str]]:
     """Return the SHA-256 of a file, and those of its first so many bytes, for sizes in rising order."""
     with place.open() as stream:
