@@ -233,6 +233,40 @@ class TestConditions:
             "itself",
         }
 
+    @pytest.mark.parametrize("wait", [{}, {"wait": 1}], ids=["at once", "after a wait"])
+    def test_the_latest_trait_is_found_however_far_back_and_between_the_matches_of_one_run(
+        self, pipeline: Pipeline, wait: Raw
+    ) -> None:
+        events = [
+            *(event("far", "t", "01T08:00:00", "far", country="FR"), event("silent", "t", "23T08:00:00", "far")),
+            *(
+                event("null", "t", "23T09:00:00", "far", country=None, email="e"),
+                event("a_far", "a", "23T10:00:00", "far"),
+            ),
+            *(event("older", "t", "22T08:00:00", "near", country="DE"), event("a_near", "a", "23T10:00:00", "near")),
+            event("newest", "t", "23T08:00:00", "near", country="FR"),
+            *(event("a_first", "a", "22T10:00:00", "two"), event("between", "t", "22T12:00:00", "two", country="FR")),
+            *(event("a_second", "a", "23T10:00:00", "two"), event("after", "t", "23T12:00:00", "two", country="DE")),
+            *(
+                event("before", "t", "21T10:00:00", "both", country="FR"),
+                event("a_1_of_both", "a", "22T10:00:00", "both"),
+            ),
+            *(
+                event("no more", "t", "22T12:00:00", "both", country="DE"),
+                event("a_2_of_both", "a", "23T10:00:00", "both"),
+            ),
+            *(event("a_tied", "a", "23T10:00:00", "tied"), event("tie", "t", "23T10:00:00", "tied", country="FR")),
+            *(
+                event("tied before", "t", "23T09:00:00", "said", country="DE"),
+                event("a_said", "a", "23T10:00:00", "said"),
+            ),
+            event("said again", "t", "23T09:00:00", "said", country="FR"),
+            event("a_nobody", "a", "23T10:00:00", "nobody"),
+        ]
+        rules = [rule(conditions=field("latest_traits.country", "equals", "FR"), **wait)]
+        run(pipeline, rules, "23T20:00:00", *events)
+        assert sent(pipeline) == {"a_far", "a_near", "a_second", "a_1_of_both", "a_tied", "a_said"}
+
     def test_not_of_a_latest_trait_that_nobody_knows_holds(self, pipeline: Pipeline) -> None:
         condition = {"not": field("latest_traits.marketing_opt_in", "equals", False)}
         events = event("unknown", "a", "23T10:00:00"), event("no", "a", "23T10:00:00", "v", marketing_opt_in=False)

@@ -36,7 +36,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from src.marketing_messaging_service.decisions.matching import Asked, NotByIndex, beginning_waits, every_match, together
+from src.marketing_messaging_service.decisions.matching import Asked, beginning_waits, every_match, together
+from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
 from src.marketing_messaging_service.decisions.outcomes import decision
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import Rule

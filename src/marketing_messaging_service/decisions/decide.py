@@ -1,7 +1,7 @@
 """Deciding everything that waits to be decided, in one transaction."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,6 +12,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    FromClause,
     MetaData,
     Select,
     Table,
@@ -25,7 +26,7 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
-    union,
+    union_all,
     update,
 )
 
@@ -39,13 +40,13 @@ from src.marketing_messaging_service.decisions.blocks import (
 from src.marketing_messaging_service.decisions.looks import LookTables
 from src.marketing_messaging_service.decisions.matching import (
     Asked,
-    NotByIndex,
     beginning_waits,
     due_matches,
     every_match,
     matches,
     together,
 )
+from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
 from src.marketing_messaging_service.decisions.rule_warnings import decided_last, rules_warnings
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
@@ -696,7 +697,7 @@ def _insert_matches(
         decided_again.append(again.is_again(outcomes.decision.c.event_id))
     asked_for = {**looked_at, **due, **(batch.rules if batch.named else {})}
     tables = LookTables({position: rule.conditions for position, rule in asked_for.items()})
-    tables.create(connection, lambda askers: _users(pending, batch, [asked_for[position] for position in askers]))
+    tables.create(connection, lambda askers: _matches_of(pending, batch, {each: asked_for[each] for each in askers}))
     asked = Asked(tables.looks, batch.as_of, judged)
     queries = [*every_match(looked_at, _pending_events(pending), asked)] if pending.event_count else []
     found = [matches(together(queries), looked_at)] if queries else []
@@ -719,16 +720,20 @@ def _due_rules(connection: Connection, batch: DecidedBatch) -> Mapping[int, Rule
     return {position: batch.rules[position] for position in sorted(found)}
 
 
-def _users(pending: Pending, batch: DecidedBatch, rules: Sequence[Rule]) -> Select[Any]:
-    """Return the users of the events that some rules are asked about, as a query of user_id."""
-    types = sorted({rule.trigger.event_type for rule in rules})
-    events: list[ColumnElement[bool]] = [Event.id.in_(select(waiting.due_match.c.event_id))]
-    if pending.event_count:
-        events.append(and_(_pending_events(pending), NotByIndex(Event.event_type).in_(types)))
+def _matches_of(pending: Pending, batch: DecidedBatch, rules: Mapping[int, Rule]) -> FromClause:
+    """Return the user_id, and the decision time as `at`, of the events that some rules are asked about."""
+    due = waiting.due_match.c
+    # By the matches to their events, and never the other way round.
+    is_own = Event.id == NotByIndex(due.event_id)
+    waited = select(Event.user_id, due.decision_time.label("at")).join_from(waiting.due_match, Event, is_own)
+    asked = [waited.where(due.rule_position.in_(sorted(rules)))]
+    own = select(Event.user_id, Event.event_timestamp.label("at"))
+    types = sorted({rule.trigger.event_type for rule in rules.values() if rule.wait is None})
+    if types and pending.event_count:
+        asked.append(own.where(_pending_events(pending), NotByIndex(Event.event_type).in_(types)))
     if batch.named:
-        events.append(Event.id.in_(select(again.event_again.c.event_id)))
-    users = union(*(select(Event.user_id).where(each) for each in events)).subquery("users")
-    return select(users.c.user_id)
+        asked.append(own.where(Event.id.in_(select(again.event_again.c.event_id))))
+    return union_all(*asked).subquery("asked")
 
 
 def _move_former_suppressions(connection: Connection, batch_id: int) -> None:

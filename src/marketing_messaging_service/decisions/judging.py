@@ -28,7 +28,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from src.marketing_messaging_service.decisions.calendar import moved
 from src.marketing_messaging_service.decisions.looks import with_payload
-from src.marketing_messaging_service.decisions.matching import NotByIndex
+from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
 from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send, Verdict
 from src.marketing_messaging_service.decisions.outcomes import decision, decision_time, refusal, verdict
 from src.marketing_messaging_service.decisions.parts import seconds_of

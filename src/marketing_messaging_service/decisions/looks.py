@@ -18,6 +18,8 @@ from sqlalchemy import Column as TableColumn
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Delete,
+    FromClause,
     Insert,
     MetaData,
     ScalarSelect,
@@ -42,6 +44,7 @@ from src.marketing_messaging_service.decisions.conditions import (
     happenings,
     latest_traits,
 )
+from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.sql_time import SecondsBefore
 from src.marketing_messaging_service.decisions.truth import Looks, MatchRow
@@ -52,6 +55,7 @@ from src.marketing_messaging_service.vocabulary import Field
 
 # Made once, as making an alias takes longer than most of a statement.
 _PRIOR = Event.__table__.alias("prior")
+_BEFORE = Event.__table__.alias("before")
 
 MOST_COUNTED = 10
 """The largest count that is read from the index of events, step by step."""
@@ -134,6 +138,21 @@ def _temporary(name: str, *columns: TableColumn[Any]) -> Table:
     return Table(name, MetaData(), *columns, prefixes=["TEMPORARY"], sqlite_with_rowid=False)
 
 
+_users = _temporary(
+    "batch_users",
+    TableColumn("user_id", String, primary_key=True),
+    TableColumn("first_at", UtcDateTime),
+    TableColumn("last_at", UtcDateTime),
+)
+"""The users of the matches that are asked about, and when the first and the last of these are decided."""
+
+
+_chosen = _temporary(
+    "batch_chosen", TableColumn("user_id", String, primary_key=True), TableColumn("event_id", WHOLE_NUMBER)
+)
+"""Of some of these users the event that may say their latest trait."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Counted:
     """The events of one kind that a look counts, numbered in the order of time for each user and values of `same`."""
@@ -159,17 +178,18 @@ class _Counted:
             ),
         )
 
-    def filled(self, users: Select[Any]) -> Insert:
+    def filled(self) -> Sequence[Insert | Delete]:
+        """Return the statement that fills the table."""
         same = [path.field.column for path in self.happened.same]
         number = func.row_number().over(partition_by=[Event.user_id, *same], order_by=[Event.event_timestamp, Event.id])
         rows = with_payload(select(Event.user_id, *same, Event.event_timestamp, Event.id, number).select_from(Event))
         rows = rows.where(
-            Event.user_id.in_(users),
+            Event.user_id.in_(select(_users.c.user_id)),
             Event.event_type == self.happened.event_type,
             *(column.is_not(None) for column in same),
             *meets(self.happened.where),
         )
-        return insert(self.table).from_select(list(self.table.c), rows)
+        return [insert(self.table).from_select(list(self.table.c), rows)]
 
     def holds(self, happened: Happened, row: MatchRow) -> ColumnElement[bool]:
         """Return whether a match has as many of them in its window as are asked for, itself left out."""
@@ -201,7 +221,7 @@ class _Counted:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """Every value of a trait that users have had, in the order of time."""
+    """The values of a trait that may be the latest of a match, in the order of time."""
 
     trait: Field
     table: Table
@@ -219,13 +239,48 @@ class _Latest:
             ),
         )
 
-    def filled(self, users: Select[Any]) -> Insert:
+    def filled(self) -> Sequence[Insert | Delete]:
+        """Return the statements that fill the table with what may be the latest value of a match, one after the other.
+
+        First what users said from their first match to their last: of most it is the event that is decided itself.
+        Before that only the last value counts, and only where the first match has none at its own time. Mostly it is
+        in the newest event of then, which the index alone finds, so that all events are looked at of few users.
+        """
+        event, user = Event.__table__.c, _users.c
+        newest = (
+            select(_BEFORE.c.id)
+            .where(_BEFORE.c.user_id == user.user_id, _BEFORE.c.event_timestamp < user.first_at)
+            .order_by(_BEFORE.c.event_timestamp.desc(), _BEFORE.c.id.desc())
+            .limit(1)
+        )
+        said_before = UserTraits.__table__.alias("said_before")
+        newest_that_says = newest.join(said_before, said_before.c.event_id == _BEFORE.c.id).where(
+            said_before.c[self.trait.column.key].is_not(None)
+        )
+        is_missing = ~exists().where(self.table.c.user_id == user.user_id, self.table.c.at <= user.first_at)
+        between = and_(
+            event.user_id == NotByIndex(user.user_id), event.event_timestamp.between(user.first_at, user.last_at)
+        )
+        statements: list[Insert | Delete] = [self._filled_from(_users, between)]
+        for found in (newest, newest_that_says):
+            # Into a table first, because PostgreSQL would rather read all traits than join what a look brings.
+            chosen = select(user.user_id, found.correlate(_users).scalar_subquery()).where(is_missing)
+            statements += [
+                insert(_chosen).from_select(list(_chosen.c), chosen),
+                self._filled_from(_chosen, event.id == NotByIndex(_chosen.c.event_id)),
+                delete(_chosen),
+            ]
+        return statements
+
+    def _filled_from(self, users: Table, belongs: ColumnElement[bool]) -> Insert:
+        """Return the statement that adds what those events say that belong to users."""
         column = self.trait.column
         rows = (
             select(Event.user_id, Event.event_timestamp, Event.id, column)
-            .select_from(Event)
+            .select_from(users)
+            .join(Event, belongs)
             .join(UserTraits, UserTraits.event_id == Event.id)
-            .where(Event.user_id.in_(users), column.is_not(None))
+            .where(column.is_not(None))
         )
         return insert(self.table).from_select(list(self.table.c), rows)
 
@@ -238,9 +293,6 @@ class _Latest:
             .limit(1)
             .scalar_subquery()
         )
-
-
-_users = _temporary("batch_users", TableColumn("user_id", String, primary_key=True))
 
 
 @dataclass(slots=True)
@@ -276,25 +328,32 @@ class LookTables:
         """Whether any condition needs a table."""
         return bool(self._counted or self._latest)
 
-    def create(self, connection: Connection, users_of: Callable[[frozenset[int]], Select[Any]]) -> None:
-        """Create the tables, each filled with what concerns the users of those that need it, a query of user_id."""
+    def create(self, connection: Connection, matches_of: Callable[[frozenset[int]], FromClause]) -> None:
+        """Create the tables, each filled with what the matches of those that need it ask for.
+
+        `matches_of` has the user_id of each, and its decision time as `at`.
+        """
         if not self.are_needed:
             return
-        _users.create(connection, checkfirst=False)
+        for table in (_users, _chosen):
+            table.create(connection, checkfirst=False)
         known: frozenset[int] | None = None
         for each in sorted(self._tables, key=lambda each: sorted(self._askers[each.table.name])):
             askers = frozenset(self._askers[each.table.name])
             if askers != known:
                 connection.execute(delete(_users))
-                connection.execute(insert(_users).from_select(["user_id"], users_of(askers).distinct()))
+                match = matches_of(askers).c
+                users = select(match.user_id, func.min(match.at), func.max(match.at)).group_by(match.user_id)
+                connection.execute(insert(_users).from_select(list(_users.c), users))
                 known = askers
             each.table.create(connection, checkfirst=False)
-            connection.execute(each.filled(select(_users.c.user_id)))
+            for statement in each.filled():
+                connection.execute(statement)
 
     def drop(self, connection: Connection) -> None:
         """Drop the tables."""
         if self.are_needed:
-            for table in (_users, *(each.table for each in self._tables)):
+            for table in (_users, _chosen, *(each.table for each in self._tables)):
                 table.drop(connection, checkfirst=False)
 
     @property

@@ -21,12 +21,9 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
 from src.marketing_messaging_service.decisions.looks import with_payload
+from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
@@ -34,31 +31,6 @@ from src.marketing_messaging_service.decisions.truth import Looks, MatchRow, hol
 from src.marketing_messaging_service.decisions.waiting import due_match
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
-
-
-class NotByIndex(FunctionElement[Any]):
-    """A column whose comparisons choose among rows already found, and are no way to find rows.
-
-    The new events are found by the range of their ids. With the statistics of ANALYZE, where there are few users
-    and many types of event, SQLite's planner would rather read every event of the type in all of history, user by
-    user; its unary plus tells it not to. It changes no value.
-    """
-
-    inherit_cache = True
-
-    def __init__(self, column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> None:
-        super().__init__(column)
-        self.type = column.type
-
-
-@compiles(NotByIndex)
-def _not_by_index(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(element.clauses, **options)
-
-
-@compiles(NotByIndex, "sqlite")
-def _not_by_index_sqlite(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
-    return f"+{compiler.process(element.clauses, **options)}"
 
 
 @dataclass(frozen=True, slots=True)
