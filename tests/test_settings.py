@@ -124,7 +124,10 @@ def test_an_env_file_that_is_not_utf8_is_an_error():
         ("postgresql://localhost/db", "asks for the driver psycopg2; expected postgresql+psycopg://…"),
         ("postgresql+asyncpg://localhost/db", "asks for the driver asyncpg; expected postgresql+psycopg://…"),
         ("postgresql+psycopg://localhost", "names no database; expected postgresql+psycopg://user@host/database"),
-        ("postgresql+psycopg://localhost/db?options=-c", "has something behind the ? that is not taken; what is: host"),
+        (
+            "postgresql+psycopg://localhost/db?options=-c",
+            "has a parameter after the ? that is not supported; supported: host",
+        ),
         ("sqlite+aiosqlite:///messaging.db", "asks for the driver aiosqlite"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),

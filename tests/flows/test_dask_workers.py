@@ -241,7 +241,7 @@ def test_a_worker_of_another_version_says_what_to_do(
         cluster.start_worker(tmp_path / "older")
         wait_until(lambda: workers.count() == 1)
         sentence = sentence_of(workers, files, staged, within=20)
-    assert "runs another version of the program than this run" in sentence
+    assert "runs a different version of the program from this run" in sentence
 
 
 def test_files_that_kill_every_worker_are_told_as_such() -> None:

@@ -226,7 +226,7 @@ def test_of_files_taken_together_one_that_fails_costs_the_others_nothing(
     state = run()
     assert state.is_failed()
     assert str(state.message).startswith("2 problems. 03.jsonl: 1 of 1 line could not be read")
-    assert "07.jsonl: 1 row was written to the table events, and 0 of them stand there." in str(state.message)
+    assert "07.jsonl: 1 row was written to the table events, and 0 of them are there." in str(state.message)
     assert str(state.message).endswith("Everything else was loaded and decided.")
     assert "Traceback" not in errors_logged.text
     assert count(landing, "events") == 10

@@ -77,7 +77,9 @@ def test_something_else_in_place_of_an_instant_is_reported_with_what_to_do(scrat
         connection.exec_driver_sql("INSERT INTO moments (instant) VALUES (?)", (value,))
     with pytest.raises(DatabaseError) as caught, read_transaction(scratch) as connection:
         connection.execute(select(moments.c.instant)).scalar_one()
-    assert str(caught.value).startswith(f"The database holds {shown} where a time belongs, as no run writes it. The ")
+    assert str(caught.value).startswith(
+        f"The database holds {shown} where a time belongs, and no run writes that. The "
+    )
 
 
 def test_a_missing_instant_stays_missing(scratch):
@@ -207,7 +209,9 @@ UPSERT = (
     "INSERT INTO events (message_id, user_id, event_type, event_timestamp) VALUES ('m', 'u', 't', '') "
     "ON CONFLICT (message_id) DO NOTHING"
 )
-SCHEMA_ADVICE = r".* `python -m flows.check` says which, and `python -m flows.check --repair` makes indexes and views"
+SCHEMA_ADVICE = (
+    r".* `python -m flows.check` says which, and `python -m flows.check --repair` rebuilds indexes and views"
+)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_a_lock_file_that_is_a_folder_is_an_error_that_says_so(tmp_path):
 def test_a_lock_file_that_is_a_link_is_an_error_that_says_so_and_is_not_followed(tmp_path, target):
     (tmp_path / "there").touch()
     (tmp_path / "messaging.db.lock").symlink_to(tmp_path / target)
-    assert "cannot be written to (it is a link, and none is followed there). Delete it while" in refusal(tmp_path)
+    assert "cannot be written to (it is a link, and links are not followed there). Delete it while" in refusal(tmp_path)
     assert not (tmp_path / "nowhere").exists()
 
 
@@ -178,7 +178,7 @@ def test_a_lock_file_of_another_user_is_an_error_that_says_so(mode):
         )
     assert done.stdout == (
         f"The lock file {folder}/messaging.db.lock of DATABASE_URL cannot be written to (it belongs to the user root, "
-        "and this run is one of the user nobody: let all runs be of one user). Delete it while no run is at work, then "
+        "but this run's user is nobody: start all runs as one user). Delete it while no run is at work, then "
         "run again.\n"
     )
 

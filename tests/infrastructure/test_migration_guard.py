@@ -93,10 +93,10 @@ def test_while_it_goes_on_a_copy_of_the_database_as_it_was_lies_beside_it(path):
 def test_it_says_how_many_rows_it_changes_and_how_long_that_may_take(path, monkeypatch):
     told: list[str] = []
     upgrade_to_head(url_of(path), Audience(info=told.append))
-    assert told[0].startswith("Migrating changes ")
+    assert told[0].startswith("Migrating rewrites ")
     assert "events (5 rows), " in told[0]
-    assert told[0].endswith("; by what was measured that takes about 1 s.")
-    assert told[1] == f"A copy of the database from before lies at {copy_of(path)} until the migration has succeeded."
+    assert told[0].endswith("; measured elsewhere, that takes about 1 s.")
+    assert told[1] == f"A copy of the database as it was is kept at {copy_of(path)} until the migration has succeeded."
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_another_file_is_reported(path, engine, imprint):
     path.with_name("older.db").replace(path)
     assert told(engine, imprint, LeaseLostError("Another run has taken over.")) == (
         f"The database {path} was replaced while this run was at work: another file lies there. What this run had "
-        "committed stands in the one that was there before. Let no run be at work while a database is put in place; "
+        "committed is in the one that was there before. Do not replace a database while a run is at work; "
         "then run again, which takes every file that this database does not know."
     )
     with pytest.raises(DatabaseError, match="was replaced while this run was at work"):

@@ -121,7 +121,10 @@ def test_a_run_whose_connection_breaks_writes_nothing_beside_the_run_that_took_i
             lease = run_lease(engine, "hourly", flow_run_id=None, lease_seconds=3600, wait=lambda _: False)
             held.enter_context(lease)
             postgresql.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
-        with pytest.raises(LeaseLostError, match="the connection broke"), write_transaction(engines[0]):
+        with (
+            pytest.raises(LeaseLostError, match="the connection with which this one held the database broke"),
+            write_transaction(engines[0]),
+        ):
             pass
     assert read_holder(engines[0]) is None
 

@@ -120,7 +120,7 @@ def test_a_run_whose_place_is_lost_commits_nothing_more(postgresql: Server, url:
         assert place.claim({"a"})
         with write_transaction(engine) as connection:
             connection.execute(insert(EventType).values(event_type="before"))
-        refused = pytest.raises(LeaseLostError, match="by which this run held its place")
+        refused = pytest.raises(LeaseLostError, match="with which this run held its place")
         with refused, write_transaction(engine) as connection:
             connection.execute(insert(EventType).values(event_type="after"))
             cut(postgresql, url, lock_is(key_of("a")))

@@ -27,7 +27,8 @@ def test_a_row_that_was_kept_out_is_a_sentence_that_names_the_trigger(engine: En
     with pytest.raises(LostRowsError) as caught, write_transaction(engine) as connection:
         insert_one(connection, insert(Ruleset).values(RULES))
     assert str(caught.value) == (
-        "1 row was written to the table rulesets, and 0 of them stand there. The trigger quiet on that table is not of "
+        "1 row was written to the table rulesets, and 0 of them are there. The trigger quiet on that table is not part "
+        "of "
         'this project: change it so that every row passes unchanged, or drop it (DROP TRIGGER "quiet"), then run '
         "again. Nothing of this step was kept."
     )
@@ -48,6 +49,6 @@ def test_a_loss_without_a_trigger_leads_to_the_self_check(engine: Engine):
     with pytest.raises(LostRowsError) as caught, write_transaction(engine) as connection:
         refuse_lost_rows(connection, {"loads": (1, 1), "events": (2, 1)})
     assert str(caught.value) == (
-        "2 rows were written to the table events, and 1 of them stands there. Run the self-check, which says what is "
+        "2 rows were written to the table events, and 1 of them is there. Run the self-check, which says what is "
         "wrong with the file; if it finds nothing, please report it. Nothing of this step was kept."
     )

@@ -72,7 +72,7 @@ def test_it_says_every_field_that_differs_and_the_event_that_stands(engine: Engi
     )
     assert rows(engine, "SELECT explanation FROM rejected_rows") == [
         (
-            "The message_id is that of another event already (events.id 2), from which the line differs in user_id, "
+            "Another event already has the message_id (events.id 2); the line differs in user_id, "
             "event_timestamp, amount, email.",
         )
     ]

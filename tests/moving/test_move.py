@@ -98,7 +98,7 @@ def test_what_is_cut_off_goes_on_where_it_was(built: Path, few_rows: None, postg
     for count in range(12):
         with pytest.raises(CutOffError):
             moving.move(url_of(built), server, info=told.append, look=cut_off_after(count))
-        with pytest.raises(DatabaseError, match=r"is being moved, and holds a part of its rows"):
+        with pytest.raises(DatabaseError, match=r"is being moved here, and has only a part of its rows"):
             migrate(server)
     moving.move(url_of(built), server, info=told.append)
     assert any("after those moved before" in each for each in told)

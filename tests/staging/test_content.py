@@ -56,12 +56,12 @@ def as_parquet(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("make", "reason_code", "told"),
     [
-        (in_zip, ReasonCode.UNKNOWN_PACKING, "The file is a ZIP archive; unpack it, and deliver what is in it"),
+        (in_zip, ReasonCode.UNKNOWN_PACKING, "The file is a ZIP archive; unpack it, and deliver what is inside"),
         (in_tar, ReasonCode.UNKNOWN_PACKING, "The file is a tar archive; unpack it"),
         (bz2.compress, ReasonCode.UNKNOWN_PACKING, "The file is packed with bzip2; unpack it"),
         (lzma.compress, ReasonCode.UNKNOWN_PACKING, "The file is packed with xz; unpack it"),
         (gzip.compress, ReasonCode.PACKED_TOO_OFTEN, "The file is packed more than twice; unpack it"),
-        (as_parquet, ReasonCode.NOT_TEXT, "The file is Parquet; name it .parquet, or let a source"),
+        (as_parquet, ReasonCode.NOT_TEXT, "The file is Parquet; name it .parquet, or give its source"),
     ],
 )
 def test_a_file_of_another_kind_is_named_with_what_to_do(

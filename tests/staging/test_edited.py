@@ -26,15 +26,15 @@ def test_an_object_is_read_as_it_stands_and_a_text_as_what_it_says(tmp_path: Pat
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b'{"id": 1, "line": {}}\nodd\n', "line 2: it is no JSON object such as"),
-        (b"[1]\n", "line 1: it is no JSON object such as"),
-        (b'{"line": {}}\n', "line 1: it has no whole number as its id"),
-        (b'{"id": "1", "line": {}}\n', "line 1: it has no whole number as its id"),
+        (b'{"id": 1, "line": {}}\nodd\n', "line 2: it is not a JSON object such as"),
+        (b"[1]\n", "line 1: it is not a JSON object such as"),
+        (b'{"line": {}}\n', "line 1: its id is not a whole number"),
+        (b'{"id": "1", "line": {}}\n', "line 1: its id is not a whole number"),
         (b'{"id": 1}\n', "line 1: it has no line"),
         (b'{"id": 1, "line": null}\n', "line 1: its line is neither an object nor a text"),
-        (b'{"id": 1, "line": " "}\n', "line 1: its line is empty; take it out of the file"),
-        (b'{"id": 1, "line": {}}\n{"id": 1, "line": {}}\n', "line 2: the id 1 stood in line 1 already"),
-        (b'{"id": 1, "line": "\\ud800"}\n', "line 1: it is no JSON object such as"),
+        (b'{"id": 1, "line": " "}\n', "line 1: its line is empty; remove it from the file"),
+        (b'{"id": 1, "line": {}}\n{"id": 1, "line": {}}\n', "line 2: the id 1 was already in line 1"),
+        (b'{"id": 1, "line": "\\ud800"}\n', "line 1: it is not a JSON object such as"),
         (b"\n", "holds no line; name the file that was exported and edited"),
     ],
 )

@@ -519,7 +519,7 @@ def test_a_folder_whose_path_is_too_long_for_the_system_is_a_problem_and_holds_u
 
     assert names(discovery) == ["events.jsonl"]
     [problem] = discovery.problems
-    assert "its path is longer than the system takes" in problem.explanation
+    assert "its path is longer than the system allows" in problem.explanation
 
 
 def test_files_that_cannot_be_read_for_one_reason_are_one_problem_and_others_keep_theirs(
@@ -602,7 +602,9 @@ class TestFilesOfOtherNames:
 
         assert problem.display_path == name
         assert problem.explanation.startswith("seems to be JSON lines")
-        assert problem.explanation.endswith("let one name it (docs/sources.md), rename it, or move it out of landing.")
+        assert problem.explanation.endswith(
+            "add one that does (docs/sources.md), rename it, or move it out of landing."
+        )
 
     def test_are_no_problem_while_they_may_still_get_another_name(self, landing: Path) -> None:
         (landing / "part-00000").write_text(EVENT)
@@ -622,7 +624,7 @@ class TestFilesOfOtherNames:
         assert remarks(discovery, RemarkKind.IGNORED) == [("0000.tsv, 0001.tsv, 0002.tsv and 1,997 more", "CSV", 2_000)]
         [problem] = discovery.problems
         assert (problem.display_path, problem.file_count) == ("0000, 0001, 0002 and 1,997 more", 2_000)
-        assert problem.explanation.startswith("seem to be JSON lines, but no pattern of sources.yaml names them")
+        assert problem.explanation.startswith("seem to be JSON lines, but no pattern of sources.yaml matches them")
 
     def test_that_cannot_be_read_are_left_and_named(self, landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         put(landing, "closed.txt")
@@ -759,7 +761,7 @@ class TestFilesThatWentOnGrowing:
         assert grown.grown_from == (hash_of(EVENT),)
         assert not discovery.problems
         [note] = discovery.notes
-        assert note.startswith("events.jsonl.1 went on growing under another name after it had been taken")
+        assert note.startswith("events.jsonl.1 kept growing under another name after it had been taken")
         known = KnownFiles((*known.files, *(as_known(file) for file in discovery.new_files)))
         assert discover(landing, known) == Discovery((), 2)
 

@@ -676,8 +676,8 @@ class TestExplanation:
         raw = line(f", {beside}", **{missing: None})
 
         assert rejection(raw).explanation == (
-            f"{missing} is required and is absent; {named} stands there: write it as {missing}, "
-            "or let sources.yaml say that it is meant (docs/sources.md)."
+            f"{missing} is required and is absent; {named} is there: write it as {missing}, "
+            "or say in sources.yaml that it is meant (docs/sources.md)."
         )
 
     @pytest.mark.parametrize("beside", ['"userId": null', '"user_idea": "x"', '"users": ["ada"]'])

@@ -141,7 +141,8 @@ class TestALineThatIsTooLong:
         assert chunk.fault is not None
         assert (
             chunk.fault.explanation
-            == "The line has 100 bytes; at most 20 are taken, and the first 5 are kept here, too few for a replay."
+            == "The line has 100 bytes; at most 20 are taken, and the first 5 are kept here, which is too little for a "
+            "replay."
         )
 
     def test_it_keeps_its_beginning_where_the_file_breaks_off_inside_it(self) -> None:
@@ -241,7 +242,7 @@ class TestGzip:
         [chunk] = chunks(gzipped(b"a\n")[:-1])
 
         assert chunk.fault is not None
-        assert chunk.fault.explanation == "The gzip file breaks off here; deliver it again whole."
+        assert chunk.fault.explanation == "The gzip file ends too early here; deliver the whole file again."
 
 
 def test_the_hash_is_that_of_the_whole_file_wherever_reading_stopped() -> None:

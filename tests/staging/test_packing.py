@@ -60,7 +60,7 @@ class TestPacked:
 
             assert b"line\nline\nline\n".startswith(text)
             assert damage is not None
-            assert str(damage) == f"The {name} file breaks off here; deliver it again whole."
+            assert str(damage) == f"The {name} file ends too early here; deliver the whole file again."
             assert damage.rejection.reason_code is ReasonCode[f"CORRUPT_{name.upper()}"]
 
     @pytest.mark.parametrize("garbage", [b"garbage", b"\n", b"\0\0garbage", b"\x1f\x8b\x08garbage"])
@@ -125,7 +125,7 @@ def with_dictionary(text: bytes) -> bytes:
     ("pack", "told"),
     [
         (with_large_window, "needs more than 128 MiB of memory to be unpacked; pack it without --long"),
-        (with_dictionary, "was packed with a dictionary, which is not here; pack it without one"),
+        (with_dictionary, "was packed with a dictionary, which is not available here; pack it without one"),
     ],
 )
 def test_a_zstd_file_that_cannot_be_unpacked_here_says_how_to_pack_it(

@@ -307,7 +307,7 @@ class TestFilesOfOtherForms:
 
         assert staged.events == []
         assert staged.reasons == [(1, "astray")]
-        assert staged.rejected[0]["explanation"].startswith("After object 100 of the file stands something else")
+        assert staged.rejected[0]["explanation"].startswith("What follows object 100 of the file is not the next one")
         assert (staged.read_count, staged.unknown_keys) == (1, {})
 
     def test_a_fault_of_the_file_is_one_rejected_row_with_the_beginning_of_the_file(self, tmp_path: Path) -> None:

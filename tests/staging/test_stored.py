@@ -290,7 +290,9 @@ class TestSentences:
     def test_a_worker_of_another_version_says_what_to_do(self, tmp_path, folder, monkeypatch):
         order = StagingOrder(discovered(tmp_path, [EVENT]), SHIPPED_SOURCES, (), folder)
         monkeypatch.setattr(stored, "code_version", lambda: "another")
-        with pytest.raises(DaskError, match=r"runs another version of the program than this run: .* restart it, then"):
+        with pytest.raises(
+            DaskError, match=r"runs a different version of the program from this run: .* restart it, then"
+        ):
             store(order)
 
     def test_a_worker_that_does_not_reach_the_folder_says_what_to_do(self, tmp_path, folder):

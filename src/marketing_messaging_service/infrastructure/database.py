@@ -28,7 +28,7 @@ from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGR
 
 _OTHER_SCHEMA = (
     "Its tables, indexes or views are not as this program makes them. `python -m flows.check` says which, and "
-    "`python -m flows.check --repair` makes indexes and views anew; if nothing is wrong, please report it as a defect."
+    "`python -m flows.check --repair` rebuilds indexes and views; if nothing is wrong, please report it as a defect."
 )
 
 SORTING_THREADS = 2
@@ -98,7 +98,7 @@ def _read_timestamp(value: Any) -> datetime:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise DatabaseError(
-            f"The database holds {str(value)[:LONGEST_SHOWN]!r} where a time belongs, as no run writes it. The "
+            f"The database holds {str(value)[:LONGEST_SHOWN]!r} where a time belongs, and no run writes that. The "
             "self-check (`python -m flows.check`) names the row; correct it, then run again."
         ) from None
 

@@ -71,15 +71,15 @@ def _complaint(path: Path) -> str | None:
     except OSError:
         return None
     if stat.S_ISLNK(status.st_mode):
-        return "it is a link, and none is followed there"
+        return "it is a link, and links are not followed there"
     if stat.S_ISDIR(status.st_mode):
         return "it is a folder"
     if not stat.S_ISREG(status.st_mode):
-        return "it is no ordinary file"
+        return "it is not an ordinary file"
     owner, own = _user_name(status.st_uid), _user_name(os.geteuid())
     if owner == own:
         return f"its rights do not let its owner, {own}, do so"
-    return f"it belongs to the user {owner}, and this run is one of the user {own}: let all runs be of one user"
+    return f"it belongs to the user {owner}, but this run's user is {own}: start all runs as one user"
 
 
 def _user_name(number: int) -> str:

@@ -120,13 +120,13 @@ class MigrationGuard:
 
     def _make_ready(self, counts: Mapping[str, int], seconds: Mapping[str, float]) -> None:
         duration = before_migrating.duration_told(counts, seconds)
-        self._audience.info(
-            f"Migrating changes {_tables_told(counts)} as a whole; by what was measured that takes {duration}."
-        )
+        self._audience.info(f"Migrating rewrites {_tables_told(counts)}; measured elsewhere, that takes {duration}.")
         before_migrating.refuse_full_disk(self._connection, self._path, counts, is_copied=self._is_copied)
         if self._is_copied:
             copy = before_migrating.keep_copy(self._path, self._audience.look)
-            self._audience.info(f"A copy of the database from before lies at {copy} until the migration has succeeded.")
+            self._audience.info(
+                f"A copy of the database as it was is kept at {copy} until the migration has succeeded."
+            )
 
     def end(self, heads: Iterable[str]) -> None:
         """Put back what stood aside, and say what is not as it was. Raises DatabaseError at rows without a parent."""

@@ -113,8 +113,8 @@ def missing_revisions(connection: Connection) -> list[str]:
         revision = current_revision(connection)
         if revision == MOVING:
             raise DatabaseError(
-                "The database is being moved, and holds a part of its rows. Let `python -m flows.move` end, or start "
-                "it again as before: it goes on where it was. Then run again."
+                "The database is being moved here, and has only a part of its rows. Let `python -m flows.move` end, or "
+                "start it again as before: it continues where it was. Then run again."
             )
         missing = revisions_after(alembic_config(connection.engine.url.render_as_string(hide_password=False)), revision)
     except (CommandError, RevisionError) as error:

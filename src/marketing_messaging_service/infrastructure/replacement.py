@@ -76,7 +76,7 @@ def replacement_told(engine: Engine, imprint: Imprint) -> Iterator[None]:
 def _sentence(database: str, difference: str) -> str:
     return (
         f"The database {database} was replaced while this run was at work: {difference}. What this run had committed "
-        "stands in the one that was there before. Let no run be at work while a database is put in place; then run "
+        "is in the one that was there before. Do not replace a database while a run is at work; then run "
         "again, which takes every file that this database does not know."
     )
 

@@ -260,7 +260,7 @@ class _Lease:
         if renewed.rowcount != 1:
             seconds = self._duration.total_seconds()
             raise LeaseLostError(
-                "Another run took over, because the connection broke by which this one held the database. Its "
+                "Another run took over, because the connection with which this one held the database broke. Its "
                 f"uncommitted work was rolled back. {WHO_DOES_THE_REST}"
                 if self._is_alone
                 else f"Another run took over, because this one sent no heartbeat for {seconds:g} s. Its uncommitted "

@@ -33,7 +33,7 @@ def refuse_lost_rows(connection: Connection, counts: Mapping[str, tuple[int, int
         if written != standing:
             raise LostRowsError(
                 f"{written} {'row was' if written == 1 else 'rows were'} written to the table {table_name}, and "
-                f"{standing} of them {'stands' if standing == 1 else 'stand'} there. {_advice(connection, table_name)} "
+                f"{standing} of them {'is' if standing == 1 else 'are'} there. {_advice(connection, table_name)} "
                 "Nothing of this step was kept."
             )
 
@@ -50,7 +50,7 @@ def _advice(connection: Connection, table_name: str) -> str:
     one = len(names) == 1
     dropped = "; ".join(f'DROP TRIGGER "{name.replace(chr(34), 2 * chr(34))}"' for name in names)
     return (
-        f"The {'trigger' if one else 'triggers'} {', '.join(names)} on that table {'is' if one else 'are'} not of this "
-        f"project: change {'it' if one else 'them'} so that every row passes unchanged, or drop "
+        f"The {'trigger' if one else 'triggers'} {', '.join(names)} on that table {'is' if one else 'are'} not part "
+        f"of this project: change {'it' if one else 'them'} so that every row passes unchanged, or drop "
         f"{'it' if one else 'them'} ({dropped}), then run again."
     )

@@ -102,6 +102,6 @@ class CollisionKeeper:
 
 def _explanation(collision: Collision) -> str:
     return (
-        f"The message_id is that of another event already (events.id {collision.event_id}), from which the line "
-        f"differs in {collision.differing_fields}."
+        f"Another event already has the message_id (events.id {collision.event_id}); the line differs in "
+        f"{collision.differing_fields}."
     )

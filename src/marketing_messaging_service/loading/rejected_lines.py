@@ -223,15 +223,15 @@ def _edited(connection: Connection, edited: Mapping[int, EditedLine], edited_pat
                 chosen.taken_before_counts[ReasonCode.of(row.reason_code)] += 1
             elif (file := chosen.add(row, 1, len(edited[row.id].line))) is None:
                 raise ParameterError(
-                    f"{edited_path}, line {edited[row.id].number}: the rejected line {row.id} is kept in part "
-                    f"({row.reason_code}) and cannot be replayed; take it out of the file, and deliver its file again. "
-                    "Nothing was taken."
+                    f"{edited_path}, line {edited[row.id].number}: the rejected line {row.id} is kept only in part "
+                    f"({row.reason_code}) and cannot be replayed; remove it from the edited file, and deliver its raw "
+                    "file again. Nothing was taken."
                 )
             else:
                 file.row_ids.append(row.id)
     missing = [row_id for row_id in wanted if row_id not in found]
     if missing:
-        more = f", nor {len(missing) - 1:,} others of the file" if len(missing) > 1 else ""
+        more = f", nor with {len(missing) - 1:,} other ids of the file" if len(missing) > 1 else ""
         raise ParameterError(
             f"{edited_path}, line {edited[missing[0]].number}: there is no rejected line with the id {missing[0]} in "
             f"rejected_rows{more}; write the ids as they were exported. Nothing was taken."

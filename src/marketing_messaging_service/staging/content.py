@@ -37,7 +37,7 @@ class Form(Enum):
     NOTHING = "empty"
     LINES = "JSON lines"
     ARRAY = "a JSON array"
-    OBJECTS = "JSON objects that are not one a line"
+    OBJECTS = "JSON objects that are not one per line"
     OTHER = "text"
 
     @property
@@ -63,10 +63,10 @@ class Foreign:
     """Where the sign stands in the file."""
 
 
-_UNPACK = "unpack it, and deliver what is in it plain or as gzip or zstd"
-_AS_PARQUET = "name it .parquet, or let a source in sources.yaml give it the format parquet"
-_AS_CSV = "name it .csv, or let its source in sources.yaml have the format csv, and say which column is what"
-_AS_JSON = "deliver the events as JSON text in UTF-8, one object a line"
+_UNPACK = "unpack it, and deliver what is inside plain or as gzip or zstd"
+_AS_PARQUET = "name it .parquet, or give its source in sources.yaml the format parquet"
+_AS_CSV = "name it .csv, or give its source in sources.yaml the format csv, and say which column is what"
+_AS_JSON = "deliver the events as JSON text in UTF-8, one object per line"
 
 FOREIGN = (
     Foreign("a ZIP archive", ReasonCode.UNKNOWN_PACKING, _UNPACK, (b"PK\3\4", b"PK\5\6")),

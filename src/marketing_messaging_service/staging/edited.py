@@ -33,7 +33,7 @@ def read_edited_lines(path: Path) -> Mapping[int, EditedLine]:
                     continue
                 row_id, line = _edited_line(text, f"{path}, line {number}")
                 if row_id in found:
-                    _refuse(f"{path}, line {number}", f"the id {row_id} stood in line {found[row_id].number} already")
+                    _refuse(f"{path}, line {number}", f"the id {row_id} was already in line {found[row_id].number}")
                 found[row_id] = EditedLine(line, number)
     except (OSError, ValueError) as error:
         # The ValueError is that of a name with a null character in it.
@@ -51,11 +51,11 @@ def _edited_line(text: bytes, where: str) -> tuple[int, bytes]:
     try:
         told = _decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        _refuse(where, 'it is no JSON object such as {"id": 17, "line": {"user_id": "ada"}}')
+        _refuse(where, 'it is not a JSON object such as {"id": 17, "line": {"user_id": "ada"}}')
     try:
         row_id = _decode_id(told["id"])
     except (KeyError, msgspec.MsgspecError):
-        _refuse(where, "it has no whole number as its id")
+        _refuse(where, "its id is not a whole number")
     if "line" not in told:
         _refuse(where, "it has no line")
     line = bytes(told["line"])
@@ -64,7 +64,7 @@ def _edited_line(text: bytes, where: str) -> tuple[int, bytes]:
     elif not line.startswith(b"{"):
         _refuse(where, "its line is neither an object nor a text")
     if not bare(line):
-        _refuse(where, "its line is empty; take it out of the file, where it is to stay rejected")
+        _refuse(where, "its line is empty; remove it from the file if it is to stay rejected")
     if len(line) > MAX_LINE_BYTES:
         _refuse(where, f"its line has {len(line)} bytes, and at most {MAX_LINE_BYTES} are taken")
     return row_id, line

@@ -19,8 +19,8 @@ from src.marketing_messaging_service.staging.raw_source import (
     printable_path,
 )
 
-LEADS_OUTSIDE = "is a link that leads out of landing; copy what it leads to into landing."
-LEADS_NOWHERE = "is a link to nothing; remove it, or put the file there that it should lead to."
+LEADS_OUTSIDE = "is a link that leads out of landing; copy its target into landing."
+LEADS_NOWHERE = "is a link to nothing; remove it, or put its target in place."
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Folder(RawSource):
 def os_explanation(error: OSError) -> str:
     """Return why something in landing cannot be read, and what to do."""
     if error.errno == errno.ENAMETOOLONG:
-        return "cannot be read: its path is longer than the system takes. Move what is in it nearer to landing."
+        return "cannot be read: its path is longer than the system allows. Move its files up, nearer to landing."
     return f"cannot be read: {error.strerror or error}. Correct it; the next run takes the file."
 
 

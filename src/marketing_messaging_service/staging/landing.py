@@ -191,7 +191,7 @@ class _Looking:
             self._found[file.content_hash] = self._read_by(source_number, file)
             if number is None:
                 self._notes.append(
-                    f"{file.display_path} went on growing under another name after it had been taken; "
+                    f"{file.display_path} kept growing under another name after it had been taken; "
                     "the rest of it is taken now."
                 )
 

@@ -206,7 +206,7 @@ def _refuse_json(text: str, error: json.JSONDecodeError) -> NoReturn:
         refuse(
             ReasonCode.NUL_BYTES,
             None,
-            f"Character {place + 1} of the line is a zero byte, as a power cut leaves them or as UTF-16 has them; "
+            f"Character {place + 1} of the line is a zero byte, such as a power cut or UTF-16 leaves; "
             "deliver the line again without them.",
         )
     if error.msg == "Extra data" and bare(text[error.pos :].encode()).startswith(b"{"):
@@ -260,7 +260,7 @@ def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefi
 
 def refuse_twice(name: str) -> NoReturn:
     """Raise RefusedValueError for a key that stands more than once."""
-    refuse(ReasonCode.DUPLICATE_KEY, name, f"{name} stands more than once in the object; only one can be meant.")
+    refuse(ReasonCode.DUPLICATE_KEY, name, f"{name} is in the object more than once; only one can be meant.")
 
 
 def _required_text(document: Mapping[str, Any], name: str) -> str:
@@ -280,7 +280,7 @@ def other_name_hint(document: Mapping[str, Any], name: str) -> str:
     other = other_name(document, name)
     if other is None:
         return ""
-    return f"; {other} stands there: write it as {name}, or let sources.yaml say that it is meant (docs/sources.md)"
+    return f"; {other} is there: write it as {name}, or say in sources.yaml that it is meant (docs/sources.md)"
 
 
 def other_name(document: Mapping[str, Any], name: str) -> str | None:

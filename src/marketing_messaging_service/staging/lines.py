@@ -165,7 +165,7 @@ class LinesInChunks:
 BROKEN_OFF = Rejection(
     ReasonCode.BROKEN_OFF,
     None,
-    "The file breaks off here, with a bracket open that is not closed; deliver it again whole.",
+    "The file ends too early here, with an open bracket; deliver the whole file again.",
 )
 
 
@@ -208,8 +208,8 @@ class _DocumentSplitter:
     def _refusal(self) -> Chunk:
         place = f"object {self._lines.count}" if self._lines.count else "the beginning"
         explanation = (
-            f"After {place} of the file stands something else than the next one, so that nothing of it was taken; "
-            "mend the file, and deliver it again."
+            f"What follows {place} of the file is not the next one, so nothing of it was taken; "
+            "correct the file, and deliver it again."
         )
         fault = Rejection(ReasonCode.ASTRAY, None, explanation)
         return Chunk(1, [], fault, self._unfinished(), replaces_all=True)
@@ -228,7 +228,7 @@ def too_long(length: int) -> Rejection:
         ReasonCode.LINE_TOO_LONG,
         None,
         f"The line has {length} bytes; at most {MAX_LINE_BYTES} are taken, and the first "
-        f"{KEPT_BYTES_OF_LONG_LINE} are kept here, too few for a replay.",
+        f"{KEPT_BYTES_OF_LONG_LINE} are kept here, which is too little for a replay.",
     )
 
 

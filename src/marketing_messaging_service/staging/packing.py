@@ -107,7 +107,7 @@ def _unpack_zstd(packed: Lookahead) -> Iterator[bytes]:
 
 UNSUPPORTED_ZSTD = {
     "too much memory": "The zstd file needs more than 128 MiB of memory to be unpacked; pack it without --long.",
-    "Dictionary": "The zstd file was packed with a dictionary, which is not here; pack it without one.",
+    "Dictionary": "The zstd file was packed with a dictionary, which is not available here; pack it without one.",
 }
 """What the library says of files that are not damaged, by a part of its sentence, and what is said here."""
 
@@ -135,7 +135,7 @@ def _damaged(reason_code: ReasonCode, name: str, reason: str) -> DamagedFileErro
 
 
 def _broken_off(reason_code: ReasonCode, name: str) -> DamagedFileError:
-    return DamagedFileError(reason_code, f"The {name} file breaks off here; deliver it again whole.")
+    return DamagedFileError(reason_code, f"The {name} file ends too early here; deliver the whole file again.")
 
 
 PACKINGS = (

@@ -96,8 +96,8 @@ def store(order: StagingOrder) -> list[Stored]:
     """
     if order.code_version != code_version():
         raise DaskError(
-            f"The Dask worker {_this_process()} runs another version of the program than this run: bring its folder "
-            "and its packages to the same version, restart it, then run again."
+            f"The Dask worker {_this_process()} runs a different version of the program from this run: bring its "
+            "folder and its packages to the same version, restart it, then run again."
         )
     made: list[Stored] = []
     files: Sequence[LandingFile] = order.files
@@ -134,7 +134,7 @@ def open_stored(stored: Stored, files: Sequence[LandingFile], order: StagingOrde
                 may_pass=True,
             ) from None
         if facts is None:
-            raise DaskError(f"{path} is not whole; remove it, then run again.", may_pass=True)
+            raise DaskError(f"{path} is incomplete; remove it, then run again.", may_pass=True)
         opened.pop_all()
     removal = ExitStack()
     removal.callback(_remove, path)

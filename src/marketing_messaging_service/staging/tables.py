@@ -124,16 +124,16 @@ def wrong_columns(names: Sequence[str], objects: Mapping[str, Iterable[str]]) ->
     for name in every:
         keys = tuple(name.split("."))
         if not all(keys):
-            return _rejection("A column has no name, or one with nothing beside a dot")
+            return _rejection("A column has no name, or a name with an empty part before or after a dot")
         if keys in seen:
-            return _rejection(f"The column {name} stands there twice")
+            return _rejection(f"There are two columns {name}")
         seen.add(keys)
     for name in every:
         keys = tuple(name.split("."))
         for length in range(1, len(keys)):
             above = ".".join(keys[:length])
             if keys[:length] in seen and above not in objects:
-                return _rejection(f"There are a column {above} and a column {name}, which would stand within it")
+                return _rejection(f"There are a column {above} and a column {name}, which would be part of it")
     return None
 
 
@@ -156,7 +156,7 @@ def without_event(names: Sequence[str], mapping: SourceMapping, otherwise: str) 
     return Rejection(
         ReasonCode.INVALID_HEADER,
         None,
-        f"No column is called {_listed(wanted, 'or')}: {todo}, or let a mapping in sources.yaml say which column is "
+        f"No column is called {_listed(wanted, 'or')}: {todo}, or say in a mapping in sources.yaml which column is "
         "what (docs/sources.md), and deliver the file again. Nothing of it was taken.",
     )
 
@@ -168,5 +168,7 @@ def _listed(names: Iterable[str], link: str = "and") -> str:
 
 def _rejection(what: str) -> Rejection:
     return Rejection(
-        ReasonCode.INVALID_HEADER, None, f"{what}; nothing of the file was taken. Mend the names, and deliver it again."
+        ReasonCode.INVALID_HEADER,
+        None,
+        f"{what}; nothing of the file was taken. Correct the names, and deliver it again.",
     )

@@ -54,8 +54,8 @@ def look_at_untaken(
 def _not_taken(what: str, count: int, origin: str) -> str:
     seems, them = ("seem", "them") if count > 1 else ("seems", "it")
     return (
-        f"{seems} to be {what}, but no pattern of {origin} names {them}, so that nothing was taken; let one name "
-        f"{them} (docs/sources.md), rename {them}, or move {them} out of landing."
+        f"{seems} to be {what}, but no pattern of {origin} matches {them}, so nothing was taken; add one that "
+        f"does (docs/sources.md), rename {them}, or move {them} out of landing."
     )
 
 

@@ -79,7 +79,7 @@ def test_a_line_for_excel_does_not_overrule_the_mapping(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "told"),
     [
-        ("u1,signup,2026-11-03T10:00:00Z", "put a row with the names of the columns before the others"),
+        ("u1,signup,2026-11-03T10:00:00Z", "put a row with the column names first"),
         ("User_Id,Event-Type,x", "write user_id and event_type for User_Id and Event-Type"),
         ("uid,x", "write user_id for uid"),
     ],
@@ -91,7 +91,7 @@ def test_a_file_without_a_column_that_every_event_needs_is_refused_as_a_whole(
 
     assert (found.reasons, found.events) == ([(1, "invalid_header")], [])
     explanation = found.rejected[0]["explanation"]
-    assert explanation.startswith(f"No column is called user_id, event_type or event_timestamp: {told}, or let")
+    assert explanation.startswith(f"No column is called user_id, event_type or event_timestamp: {told}, or say")
     assert "u1" not in explanation
 
 
@@ -100,7 +100,7 @@ def test_a_column_in_other_letters_is_named_for_each_row_that_lacks_it(tmp_path:
 
     [row] = stage(tmp_path, content.encode(), "events.csv").rejected
 
-    assert row["explanation"].startswith("user_id is required and is absent; UserID stands there: write it as user_id")
+    assert row["explanation"].startswith("user_id is required and is absent; UserID is there: write it as user_id")
 
 
 def test_a_quoted_cell_holds_delimiters_quotes_and_line_ends_and_an_empty_one_is_absent(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def with_mapping(text: str) -> str:
             "source number 1, mapping: expected one of native, segment, found 'shop'",
         ),
         ("sources: [{files: a, format: xml}]", "source number 1, format: expected one of"),
-        ("sources: [{files: a}]\nmappings:\n  segment: {}", "mapping segment: the name is taken"),
+        ("sources: [{files: a}]\nmappings:\n  segment: {}", "mapping segment: the project's own mapping has this name"),
         (with_mapping("{extends: b}\n  b: {extends: a}"), "mapping a, extends: it extends itself"),
         (
             with_mapping("{timestamp_form: unix}"),

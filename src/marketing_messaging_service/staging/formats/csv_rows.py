@@ -87,7 +87,7 @@ def _names(header: Sequence[str] | Refused) -> tuple[str, ...]:
     return () if isinstance(header, Refused) else tuple(name.strip() for name in header)
 
 
-_NO_HEADER = "put a row with the names of the columns before the others"
+_NO_HEADER = "put a row with the column names first"
 
 
 def _wrong_header(header: Sequence[str] | Refused, mapping: SourceMapping) -> Rejection | None:

@@ -121,7 +121,7 @@ class CsvText:
                 if "unexpected end of data" in str(error):
                     break
                 # What follows is read from the next line on, and is no row unless it has as many cells as the header.
-                cells, wrong = (), _invalid(f"A quote mark within a quoted cell must stand twice ({error}).")
+                cells, wrong = (), _invalid(f"A quote mark within a quoted cell must be written twice ({error}).")
             raw = b"".join(raw_lines[start : reader.line_num])
             if len(raw) > MAX_LINE_BYTES:
                 refusal = too_long(len(raw))
@@ -149,8 +149,8 @@ class CsvText:
 _BROKEN_OFF = Rejection(
     ReasonCode.BROKEN_OFF,
     None,
-    "A cell of this row opens a quote that is not closed where the file ends, so that nothing from here on was taken; "
-    "close it, or deliver the file again whole.",
+    "A cell of this row opens a quote that is never closed, so nothing from here on was taken; "
+    "close it, or deliver the whole file again.",
 )
 
 

@@ -110,5 +110,5 @@ class _Filling:
 def _damaged(error: Exception) -> Rejection:
     reason = " ".join(str(error).split())[:200].removesuffix(".")
     return Rejection(
-        ReasonCode.CORRUPT_PARQUET, None, f"The Parquet file is damaged or breaks off ({reason}); deliver it again."
+        ReasonCode.CORRUPT_PARQUET, None, f"The Parquet file is damaged or ends too early ({reason}); deliver it again."
     )

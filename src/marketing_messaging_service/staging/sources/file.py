@@ -149,8 +149,8 @@ def _wrong_names(said: Sources) -> list[str]:
     known = {*SHIPPED, *said.mappings}
     expected = ", ".join(sorted(known))
     sentences = [
-        f"mapping {word(name)}: the name is taken by a mapping that comes with the project; choose another, and let it "
-        f"say `extends: {name}`"
+        f"mapping {word(name)}: the project's own mapping has this name; choose another, and write "
+        f"`extends: {name}` in it"
         for name in said.mappings
         if name in SHIPPED
     ]

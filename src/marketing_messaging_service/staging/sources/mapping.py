@@ -170,8 +170,8 @@ class SourceMapping:
             refuse(
                 ReasonCode.ANONYMOUS_USER,
                 "user_id",
-                f"There is no {self.user_id[0]}, only {self.anonymous_id[0]}: nobody is known by it. Where such lines "
-                "are usual, let their mapping in sources.yaml say `anonymous_user: drop` (docs/sources.md).",
+                f"There is no {self.user_id[0]}, only {self.anonymous_id[0]}: nobody knows who the user is. If such "
+                "lines are usual, write `anonymous_user: drop` in their mapping in sources.yaml (docs/sources.md).",
             )
         return anonymous
 

@@ -77,7 +77,7 @@ def in_format(pattern: str, zone: ZoneInfo | None) -> ReadTime:
             refuse(
                 ReasonCode.INVALID_TIMESTAMP,
                 NAME,
-                f"{shown(text)} has not the form {pattern}, which the mapping of this file names.",
+                f"{shown(text)} does not have the form {pattern}, which the mapping of this file asks for.",
             )
         if moment.tzinfo is not None:
             return moment.isoformat(timespec="microseconds")

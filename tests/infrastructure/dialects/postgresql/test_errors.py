@@ -65,7 +65,11 @@ class Raised:
     [
         Raised("53100", "Its disk is full: free some space, then run again. What was committed before is safe."),
         Raised("53200", "It is short of memory or disk. Run again in a moment"),
-        Raised("53300", "It has no connection left: end what holds them, or raise max_connections", may_pass=True),
+        Raised(
+            "53300",
+            "It has no free connection: end the programs that hold them, or raise max_connections",
+            may_pass=True,
+        ),
         Raised("40001", "Another transaction was in the way. Run again in a moment", may_pass=True),
         Raised("40P01", "Another transaction was in the way. Run again in a moment", may_pass=True),
         Raised("08006", "Check that the server of DATABASE_URL is running", may_pass=True),
@@ -117,7 +121,7 @@ def test_a_server_that_has_no_connection_left_may_have_one_later(postgresql: Ser
     postgresql.execute(f"ALTER DATABASE {name_of(url)} CONNECTION LIMIT 0")
     error = told(of_role(url, role))
     assert "too many connections" in str(error)
-    assert "It has no connection left" in str(error)
+    assert "It has no free connection" in str(error)
     assert error.may_pass
 
 
@@ -174,7 +178,7 @@ def test_a_table_that_another_program_has_locked_is_told(url: str) -> None:
         other.exec_driver_sql("LOCK TABLE events")
         error = told(url, "SET LOCAL lock_timeout = '50ms'; SELECT * FROM events", reads=True)
         other.rollback()
-    assert "Another program has held a lock for too long; end that, then run again." in str(error)
+    assert "Another program has held a lock for too long; end that program, then run again." in str(error)
     assert error.may_pass
 
 

@@ -85,7 +85,7 @@ def test_while_another_program_reads_the_file_in_its_old_mode_it_says_what_is_in
     with (
         reading(path),
         pytest.raises(
-            DatabaseError, match="cannot be brought into it while another program has it open; one had for 0 s"
+            DatabaseError, match="cannot be switched to it while another program has it open; one had it open for 0 s"
         ) as caught,
         write_transaction(engine),
     ):

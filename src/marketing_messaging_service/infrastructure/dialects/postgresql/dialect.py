@@ -319,8 +319,8 @@ class PostgresqlDialect:
         ).one()
         if provider == "i" or collation not in ORDERED_BY_CODE_POINT:
             raise DatabaseError(
-                f"The database orders text by the collation {collation}, and not by code point, so that it would "
-                "decide otherwise than it should; nothing was changed. Create the database anew (createdb --template "
+                f"The database orders text by the collation {collation}, not by code point, so it would "
+                "decide differently; nothing was changed. Create a new database (createdb --template "
                 "template0 --locale C --encoding UTF8 NAME) and let DATABASE_URL name that one."
             )
 

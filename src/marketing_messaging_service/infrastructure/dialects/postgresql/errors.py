@@ -19,9 +19,9 @@ _ADVICE = {
     "25006": "It is a standby, or read-only: let DATABASE_URL name the primary server.",
     "40": f"Another transaction was in the way. {_LATER}",
     "53100": "Its disk is full: free some space, then run again. What was committed before is safe.",
-    "53300": f"It has no connection left: end what holds them, or raise max_connections. {_LATER}",
+    "53300": f"It has no free connection: end the programs that hold them, or raise max_connections. {_LATER}",
     "53": f"It is short of memory or disk. {_LATER}",
-    "55P03": "Another program has held a lock for too long; end that, then run again.",
+    "55P03": "Another program has held a lock for too long; end that program, then run again.",
     "57014": (
         "Somebody cancelled the statement, or the role has a statement_timeout that is too short for it (ALTER ROLE … "
         "SET statement_timeout = 0 lifts it); then run again."

@@ -75,7 +75,7 @@ def refuse_pooler(engine: Engine, connection: Connection, database: str) -> None
         first, second, *again = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in asked]
     if first == second or again != [first, second]:
         raise DatabaseError(
-            f"Between this program and {database} stands a pooler that shares one session among many (pool_mode "
-            "transaction or statement), in which no lock holds. Let DATABASE_URL name the server itself, or a pool in "
+            f"Between this program and {database} is a pooler that shares one session among many (pool_mode "
+            "transaction or statement), so no lock holds. Let DATABASE_URL name the server itself, or a pool in "
             "session mode."
         )

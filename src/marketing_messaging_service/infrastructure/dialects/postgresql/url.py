@@ -32,7 +32,7 @@ def refuse_url(url: URL) -> None:
     if not url.database:
         raise ValueError("names no database; expected postgresql+psycopg://user@host/database")
     if not set(url.query) <= set(PARAMETERS):
-        raise ValueError(f"has something behind the ? that is not taken; what is: {', '.join(PARAMETERS)}")
+        raise ValueError(f"has a parameter after the ? that is not supported; supported: {', '.join(PARAMETERS)}")
     if find_spec("psycopg") is None:
         raise ValueError(MISSING_DRIVER)
 

@@ -112,8 +112,8 @@ class Place:
         def look(connection: Connection) -> None:
             if not connection.get_execution_options().get(READS_OPTION) and not self._is_held(connection):
                 raise LeaseLostError(
-                    "The connection broke by which this run held its place among those that write, so that another "
-                    f"run may be at work in its stead. Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
+                    "The connection with which this run held its place among the writers broke, so another "
+                    f"run may be at work instead. Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
                 )
 
         event.listen(engine, "commit", look)

@@ -85,7 +85,7 @@ _FREE_SPACE = (
 DAMAGED = "The file is damaged: put a copy from before back in its place, then run again."
 
 _ADVICE = {
-    "BUSY": f"Another program has held it for {BUSY_TIMEOUT_SECONDS} s; end that, then run again.",
+    "BUSY": f"Another program has held it for {BUSY_TIMEOUT_SECONDS} s; end that program, then run again.",
     "CANTOPEN": _CHECK_FILE,
     "CORRUPT": DAMAGED,
     "FULL": _FREE_SPACE,
@@ -163,7 +163,7 @@ class SqliteDialect:
         else:
             if stat.S_ISREG(mode):
                 return
-            problem = "is no file; correct DATABASE_URL"
+            problem = "is not a file; correct DATABASE_URL"
         raise DatabaseError(f"DATABASE_URL names {path}, which {problem}.")
 
     def run_lock(
@@ -233,9 +233,9 @@ class SqliteDialect:
         path = Path(engine.url.database or "")
         return (
             f"{path.name}-wal holds {kept / 1e6:.0f} MB that cannot be moved into {path.name}, because another "
-            "program, such as a notebook with an open cursor, goes on reading what stood there before; every run adds "
-            f"to it and makes reading slower. End what that program reads (`lsof {path}` lists who has the file open): "
-            "the next run then empties it."
+            "program, such as a notebook with an open cursor, is still reading an older state; every run adds "
+            f"to it and makes reading slower. End that program, or its query (`lsof {path}` lists who has the file "
+            "open): the next run then empties it."
         )
 
     def damage(self, engine: Engine) -> str | None:

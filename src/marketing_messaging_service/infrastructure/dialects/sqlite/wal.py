@@ -31,8 +31,9 @@ def bring_into_wal(connection: sqlite3.Connection, timeout_seconds: float) -> No
             return
         if time.monotonic() >= deadline:
             raise DatabaseError(
-                "The database is not in WAL mode, in which reading never disturbs a run, and cannot be brought into it "
-                f"while another program has it open; one had for {timeout_seconds:g} s. End that, then run again.",
+                "The database is not in WAL mode, in which reading never disturbs a run, and cannot be switched to it "
+                f"while another program has it open; one had it open for {timeout_seconds:g} s. End that program, then "
+                "run again.",
                 may_pass=True,
             )
         time.sleep(SWITCH_RETRY_SECONDS)
@@ -48,7 +49,7 @@ def _has_switched(connection: sqlite3.Connection) -> bool:
         raise
     if mode != WAL:
         raise DatabaseError(
-            f"The database cannot be brought into WAL mode, in which reading never disturbs a run; it stays in the "
+            f"The database cannot be switched to WAL mode, in which reading never disturbs a run; it stays in the "
             f"mode {mode}. Put it on a disk of this machine, then run again."
         )
     return True
