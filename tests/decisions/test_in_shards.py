@@ -9,13 +9,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from src.marketing_messaging_service.decisions import in_shards
 from src.marketing_messaging_service.decisions.shard import Shard
-from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
+from src.marketing_messaging_service.infrastructure.database import (
+    create_database_engine,
+    read_transaction,
+    write_transaction,
+)
 from src.marketing_messaging_service.infrastructure.several_writers import create_engine_beside_others
-from src.marketing_messaging_service.models import Batch, BatchShard, Load, LoadState, Ruleset, SendRequest
+from src.marketing_messaging_service.models import (
+    BLOCKED_REASON,
+    Batch,
+    BatchShard,
+    Load,
+    LoadState,
+    Ruleset,
+    SendRequest,
+)
 from src.marketing_messaging_service.results import RunOrder
 from tests import strategies
 from tests.checking.databases import broken
@@ -206,6 +218,31 @@ def test_a_batch_that_was_cut_off_is_ended_as_it_was_begun_before_anything_new(
             )
             assert set(connection.execute(by_ruleset).scalars()) == {"WELCOME", "PAY", "REMINDER"}
         assert (pipeline.send_requests(), pipeline.suppressions()) == undisturbed(on_server)
+
+
+def test_the_self_check_knows_what_each_shard_knew_of_blocks(on_server: ServerTemplate, cut: set[int]) -> None:
+    blocked = {**document(), "blocks": [{"name": "opted_out", "from": {"event_type": "opted_out"}}]}
+    with sharded(on_server, 3) as pipeline:
+        pipeline.land(events(0, 40))
+        cut.add(2)
+        with pytest.raises(CutOffError):
+            pipeline.do(order(pipeline), blocked)
+        cut.clear()
+        # One shard knows of these, and the other two did not.
+        pipeline.land(events(0, 15, "opted_out"))
+        pipeline.take()
+        in_shards.end_batches(pipeline.engine)
+        assert any(f"{BLOCKED_REASON}opted_out" in each for each in pipeline.suppressions())
+        assert pipeline.send_requests()
+        assert broken(pipeline.database_url) == {}
+        for number in (1, 2):
+            with write_transaction(pipeline.engine) as connection:
+                shard = (BatchShard.batch_id == 1, BatchShard.shard_number == number)
+                knew = connection.execute(select(BatchShard.last_load_id).where(*shard)).scalar_one()
+                connection.execute(update(BatchShard).where(*shard).values(last_load_id=3 - knew))
+            assert "blocks_held" in broken(pipeline.database_url), number
+            with write_transaction(pipeline.engine) as connection:
+                connection.execute(update(BatchShard).where(*shard).values(last_load_id=knew))
 
 
 def test_what_is_loaded_while_a_batch_is_decided_is_seen_by_none_of_its_shards(

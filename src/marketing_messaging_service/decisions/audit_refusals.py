@@ -35,8 +35,10 @@ from src.marketing_messaging_service.decisions.conditions import latest_traits
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import usable_files
 from src.marketing_messaging_service.decisions.rules import Block, Exemption, Rule, Rules, Sign
+from src.marketing_messaging_service.decisions.shard import shard_number
 from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
 from src.marketing_messaging_service.decisions.truth import Looks, MatchRow, holds
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
@@ -178,31 +180,42 @@ def _wrong_blocks(connection: Connection) -> Iterator[Select[Any]]:
         for block in whole.blocks:
             names = [rule.name for rule in rules if block.covers(rule.action)]
             reason = f"{BLOCKED_REASON}{block.name}"
-            refused = _asked(Suppression, ruleset_ids, names, Suppression.suppression_reason == reason)
+            refused = _asked(connection, Suppression, ruleset_ids, names, Suppression.suppression_reason == reason)
             yield _told(
                 Suppression, refused, not_(func.coalesce(_was_blocked(block, _row(refused), by=True), false())), reason
             )
-            sent = _asked(SendRequest, ruleset_ids, names)
+            sent = _asked(connection, SendRequest, ruleset_ids, names)
             yield _told(SendRequest, sent, _was_blocked(block, _row(sent), by=False), f"in spite of {reason}")
 
 
 def _asked(
-    table: DecisionTable, ruleset_ids: Sequence[int], names: Sequence[str], *conditions: ColumnElement[bool]
+    connection: Connection,
+    table: DecisionTable,
+    ruleset_ids: Sequence[int],
+    names: Sequence[str],
+    *conditions: ColumnElement[bool],
 ) -> Any:
     """Return each user and run of some decisions once, so that one user's many matches cost one look."""
     said: Any = Suppression.blocked_by_event_id if table is Suppression else literal(0)
     # No parameter: as two it would be another value in the grouping to a server.
     said_id = func.coalesce(said, literal_column("0", Integer))
-    keys = (table.user_id, table.run_id, Batch.as_of, Batch.last_load_id)
-    return (
+    has_shards = dialect_named(connection.dialect.name).several_writers is not None
+    # A shard that was decided later than the others knew more; of a decision it is the one that its user is of.
+    last_load_id = func.coalesce(BatchShard.last_load_id, Batch.last_load_id) if has_shards else Batch.last_load_id
+    keys = (table.user_id, table.run_id, Batch.as_of, last_load_id.label("last_load_id"))
+    asked = (
         select(*keys, said_id.label("said_id"), func.min(table.id).label("id"))
         .join(Batch, Batch.run_id == table.run_id)
         .where(table.ruleset_id.in_(ruleset_ids), table.rule_name.in_(names), Batch.as_of.is_not(None), *conditions)
-        # What each user's shard knew is not told where one was decided later than the others.
-        .where(~exists().where(BatchShard.batch_id == Batch.id, BatchShard.last_load_id != Batch.last_load_id))
-        .group_by(*keys, said_id)
-        .subquery("asked")
     )
+    if has_shards:
+        own = BatchShard.shard_number == shard_number(table.user_id, Batch.shard_count)
+        asked = asked.outerjoin(BatchShard, and_(BatchShard.batch_id == Batch.id, own))
+    else:
+        # Moved here from a server, whose hash of users there is none of here.
+        knew_more = exists().where(BatchShard.batch_id == Batch.id, BatchShard.last_load_id != Batch.last_load_id)
+        asked = asked.where(~knew_more)
+    return asked.group_by(table.user_id, table.run_id, Batch.as_of, last_load_id, said_id).subquery("asked")
 
 
 def _row(asked: Any) -> _Asked:
