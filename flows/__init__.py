@@ -1,9 +1,9 @@
-"""The Prefect edge: one file a flow, thin, with no data logic of its own."""
+"""The Prefect edge: one file per flow, thin, with no data logic of its own."""
 
 import gc
 import os
 
-# Read by Prefect at import. Nothing about a run is told to anybody unless the operator says otherwise.
+# Read by Prefect at import. Nothing about a run is reported to anybody unless the operator says otherwise.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 
 # No matrix is multiplied here. The threads that numpy starts for that at its import spin for 0.11 s on another core.

@@ -68,7 +68,7 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
 
 
 def repair_schema() -> list[RepairedObject]:
-    """Make the views and indexes anew that are missing or differ, while no run is at work."""
+    """Make the views and indexes again that are missing or differ, while no run is at work."""
     settings = load_settings()
     if not is_there(settings.database_url):
         shown = shown_database(settings.database_url)

@@ -42,7 +42,7 @@ def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> S
     load_settings()
     _refuse_wrong_parameters(flow, parameters)
     # A temporary server is ended as soon as the run is, in the midst of its own bookkeeping, and tells of that with a
-    # traceback now and then. Why it cannot start is told by another logger, which this leaves alone.
+    # traceback now and then. Another logger, which this leaves alone, says why it cannot start.
     os.environ.setdefault(SERVER_LEVEL, "CRITICAL")
     if not get_current_settings().api.url:
         bind_to_this_process()

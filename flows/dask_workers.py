@@ -183,7 +183,7 @@ def _misfit(error: Exception) -> DaskError:
 def dask_workers(scheduler: DaskScheduler, staged_path: Path, log: Logger) -> Iterator[DaskWorkers]:
     """Yield the workers of a scheduler, those of a run's own for as long as it needs them.
 
-    Raises DaskError when the scheduler does not answer, or staged rows cannot lie in the folder.
+    Raises DaskError when the scheduler does not answer, or staged rows cannot be kept in the folder.
     """
     try:
         staged_path.mkdir(parents=True, exist_ok=True)

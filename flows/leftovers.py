@@ -78,7 +78,7 @@ def mark_tasks_crashed(client: SyncPrefectClient, flow_run_id: UUID, message: st
             state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED)),
         )
     )
-    # Forced, because the ordinary rules would let a run with retries begin anew, or keep one that is being cancelled.
+    # Forced, because the ordinary rules would let a run with retries begin again, or keep one that is being cancelled.
     for task in tasks:
         client.set_task_run_state(task.id, Crashed(message=message), force=True)
 

@@ -281,7 +281,7 @@ def _ended_by(stop: StopRequest, engine: Engine) -> Iterator[None]:
 
 
 def _at_work(engine: Engine, database_url: str) -> object | None:
-    """Return who is at work, as far as that can be told."""
+    """Return who is at work; None when nobody is, or it cannot be known."""
     with suppress(PipelineError):
         if is_there(database_url):
             return read_holder(engine) or loading.running_runs(engine)

@@ -37,7 +37,7 @@ class Stager:
     def stage(self, files: Sequence[LandingFile]) -> Generator[Attempt]:
         """Give what comes of staging files, in their order.
 
-        What is left of a replay's files lies in no place that a worker could read, and one group of files is soon done
+        What is left of a replay's files is in no place that a worker could read, and one group of files is soon done
         here. Raises DaskError where Dask cannot do it, and StoppedError when the run was asked to stop.
         """
         settings, keys = self._settings, self._settings.more_delivery_keys

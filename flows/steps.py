@@ -143,7 +143,7 @@ def named_by_start(name: str) -> Callable[[], str]:
 
 
 def minute_of_name(instant: datetime) -> str:
-    """Return an aware instant as it stands in the name of a run, such as `2026-11-23T10:05Z`."""
+    """Return an aware instant as it is in the name of a run, such as `2026-11-23T10:05Z`."""
     return f"{instant_text(instant).replace(' ', 'T')}Z"
 
 

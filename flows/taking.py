@@ -82,7 +82,7 @@ class Taking:
         self.results: list[LoadResult | NotLoaded | Unreadable] = []
         self.problems: list[FileProblem] = []
         self._still_rejected: Counter[tuple[ReasonCode, ReasonCode]] = Counter()
-        """Rejected lines of a replay that are no events today either, by both of their reasons."""
+        """Rejected lines of a replay that are not events today either, by both of their reasons."""
 
     def remarks(self) -> list[Remark]:
         """Return what there is to say of files that an older reader could not read either."""

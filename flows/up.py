@@ -150,7 +150,7 @@ def _stopped_at_the_end(processes: Processes) -> Iterator[None]:
 
 
 def _stop(processes: Processes) -> None:
-    # The server goes last, so that it can be told how the runs ended.
+    # The server goes last, so that the runs can still report how they ended.
     processes.stop_all_but("server")
     if processes.place.is_answering():
         # Prefect's worker takes its runs down with it and leaves them Running in the UI.

@@ -1,6 +1,6 @@
 """The floor: rows that are ready as Python tuples, `executemany` into the same tables, and the four rules by hand.
 
-Nothing is parsed, validated, told apart or recorded, and the rules are written for these four rules alone, each of
+Nothing is parsed, validated, distinguished or recorded, and the rules are written for these four rules alone, each of
 which has a template to itself: whatever takes raw lines and any rules can come close to this and not below it, unless
 it inserts in another way.
 """

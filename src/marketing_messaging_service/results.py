@@ -56,7 +56,7 @@ REJECTED_SCHEMA = pa.schema(
         ("header_line", pa.string()),
     ]
 )
-"""Columns of a frame of rejected rows; the meaning of each is told by the model RejectedRow."""
+"""Columns of a frame of rejected rows; the model RejectedRow says what each means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class EditedLine:
 
     line: bytes
     number: int
-    """Where it stands in the file of edited lines, counted from 1."""
+    """Where it is in the file of edited lines, counted from 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class LandingFile:
     reader_number: int = READER_VERSION
     """A number that changes when staging, or that source, comes to read it otherwise."""
     kept: KeptLines | None = None
-    """The rejected lines of it that are taken; None for a file that lies in landing."""
+    """The rejected lines of it that are taken; None for a file that is in landing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,7 +334,7 @@ class StagedRows:
     has_former_ids: bool = False
     """Whether any event may have been loaded under another id by an earlier version."""
     raw_lines: ExitStack = field(default_factory=ExitStack, repr=False)
-    """Closes what lines are read from that lie in no file of landing."""
+    """Closes what lines are read from that are in no file of landing."""
 
     def event_chunks(self) -> Iterator[pd.DataFrame]:
         """Yield the staged events in line order, as frames of EVENT_SCHEMA."""
@@ -374,7 +374,7 @@ class StagedFile:
     rejected_count: int
     blank_count: int
     unknown_keys: Mapping[str, int]
-    """How often each unknown key stood in the file, by path such as `properties.coupon`."""
+    """How often each unknown key was in the file, by path such as `properties.coupon`."""
     rows: StagedRows
     raw_lines: Callable[[Iterable[int]], Iterator[RawLine]] = field(repr=False)
     """Reads the lines of some numbers, which ascend, from the file again; to be gone through to its end, where it
@@ -384,7 +384,7 @@ class StagedFile:
     dropped_count: int = 0
     """Events of types that the mapping of the file leaves out."""
     replayed: ReplayedLines | None = None
-    """What became of the rejected lines that it is made of; None for a file that lies in landing."""
+    """What became of the rejected lines that it is made of; None for a file that is in landing."""
 
     @property
     def last_line(self) -> int:
@@ -484,7 +484,7 @@ class LoadResult:
     rejected_count: int
     blank_count: int
     outside_count: int
-    """Lines whose event lies outside the run's window."""
+    """Lines whose event is outside the run's window."""
     seconds: float
     """How long the transaction took."""
     rejected_by_reason: Mapping[str, int]
@@ -567,7 +567,7 @@ class RepairedObject:
     problem: str = ""
     """Why it could not be made or cannot be used, or nothing."""
     replaced_sql: str = ""
-    """The statement of what stood in its place, for whoever made it."""
+    """The statement of what was in its place, for whoever made it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a run may be told from outside: environment variables, or a `.env` file in the current folder."""
+"""The settings of a run: environment variables, or a `.env` file in the current folder."""
 
 import difflib
 from pathlib import Path

@@ -57,7 +57,7 @@ class Share:
 
 
 def is_unusual(share: Share, past: Sequence[Share]) -> bool:
-    """Whether a share lies outside all of the past ones, and so far from them that chance is no explanation.
+    """Whether a share is outside all of the past ones, and so far from them that chance is no explanation.
 
     False, whatever the share, of a small whole or with little history.
     """

@@ -26,7 +26,7 @@ DEEPEST_NESTING = 40
 STORABLE_TEXT = "text of whole characters without NUL"
 
 MOST_WAITS = 5
-"""How often a file that goes on changing is waited for."""
+"""How often a file that keeps changing is waited for."""
 
 Location = tuple[int | str, ...]
 """The keys and positions that lead from the whole document to a part of it."""
@@ -34,7 +34,7 @@ Location = tuple[int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class WrittenDate:
-    """A date or instant that stands in the file without quotes, as it is written; it need not exist."""
+    """A date or instant that is in the file without quotes, as it is written; it need not exist."""
 
     text: str
 
@@ -94,7 +94,7 @@ def wait_until_settled(
     """Return when nobody is writing a file any more: an editor may have written the half of it.
 
     One that changed within the last `settle_seconds` is read again after that long, until it is the same as before.
-    Raises the grammar's error when it goes on changing.
+    Raises the grammar's error when it keeps changing.
     """
     if not settle_seconds or not _is_young(path, settle_seconds):
         return
@@ -314,7 +314,7 @@ def _resolved(location: Location, document: Any, kinds: Collection[str]) -> list
         except (KeyError, IndexError, TypeError):
             value = None
             if part in kinds:
-                # What follows stands in the part itself.
+                # What follows is in the part itself.
                 value = _at(document, path)
                 continue
         path.append(part)
@@ -328,7 +328,7 @@ def _at(document: Any, path: Sequence[int | str]) -> Any:
 
 
 def line_of(path: Sequence[int | str], lines: Mapping[Location, int]) -> int | None:
-    """Return the line of the innermost part on the way to a place that stands in the file."""
+    """Return the line of the innermost part on the way to a place that is in the file."""
     known = (lines.get(tuple(path[:end])) for end in range(len(path), 0, -1))
     return next((line for line in known if line is not None), None)
 

@@ -36,7 +36,7 @@ KINDS = {
 def compared(
     before: Path, after: Path, history: Path, span: Span, is_over: Callable[[], bool], *, only: str = ""
 ) -> Iterator[sqlite3.Connection]:
-    """Yield a connection with the table `change`, and the views `before_decision`, `before_stops` and likewise.
+    """Yield a connection with the table `change` and views such as `before_decision` and `after_stops`.
 
     `only` is a condition on the decisions, of the alias `decided`. A long statement ends soon after `is_over`.
     """

@@ -8,7 +8,7 @@ from typing import Any
 from src.marketing_messaging_service.backtesting.difference import Counts
 from src.marketing_messaging_service.reporting.drawing import LIGHT, Theme, draw_box, draw_text, picture
 
-# Of Okabe and Ito's colours, which everybody can tell apart.
+# Of Okabe and Ito's colours, which everybody can distinguish.
 BEFORE, AFTER = "#8593a5", "#0072b2"
 
 _WIDTH, _MARGIN = 760, 18

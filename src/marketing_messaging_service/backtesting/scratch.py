@@ -173,7 +173,7 @@ class Scratch:
 
 
 def _copy(name: str) -> str:
-    """Return the statement that copies rows of a table, whose columns stand in another order in an older database."""
+    """Return the statement that copies rows of a table, whose columns are in another order in an older database."""
     columns = ", ".join(Base.metadata.tables[name].columns.keys())
     return f"INSERT INTO main.{name} ({columns}) SELECT {columns} FROM history.{name}"
 

@@ -22,7 +22,7 @@ from src.marketing_messaging_service.results import CheckReport, Finding, Invari
 from src.marketing_messaging_service.schema import refuse_older_schema
 
 MOST_EXAMPLES = 3
-"""Breaches of one invariant that are told one by one; all of them are counted."""
+"""Breaches of one invariant that are listed one by one; all of them are counted."""
 
 _COUNTED = (Load, Event, RejectedRow, SendRequest, Suppression)
 
@@ -63,7 +63,7 @@ def _warnings(
             return tuple(warnings(connection))
     except DBAPIError:
         on_progress()
-        # What stands in the way is told by the invariants.
+        # The invariants report what stands in the way.
         return ()
 
 
@@ -75,7 +75,7 @@ def _row_counts(connection: Connection, on_progress: Callable[[], None]) -> dict
                 counts[table.__tablename__] = connection.execute(select(func.count()).select_from(table)).scalar_one()
         except DBAPIError:
             on_progress()
-            # What stands in the way is told by the invariants.
+            # The invariants report what stands in the way.
             continue
     return counts
 

@@ -152,7 +152,7 @@ class _Kind(StrEnum):
 
 
 def _sends_after_another(connection: Connection) -> Iterator[Select[Any]]:
-    """The sends that go out once and follow another one; those that share a dedupe key are told of elsewhere."""
+    """The sends that go out once and follow another one; those that share a dedupe key are reported elsewhere."""
     kinds = _kinds_by_template(connection)
     # Most templates have keys of one kind, among which only sends that share their key could follow one another.
     ever = [name for name, found in kinds.items() if _Kind.EVER in found and len(found) > 1]
@@ -220,8 +220,8 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
     send, event = aliased(SendRequest, name="send"), aliased(Event, name="blocking")
     reason, blocked_by = Suppression.suppression_reason, Suppression.blocked_by_send_request_id
     is_limit, is_block = reason.startswith(LIMIT_REASON), reason.startswith(BLOCKED_REASON)
-    # A file that names a time zone may mean its days, which are not told apart here. As a list, or each suppression has
-    # the text of its rules searched: of 300 rules, that took twice as long as to decide them.
+    # A file that names a time zone may mean its days, which are not distinguished here. As a list, or each suppression
+    # has the text of its rules searched: of 300 rules, that took twice as long as to decide them.
     names_zone = Suppression.ruleset_id.in_(select(Ruleset.id).where(Ruleset.yaml_text.contains("timezone")))
     is_on_day = day_told(_decision_time(send)) == day_told(_decision_time(Suppression))
     has_reason = and_(

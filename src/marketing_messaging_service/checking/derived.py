@@ -170,7 +170,7 @@ def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
             or_(
                 UnknownKey.occurrence_count < 1,
                 and_(UnknownKey.occurrence_count > lines, has_one_name),
-                # What concerns the whole file is told by its first load.
+                # What concerns the whole file is recorded with its first load.
                 is_later,
             )
         )

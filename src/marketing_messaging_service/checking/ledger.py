@@ -28,7 +28,7 @@ from src.marketing_messaging_service.vocabulary import ReasonCode
 
 
 def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:
-    """The values that stand in more than one row of a table."""
+    """The values that are in more than one row of a table."""
     return (
         select(told(f"{column.class_.__tablename__}.{column.key} ", column, " stands ", func.count(), " times"))
         .group_by(column)

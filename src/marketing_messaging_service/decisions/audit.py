@@ -1,6 +1,6 @@
 """Whether the decisions that stand are those that the recorded rules ask for. Reads only.
 
-The rules of each recorded ruleset are compiled anew and compared with what was decided by it, on what was loaded by
+The rules of each recorded ruleset are compiled again and compared with what was decided by it, on what was loaded by
 then (`known_then`). Where that does not tell for certain whether a rule's conditions held, nothing is a breach:
 
 - A match had to be decided when its conditions certainly held; a rule with `wait` had to begin to wait wherever its
@@ -109,7 +109,7 @@ class _Stretch:
     last: int
 
     def spans(self, event_id: SQLColumnExpression[Any]) -> ColumnElement[bool]:
-        """Whether an event lies in it."""
+        """Whether an event is in it."""
         return event_id.between(self.first, self.last)
 
 

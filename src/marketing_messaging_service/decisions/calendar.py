@@ -1,4 +1,4 @@
-"""The wall calendar of a time zone: which day, week or month an instant lies in."""
+"""The wall calendar of a time zone: which day, week or month an instant is in."""
 
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -26,7 +26,7 @@ def period_of(period: Period, instant: datetime, zone: ZoneInfo) -> str:
 def _date_of(instant: datetime, zone: ZoneInfo) -> date:
     try:
         return instant.astimezone(zone).date()
-    except OverflowError:  # the first and the last hours that there are lie outside the calendar of some zones
+    except OverflowError:  # the first and the last hours that there are are outside the calendar of some zones
         return date.min if instant.year == 1 else date.max
 
 

@@ -97,13 +97,13 @@ class Pending:
     """What waits to be decided by a run."""
 
     loads: ColumnElement[bool]
-    """The condition on loads whose events are all decided, but for those that lie in the future."""
+    """The condition on loads whose events are all decided, but for those that are in the future."""
     load_count: int
     loaded_count: int
     """Events of these loads that are decided."""
     first_event_id: int | None
     held_count: int
-    """Held events, which stand in `batch_held_events`."""
+    """Held events, which are in `batch_held_events`."""
     ahead_count: int
     """Events that the run would decide if they did not lie after `latest_event_at`."""
     latest_event_at: datetime | None
@@ -223,7 +223,7 @@ def prepare(
     run_id: int | None,
     has_named: bool = False,
 ) -> Prepared:
-    """Find what waits to be decided, of which held events stand in a temporary table then, and record the batch.
+    """Find what waits to be decided, of which held events are in a temporary table then, and record the batch.
 
     Raises BatchLeftError when a batch is decided in part, which comes first.
     """

@@ -1,4 +1,4 @@
-"""What a rule's conditions came to when an event was decided, told by the events that there are now.
+"""What a rule's conditions came to when an event was decided, worked out from the events that there are now.
 
 A run knew what it, or a run before it, had loaded; where runs load at the same time, what its batch says. Of each
 event that is asked about it is known up to which load that was; before runs were recorded only from below: what came
@@ -6,7 +6,7 @@ with it or earlier was there.
 
 Asked of one event after the other, each would look through all that came later: 10,000 events of one user and 10,000
 that came late are a hundred million looks. Asked of all at once, in the order of time, a look takes one sort: how many
-events lie in the window, and the first and the last load in which they came. Where the last was there, the count is
+events are in the window, and the first and the last load in which they came. Where the last was there, the count is
 that of then; where the first was, there was one at least; where it was not, none. So whether something happened at all
 is exact, and a count that what came late has changed lies between two bounds. The latest trait is that of then where
 its event was there; where it came later, nobody knows what it took the place of.
@@ -394,7 +394,7 @@ class _Seen:
         return {"partition_by": self._partition(row), "order_by": EpochMicroseconds(row.at), "range_": to_now}
 
     def _first_loads_of_others(self, row: Any) -> list[Any]:
-        """Return the first loads of what lies in the window of each row, but for the event itself."""
+        """Return the first loads of what is in the window of each row, but for the event itself."""
         at, one = EpochMicroseconds(row.at), literal(1, BigInteger)
         length = literal((self._length or 0) * MICROSECONDS, BigInteger)
         kind = FrameClauseType.PRECEDING if self._length is not None else FrameClauseType.UNBOUNDED

@@ -79,7 +79,7 @@ def looks_directly(happened: Happened, row: MatchRow) -> ColumnElement[bool]:
 
 
 def others(happened: Happened, row: MatchRow, column: str) -> Select[Any]:
-    """Return a column of the other events of a type that lie in the window of a match."""
+    """Return a column of the other events of a type that are in the window of a match."""
     other = _PRIOR.c
     found: Select[Any] = select(other[column]).where(
         other.user_id == row.user_id,

@@ -38,7 +38,7 @@ class Part(BaseModel):
 
     @classmethod
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
-        """Yield what does not go together, of a part as it stands in the file, whether or not its values are right."""
+        """Yield what does not go together, of a part as it is in the file, whether or not its values are right."""
         yield from ()
 
     @classmethod
@@ -164,5 +164,5 @@ def whole_number(least: int, most: int) -> PlainValidator:
 
 
 def a_list_of(raw: Any) -> list[Any]:
-    """Return what stands in a list of the file; nothing where no list stands."""
+    """Return what is in a list of the file; nothing where no list stands."""
     return raw if isinstance(raw, list) else []

@@ -91,7 +91,7 @@ def read_settled_rules(
     """Read and check a rules file that nobody is writing any more.
 
     One that changed within the last `settle_seconds` is read again after that long, until it is the same as before; an
-    editor may have written the half of it. Raises RulesError as `read_rules` does, and when it goes on changing.
+    editor may have written the half of it. Raises RulesError as `read_rules` does, and when it keeps changing.
     """
     wait_until_settled(path, "RULES_PATH", _GRAMMAR, settle_seconds=settle_seconds, sleep=sleep)
     return read_rules(path)

@@ -1,4 +1,4 @@
-"""A part of the users, told by the hash of each, which is the same in every version of the server."""
+"""A part of the users, chosen by a hash of the user_id that is the same in every version of the server."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.vocabulary import Field
 from src.marketing_messaging_service.yaml_file import word
 
 NEWEST_EVENTS = 5_000
-"""The newest events by which it is told what events have, however many there are: to ask all would be to read all."""
+"""How many of the newest events are asked which fields events have; to ask all would be to read all."""
 
 Asked = tuple[str | None, Field]
 """A field of events of a type; without a type, a trait of events of any."""

@@ -66,11 +66,11 @@ SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "operations.md": {"messages": messages},
     "rules.md": {"fields": rule_fields, "operators": operators},
 }
-"""The pages, and by its name what stands in each section."""
+"""The pages, and by its name what is in each section."""
 
 
 def with_sections(page: str, sections: Mapping[str, Callable[[], str]]) -> str:
-    """Return a page with its sections written anew. Raises ValueError when it lacks the marks of one."""
+    """Return a page with its sections rewritten. Raises ValueError when it lacks the marks of one."""
     for name, write in sections.items():
         begin, end = _BEGIN.format(name), _END.format(name)
         pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)

@@ -10,7 +10,7 @@ from src.marketing_messaging_service.models import DictionaryEntry
 
 
 def refresh_dictionary(engine: Engine) -> bool:
-    """Write the dictionary anew if it differs from the code's, and return whether it did; needs the newest schema."""
+    """Write the dictionary again if it differs from the code's, and return whether it did; needs the newest schema."""
     with read_transaction(engine) as connection:
         if not other_entries(connection):
             return False

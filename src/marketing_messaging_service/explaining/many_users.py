@@ -216,7 +216,7 @@ def _events(asked: SetAsked, types: Iterable[str]) -> Select[Any]:
     of_run = aliased(Batch, name="of_run")
     run_id = func.coalesce(SendRequest.run_id, Suppression.run_id)
     of_event = case((HeldEvent.event_id.is_not(None), HeldEvent.batch_id), else_=Load.batch_id)
-    # What has lapsed, no rule took over: it is told by the rule that began to wait.
+    # No rule took over what has lapsed: it is listed under the rule that began to wait.
     of_wait = case((EndedWait.outcome == WaitOutcome.LAPSED, EndedWait.batch_id), else_=EndedWait.ended_batch_id)
     batch_id = func.coalesce(of_run.id, of_wait, WaitingMatch.batch_id, of_event)
     events: Select[Any] = with_payload(select(Event.id).select_from(Event))

@@ -105,7 +105,7 @@ def files_not_taken(engine: Engine, settings: Settings, user_id: str) -> Iterato
 
 
 def _names(file: LandingFile, user_id: str) -> bool | None:
-    """Return whether a user stands in a file; None where that cannot be told."""
+    """Return whether a user is in a file; None where that cannot be known."""
     if file.place is None:
         return None
     wanted = {user_id.encode(), json.dumps(user_id)[1:-1].encode()}

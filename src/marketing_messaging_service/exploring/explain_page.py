@@ -48,7 +48,7 @@ class Item:
 
 
 def explain_link(address: str, user_id: str, row: Mapping[str, Any]) -> Markup:
-    """Return a user as it stands in a cell, with a link to the page about it, or about the decision of its row."""
+    """Return a user as it is in a cell, with a link to the page about it, or about the decision of its row."""
     asked = {"user_id": user_id}
     names = {"rule": "rule_name", "event": "message_id", "event_id": "event_id"}
     asked |= {name: str(row[column]) for name, column in names.items() if row.get(column)}

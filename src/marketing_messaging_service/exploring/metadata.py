@@ -1,4 +1,4 @@
-"""What Datasette is told about the file: the dictionary, useful facets, and the questions people ask."""
+"""What Datasette gets to know about the file: the dictionary, useful facets, and the questions people ask."""
 
 from collections.abc import Mapping, Sequence
 from html import escape

@@ -134,13 +134,13 @@ def file_of(engine: Engine) -> Path | None:
 
 
 def shown_database(database_url: str | URL) -> str:
-    """Return a database as people are told of it, with no password: a file by its path."""
+    """Return a database as people see it, with no password: a file by its path."""
     url = make_url(database_url)
     return dialect_named(url.get_backend_name()).shown(url)
 
 
 def shown_url(database_url: str | URL) -> str:
-    """Return the URL of a database as people are told of it, with no password in it."""
+    """Return the URL of a database as people see it, with no password in it."""
     url = make_url(database_url)
     dialect = dialect_named(url.get_backend_name())
     return dialect.shown(url) if dialect.file_of(url) is None else url.render_as_string()
@@ -205,7 +205,7 @@ def cache_for_sorting(connection: Connection, *, threads: int = 0) -> AbstractCo
 
 
 def tell_planner(connection: Connection, tables: Sequence[type[Base]], *, added: int, stood: int) -> None:
-    """Have the statements to come planned by what stands in tables, where rows just added are a large part of it."""
+    """Have the statements to come planned by what is in tables, where rows just added are a large part of it."""
     if added > FEW_ADDED and added > stood // 4:
         dialect_named(connection.dialect.name).tell_planner(connection, [table.__tablename__ for table in tables])
 
@@ -282,7 +282,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def words_of(engine: Engine, error: DBAPIError) -> str:
-    """Return what the database says of an error, without what stands in a row."""
+    """Return what the database says of an error, without what is in a row."""
     return dialect_named(engine.dialect.name).words(error.orig or error)
 
 

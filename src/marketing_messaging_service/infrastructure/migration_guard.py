@@ -22,15 +22,15 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_col
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.strangers import NOT_ANYBODYS, Schema, Strangers
 
 SECONDS_A_MILLION = "SECONDS_A_MILLION"
-"""The name under which a revision may say how many seconds a million rows of a table take that it builds anew, and
+"""The name under which a revision may say how many seconds a million rows of a table take that it rebuilds, and
 which other tables it changes in every row, because somebody has measured it."""
 
 USUAL_SECONDS = 20.0
-"""Seconds that a million rows take to be built anew where nobody has measured it, as those of `events` do."""
+"""Seconds that a million rows take to be rebuilt where nobody has measured it, as those of `events` do."""
 
 
 SCRATCH_PREFIXES = ("_alembic_tmp_", SCRATCH_PREFIX)
-"""How the names of tables begin that are there while another one is built anew."""
+"""How the names of tables begin that are there while another one is rebuilt."""
 
 LEAST_SHARE = 50
 """A table with less than this part of the largest one's rows is not named in what is said of the time."""
@@ -38,7 +38,7 @@ LEAST_SHARE = 50
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What stands when a revision has been applied, and the tables that it builds anew, in either direction."""
+    """What stands when a revision has been applied, and the tables that it rebuilds, in either direction."""
 
     schema: Schema
     rebuilt: frozenset[str]
@@ -112,7 +112,7 @@ class MigrationGuard:
         return columns
 
     def _rebuilt(self, module: ModuleType, *, is_upgrade: bool) -> frozenset[str]:
-        """Return the tables that a revision builds anew."""
+        """Return the tables that a revision rebuilds."""
         made = (self._made or {}).get(module.revision)
         if made is None:
             return frozenset()
@@ -186,7 +186,7 @@ def made_by_revision(scripts: Path) -> Mapping[str, Made]:
     engine = create_engine("sqlite://", isolation_level="AUTOCOMMIT")
     schemas: list[Schema] = []
     rebuilt: list[frozenset[str]] = []
-    # By the naming convention of which a table that is built anew gets its constraints back.
+    # By the naming convention of which a table that is rebuilt gets its constraints back.
     options = {"target_metadata": Base.metadata}
     with engine.connect() as connection, Operations.context(MigrationContext.configure(connection, opts=options)):
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
@@ -214,7 +214,7 @@ def made_by_revision(scripts: Path) -> Mapping[str, Made]:
 
 
 def _places(connection: Connection) -> dict[str, int]:
-    """Return where each table stands in the schema; one that is built anew stands at the end."""
+    """Return where each table is in the schema; one that is rebuilt stands at the end."""
     rows = connection.exec_driver_sql("SELECT name, rowid FROM sqlite_master WHERE type = 'table'")
     return {row.name: row.rowid for row in rows}
 

@@ -73,7 +73,7 @@ def upgrade_to_head(database_url: str, audience: Audience | None = None, *, is_c
     """Apply every migration that the database lacks, in one transaction, and return their revision ids in order.
 
     A new database is created. Two upgrades at once are serialised by SQLite's write lock: the second finds
-    nothing left to do. Before tables are built anew, a copy is kept beside the database until everything is committed,
+    nothing left to do. Before tables are rebuilt, a copy is kept beside the database until everything is committed,
     unless `is_copied` is false; the audience is told how long it may take, and what of other people's is not as it was.
     Raises DatabaseError, before anything is written, when the file is not a SQLite database, its schema is not one of
     this code's, or the disk has no room; and when a migration fails, which leaves the schema as it was.

@@ -54,7 +54,7 @@ def refuse_another_file(path: Path | None, identity: FileIdentity) -> None:
 
 
 _MAY_FOLLOW = (DatabaseError, LeaseLostError, LostRowsError, RefusedRowError)
-"""The sentences that may be told of a database that is not the one a run began with."""
+"""What can be said about a database that is not the one a run began with."""
 
 
 @contextmanager

@@ -63,7 +63,7 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _MACHINE_LETTERS = 24
 
 _AFTER_MACHINE = "-"
-"""What stands in a holder's id between its machine and what is the run's own."""
+"""What is in a holder's id between its machine and what is the run's own."""
 
 LARGEST_SKEW = timedelta(minutes=1)
 """How far another machine's clock may be ahead of this one's without being remarked on."""
@@ -277,7 +277,7 @@ def _is_of_this_machine(holder: Holder) -> bool:
     """Whether the holder ran on this machine, since it was last started, so that the lock file kept them apart.
 
     Machines and containers that are copies of each other have the same name, and their process numbers say nothing
-    here. What cannot be told to be of this machine is taken to be of another one, whose lease is waited for.
+    here. What cannot be known to be of this machine is taken to be of another one, whose lease is waited for.
     """
     machine, _, rest = holder.holder_id.partition(_AFTER_MACHINE)
     return bool(rest) and machine == _machine() and holder.host_name == socket.gethostname()

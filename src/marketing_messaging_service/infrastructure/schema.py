@@ -1,4 +1,4 @@
-"""Whether a database has the newest schema, told without Alembic, and bringing it there when it has not."""
+"""Whether a database has the newest schema, found out without Alembic, and migrating it when it has not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def migrate(
 
 
 def is_current(database_url: str) -> bool:
-    """Return whether a database has the newest schema; whatever keeps that from being told is for `migrate` to tell."""
+    """Return whether a database has the newest schema; if that cannot be found out, `migrate` says why."""
     return _has_revision(database_url, newest_revision())
 
 
@@ -51,7 +51,7 @@ def newest_revision() -> str:
 
 
 def _has_revision(database_url: str, revision: str) -> bool:
-    """Return whether it is at that revision; whatever keeps it from being told is for the migration to tell."""
+    """Return whether it is at that revision; if that cannot be found out, the migration says why."""
     try:
         with read_transaction(create_database_engine(database_url)) as connection:
             found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalars().all()

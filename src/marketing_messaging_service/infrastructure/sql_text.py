@@ -25,7 +25,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 def told(*parts: str | SQLColumnExpression[Any]) -> ColumnElement[str]:
-    """Return words and the values of columns as one text; a missing value is told as NULL."""
+    """Return words and the values of columns as one text; a missing value is shown as NULL."""
     return reduce(add, (literal(part) if isinstance(part, str) else _value(part) for part in parts))
 
 
@@ -63,7 +63,7 @@ def _epoch_seconds_postgresql(element: EpochSeconds, compiler: SQLCompiler, **op
 
 
 class SecondPart(FunctionElement[str]):
-    """What stands in a text between its first colon and its second."""
+    """What is in a text between its first colon and its second."""
 
     inherit_cache = True
     type = String()

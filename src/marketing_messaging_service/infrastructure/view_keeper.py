@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 
 class ViewKeeper:
-    """Goes along with one migration: takes every view away before it, and makes them anew at the newest revision."""
+    """Goes along with one migration: takes every view away before it, and makes them again at the newest revision."""
 
     def __init__(self, connection: Connection, newest: Iterable[str], views: Mapping[str, str]) -> None:
         """Prepare for views, given by name with their SELECT in an order in which each reads only those before it."""

@@ -49,7 +49,7 @@ class CollisionKeeper:
                 yield collision.line_number
 
         count = 0
-        # To the end of the file, where it is told whether it has changed.
+        # To the end of the file: only there is it known whether the file has changed.
         lines = staged.raw_lines(numbers())
         while some := list(islice(lines, LINES_AT_ONCE)):
             count += self._keep(load_id, list(zip(asked, some, strict=True)))

@@ -118,7 +118,7 @@ class DuplicateCheck:
 
     @contextmanager
     def compared(self) -> Iterator[None]:
-        """Have those that differ from the event that stands in a table of their own.
+        """Have those that differ from the event that is in a table of their own.
 
         A line that an earlier load of the same file has recorded is left out.
         """

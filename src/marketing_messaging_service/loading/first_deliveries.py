@@ -1,4 +1,4 @@
-"""Which events are delivered for the first time, told without an index."""
+"""Which events are delivered for the first time, found out without an index."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain

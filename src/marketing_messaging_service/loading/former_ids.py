@@ -77,7 +77,7 @@ class StandingIds:
 def _standing_of(
     message_ids: Sequence[str], connection: Connection, looked_up: Any, wanted: Any
 ) -> list[tuple[str, str]]:
-    """Return each of the ids that stands in a column, with what stands beside it."""
+    """Return each of the ids that is in a column, with what stands beside it."""
     found: list[tuple[str, str]] = []
     for start in range(0, len(message_ids), IDS_AT_ONCE):
         some = message_ids[start : start + IDS_AT_ONCE]

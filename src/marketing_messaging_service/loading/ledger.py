@@ -237,7 +237,7 @@ def open_loads(connection: Connection, source_file_ids: Sequence[int], **values:
 
 
 def close_loads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Enter counts, range of event ids and duration of loads, each told by `loaded_id`."""
+    """Enter counts, range of event ids and duration of loads, each named by `loaded_id`."""
     _update_each(connection, update(Load).where(Load.id == bindparam("loaded_id")), rows)
 
 

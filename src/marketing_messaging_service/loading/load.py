@@ -58,7 +58,7 @@ from src.marketing_messaging_service.results import (
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
 
 RETRIES_BESIDE_OTHERS = 2
-"""How often files are loaded anew when a row was refused that another run may have committed meanwhile."""
+"""How often files are loaded again when a row was refused that another run may have committed meanwhile."""
 
 
 @dataclass(slots=True)
@@ -175,7 +175,7 @@ def load_files(
     load. With `is_held` the events are entered in `held_events` and decided only by a run that asks for their time.
     NotLoaded stands for a file of which nothing is changed, because another run has taken the same content meanwhile or
     the window holds nothing new, and Unreadable for one of which no line can be read, as an earlier load found.
-    `on_progress` is told how many events were handled since the last call. Raises LoadError, and keeps nothing, when
+    `on_progress` gets how many events were handled since the last call. Raises LoadError, and keeps nothing, when
     the counts of a file do not add up, and LandingError when a line that is to be kept cannot be read again.
     """
     outside = _files_outside(files, window)
@@ -228,7 +228,7 @@ def _load_together(
 
 
 def _files_outside(files: Sequence[StagedFile], window: Window | None) -> set[int]:
-    """Return the places of the files all of whose events lie outside of the window; a file without any is none."""
+    """Return the places of the files all of whose events are outside of the window; a file without any is none."""
     if window is None:
         return set()
     outside = {place for place, each in enumerate(files) if each.valid_count}
@@ -481,7 +481,7 @@ class _Loading:
         refuse_lost_rows(self._connection, {str(statement.table): (len(next(iter(columns.values()))), inserted)})
 
     def _refuse_lost_rows(self) -> None:
-        """Count what stands in the tables of what the loads wrote; raise LostRowsError when some of it does not.
+        """Count what is in the tables of what the loads wrote; raise LostRowsError when some of it is missing.
 
         Only a trigger can take away what went in, that of any table.
         """
@@ -565,7 +565,7 @@ def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Num
 
 
 def _count(load_ids: Numbers) -> Iterable[tuple[int, int]]:
-    """Return which loads stand in a sequence in their order, and how often each."""
+    """Return which loads are in a sequence in their order, and how often each."""
     found, counts = np.unique(load_ids, return_counts=True)
     return zip(found.tolist(), counts.tolist(), strict=True)
 

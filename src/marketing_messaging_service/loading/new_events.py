@@ -81,7 +81,7 @@ def new_events(
 ) -> Iterator[InsertNew]:
     """Yield the way to insert the events of loads, and leave the table with every index that it had.
 
-    Where many come against what stands already, the indexes are dropped and built anew from sorted rows: a
+    Where many come against what stands already, the indexes are dropped and rebuilt from sorted rows: a
     million events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is
     part of the transaction, so that no crash can leave a table without them, and the unique index, when it is built,
     holds the new rows against each other and those that stood. `coming` gives the frames of EVENT_SCHEMA
@@ -141,7 +141,7 @@ def _inserting_told(
     event_ids: EventIds,
     created_at: str,
 ) -> InsertNew:
-    """Return the way to insert events of which it can be told beforehand whether they are new."""
+    """Return the way to insert events if it is known beforehand whether they are new."""
 
     def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
         is_new = are_new(scalars(events, "message_id"))
@@ -155,7 +155,7 @@ def _inserting_told(
 
 
 def _are_new(connection: Connection, message_ids: Sequence[str]) -> Mask:
-    """Return which message ids neither stand in the table nor come before in the sequence."""
+    """Return which message ids are neither in the table nor earlier in the sequence."""
     seen: set[str] = set()
     for start in range(0, len(message_ids), LOOKED_UP_AT_ONCE):
         some = message_ids[start : start + LOOKED_UP_AT_ONCE]

@@ -1,4 +1,4 @@
-"""The lines of rejected_rows that are no events yet: chosen for a replay, read, and marked when it has them."""
+"""The lines of rejected_rows that are not events yet: chosen for a replay, read, and marked when it has them."""
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -47,7 +47,7 @@ def _living(connection: Connection, run_ids: Sequence[int]) -> set[int]:
 
 
 def running_runs(engine: Engine) -> str | None:
-    """Return, as people are told, which runs are at work beside each other; None when none is."""
+    """Return a text that says which runs are at work beside each other; None when none is."""
     with read_transaction(engine) as connection:
         rows = connection.execute(
             select(Run.flow_name, Run.flow_run_name, Run.started_at)
@@ -62,7 +62,7 @@ def running_runs(engine: Engine) -> str | None:
 
 
 def note_files(engine: Engine, run_id: int, *, known_file_count: int, outside_file_count: int) -> None:
-    """Record how many files a run left alone, because they were taken before or lie outside its window."""
+    """Record how many files a run left alone, because they were taken before or are outside its window."""
     with write_transaction(engine) as connection:
         connection.execute(
             update(Run)

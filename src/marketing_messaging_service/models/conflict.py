@@ -9,10 +9,10 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class Conflict(Base):
-    """One line whose message_id was known but whose time differed; the event that came first stands.
+    """One line whose message_id was known but whose time differed; the event that came first is kept.
 
-    A line that differs in more is no retry: it is kept in rejected_rows. Before that was told apart, such a line stood
-    here with every field in which it differs.
+    A line that differs in more is no retry: it is kept in rejected_rows. Before that was distinguished, such a line
+    was kept here with every field in which it differs.
     """
 
     __tablename__ = "conflicts"

@@ -24,7 +24,7 @@ class Event(Base):
 
     __tablename__ = "events"
     __table_args__ = (
-        # An index and no constraint, because only an index can be dropped for a large load and built anew after it.
+        # An index and no constraint, because only an index can be dropped for a large load and rebuilt after it.
         Index("uq_events_message_id", "message_id", unique=True),
         # Serves prior_event and every question about one user. An index on event_type alone would lure
         # SQLite's planner away from it and make deciding hundreds of times slower.

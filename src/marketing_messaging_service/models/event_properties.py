@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from src.marketing_messaging_service.models.event import Event
 
 PROPERTIES_IN_CONTENT_ID = ("amount", "attempt_number", "failure_reason")
-"""The properties that stand in the content id of an event in their plain form. Frozen: no field is ever added."""
+"""The properties that are in the content id of an event in their plain form. Frozen: no field is ever added."""
 
 
 class EventProperties(Base):

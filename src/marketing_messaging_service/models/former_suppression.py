@@ -13,7 +13,7 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 class FormerSuppression(Base):
     """One suppression with the reason expired that stood until a backfill let its rule decide the event again.
 
-    It is as it stood in `suppressions`, its id too, which no other suppression gets. What the rule decided in its
+    It is as it was in `suppressions`, its id too, which no other suppression gets. What the rule decided in its
     place has the same event and rule.
     """
 

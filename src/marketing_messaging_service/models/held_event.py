@@ -14,9 +14,9 @@ from src.marketing_messaging_service.infrastructure.indexes import partial
 class HeldEvent(Base):
     """One event that waits, or has waited, although its load is done; the row stays when the event is decided.
 
-    What a run loaded only waits for a backfill whose window it lies in. What lay too far ahead of the run that would
+    What a run loaded only waits for a backfill whose window it is in. What lay too far ahead of the run that would
     have decided it waits for its time, `due_at`, and is decided by the first run that reaches it, or by a backfill
-    whose window it lies in and that reaches it. An event that was loaded only and is asked for by a backfill too early
+    whose window it is in and that reaches it. An event that was loaded only and is asked for by a backfill too early
     waits for its time from then on. An event without a row here is decided with its load.
     """
 

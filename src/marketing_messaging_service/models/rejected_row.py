@@ -12,7 +12,7 @@ from src.marketing_messaging_service.infrastructure.indexes import partial
 class RejectedRow(Base):
     r"""One rejected line, kept with the reason.
 
-    `raw_line` is the line as text, without its line end; bytes that are not UTF-8 and NULs stand in it as
+    `raw_line` is the line as text, without its line end; bytes that are not UTF-8 and NULs are in it as
     `\xNN`. `raw_bytes` holds the exact bytes where the text does not, and is null everywhere else. `event_id` names the
     event that has the line's message_id already, where that is the reason. `header_line` goes with a row of a CSV that
     has not the cells of its header: without it nobody could say what they are. A line that was read again and is an

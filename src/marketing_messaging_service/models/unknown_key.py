@@ -12,7 +12,7 @@ OTHER_KEYS = "(other keys)"
 
 
 class UnknownKey(Base):
-    """How often one unknown key stood in one load, named by its path, such as `properties.coupon`."""
+    """How often one unknown key was in one load, named by its path, such as `properties.coupon`."""
 
     __tablename__ = "unknown_keys"
     __table_args__ = (

@@ -67,7 +67,7 @@ def row_count(connection: Connection, table: Table) -> int:
 def checksum(
     connection: Connection, table: Table, translate: Callable[[Any], Any], look: Callable[[], None]
 ) -> tuple[int, str]:
-    """Return how many rows a table has, and a sum over all that stands in them."""
+    """Return how many rows a table has, and a sum over all that is in them."""
     count, total = 0, blake2b(digest_size=16)
     for rows in portions(connection, table, translate):
         look()

@@ -14,7 +14,7 @@ STEPS_BETWEEN_LOOKS = 200_000
 def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int], None]) -> None:
     """Write a copy of the database as it is at this moment, what is still in its -wal included.
 
-    It reads one snapshot, so that a run may go on writing, and is one file with nothing beside it. `on_progress` is
+    It reads one snapshot, so that a run may keep writing, and is one file with nothing beside it. `on_progress` is
     told how many bytes were written since the last call; what it raises ends the copy.
     """
     written = 0
@@ -43,7 +43,7 @@ def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int
                 raise raised[0] from None
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
-            # Somebody's own index uses a function of another program, with which alone it can be made anew.
+            # Somebody's own index uses a function of another program, with which alone it can be rebuilt.
             copy_path.unlink(missing_ok=True)
             copy_pages(database_path, copy_path, on_progress)
             forget_wal(copy_path)

@@ -31,7 +31,7 @@ def write_parquet(
 ) -> int:
     """Write all rows of the table or view that has these columns, and return how many there are.
 
-    Each column carries its sentence as the metadata `comment`. `on_progress` is told how many rows were written since
+    Each column carries its sentence as the metadata `comment`. `on_progress` gets how many rows were written since
     the last call. Memory does not follow the number of rows. Raises DatabaseError at a value that is not of its
     column's type, which SQLite lets anybody write.
     """

@@ -51,7 +51,7 @@ def publish(database_url: str, folder: Path, progress: Progress) -> tuple[Publis
     """Write a copy of the database and Parquet of each table and view into a folder, all of one moment.
 
     Everything is written beside first and put in place at the end, so that a reader finds whole files only, the old
-    ones or the new. A run may go on writing meanwhile. The schema must be the newest. Raises DatabaseError, with what
+    ones or the new. A run may keep writing meanwhile. The schema must be the newest. Raises DatabaseError, with what
     was published before as it was, for what comes from the surroundings.
     """
     if not is_there(database_url):

@@ -16,7 +16,7 @@ ONLY_THE_OWNER = 0o600
 
 
 def export_rejected_lines(path: Path, lines: Iterable[RejectedLine]) -> int:
-    """Write rejected lines into a new file that its owner alone may read, one a line, and return how many they are.
+    """Write rejected lines into a new file that its owner alone may read, one per line, and return how many they are.
 
     Raises ExportError, and leaves no file, when there is one of that name or it cannot be written.
     """

@@ -11,7 +11,7 @@ from src.marketing_messaging_service.reporting.drawing import LIGHT, Theme, draw
 if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import RunReport
 
-# Those of Okabe and Ito, which everybody can tell apart.
+# Those of Okabe and Ito, which everybody can distinguish.
 _GREY, _BLUE, _SKY, _GREEN, _ORANGE, _RED = "#8593a5", "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00"
 
 _WIDTH, _ROW, _MARGIN, _THICKNESS = 760, 34, 18, 18

@@ -253,7 +253,7 @@ class RunReport:
     unusual: tuple[str, ...] = ()
     """What is unlike the same hour of the last four weeks, in sentences."""
     left: tuple[LeftFiles, ...] = ()
-    """Files that lie in the folder and were not taken, though nothing went wrong with them in this run."""
+    """Files that are in the folder and were not taken, though nothing went wrong with them in this run."""
 
     def left_as(self, kind: RemarkKind) -> tuple[LeftFiles, ...]:
         """Return the files that were left for one kind of reason."""

@@ -76,7 +76,7 @@ def check_markdown(report: CheckReport) -> str:
 
 
 def repair_text(repaired: Sequence[RepairedObject]) -> str:
-    """Return what became of each view and index that was to be made anew, as plain text for a terminal."""
+    """Return what became of each view and index that was to be rebuilt, as plain text for a terminal."""
     if not repaired:
         return "Every view and index is as it should be; none was rebuilt."
     return "\n".join(line for made in repaired for line in _repair_lines(made))

@@ -45,7 +45,7 @@ def headline(report: RunReport) -> str:
         had = "had" if report.known_file_count else ""
         parts += [f"{many(report.known_file_count, 'other file')} {had} been taken before."] if had else []
     else:
-        # A backfill is often told another folder.
+        # A backfill is often given another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
         parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
     parts.extend(filter(None, [waits_sentence(report.waits, is_preview=report.is_preview)]))
@@ -75,7 +75,7 @@ def _nothing_else(outside_count: int) -> str:
 
 
 def left_sentences(report: RunReport) -> list[str]:
-    """Return what lies in the folder and is taken by no run as it is, a sentence for each kind of reason."""
+    """Return what is in the folder and is taken by no run as it is, a sentence for each kind of reason."""
     kinds = ((RemarkKind.UNREADABLE, "of which no line can be read"), (RemarkKind.IGNORED, "not taken because of"))
     sentences = []
     for kind, words in kinds:

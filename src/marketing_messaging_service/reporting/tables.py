@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_ROWS = 25
-"""Rows of a table that are shown one by one; what lies beyond them is told in one line."""
+"""Rows of a table that are shown one by one; one line says how many more there are."""
 
 LONGEST_CELL = 80
 

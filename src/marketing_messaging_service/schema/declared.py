@@ -23,7 +23,7 @@ def declared_objects(connection: Connection) -> tuple[SchemaObject, ...]:
 
 
 def standing_objects(connection: Connection) -> list[SchemaObject]:
-    """Return every table, index, view and trigger that stands in the database, somebody else's too."""
+    """Return every table, index, view and trigger that is in the database, somebody else's too."""
     return dialect_named(connection.dialect.name).standing_objects(connection)
 
 
@@ -56,7 +56,7 @@ def table_parts(sql: str) -> TableParts:
 
 
 def _named(part: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield a part by its name; a foreign key that a column was added with stands apart, as in a table built anew."""
+    """Yield a part by its name; a foreign key that a column was added with stands apart, as in a table rebuilt."""
     place = next(
         (place for place in range(1, len(part) - 2) if part[place] == "CONSTRAINT" and part[place + 2] == "REFERENCES"),
         len(part),

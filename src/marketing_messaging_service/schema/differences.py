@@ -19,7 +19,7 @@ class Difference:
     name: str
     sentence: str
     is_repairable: bool
-    """Whether it can be made anew without touching a row."""
+    """Whether it can be rebuilt without touching a row."""
 
 
 def find_differences(connection: Connection) -> list[Difference]:

@@ -1,4 +1,4 @@
-"""Making views and indexes anew, which touches no row."""
+"""Making views and indexes again, which touches no row."""
 
 from dataclasses import replace
 
@@ -19,9 +19,9 @@ from src.marketing_messaging_service.views import VIEWS
 
 
 def repair(engine: Engine) -> list[RepairedObject]:
-    """Make the views and indexes anew that are missing or differ, in one transaction; return what became of each.
+    """Make the views and indexes again that are missing or differ, in one transaction; return what became of each.
 
-    A unique index that rows stand against is not made, and whatever stands in its place stays. What else differs is
+    A unique index that rows stand against is not made, and whatever is in its place stays. What else differs is
     left as it is. Raises DatabaseError when the schema is not at the newest revision.
     """
     with write_transaction(engine) as connection, cache_for_sorting(connection, threads=SORTING_THREADS):

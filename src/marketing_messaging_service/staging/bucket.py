@@ -13,7 +13,7 @@ from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawS
 
 @dataclass(frozen=True, slots=True)
 class BucketObject:
-    """Where a raw file lies in a bucket, as it was listed."""
+    """Where a raw file is in a bucket, as it was listed."""
 
     bucket: Bucket
     key: str
@@ -56,13 +56,13 @@ class BucketSource(RawSource):
             ) from None
 
     def _is_passed_over(self, place: str) -> bool:
-        """Whether an object, or a folder it lies in, is none of ours; what of both is so named is noted once."""
+        """Whether an object, or a folder it is in, is none of ours; what of both is of that name is noted once."""
         parts = place.split("/")
         end = next((end for end, part in enumerate(parts, 1) if part.startswith(PASSED_OVER)), None)
         if end is None:
             return False
         named = printable_path("/".join(parts[:end]))
-        # Keys come in order, so that what lies in one folder follows each other.
+        # Keys come in order, so that what is in one folder follows each other.
         if not self.passed_over or self.passed_over[-1] != named:
             self.passed_over.append(named)
         return True

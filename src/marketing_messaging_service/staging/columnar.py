@@ -36,8 +36,8 @@ LONG_STREAK = 16
 """Lines in a row that no decoder of a group accepted after which the decoders are not tried before."""
 
 FEW_TEXTS = 500
-"""For how many plain lines one with numbers as text is rather written anew than read in a group of its own: the rows of
-two groups have to be put in order, which costs as much for each plain line as a five-hundredth of writing one anew."""
+"""For how many plain lines one with numbers as text is rather rewritten than read in a group of its own: the rows of
+two groups have to be put in order, which costs as much for each plain line as a five-hundredth of writing one again."""
 
 SMALLEST_HALF = 64
 """Lines below which a group that the columnar reader refuses is looked at line by line instead of halved."""
@@ -56,7 +56,7 @@ class StagedChunk:
     """Of REJECTED_SCHEMA."""
     blank_count: int
     unknown_keys: Counter[str]
-    """How often each key that is not known stood in the events."""
+    """How often each key that is not known was in the events."""
 
 
 @dataclass(slots=True)
@@ -84,7 +84,7 @@ class LineGroup:
 
 
 class Look(NamedTuple):
-    """How some lines are looked at closely that stand in a group in another form than they came in."""
+    """How some lines are looked at closely that are in a group in another form than they came in."""
 
     numbers: range
     closely: Callable[[int, "SortedLines"], bytes | None]
@@ -99,7 +99,7 @@ class SortedLines:
     texts: dict[TextPaths, LineGroup] = field(default_factory=lambda: defaultdict(LineGroup))
     """Lines whose numbers stand as text, by the fields of which they do."""
     brought: dict[int, bytes] = field(default_factory=dict)
-    """Lines as they came that stand in another form in a group, by line number."""
+    """Lines as they came that are in another form in a group, by line number."""
     unknown_keys: dict[int, Sequence[str]] = field(default_factory=dict)
     """Paths of the keys that are not known, by line number."""
     unknown_values: dict[int, Unknown] = field(default_factory=dict)
@@ -311,7 +311,7 @@ class Stager:
         return encode(parsed.event)
 
     def _move_texts(self, sorting: SortedLines) -> None:
-        """Put the lines whose numbers stand as text among the plain ones, written anew as such."""
+        """Put the lines whose numbers stand as text among the plain ones, rewritten as such."""
         for group in sorting.texts.values():
             for number, line in zip(group.numbers, group.lines, strict=True):
                 if (tidy := self._tidied(number, line, sorting)) is not None:
@@ -322,7 +322,7 @@ class Stager:
         """Return tables of the staged columns that hold the lines of a group in order.
 
         The reader refuses a group as a whole, above all for a key that stands twice, which a decoder lets pass. A
-        refused group is written anew, line by line; only lines that are in doubt are looked at closely.
+        refused group is rewritten, line by line; only lines that are in doubt are looked at closely.
         """
         if not group.lines:
             return []
@@ -343,7 +343,7 @@ class Stager:
     def _tidied_lines(
         self, group: LineGroup, sorting: SortedLines, is_odd: Callable[[bytes], bool] = lambda _: True
     ) -> LineGroup:
-        """Return the lines of a group, the odd ones of them written anew; none that holds no event after all."""
+        """Return the lines of a group, the odd ones of them rewritten; none that holds no event after all."""
         found = LineGroup()
         for number, line in zip(group.numbers, group.lines, strict=True):
             tidy = self._tidied(number, line, sorting) if is_odd(line) else line

@@ -42,7 +42,7 @@ class Form(Enum):
 
     @property
     def is_documents(self) -> bool:
-        """Whether events are to be told apart by their brackets, and not by line ends."""
+        """Whether events are to be distinguished by their brackets, and not by line ends."""
         return self in (Form.ARRAY, Form.OBJECTS)
 
     @property
@@ -60,7 +60,7 @@ class Foreign:
     advice: str
     signs: tuple[bytes, ...]
     position: int = 0
-    """Where the sign stands in the file."""
+    """Where the sign is in the file."""
 
 
 _UNPACK = "unpack it, and deliver what is inside plain or as gzip or zstd"

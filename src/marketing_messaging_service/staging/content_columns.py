@@ -74,7 +74,7 @@ def _rows(events: pa.Table, fields: Sequence[Field]) -> Iterator[tuple[Any, ...]
 
 
 def _plain_fields(payload: Payload) -> list[list[Field]] | None:
-    """Return the fields that stand in the content in plain form, by part, in order.
+    """Return the fields that are in the content in plain form, by part, in order.
 
     Returns None for a payload whose columns do not hold them in that form.
     """

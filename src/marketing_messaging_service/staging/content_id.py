@@ -63,7 +63,7 @@ def _count(value: Any) -> int:
 
 
 def _instant(value: Any) -> str:
-    """Return an instant as it stands in the content. Raises RefusedValueError."""
+    """Return an instant as it is in the content. Raises RefusedValueError."""
     return read_instant(value, "").isoformat(timespec="microseconds")
 
 
@@ -72,8 +72,8 @@ PLAIN_FORMS: Mapping[str, Mapping[str, PlainForm]] = {
     "properties": dict(zip(PROPERTIES_IN_CONTENT_ID, (_number, _count, _as_it_is), strict=True)),
     "user_traits": dict.fromkeys(TRAITS_IN_CONTENT_ID, _as_it_is),
 }
-"""The values that stand in the content in their plain form, in order, so that "3" and 3 or two ways to write an instant
-are one; every other value stands in it as it was written, under its key. Frozen: a change here makes every event
+"""The values that are in the content in their plain form, in order, so that "3" and 3 or two ways to write an instant
+are one; every other value is in it as it was written, under its key. Frozen: a change here makes every event
 without a message_id a new one when it is delivered again."""
 
 DECODED_AS: Mapping[PlainForm, tuple[type[TypeEngine[Any]], ...]] = {
@@ -173,7 +173,7 @@ def _encoder() -> Callable[[Any, int], Any]:
     make = getattr(encoder, "c_make_encoder", None)
     if make is None:
         return lambda content, _: plain.encode(content)
-    # What JSONEncoder.encode makes anew for each call, which takes it nearly half of its time.
+    # What JSONEncoder.encode rebuilds for each call, which takes it nearly half of its time.
     return make(None, _content_of_number, encoder.encode_basestring_ascii, None, ": ", ", ", True, False, True)  # type: ignore[no-any-return]
 
 

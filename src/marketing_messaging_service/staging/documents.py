@@ -1,4 +1,4 @@
-"""JSON documents told apart by their brackets: arrays over one or many lines, and objects that are not one a line."""
+"""JSON documents that only their brackets separate: arrays on one or many lines, objects that are not one per line."""
 
 import re
 from dataclasses import dataclass

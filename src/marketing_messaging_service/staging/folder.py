@@ -25,7 +25,7 @@ LEADS_NOWHERE = "is a link to nothing; remove it, or put its target in place."
 
 @dataclass(frozen=True, slots=True)
 class FolderFile:
-    """Where a raw file lies in a folder."""
+    """Where a raw file is in a folder."""
 
     path: Path
 

@@ -1,4 +1,4 @@
-"""What lies in landing, and which of it has not been taken yet."""
+"""What is in landing, and which of it has not been taken yet."""
 
 import hashlib
 import time

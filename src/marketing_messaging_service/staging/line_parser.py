@@ -161,7 +161,7 @@ def _values(
 
 
 def as_text(instant: datetime) -> str:
-    """Return an instant in UTC as it stands in an event's plain form."""
+    """Return an instant in UTC as it is in an event's plain form."""
     return instant.isoformat(timespec="microseconds")
 
 

@@ -31,7 +31,7 @@ MAX_LINE_BYTES = 16 << 20
 KEPT_BYTES_OF_LONG_LINE = 64 << 10
 
 KEPT_BYTES_OF_REFUSED_FILE = 1 << 10
-"""How much of a file that is refused as a whole is kept; it lies in landing, and its beginning shows what it is."""
+"""How much of a file that is refused as a whole is kept; it is in landing, and its beginning shows what it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,9 @@ def read_text_chunks(text: Lookahead, beginning: bytes, *, chunk_bytes: int = CH
     """Yield the lines of what a file holds once it is unpacked, in chunks of about `chunk_bytes`, given its beginning.
 
     A line ends at LF; a CR before it belongs to the line end, and a last line without LF is a line. Where the file
-    holds an array, or objects that are not one a line, each element or object is a line, and lines are counted as they
-    are. A file that cannot hold events is one fault. Where that comes to light only after chunks have been given, the
-    last one takes the place of them all.
+    holds an array, or objects that are not one per line, each element or object is a line, and lines are counted as
+    they are. A file that cannot hold events is one fault. Where that comes to light only after chunks have been given,
+    the last one takes the place of them all.
     """
     splitter: _Splitter = (_DocumentSplitter if form_of(beginning).is_documents else _LineSplitter)(chunk_bytes)
     try:

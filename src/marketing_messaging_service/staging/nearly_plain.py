@@ -157,7 +157,7 @@ class NearlyPlain:
             return NO_TEXTS
         text_paths = frozenset(field.path for _, field in values)
         if text_paths and text_paths not in self._decoders:
-            # Made anew, so that whoever goes through them beside this does so undisturbed.
+            # Made again, so that whoever goes through them beside this does so undisturbed.
             self._decoders = {**self._decoders, text_paths: text_decoder(self._payload, text_paths, strict=False)}
             return text_paths
         return NO_TEXTS
@@ -210,7 +210,7 @@ class NearlyPlain:
             raise InDoubtError from None
 
     def _unread_numbers(self, event: Any) -> list[_Unread]:
-        """Return the numbers that stand in another form than that of their field."""
+        """Return the numbers that are in another form than that of their field."""
         unread: list[_Unread] = []
         for key, numbers in self._numbers:
             if part := getattr(event, key):
@@ -244,7 +244,7 @@ class NearlyPlain:
         marks as the line only if nothing was lost; how many were added is given.
         """
         if b"\\\\" in line:
-            # Whether a mark behind two of these ends a text cannot be told by counting.
+            # Whether a mark behind two of these ends a text cannot be known by counting.
             raise InDoubtError
         lost = _marks(line) + added_marks - _marks(plain)
         if lost and levels is None:

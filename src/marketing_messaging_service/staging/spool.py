@@ -21,7 +21,7 @@ MEMORY_BYTES = 16 << 20
 class SpoolWriter:
     """Writes tables of one schema as an Arrow stream: to an anonymous temporary file, or to one that is given.
 
-    Such a one lies in the folder that STAGED_PATH names, as what is said of errors has it.
+    Such a one is in the folder that STAGED_PATH names, as what is said of errors has it.
 
     The file is closed by whoever loads what was staged, or here after an error.
     """

@@ -101,7 +101,7 @@ def stage_files(
     files are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that
     costs the others nothing. How each is written one of the sources says, which are those that it was
     discovered with. The given keys at the top of a line describe its delivery, besides DELIVERY_KEYS.
-    `on_progress` is told how many bytes were read since the last call. The events are written to `event_file` where
+    `on_progress` gets how many bytes were read since the last call. The events are written to `event_file` where
     one is given, an empty one. Raises SpoolError when there is no room for the rows.
     """
     stager = stager_for(frozenset(delivery_keys))

@@ -1,4 +1,4 @@
-"""Staged rows that lie in a folder until they are loaded: one process stages raw files, another one loads them.
+"""Staged rows that are in a folder until they are loaded: one process stages raw files, another one loads them.
 
 A stored file has a name by the content of its raw files and is whole or not there. In it lie the events and the
 rejected rows as Arrow streams, one after the other, then as JSON what else there is to know, and where each begins.
@@ -118,7 +118,7 @@ def store(order: StagingOrder) -> list[Stored]:
 def open_stored(stored: Stored, files: Sequence[LandingFile], order: StagingOrder) -> StagedFiles:
     """Return what was stored of the first of some raw files of an order; closing its rows removes the file.
 
-    Raises DaskError when it does not lie in the folder.
+    Raises DaskError when it is not in the folder.
     """
     path = order.folder / stored.name
     with ExitStack() as opened:
@@ -289,7 +289,7 @@ def _staged(
 
 
 class _Section(io.FileIO):
-    """What stands in a file from some place on; that place counts as its beginning."""
+    """What is in a file from some place on; that place counts as its beginning."""
 
     def __init__(self, path: Path, start: int) -> None:
         super().__init__(path, "rb")

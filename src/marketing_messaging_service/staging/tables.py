@@ -36,7 +36,7 @@ class TableLines(Sequence[bytes]):
     cells: Cells | None = None
     """How values are written where every one is text; None where they have types."""
     others: Mapping[int, bytes] = field(default_factory=dict)
-    """What stands in the place of rows that are none, such as a header, by place."""
+    """What is in the place of rows that are none, such as a header, by place."""
 
     def __len__(self) -> int:
         return self.row_count
@@ -115,7 +115,7 @@ def _value(value: Any) -> Any:
 
 
 def wrong_columns(names: Sequence[str], objects: Mapping[str, Iterable[str]]) -> Rejection | None:
-    """Return why columns cannot be told apart; None where they can.
+    """Return why columns cannot be distinguished; None where they can.
 
     `objects` has the columns that hold objects, with the keys of each, in which dotted names may add others.
     """
@@ -151,7 +151,7 @@ def without_event(names: Sequence[str], mapping: SourceMapping, otherwise: str) 
     if wanted == list(required):
         columns = dict.fromkeys(names, "")
         meant = {ours: theirs for ours in required if (theirs := other_name(columns, ours))}
-    # Cells that are no names may be anybody's data, and are not repeated.
+    # Cells that are not names may be anybody's data, and are not repeated.
     todo = f"write {_listed(meant)} for {_listed(meant.values())}" if meant else otherwise
     return Rejection(
         ReasonCode.INVALID_HEADER,

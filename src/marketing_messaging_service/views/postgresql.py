@@ -38,11 +38,11 @@ _TURNS: tuple[tuple[str, str], ...] = (
         r"round\(\(julianday\(([\w.]+)\) - julianday\(([\w.]+)\)\) \* 86400, 3\)",
         r"round(extract(epoch FROM \1 - \2), 3)",
     ),
-    # Before version 16 what stands in a FROM must have a name.
+    # Before version 16 what is in a FROM must have a name.
     (r"(SELECT min\(event_timestamp\) FROM suppressions(?:\s+WHERE [^\n]*)?\s+\))", r"\1 AS firsts"),
     (r"AS REAL\)", "AS double precision)"),
     (r"AS INTEGER\)", "AS bigint)"),
-    # SQLite is told by it in which order to join.
+    # It tells SQLite in which order to join.
     (r"CROSS JOIN (?!\()(\w+ AS \w+)(\s+)ON", r"JOIN \1\2ON"),
     # A value that the rows of one group have in common.
     (

@@ -16,7 +16,7 @@ from src.marketing_messaging_service.vocabulary.kinds import Kind, kind_of
 STAGED_BESIDE = frozenset(
     {"line_number", "message_id", "user_id", "event_type", "event_timestamp", "former_ids", "left_out"}
 )
-"""The columns of a frame of staged events that are no fields of the payload."""
+"""The columns of a frame of staged events that are not fields of the payload."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -53,7 +53,7 @@ class Kind:
     """Whether a value is made of characters that can be looked at."""
 
     raw_form: Callable[["Field"], str]
-    """What stands in a raw event, in the words of the page about raw events."""
+    """What is in a raw event, in the words of the page about raw events."""
     read: Callable[[Any, "Field"], Any]
     """Reads a raw value that is neither absent nor null, in any form that is taken; raises RefusedValueError."""
     plain_type: Callable[["Field"], Any]
@@ -277,7 +277,7 @@ def _ends_of_time() -> tuple[pa.Scalar, pa.Scalar]:
 def staged_instants(texts: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
     """Return ISO 8601 texts as instants in UTC, those of producers that write nanoseconds or a small z too.
 
-    Raises pa.ArrowException when one of them is none, or lies outside of the years 0001 to 9999.
+    Raises pa.ArrowException when one of them is none, or is outside of the years 0001 to 9999.
     """
     try:
         instants = pc.cast(texts, _INSTANT)

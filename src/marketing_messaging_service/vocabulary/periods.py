@@ -10,7 +10,7 @@ class Period(StrEnum):
     """A period of the wall calendar in some time zone."""
 
     name_of: Callable[[date], str]
-    """The name of the period that a date lies in, as it stands in dedupe keys."""
+    """The name of the period that a date is in, as it is in dedupe keys."""
     longest: timedelta
     """Two instants further apart than this are in different periods; a change of the clock is allowed for."""
 

@@ -1,4 +1,4 @@
-"""What a raw value may be: each reader takes a value as it stands in a raw event and returns it typed.
+"""What a raw value may be: each reader takes a value as it is in a raw event and returns it typed.
 
 A raw value is what JSON has: text, true or false, an array, an object, or a number as `WrittenNumber`. A value that is
 absent or null never comes here. All readers raise RefusedValueError, which names the field.

@@ -124,7 +124,7 @@ class Dialect(Protocol):
     """Whether a view that another one reads cannot be dropped."""
 
     rebuilds_indexes: bool
-    """Whether a large load may drop the indexes of a table and build them anew."""
+    """Whether a large load may drop the indexes of a table and build them again."""
 
     lock_spans_machines: bool
     """Whether the run lock keeps runs of all machines apart, so that whoever holds it is alone."""
@@ -151,7 +151,7 @@ class Dialect(Protocol):
         """Return the file that the database is, None where it is none."""
 
     def shown(self, url: URL) -> str:
-        """Return the database as people are told of it, with no password in it."""
+        """Return the database as people see it, with no password in it."""
 
     def is_there(self, url: URL) -> bool:
         """Whether it is worth while to open the database for reading."""
@@ -195,7 +195,7 @@ class Dialect(Protocol):
         """Return a sentence about readers that stand in the way, None when there is nothing to remark on."""
 
     def damage(self, engine: Engine) -> str | None:
-        """Return what is damaged in the database; None when nothing is, or it cannot be told."""
+        """Return what is damaged in the database; None when nothing is, or it cannot be known."""
 
     def may_be_of_others(self, error: BaseException | None) -> bool:
         """Whether an error of the driver is one that an object of somebody else can bring about."""
@@ -204,7 +204,7 @@ class Dialect(Protocol):
         """Return a sentence about the object of somebody else that an error came from, None without one."""
 
     def after_moving(self, connection: Connection, own: MetaData) -> None:
-        """See to what is not told by rows that were written with their ids."""
+        """Do what is still needed after rows were written with their ids, such as setting sequences."""
 
     def preview_engine(
         self, database_url: str, own: MetaData, is_over: Callable[[], bool]
@@ -215,7 +215,7 @@ class Dialect(Protocol):
         """Return what an error of the driver says of the surroundings, None for any other error."""
 
     def words(self, error: BaseException) -> str:
-        """Return what the driver says of an error, without what stands in a row."""
+        """Return what the driver says of an error, without what is in a row."""
 
     def is_schema_fault(self, error: BaseException | None) -> bool:
         """Whether an error of the driver says that a table, column, index or view is not there."""
@@ -224,7 +224,7 @@ class Dialect(Protocol):
         """Give a connection what is best for sorting, and so many threads that may help with it."""
 
     def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
-        """Have statements planned by what stands in tables that the transaction, or one just before, has filled."""
+        """Have statements planned by what is in tables that the transaction, or one just before, has filled."""
 
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
         """End a long statement of the engine soon after `is_over` has become true, once."""

@@ -45,7 +45,7 @@ class SchemaObject:
 
 
 def quoted(name: str) -> str:
-    """Return a name as it may stand in a statement, whatever is in it."""
+    """Return a name as it may be in a statement, whatever is in it."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
@@ -70,7 +70,7 @@ def _plain(token: str) -> str:
 
 
 def _without_needless_parentheses(found: Sequence[str]) -> Iterator[str]:
-    """A default that is one word stands in parentheses or without, by whether a migration built its table anew."""
+    """A default that is one word is in parentheses or without, by whether a migration built its table again."""
     skipped = {
         place
         for start, token in enumerate(found)

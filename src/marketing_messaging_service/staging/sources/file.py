@@ -74,7 +74,7 @@ class SourcesFile:
         self._expressions = tuple(_expression(source.patterns) for source in sources)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The mappings are told apart by what they are, not by what they say, and hold functions.
+        # Mappings are compared by identity, not by content, and they hold functions, so they cannot be pickled.
         return (_read_once, (self.yaml_text, self.origin)) if self.yaml_text or self is SHIPPED_SOURCES else _unsent()
 
     def number_of(self, path: str) -> int | None:
@@ -99,7 +99,7 @@ def read_sources(
     """Read and check a sources file, once nobody has written it for `settle_seconds`.
 
     Without a path they are those that come with the project. Raises SourcesError, naming every source,
-    mapping and key that is wrong, what stood there and what was expected, and when the file goes on changing.
+    mapping and key that is wrong, what stood there and what was expected, and when the file keeps changing.
     """
     if path is None:
         return SHIPPED_SOURCES

@@ -27,7 +27,7 @@ class DroppedEventError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value may stand in a raw document."""
+    """Where a value may be in a raw document."""
 
     keys: tuple[str, ...]
     """The keys that lead to it, from the outside in."""
@@ -131,7 +131,7 @@ class SourceMapping:
     def key_of(self, name: str) -> str:
         """Return what the producer calls a key or field of ours, such as user_traits.email; nothing if it is the same.
 
-        Where it may stand in several places, all of them are named.
+        Where it may be in several places, all of them are named.
         """
         places = self._places_of(name)
         said = " or ".join(dict.fromkeys(str(place) for place in places))

@@ -159,7 +159,7 @@ class PostgresqlDialect:
         Rows are numbered as if nothing had ever been taken back: before the first transaction, and after one that was,
         the sequences are set to where the rows end.
         """
-        del foreign_keys  # SQLite's need: no table is built anew here.
+        del foreign_keys  # SQLite's need: no table is rebuilt here.
         engine = engine_of(make_url(database_url), poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
 
         uncertain = [True]
@@ -191,7 +191,7 @@ class PostgresqlDialect:
         """Do nothing: there is nothing else to see to."""
 
     def remark_on_readers(self, engine: Engine) -> str | None:
-        """Return None: readers stand in nobody's way."""
+        """Return None: readers are in nobody's way."""
         del engine
         return None
 
@@ -250,7 +250,7 @@ class PostgresqlDialect:
         return errors.complaint(error)
 
     def words(self, error: BaseException) -> str:
-        """Return what the server says of an error, without what stands in a row."""
+        """Return what the server says of an error, without what is in a row."""
         return errors.words(error)
 
     def is_schema_fault(self, error: BaseException | None) -> bool:

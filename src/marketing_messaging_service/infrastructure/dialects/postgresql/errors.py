@@ -79,7 +79,7 @@ def complaint(error: BaseException) -> Complaint | None:
 
 
 def words(error: BaseException) -> str:
-    """Return what the server says in its first line: the others may hold what stands in a row."""
+    """Return what the server says in its first line: the others may hold what is in a row."""
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     return " ".join((primary or str(error)).split()).rstrip(".")
 

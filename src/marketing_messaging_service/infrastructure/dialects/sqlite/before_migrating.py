@@ -1,4 +1,4 @@
-"""What is done before a migration that builds tables anew: is there room, how long may it take, and a copy is kept."""
+"""What is done before a migration that builds tables again: is there room, how long may it take, and a copy is kept."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy im
 from src.marketing_messaging_service.places import COPY_BEFORE_MIGRATION, companion
 
 ROOM_A_TABLE = 3
-"""How many times the size of a table that is built anew must be free: for the new one in the -wal file, for the
+"""How many times the size of a table that is rebuilt must be free: for the new one in the -wal file, for the
 database to grow by it when that is moved there, and for sorting its indexes."""
 
 
@@ -39,7 +39,7 @@ def _is_there(connection: Connection, table: str) -> bool:
 
 
 def refuse_full_disk(connection: Connection, path: Path, tables: Collection[str], *, is_copied: bool) -> None:
-    """Raise DatabaseError if the disk has no room for building tables anew, and for a copy if there is to be one."""
+    """Raise DatabaseError if the disk has no room for building tables again, and for a copy if there is to be one."""
     database_bytes = _database_bytes(connection)
     rebuilding = ROOM_A_TABLE * _bytes_of(connection, tables, database_bytes)
     needed = rebuilding + (database_bytes if is_copied else 0)
@@ -84,7 +84,7 @@ def _bytes_of(connection: Connection, tables: Collection[str], database_bytes: i
 
 
 def duration_told(counts: Mapping[str, int], seconds_a_million: Mapping[str, float]) -> str:
-    """Return how long it may take to build tables anew, by their rows and by what was measured."""
+    """Return how long it may take to build tables again, by their rows and by what was measured."""
     seconds = sum(count * seconds_a_million[table] / 1e6 for table, count in counts.items())
     return f"about {seconds / 60:.0f} minutes" if seconds >= 120 else f"about {max(1, round(seconds))} s"
 
@@ -93,7 +93,7 @@ def keep_copy(path: Path, on_progress: Callable[[], None]) -> Path:
     """Keep a copy of the database, as it is committed, beside it; return where. It replaces one from before.
 
     Whoever calls this holds the write lock, so that nothing changes meanwhile. The pages are copied as they are,
-    because VACUUM INTO makes every index anew, and fails at one that uses a function of another program.
+    because VACUUM INTO makes every index again, and fails at one that uses a function of another program.
     """
     copy = copy_path(path)
     partial = copy.with_name(f"{copy.name}.partial")

@@ -143,7 +143,7 @@ class SqliteDialect:
         return Path(url.database or "")
 
     def shown(self, url: URL) -> str:
-        """Return the database as people are told of it, which is its file."""
+        """Return the database as people see it, which is its file."""
         return str(self.file_of(url))
 
     def is_there(self, url: URL) -> bool:
@@ -372,7 +372,7 @@ class SqliteDialect:
         return sorted(each.name for each in triggers if each.tbl_name.lower() in table_names)
 
     def prepare_migration(self, connection: Connection) -> None:
-        """Let tables be built anew that views read, which fails unless SQLite looks away."""
+        """Let tables be rebuilt that views read, which fails unless SQLite looks away."""
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
 
     def damages(self) -> Sequence[Select[Any]]:

@@ -12,7 +12,7 @@ PAGES_AT_ONCE = 4_096
 def copy_pages(database_path: Path, copy_path: Path, on_progress: Callable[[int], None]) -> None:
     """Copy a database, as it is committed at this moment, into a file that must not be there yet.
 
-    One snapshot is read, what is still in the -wal included, so that a run may go on writing. `on_progress` is given
+    One snapshot is read, what is still in the -wal included, so that a run may keep writing. `on_progress` gets
     the bytes that were written since the last call; what it raises ends the copy.
     """
     written = 0

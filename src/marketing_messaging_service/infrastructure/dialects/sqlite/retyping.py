@@ -1,8 +1,8 @@
 """Another type for columns of a table that stands.
 
 SQLite keeps the statement that made a table, and reads from it of which kind a column is; the rows say nothing of it.
-So the statement is changed and no row is touched: a million events take a second, where building the table anew takes
-twenty, and as much disk again. Where SQLite was built not to let that statement be changed, the table is built anew.
+So the statement is changed and no row is touched: a million events take a second, where building the table again takes
+twenty, and as much disk again. Where SQLite was built not to let that statement be changed, the table is rebuilt.
 """
 
 from collections.abc import Collection, Mapping
@@ -95,7 +95,7 @@ def change_statements(connection: Connection, statements: Mapping[str, str]) -> 
 
 
 def _build_anew(connection: Connection, statements: Mapping[str, str]) -> None:
-    """Build tables anew by other statements, with their indexes and triggers as they were; foreign keys must be off."""
+    """Rebuild tables by other statements, with their indexes and triggers as they were; foreign keys must be off."""
     connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
     for table, sql in statements.items():
         belonging = [

@@ -1,6 +1,6 @@
-"""Columns that others have added to tables of this project: a table that is built anew keeps them as they were.
+"""Columns that others have added to tables of this project: a table that is rebuilt keeps them as they were.
 
-Alembic builds a table anew by what it understands of a column, which is not its collation or what it checks, and it
+Alembic builds a table again by what it understands of a column, which is not its collation or what it checks, and it
 cannot fill a generated one.
 """
 
@@ -70,7 +70,7 @@ def rename_columns(connection: Connection, columns: Collection[tuple[str, str]],
 def set_columns_aside(
     connection: Connection, own: Mapping[str, SchemaObject], rebuilt: Collection[str]
 ) -> list[StrangeColumn]:
-    """Find the columns of others in tables that are to be built anew, and take the generated ones away.
+    """Find the columns of others in tables that are to be rebuilt, and take the generated ones away.
 
     Raises DatabaseError at one that is generated and stored, which cannot be added to a table again.
     """

@@ -1,6 +1,6 @@
 """What other people keep in the file: neither harmed by a migration nor in its way.
 
-Their views and triggers stand aside while it is at work, and so do their indexes on tables that are built anew; what
+Their views and triggers stand aside while it is at work, and so do their indexes on tables that are rebuilt; what
 has a name that a migration needs is given another one. At the end everything of theirs is as it was, or is named with
 what to do.
 """
@@ -47,7 +47,7 @@ class Strangers:
     renamed_tables: Mapping[str, str]
     """Their tables that had to be given another name: old name to new one."""
     columns: tuple[StrangeColumn, ...]
-    """Their columns in tables that are built anew."""
+    """Their columns in tables that are rebuilt."""
     told: tuple[str, ...]
     """What there is to be said of columns that had to be given another name."""
     suffix: str
@@ -64,10 +64,10 @@ def set_aside(
     changed: Collection[str],
     needed_columns: Mapping[str, Collection[str]],
 ) -> Strangers:
-    """Find what others keep in the file, and take out of the way of a migration what would stand in it.
+    """Find what others keep in the file, and take away what would be in the way of a migration.
 
     `own` is what the migrations have made so far, `needed_names` (in lower case) what those to come make besides,
-    `rebuilt` the tables that they build anew, and `changed` those that they change as a whole where they stand.
+    `rebuilt` the tables that they rebuild, and `changed` those that they change as a whole where they stand.
     `needed_columns` are all that a table ever has, in capitals, by the key of the table.
     """
     renamed = _renamed_tables(connection, own, needed_names, suffix)
