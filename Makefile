@@ -36,7 +36,7 @@ run: $(DRIVER) ## Run the hourly job once, as the settings say (environment or .
 self-check: $(DRIVER) ## Check that the database keeps every promise; it is only read
 	@$(BIN)/python -m flows.check
 
-repair: $(DRIVER) ## Make views and indexes anew where they are missing or changed, then check; no row is touched
+repair: $(DRIVER) ## Rebuild views and indexes that are missing or changed, then check; no row is touched
 	@$(BIN)/python -m flows.check --repair
 
 explore: $(VENV)/installed-explore $(DRIVER) ## Open the database in the browser, read-only, at http://127.0.0.1:8001
@@ -76,14 +76,14 @@ bench: $(VENV)/installed-dev $(PEERS)/installed ## Measure speed and memory, as 
 	@$(BIN)/python -m benchmarks --json benchmarks/results.json
 	@$(BIN)/python -m benchmarks.tables
 
-format: $(VENV)/installed-dev ## Format the code and mend what the linter can
+format: $(VENV)/installed-dev ## Format the code and fix what the linter can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-samples: $(VENV)/installed ## Write data/samples anew
+samples: $(VENV)/installed ## Write data/samples again
 	@$(BIN)/python data/generate_samples.py
 
-docs: $(VENV)/installed ## Write what is generated anew: the dictionary, the pictures, the schema of rules.yaml
+docs: $(VENV)/installed ## Write what is generated: the dictionary, the pictures, the schema of rules.yaml
 	@$(BIN)/python -m src.marketing_messaging_service.dictionary
 	@$(BIN)/python -m flows.rules schema > data/rules.schema.json
 

@@ -70,22 +70,22 @@ def backfill(  # noqa: PLR0917  the fields of a form
 
     Args:
         start: First instant of the window, UTC. An event exactly at it is taken.
-        end: End of the window, UTC. An event exactly at it is not taken any more.
-        source: Folder of raw files, subfolders included. Left empty, it is the setting LANDING_PATH.
+        end: End of the window, UTC. An event exactly at it is not taken.
+        source: Folder of raw files, subfolders included. Left empty, the setting LANDING_PATH counts.
         mode: **preview** reports what would be decided, and keeps nothing. **load and decide** takes the events and
             decides their messages. **load only** keeps them as history and decides nothing, until a later backfill
             covers them.
         max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
-            message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
-            old events earn messages too.
+            message; a rule that matches one writes a suppression with the reason expired. 0 means no limit: old
+            events earn messages too.
         max_event_ahead_hours: Events further ahead of the run's start than this many hours are loaded and wait, because
-            a clock must be wrong; the first run that reaches their time, less these hours, decides them, hourly ones
-            too. 0 lets everything wait that is later than the start.
+            a clock must be wrong; the first run, hourly ones too, within these hours of their time decides them. With
+            0, everything later than the start waits.
         max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
-            loaded and decided all the same.
-        decide_again: Names of new or mended rules, such as welcome_email. Each decides also the events of the window
-            that were decided before, where it has no decision yet or only an expired one, and no other rule of its
-            exclusive group has decided. Every other decision stays as it is.
+            still loaded and decided.
+        decide_again: Names of new or corrected rules, such as welcome_email. Each also decides events of the window
+            that were decided before, if it has no decision on them yet or only an expired one, and no other rule of
+            its exclusive group has decided. Every other decision stays as it is.
     """
 
     def order(settings: Settings) -> RunOrder:

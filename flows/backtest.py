@@ -53,21 +53,21 @@ def backtest(  # noqa: PLR0917  the fields of a form
     until: InstantOrEmpty = None,
     more_than: Annotated[int, Field(ge=0, le=1_000)] = MANY_A_WEEK,
 ) -> State[Difference]:
-    """Say what other rules would have decided of the history, before they go live.
+    """Show what other rules would have decided in the past, before they go live.
 
-    The history is decided twice on a copy, by the rules before and by the new ones, as hourly runs would have that had
-    every event on time. Nothing is written to the database, and runs go on beside it.
+    The history is decided twice on a copy, by the old rules and by the new ones, as hourly runs would have done with
+    every event on time. Nothing is written to the database, and other runs may work at the same time.
 
     Args:
         rules: The new rules: the text of a whole rules.yaml, pasted.
-        rules_path: The new rules by the path of their file, on the machine of the worker; instead of the text.
+        rules_path: Instead of the text: the path of a file with the new rules, on the worker's machine.
         against: What the new rules are compared with: left empty, the rules in force; or the path of another file.
-            Without new rules, **decided** compares what was really decided with what the same rules decide with every
-            event on time.
-        since: Decide what happened at this instant or later only; what was sent before counts all the same. Left
-            empty, it is all of the past.
-        until: Decide what happened before this instant only. Left empty, it is all there is.
-        more_than: Count the users who get more messages than that in a week.
+            Without new rules, **decided** compares what was really decided with what the same rules decide when every
+            event is on time.
+        since: Decide only events at this instant or later; what was sent before still counts. Left empty, all of the
+            past.
+        until: Decide only events before this instant. Left empty, all there are.
+        more_than: Count the users who get more messages than this in a week.
     """
     page, stop = RunPage("backtest"), StopRequest(_UNCHANGED)
     try:

@@ -48,11 +48,11 @@ def check_invariants(database_url: str, max_load_age_hours: int, stop: StopReque
 def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
     """Check that the database keeps every promise: nothing lost, nothing decided or sent twice, every count right.
 
-    It only reads, one snapshot beside which runs may go on, and fails when anything does not hold.
+    It only reads, from one snapshot, so runs may work at the same time. It fails when anything does not hold.
 
     Args:
-        max_load_age_hours: Fail also when no file was loaded for this many hours, because then events have stopped
-            coming in. 0 means not to look.
+        max_load_age_hours: Also fail when no file was loaded for this many hours, because then events have stopped
+            coming in. 0 turns this off.
     """
     page, stop = RunPage("self-check"), StopRequest(_UNCHANGED)
     try:

@@ -30,18 +30,18 @@ def explain(  # noqa: PLR0917  the fields of a form
     until: InstantOrEmpty = None,
     where: str = "",
 ) -> State[Answer]:
-    """Say why a user got a message, or did not; or, of all events that a rule looked at, what came of them and why.
+    """Explain why a user got a message or did not; or what came of all the events that a rule looked at, and why.
 
-    It only reads. The answer stands under *Artifacts*.
+    It only reads. The answer is under *Artifacts*.
 
     Args:
-        user_id: The user that is asked about. Left empty, it is every user, and a rule must be named.
-        rule_name: Only this rule. Left empty, it is every rule that looked at an event of the user.
-        message_id: Only the user's event of this message_id. Left empty, it is every event.
-        since: Only events from this instant on. Left empty, it is all of the past.
-        until: Only events before this instant. Left empty, it is all that there is.
-        where: Of every user, only events with these values, such as `user_traits.country=DE`; a comma stands between
-            several. Left empty, it is every event.
+        user_id: The user to explain. Left empty, every user; then a rule must be named.
+        rule_name: Only this rule. Left empty, every rule that looked at an event of the user.
+        message_id: Only the user's event with this message_id. Left empty, every event.
+        since: Only events from this instant on. Left empty, all of the past.
+        until: Only events before this instant. Left empty, all there are.
+        where: Without a user: only events with these values, such as `user_traits.country=DE`, separated by commas.
+            Left empty, every event.
     """
     page, stop = RunPage("explanation"), StopRequest(_UNCHANGED)
     try:

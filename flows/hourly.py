@@ -43,20 +43,20 @@ def hourly(
 ) -> State[RunReport]:
     """Take every raw file that has landed, and decide which messages its events earn.
 
-    Safe to start at any time and as often as you like: a file is taken once, an event is decided once, and a run
-    that was cut off is finished by the next one.
+    Safe to start at any time and as often as you like: a file is taken once, an event is decided once, and the
+    next run finishes one that was cut off.
 
     Args:
         as_of: Logical time of the run, recorded with every load. Left empty, it is the scheduled start time.
-        landing_path: Folder of raw files, subfolders included, or `s3://bucket/prefix`. Left empty, it is the setting
-            LANDING_PATH.
+        landing_path: Folder of raw files, subfolders included, or `s3://bucket/prefix`. Left empty, the setting
+            LANDING_PATH counts.
         max_event_age_hours: Events older than this many hours at as_of are kept as history but earn no message; a rule
             that matches one writes a suppression with the reason expired. 0 means no limit.
         max_event_ahead_hours: Events further ahead of as_of than this many hours are loaded and wait, because a clock
-            must be wrong; the first run that reaches their time, less these hours, decides them. 0 lets everything wait
-            that is later than as_of.
+            must be wrong; the first run within these hours of their time decides them. With 0, everything later than
+            as_of waits.
         max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
-            loaded and decided all the same.
+            still loaded and decided.
     """
 
     def order(settings: Settings) -> RunOrder:

@@ -130,11 +130,11 @@ def write(database_url: str, folder: Path, stop: StopRequest) -> tuple[Published
 def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
     """Write a consistent copy of the database, and Parquet of each table and view, all of one moment.
 
-    Safe to start at any time, also while an hourly run is at work, which it does not hold up. Readers find whole files
-    only, the old ones or the new.
+    Safe to start at any time, also during an hourly run, which it does not hold up. Readers always find whole files,
+    either the old ones or the new.
 
     Args:
-        publish_path: Folder to write into, or `s3://bucket/prefix`. Left empty, it is the setting PUBLISH_PATH.
+        publish_path: Folder to write into, or `s3://bucket/prefix`. Left empty, the setting PUBLISH_PATH counts.
     """
     page, stop = RunPage("published-files"), StopRequest(_UNPUBLISHED)
     try:

@@ -67,24 +67,24 @@ def replay(  # noqa: PLR0917  the fields of a form
     max_event_ahead_hours: AheadHours = DEFAULT_MAX_EVENT_AHEAD_HOURS,
     edited_file: str = "",
 ) -> State[RunReport]:
-    """Read rejected lines again, and load and decide those that are events today.
+    """Read rejected lines again, and load and decide those that are now events.
 
     For lines that a mapping in sources.yaml, a new field or a newer version can read now. A line is taken once,
-    however often it is replayed; one that is no event today either stays as it is. Begin with a dry run.
+    however often it is replayed; one that still is not an event stays rejected. Begin with a dry run.
 
     Args:
-        reason: Read again what was rejected for this reason only. **every** is for all of them.
-        file: Read again the lines of this file only, by its path from the landing folder, or of files of a pattern
-            such as `2026-11-*` or `*.csv`. Left empty, it is every file.
-        since: Read again what was rejected at this instant or later only. Left empty, it is all of the past.
+        reason: Only lines rejected for this reason. **every** means all reasons.
+        file: Only lines of this file, by its path from the landing folder, or of files that match a pattern
+            such as `2026-11-*` or `*.csv`. Left empty, lines of every file.
+        since: Only lines rejected at this instant or later. Left empty, all of the past.
         dry_run: Report what would be taken and decided, and keep nothing.
         max_event_age_hours: Events older than this many hours when the run starts are kept as history but earn no
-            message; a rule that matches one writes a suppression with the reason expired. 0 means no limit, so that
-            old events earn messages too.
+            message; a rule that matches one writes a suppression with the reason expired. 0 means no limit: old
+            events earn messages too.
         max_event_ahead_hours: Events further ahead of the run's start than this many hours are loaded and wait, because
-            a clock must be wrong; the first run that reaches their time, less these hours, decides them.
-        edited_file: A file of lines that `python -m flows.replay --export` wrote and somebody has edited, on the
-            machine of the worker: these are read, and no others. Left empty, lines are read as they came.
+            a clock must be wrong; the first run within these hours of their time decides them.
+        edited_file: A file on the worker's machine that `python -m flows.replay --export` wrote and somebody has
+            edited: only its lines are read. Left empty, lines are read as they came.
     """
 
     def order(settings: Settings) -> RunOrder:

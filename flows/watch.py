@@ -36,13 +36,13 @@ def look(database_url: str, max_load_age_hours: int, stop: StopRequest) -> Check
 
 @flow(name="watch", flow_run_name=named_by_start("watch"))
 def watch(max_load_age_hours: AgeHours = DEFAULT_MAX_LOAD_AGE_HOURS) -> State[CheckReport]:
-    """Say when files have stopped coming in, and when an hour is unlike the same hour of the last four weeks.
+    """Report when files have stopped coming in, and when an hour is unlike the same hour of the last four weeks.
 
-    It only reads, takes a moment, and fails when there is something to look at, so that whoever is told of failed runs
-    is told of that.
+    It only reads, takes a moment, and fails when there is something to look at, so that notifications of failed runs
+    cover it.
 
     Args:
-        max_load_age_hours: Fail when the hourly run loaded no file for this many hours. 0 means not to look.
+        max_load_age_hours: Fail when the hourly run loaded no file for this many hours. 0 turns this off.
     """
     page, stop = RunPage("watch"), StopRequest(_UNCHANGED)
     try:
