@@ -108,7 +108,7 @@ def main() -> int:
         return refused(error)
     check_report = result_of(state)
     if isinstance(check_report, CheckReport):
-        # The findings are to be the last thing on the terminal; Prefect would tell of its server's end after them.
+        # The findings are to be the last thing on the terminal; Prefect would report its server's end after them.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(check_text(check_report), flush=True)
     return exit_code(state)

@@ -18,7 +18,7 @@ from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.settings import load_settings
 
 SERVER_LEVEL = "PREFECT_LOGGING_LOGGERS_PREFECT_SERVER_LEVEL"
-"""Prefect's name for how much its server tells, in the environment."""
+"""The environment variable for how much Prefect's server logs."""
 
 _ADVICE = {
     "Timed out while attempting to connect to ephemeral Prefect API server": (
@@ -85,7 +85,7 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         return refused(error)
     run_report = result_of(state)
     if isinstance(run_report, RunReport):
-        # The summary is to be the last thing on the terminal; Prefect would tell of its server's end after it.
+        # The summary is to be the last thing on the terminal; Prefect would report its server's end after it.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(summary_text(run_report), flush=True)
     return exit_code(state)

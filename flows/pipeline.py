@@ -423,7 +423,7 @@ def _decide(
 
 
 def _what_waits(engine: Engine, order: RunOrder) -> str:
-    """Return the sentence that tells what is decided later; nothing for a preview, of which nothing waits."""
+    """Return the sentence that says what is decided later; nothing for a preview, which leaves nothing waiting."""
     if order.mode is RunMode.PREVIEW:
         return ""
     try:

@@ -159,7 +159,7 @@ def outcome(state: State[Any]) -> Any:
 def progress(
     verb: str, name: str, total: int, *, is_long: bool, has_bar: bool = True
 ) -> Iterator[Callable[[int], None]]:
-    """Yield a function that tells how far long work has come: on the terminal, and as an artifact of the run.
+    """Yield a function that reports how far long work has come: on the terminal, and as an artifact of the run.
 
     For work that is not long it does nothing. Work that has long parts has no bar: a terminal shows one at a time.
     """

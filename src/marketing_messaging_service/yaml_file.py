@@ -117,7 +117,7 @@ def _is_young(path: Path, settle_seconds: float) -> bool:
         status = path.stat()
     except OSError:
         return False
-    # A copied file may bear the time of its original; when it was changed here, only ctime tells.
+    # A copied file may bear the time of its original; only ctime says when it was changed here.
     return max(status.st_mtime, status.st_ctime) > time.time() - settle_seconds
 
 

@@ -187,7 +187,7 @@ KINDS: dict[str, type[Part]] = {
     "happened": HappenedCondition,
     "prior_event": PriorEventCondition,
 }
-"""The kinds of condition by the key that tells them; one without any is a comparison."""
+"""The kinds of condition by the key that marks them; one without any such key is a comparison."""
 
 TAGS: dict[str, type[Part]] = {f"{key}_condition": kind for key, kind in KINDS.items()} | {
     "field_condition": FieldCondition

@@ -175,7 +175,7 @@ def shared_candidates(events: Sequence[Select[Any]], number: int) -> CTE:
 
 
 def candidates_among(shared: CTE, rule: Rule) -> Select[Any]:
-    """Return those of shared candidates that a rule may have matched, as far as a few steps into an index tell."""
+    """Return the shared candidates that a rule may have matched, judging by a few steps into an index."""
     row = _row(shared)
     return select(*shared.c).where(
         at_most_true(rule.conditions, row, _AtAGlance(row, shared.c.surely_known)),
@@ -183,7 +183,7 @@ def candidates_among(shared: CTE, rule: Rule) -> Select[Any]:
 
 
 def seems_to_have_matched(rule: Rule, row: MatchRow, run_id: SQLColumnExpression[int | None]) -> ColumnElement[bool]:
-    """Return whether a rule matched an event, as far as a few steps into an index tell."""
+    """Return whether a rule matched an event, judging by a few steps into an index."""
     return at_least_true(rule.conditions, row, _AtAGlance(row, _surely_known(run_id)))
 
 
@@ -193,7 +193,7 @@ FEW_STEPS = 20
 
 @dataclass(frozen=True, slots=True)
 class _AtAGlance:
-    """What a few steps into the index tell of looks at other events, so that few events need all of them.
+    """What a few steps into the index say about looks at other events, so that few events need all of them.
 
     More events can be there now than then, and not fewer.
     """

@@ -67,7 +67,7 @@ def is_counted_directly(happened: Happened) -> bool:
 
 
 def looks_directly(happened: Happened, row: MatchRow) -> ColumnElement[bool]:
-    """Return whether another event happened as often as asked, read from `events` up to the count that tells."""
+    """Return whether another event happened as often as asked, read from `events` up to the count that decides it."""
     found = others(happened, row, "id")
     enough = _enough(happened)
     if enough == 1:

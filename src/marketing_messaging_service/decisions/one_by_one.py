@@ -89,7 +89,7 @@ class _Reach(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Per:
-    """The fields by whose values a rule tells messages apart."""
+    """The fields by whose values a rule distinguishes messages."""
 
     paths: tuple[str, ...]
     places: tuple[int, ...]

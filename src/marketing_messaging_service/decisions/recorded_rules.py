@@ -44,7 +44,7 @@ def recorded_rules(connection: Connection) -> list[RecordedRules]:
 
 
 def rows_of_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any]]:
-    """Return the rows of `ruleset_rules` that tell of a ruleset's rules, in the order of the file."""
+    """Return the rows of `ruleset_rules` for a ruleset's rules, in the order of the file."""
     return [
         {
             "ruleset_id": ruleset_id,

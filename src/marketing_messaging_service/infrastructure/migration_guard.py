@@ -47,7 +47,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Whom a migration tells what it does, and who may end it by raising."""
+    """Gets to know what a migration does, and may end it by raising."""
 
     info: Callable[[str], None] = lambda _: None
     warning: Callable[[str], None] = lambda _: None

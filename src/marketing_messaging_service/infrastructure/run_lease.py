@@ -284,7 +284,7 @@ def _is_of_this_machine(holder: Holder) -> bool:
 
 
 def _machine() -> str:
-    """Return what tells one start of this machine's system from every other one, and from other machines."""
+    """Return what distinguishes one start of this machine's system from every other, and from other machines."""
     try:
         name = _BOOT_ID.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):

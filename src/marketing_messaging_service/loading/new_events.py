@@ -171,7 +171,7 @@ def _are_new(connection: Connection, message_ids: Sequence[str]) -> Mask:
 def _inserting_unknown(
     connection: Connection, insert_each: Callable[[Columns], int], event_ids: EventIds, created_at: str
 ) -> InsertNew:
-    """Return the way to insert events of one load, of which the table tells whether they are new."""
+    """Return the way to insert events of one load, where the table itself shows whether they are new."""
 
     def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
         is_new = np.ones(len(events), dtype=np.bool_)
@@ -191,7 +191,7 @@ def _inserting_at_once(
     next_id: int,
     created_at: str,
 ) -> InsertNew:
-    """Insert all that is to come, and return the way to tell which of it went in.
+    """Insert all that is to come, and return the way to find out which of it went in.
 
     Row after row has the next id, so that an event that is not new leaves a gap.
     """

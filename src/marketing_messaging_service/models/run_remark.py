@@ -1,4 +1,4 @@
-"""What a run has to say of a file, or of itself, that no count tells."""
+"""What a run has to say about a file, or about itself, beyond its counts."""
 
 from __future__ import annotations
 

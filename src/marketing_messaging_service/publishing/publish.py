@@ -108,7 +108,7 @@ def _copy(database_url: str, partial: Path, progress: Progress) -> None:
         forget_wal(partial)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            # Of SQLite's own words nobody could tell which disk is meant.
+            # SQLite's own words do not say which disk is meant.
             raise _unwritable(partial.parent, os.strerror(errno.ENOSPC)) from None
         raise
 

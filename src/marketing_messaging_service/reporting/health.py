@@ -1,4 +1,4 @@
-"""Whether a run is well, as far as its counts tell, and which of its files somebody should look at first."""
+"""Whether a run is well, judging by its counts, and which of its files somebody should look at first."""
 
 from __future__ import annotations
 

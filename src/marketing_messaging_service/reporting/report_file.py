@@ -52,7 +52,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def report_name(report: RunReport) -> str:
-    """Return the name of the file, which tells the flow, its logical time, and the run."""
+    """Return the name of the file, which has the flow, its logical time and the run."""
     flow_name = re.sub(r"[^A-Za-z0-9_-]", "-", report.flow_name)
     as_of, started_at = _in_name(report.as_of, "minutes"), _in_name(report.started_at, "seconds")
     run = f"preview-{started_at}" if report.is_preview else f"run-{report.run_id}"

@@ -1,4 +1,4 @@
-"""What a run did, as its rows in the database tell it."""
+"""What a run did, as its rows in the database say."""
 
 from __future__ import annotations
 

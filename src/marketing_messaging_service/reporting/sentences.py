@@ -275,7 +275,7 @@ def told(problem: Problem) -> str:
 
 
 def ending_sentence(report: RunReport) -> str:
-    """Return how a run ended that did not come to its end; nothing when it did, or when its problems tell it."""
+    """Return how a run ended early; nothing when it came to its end, or when its problems say so."""
     if report.problems or report.state not in _ENDINGS:
         return ""
     return report.message or (WITHOUT_A_WORD if report.state is RunState.KILLED else f"{_ENDINGS[report.state]}.")

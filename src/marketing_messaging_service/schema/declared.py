@@ -17,7 +17,7 @@ VIEWS_BY_DIALECT = {"sqlite": {view.name: view.select for view in VIEWS}, "postg
 
 
 def declared_objects(connection: Connection) -> tuple[SchemaObject, ...]:
-    """Return every table, index and view of this project as the database would tell of it; it has no trigger."""
+    """Return every table, index and view of this project as the database describes it; none is a trigger."""
     name = connection.dialect.name
     return tuple(dialect_named(name).declared_objects(connection, Base.metadata, VIEWS_BY_DIALECT[name]))
 

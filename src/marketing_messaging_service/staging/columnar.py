@@ -158,7 +158,7 @@ class Stager:
         return self.into_tables(self.sort_lines(chunk))
 
     def sort_lines(self, chunk: Chunk) -> SortedLines:
-        """Look at each line of a chunk, and tell those that hold an event from blank and rejected ones."""
+        """Look at each line of a chunk, and separate those that hold an event from blank and rejected ones."""
         sorting = SortedLines()
         runs, others, rest = self._plain_runs(chunk)
         self._sort_others(others, None, sorting)

@@ -16,7 +16,7 @@ from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 BEGINNING_BYTES = 64 << 10
-"""How much of a file's text tells what the file is."""
+"""How much of a file's text is looked at to see what the file is."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

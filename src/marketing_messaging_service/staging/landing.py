@@ -76,7 +76,7 @@ class _Pace:
         self._tell = tell
 
     def over(self, items: Iterable[Item], what: str) -> Iterator[Item]:
-        """Yield items, and tell how many of them there were."""
+        """Yield items, and report how many of them there were."""
         told = time.monotonic()
         for count, item in enumerate(items, 1):
             yield item
@@ -205,7 +205,7 @@ def _settled(
     sightings: Sequence[Sighting], settle_seconds: float, sleep: Callable[[float], None]
 ) -> tuple[list[Sighting], list[str]]:
     """Return the files that nobody is writing any more, and the names of those that changed while this waited."""
-    # A copied file may bear the time of its original; when it was changed here, only ctime tells.
+    # A copied file may bear the time of its original; only ctime says when it was changed here.
     latest = time.time() - settle_seconds
     young = [each for each in sightings if max(each.modified, each.changed) > latest]
     if not settle_seconds or not young:

@@ -60,7 +60,7 @@ class MappedLines:
         self._optional_fields = mapping.optional_fields
 
     def sort_lines(self, chunk: Chunk) -> SortedLines:
-        """Look at each line of a chunk, and tell those that hold an event from the others."""
+        """Look at each line of a chunk, and separate those that hold an event from the others."""
         sorting = SortedLines()
         if isinstance(chunk.lines, TableLines):
             self._sort_table(chunk, chunk.lines, sorting)

@@ -69,7 +69,7 @@ class Memory:
 
 
 def inode_of(signature: str) -> str:
-    """Return the inode that a file's signature tells."""
+    """Return the inode in a file's signature."""
     return signature.rpartition(":")[2]
 
 

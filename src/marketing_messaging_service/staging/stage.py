@@ -128,7 +128,7 @@ class _Written:
     file: LandingFile
     source: Source
     sort_lines: Callable[[Chunk], SortedLines]
-    """Looks at each line of a chunk, and tells those that hold an event from the others."""
+    """Looks at each line of a chunk, and separates those that hold an event from the others."""
     replayed: None = None
 
     def chunks(self, chunk_bytes: int, on_progress: Callable[[int], None]) -> Generator[Chunk]:

@@ -236,16 +236,16 @@ class Dialect(Protocol):
         """Make a connection ready for changing the schema; raise DatabaseError where the database is not fit."""
 
     def damages(self) -> Sequence[Select[Any]]:
-        """Return queries each row of which tells of a damage."""
+        """Return queries of which each row reports a damage."""
 
     def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
-        """Return a query each row of which tells of one that points at none."""
+        """Return a query of which each row reports a row that points at none."""
 
     def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
-        """Return queries each row of which tells that the database is not as runs need it."""
+        """Return queries of which each row reports that the database is not as runs need it."""
 
     def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
-        """Return queries each row of which tells of an instant in a column that is none."""
+        """Return queries of which each row reports a value that is not an instant, where one belongs."""
 
     def standing_objects(self, connection: Connection) -> list[SchemaObject]:
         """Return the objects of a database's schema, those aside that it makes of a table's constraints."""
@@ -253,7 +253,7 @@ class Dialect(Protocol):
     def declared_objects(
         self, connection: Connection, own: MetaData, views: Mapping[str, str]
     ) -> Iterable[SchemaObject]:
-        """Return what the migrations make, as `standing_objects` would tell of it; views are given by their SELECT."""
+        """Return what the migrations make, as `standing_objects` would describe it; views are given by their SELECT."""
 
     def making_problem(self, error: BaseException | None) -> str | None:
         """Return what an error says of an index or view that cannot be made; None when it is of the surroundings."""

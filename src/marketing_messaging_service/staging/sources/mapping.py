@@ -105,7 +105,7 @@ class SourceMapping:
         }
         for name, places in self._own_places.items():
             if mapped[name] is None and not any(_stands(raw, place.keys) for place in places):
-                # The close look tells what is null from what is absent.
+                # The close look distinguishes null from absent.
                 del mapped[name]
         for part in self.parts:
             mapped[part] = self._part(part, raw, raw_type)

@@ -211,7 +211,7 @@ class PostgresqlDialect:
         return None
 
     def after_moving(self, connection: Connection, own: MetaData) -> None:
-        """Let the sequences go on behind the ids that stand, and tell the planner what stands there."""
+        """Set the sequences to go on after the ids that exist, and let the planner know what the tables hold."""
         _set_sequences(connection, own)
         connection.exec_driver_sql(f"ANALYZE {', '.join(own.tables)}")
 
@@ -325,7 +325,7 @@ class PostgresqlDialect:
             )
 
     def damages(self) -> Sequence[Select[Any]]:
-        """Return nothing: the server tells of damage when it meets it."""
+        """Return nothing: the server reports damage when it meets it."""
         return ()
 
     def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
@@ -356,7 +356,7 @@ class PostgresqlDialect:
     def declared_objects(
         self, connection: Connection, own: MetaData, views: Mapping[str, str]
     ) -> Iterable[SchemaObject]:
-        """Return what the migrations make, as the server tells of it when it is made for a moment."""
+        """Return what the migrations make, as the server describes it when it is made for a moment."""
         with engine_of(connection.engine.url, poolclass=NullPool).connect() as scratch:
             return objects.declared_objects(scratch, own, views)
 

@@ -1,4 +1,4 @@
-"""The tables, indexes, views and triggers of a schema, as the server tells of them."""
+"""The tables, indexes, views and triggers of a schema, as the server describes them."""
 
 import re
 from collections import defaultdict
@@ -73,7 +73,7 @@ def _plain(sql: str) -> str:
 
 
 def declared_objects(connection: Connection, own: MetaData, views: Mapping[str, str]) -> list[SchemaObject]:
-    """Return what the models declare, as the server tells of it: made as temporary objects, and taken back at once.
+    """Return what the models declare, as the server describes it: made as temporary objects, and taken back at once.
 
     Raises DatabaseError on a standby, which makes no such objects either.
     """

@@ -384,7 +384,7 @@ class SqliteDialect:
         return faults.dangling_references(connection, own)
 
     def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
-        """Return a query that tells the mode of the file, unless it is WAL."""
+        """Return a query that reports the mode of the file, unless it is WAL."""
         return faults.other_modes(connection)
 
     def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:

@@ -1,4 +1,4 @@
-"""What is wrong with a file whatever its rows mean, as queries each row of which tells of one fault."""
+"""What is wrong with a file whatever its rows mean, as queries of which each row reports one fault."""
 
 from typing import Any
 
