@@ -6,15 +6,17 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from src.marketing_messaging_service.decisions import decide, decide_pending, read_rules
+from src.marketing_messaging_service.decisions import RulesFile, decide, decide_pending
+from src.marketing_messaging_service.decisions.rules_file import parse_rules
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
     read_transaction,
@@ -86,6 +88,7 @@ class Pipeline:
         self.engine = create_database_engine(self.database_url)
         self.shard_count = 1
         self._file_count = 0
+        self._reading: Connection | None = None
 
     def land(self, raw_events: Sequence[Mapping[str, Any]]) -> Path:
         """Write a raw file into landing, a minute younger than the one before."""
@@ -137,10 +140,13 @@ class Pipeline:
         if rejected is not None:
             note_replay(self.engine, run_id, rejected, still, {})
         if order.mode is not RunMode.LOAD_ONLY:
-            self.rules_path.write_text(json.dumps(rules, ensure_ascii=False), encoding="utf-8")
-            rules_file = read_rules(self.rules_path)
             decide(
-                *(self.engine, rules_file), decided_at=AS_OF, order=order, run_id=run_id, shard_count=self.shard_count
+                self.engine,
+                self._read(rules),
+                decided_at=AS_OF,
+                order=order,
+                run_id=run_id,
+                shard_count=self.shard_count,
             )
         with write_transaction(self.engine) as connection:
             close_run(connection, run_id, RunState.COMPLETED)
@@ -188,8 +194,12 @@ class Pipeline:
 
     def decide(self, rules: Mapping[str, Any]) -> DecisionResult:
         """Decide by a rules document everything that was not decided yet."""
-        self.rules_path.write_text(json.dumps(rules, ensure_ascii=False), encoding="utf-8")
-        return decide_pending(self.engine, read_rules(self.rules_path), decided_at=AS_OF)
+        return decide_pending(self.engine, self._read(rules), decided_at=AS_OF)
+
+    def _read(self, rules: Mapping[str, Any]) -> RulesFile:
+        text_of_file = json.dumps(rules, ensure_ascii=False)
+        self.rules_path.write_text(text_of_file, encoding="utf-8")
+        return _parsed(text_of_file)
 
     def run(self, files: Sequence[Sequence[Mapping[str, Any]]], rules: Mapping[str, Any]) -> None:
         """Land files, take them and decide, as one run."""
@@ -203,9 +213,22 @@ class Pipeline:
         with write_transaction(self.engine) as connection:
             connection.execute(text(sql))
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read everything inside over one connection; two in three of a property test's were opened to read."""
+        if self._reading:
+            yield
+            return
+        with read_transaction(self.engine) as connection:
+            self._reading = connection
+            try:
+                yield
+            finally:
+                self._reading = None
+
     def rows(self, sql: str) -> list[Row]:
         """Return the rows of a query as plain tuples, in the reference's order."""
-        with read_transaction(self.engine) as connection:
+        with nullcontext(self._reading) if self._reading else read_transaction(self.engine) as connection:
             return sort_rows(tuple(map(_as_sqlite_has_it, row)) for row in connection.execute(text(sql)))
 
     def events(self) -> list[Row]:
@@ -265,14 +288,21 @@ class Pipeline:
 
     def everything(self) -> dict[str, list[Row]]:
         """All rows that a run leaves, by table, without ids and clock columns."""
-        return {
-            "events": self.events(),
-            "event_properties": self.event_properties(),
-            "user_traits": self.user_traits(),
-            "send_requests": self.send_requests(),
-            "suppressions": self.suppressions(),
-            "former_suppressions": self.former_suppressions(),
-        }
+        with self.reading():
+            return {
+                "events": self.events(),
+                "event_properties": self.event_properties(),
+                "user_traits": self.user_traits(),
+                "send_requests": self.send_requests(),
+                "suppressions": self.suppressions(),
+                "former_suppressions": self.former_suppressions(),
+            }
+
+
+@lru_cache(maxsize=16)
+def _parsed(rules: str) -> RulesFile:
+    """Parse the text of a rules file, once for all the runs of an example; it cannot be changed."""
+    return parse_rules(rules, "rules.yaml")
 
 
 def _as_sqlite_has_it(value: Any) -> Any:

@@ -109,6 +109,11 @@ KEYED = "WITH keyed AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS event_
 
 
 def decided(pipeline: Pipeline) -> dict[str, list[Row]]:
+    with pipeline.reading():
+        return _decided(pipeline)
+
+
+def _decided(pipeline: Pipeline) -> dict[str, list[Row]]:
     sends = pipeline.rows(
         KEYED + "SELECT event_key, rule_name, template_name, channel, coalesce(decision_time, event_timestamp), "
         "is_exempt_from_limits FROM send_requests JOIN keyed ON keyed.id = event_id"

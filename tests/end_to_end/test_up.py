@@ -26,7 +26,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The system, started once for this file on the sample events."""
     folder = tmp_path_factory.mktemp("up")
     shutil.copytree(PROJECT / "data" / "samples", folder / "landing")
-    with started(folder) as system:
+    with started(folder, is_first=True) as system:
         yield system
 
 

@@ -234,7 +234,7 @@ def test_a_worker_that_cannot_read_what_the_run_can_says_what_to_do(
     land(landing, 2)
     workers.stage = without_network(FileNotFoundError(errno.ENOENT, "No such file or directory"), 1)
     [problem] = problems(run())
-    assert "cannot read what this run can: 00.jsonl cannot be read: No such file or directory. Let every wor" in problem
+    assert "cannot read what this run can: 00.jsonl cannot be read: No such file or directory. Make sure" in problem
     assert problem.endswith("then run again. 2 files wait for the next run.")
     assert os.listdir(staged) == []  # noqa: PTH208
 
