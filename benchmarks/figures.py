@@ -90,6 +90,11 @@ def work(sample: Sample) -> float:
     return sum(sample.steps.values())
 
 
+def load_step(sample: Sample) -> float:
+    """Return how long loading took, in seconds."""
+    return sample.steps["load"]
+
+
 def stage_step(sample: Sample) -> float:
     """Return the seconds that reading the file took."""
     return sample.steps["stage"]
@@ -202,6 +207,8 @@ _WANTED = (
         )
         for name, what in (("large", "16 large files"), ("small", "5,000 small files"))
     ),
+    _Wanted("two loaders / one, PostgreSQL, the step", load_step, "several two", "several one", bound=0.65),
+    _Wanted("two shards / one, PostgreSQL, the step", decide_step, "several two", "several one", bound=0.65),
     _Wanted("a run with nothing new / its imports, wall", wall, "idle", "imports"),
     _growth(SMALL),
     _growth(MIDDLE),

@@ -336,6 +336,18 @@ def dask(bench: Workbench) -> Section:
     return Section("dask", "Many files, staged and not loaded, the step", tuple(measurements))
 
 
+def several(bench: Workbench) -> Section:
+    """The same files loaded by one and by two runs on PostgreSQL, and decided in one transaction and in two shards."""
+    folder, file = bench.files(8, bench.scaled(4 * MIDDLE))
+    measurements = (
+        Measurement(
+            f"several {name}", what, f"several_writers:by_{name}", folder / "any.jsonl", file.line_count, most_rounds=2
+        )
+        for name, what in (("one", "one loader, one transaction"), ("two", "two loaders, two shards"))
+    )
+    return Section("several", "Several writers on PostgreSQL, the steps", tuple(measurements))
+
+
 SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "whole": whole,
     "late": late,
@@ -351,6 +363,7 @@ SECTIONS: Mapping[str, Callable[[Workbench], Section]] = {
     "many": many,
     "formats": formats,
     "dask": dask,
+    "several": several,
     "hostile": hostile,
 }
 

@@ -86,18 +86,29 @@ def run(line_count: int, rounds: int) -> dict[str, list[Cost]]:
 def _load(loaders: ProcessPoolExecutor, server: Server, template: str, landing: Path, count: int) -> tuple[str, Cost]:
     url = server.new_database(str(make_url(template).database))
     with measured(server) as cost:
-        shares = [loaders.submit(take_share, url, landing, number, count) for number in range(count)]
-        if sum(share.result() for share in shares) != FILES:
-            raise AssertionError("not every file was taken")
+        load_by(loaders, url, landing, count)
     return url, cost
 
 
+def load_by(loaders: ProcessPoolExecutor, url: str, landing: Path, count: int) -> None:
+    """Have so many loaders, which stand already, load the files of a folder at once."""
+    file_count = len(list(landing.iterdir()))
+    shares = [loaders.submit(take_share, url, landing, number, count) for number in range(count)]
+    if sum(share.result() for share in shares) != file_count:
+        raise AssertionError("not every file was taken")
+
+
 def _decide(server: Server, url: str, shard_count: int) -> Cost:
-    engine = create_engine_beside_others(url)
     with measured(server) as cost:
-        decide(engine, read_rules(RULES_PATH), decided_at=utc_now(), shard_count=shard_count)
-    engine.dispose()
+        decide_in(url, shard_count)
     return cost
+
+
+def decide_in(url: str, shard_count: int) -> None:
+    """Decide what is loaded, in so many shards at once."""
+    engine = create_engine_beside_others(url)
+    decide(engine, read_rules(RULES_PATH), decided_at=utc_now(), shard_count=shard_count)
+    engine.dispose()
 
 
 def told(found: dict[str, list[Cost]]) -> Sequence[str]:
