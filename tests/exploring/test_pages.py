@@ -122,3 +122,8 @@ def test_the_tab_of_a_question_shows_the_question(page, query):
 
 def test_the_tab_of_a_query_of_ones_own_shows_its_sql(page):
     assert title(page("/test?sql=select+1")) == "test: select 1"
+
+
+def test_what_the_columns_hold_scrolls_so_that_the_rows_are_in_sight(page):
+    html = page("/test/send_requests")
+    assert html.index("dl.column-descriptions { max-height") < html.index('<dl class="column-descriptions">')
