@@ -144,28 +144,36 @@ class ServerTemplate:
         return self.server.new_database(self.name)
 
 
-def server_or_skip() -> Iterator[Server]:
-    """Yield a server, or skip the test with what to install."""
+def skip_without_server() -> None:
+    """Skip the test with what to install, where no server can be had."""
     for package in (PACKAGE, "psycopg"):
         if find_spec(package) is None:
             pytest.skip(f"there is no PostgreSQL to test with: {package} is not installed (requirements-dev.lock)")
+
+
+def server_or_skip() -> Iterator[Server]:
+    """Yield a server, or skip the test with what to install."""
+    skip_without_server()
     with new_server() as server:
         yield server
 
 
 @contextmanager
-def new_server(*, careful: bool = False) -> Iterator[Server]:
-    """Yield a server of one's own; a careful one is as sure of the disk as one in earnest, and has memory for it."""
+def new_server(*, careful: bool = False, parent: Path | None = None, settings: Sequence[str] = ()) -> Iterator[Server]:
+    """Yield a server of one's own; a careful one is as sure of the disk as one in earnest, and has memory for it.
+
+    Its folder is made in `parent`, where that is given, which must be one that anybody can enter.
+    """
     spec = find_spec(PACKAGE)
     assert spec is not None
     assert spec.origin is not None
     programs = Path(os.environ.get(PROGRAMS) or Path(spec.origin).parent / "pginstall" / "bin")
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-of-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-of-tests-", dir=parent))
     user: dict[str, Any] = {}
     if os.geteuid() == 0:
         shutil.chown(folder, ANYBODY)
         user = {"user": ANYBODY}
-    server = Server(folder, programs, user, CAREFUL if careful else CARELESS)
+    server = Server(folder, programs, user, (*(CAREFUL if careful else CARELESS), *settings))
     made = ("--auth=trust", "--encoding=utf8", "--locale=C", "--no-sync", "-U", "postgres", "-D", str(folder / "data"))
     try:
         server.run("initdb", *made)

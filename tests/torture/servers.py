@@ -128,19 +128,23 @@ def survive(
     # A process that has not begun to listen for signals, let alone to say anything, is ended by one as by a kill.
     had_not_begun = ending.exit_code == -signal.SIGTERM and not ending.output.strip()
     breaches = [fault] if not had_not_begun and (fault := ending.fault()) is not None else []
-    last = ending
-    for _ in range(RUNS_TO_RECOVER):
-        last = Victim(forks, order(scene, url)).wait()
-        if last.exit_code == 0:
-            break
-    if last.exit_code != 0:
-        return ending.exit_code != 0, [*breaches, f"never recovered: {last.output}"]
-    found = rows_of(url)
-    breaches += [f"{name} is another" for name in COMPARED if found[name] != start.rows[name]]
-    report = check_database(url, (*INVARIANTS, *AUDIT))
-    breaches += [f"{each.invariant}: {each.examples or each.problem}" for each in report.broken]
+    breaches += not_recovered(forks, scene, url, start)
     server.drop(url)
     for left in scene.folder.glob("*-*.txt"):
         left.unlink()
     shutil.rmtree(scene.folder / "reports", ignore_errors=True)
     return ending.exit_code != 0, [f"{harm.__name__} after {ending.last_point}: {each}" for each in breaches]
+
+
+def not_recovered(forks: ForkServer, scene: Scene, url: str, start: Undisturbed) -> list[str]:
+    """Run again, a few times if need be, and return all that is not as an undisturbed run leaves it."""
+    for _ in range(RUNS_TO_RECOVER):
+        last = Victim(forks, order(scene, url)).wait()
+        if last.exit_code == 0:
+            break
+    else:
+        return [f"never recovered: {last.output}"]
+    found = rows_of(url)
+    breaches = [f"{name} is another" for name in COMPARED if found[name] != start.rows[name]]
+    report = check_database(url, (*INVARIANTS, *AUDIT))
+    return [*breaches, *(f"{each.invariant}: {each.examples or each.problem}" for each in report.broken)]

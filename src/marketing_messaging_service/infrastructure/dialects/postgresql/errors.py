@@ -43,6 +43,7 @@ _REFUSALS = (
     (re.compile("too many (clients|connections)|remaining connection slots"), "53300"),
     (re.compile("permission denied for database"), "42501"),
     (re.compile("statement pooling mode"), "pooler"),
+    (re.compile("could not write init file|No space left on device"), "53100"),
     (re.compile("starting up|shutting down|not yet accepting|recovery"), "57P03"),
 )
 """The sqlstates of what a server says that lets nobody in: the driver gives its words, and not its sqlstate.
