@@ -87,8 +87,8 @@ def test_the_last_runs_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]
     ("arguments", "expected"),
     [
         (("--run", "99"), "There is no run 99; `python -m flows.report --list` lists the last ones."),
-        (("--load", "99"), "There is no load 99; the view load_history lists all of them."),
-        (("--load", "2"), "Load 2 is from before runs were recorded, so that its run has no report;"),
+        (("--load", "99"), "There is no load 99; the view load_history lists all loads."),
+        (("--load", "2"), "Load 2 is from before runs were recorded, so its run has no report;"),
         (("--flow-run", "x"), "There is no run of a flow run x;"),
     ],
 )
