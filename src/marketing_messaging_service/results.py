@@ -453,7 +453,7 @@ class NotLoaded(Enum):
     """Why nothing of a file was loaded, as the end of a sentence that names it."""
 
     TAKEN = "another run has taken it meanwhile"
-    OUTSIDE = "no event in it lies in the window"
+    OUTSIDE = "no event in it is in the window"
     NOTHING_NEW = "every event of the window in it is known already"
     STILL_REJECTED = "none of its rejected lines is an event today"
 

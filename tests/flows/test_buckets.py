@@ -52,5 +52,5 @@ def test_publishing_into_the_bucket_that_raw_files_land_in_is_refused(
 ) -> None:
     monkeypatch.setenv("LANDING_PATH", f"s3://{bucket.name}")
     state = publish(publish_path=str(bucket), return_state=True)
-    assert "lies in" in str(state.message)
+    assert "which is in" in str(state.message)
     assert str(state.message).endswith("Nothing was written.")

@@ -140,7 +140,7 @@ def test_one_of_a_machine_whose_clock_is_ahead_says_so_and_what_to_do(engine):
     since = utc_now() + YEAR
     assert str(caught.value).startswith(f"Another run is at work: backfill, at work since {since:%Y-}")
     assert str(caught.value).endswith(
-        " UTC by the clock of the machine elsewhere, which is 365 days ahead of this one's (set the wrong one right; "
+        " UTC by the clock of the machine elsewhere, which is 365 days ahead of this one's (correct the wrong clock; "
         "if nothing is at work there, a run that may wait for more than 60 s, see RUN_LOCK_TIMEOUT_SECONDS, takes "
         "over)."
     )

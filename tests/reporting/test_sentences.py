@@ -68,7 +68,7 @@ def test_the_headline_tells_how_many_messages_had_expired() -> None:
     rule = replace(WELCOME, suppressed=(("expired", 2), ("once_ever", 1)))
     assert headline(run_report(rules=(rule,), max_event_age_hours=72)).endswith(
         "3 sends, 3 suppressions (2 expired), 0 alerts. 2 messages were not sent, because their events are older than "
-        "the limit of 72 h. Each stands in suppressions, with the reason expired; a backfill with "
+        "the limit of 72 h. Each is in suppressions, with the reason expired; a backfill with "
         "decide_again and a larger max_event_age_hours decides them again."
     )
     one = replace(WELCOME, suppressed=(("expired", 1),))

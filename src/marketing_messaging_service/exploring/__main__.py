@@ -64,7 +64,7 @@ def _file(settings: Settings) -> Path:
             )
         missing = (
             f"There is no copy at {path} of {shown_database(settings.database_url)}; `make publish` makes it, and "
-            "makes it anew whenever you like."
+            "remakes it whenever you like."
         )
     else:
         path = settings.database_path

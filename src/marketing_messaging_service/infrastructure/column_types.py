@@ -56,7 +56,7 @@ class Money(TypeDecorator[Decimal]):
             return None
         units = units_of(value, self.scale)
         if units is None:
-            raise ValueError(f"{value} is no amount of {MONEY_DIGITS} digits, {self.scale} of them behind the point")
+            raise ValueError(f"{value} is not an amount of {MONEY_DIGITS} digits, {self.scale} of them after the point")
         return units if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:

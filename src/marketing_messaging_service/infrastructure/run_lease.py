@@ -107,8 +107,8 @@ class Holder:
         if ahead < LARGEST_SKEW:
             return told
         return (
-            f"{told} by the clock of the machine {self.host_name}, which is {_length(ahead)} ahead of this one's (set "
-            f"the wrong one right; if nothing is at work there, a run that may wait for more than "
+            f"{told} by the clock of the machine {self.host_name}, which is {_length(ahead)} ahead of this one's "
+            f"(correct the wrong clock; if nothing is at work there, a run that may wait for more than "
             f"{self.duration.total_seconds():g} s, see RUN_LOCK_TIMEOUT_SECONDS, takes over)"
         )
 

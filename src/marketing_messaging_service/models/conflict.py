@@ -20,7 +20,7 @@ class Conflict(Base):
         Index(None, "event_id"),
         {
             "comment": "One row per redelivered line whose time differs from that of the event already stored; the "
-            "first one stands."
+            "first one is kept."
         },
     )
 

@@ -161,7 +161,7 @@ def expired_sentence(report: RunReport) -> str:
     if report.is_preview:
         return messages
     return (
-        f"{messages} Each stands in suppressions, with the reason expired; a backfill with decide_again and a larger "
+        f"{messages} Each is in suppressions, with the reason expired; a backfill with decide_again and a larger "
         "max_event_age_hours decides them again."
     )
 

@@ -308,7 +308,7 @@ def test_a_column_that_cannot_come_through_is_named_with_what_to_do(path):
     assert str(caught.value) == (
         "The database was not migrated: the column day of send_requests is not part of this project, and is generated "
         "and "
-        'stored, so that it cannot come through. Take it away (ALTER TABLE "send_requests" DROP COLUMN "day"), then '
+        'stored, so it cannot be kept. Drop it (ALTER TABLE "send_requests" DROP COLUMN "day"), then '
         "run again."
     )
 

@@ -127,7 +127,7 @@ def _strange_columns(connection: Connection, standing: SchemaObject, own: Schema
         if row.hidden == _STORED:
             raise DatabaseError(
                 f"The database was not migrated: the column {row.name} of {standing.name} is not part of this project, "
-                "and is generated and stored, so that it cannot come through. Take it away (ALTER TABLE "
+                "and is generated and stored, so it cannot be kept. Drop it (ALTER TABLE "
                 f"{quoted(standing.name)} DROP COLUMN {quoted(row.name)}), then run again."
             )
         start, end = places[name]
