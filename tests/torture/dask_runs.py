@@ -3,9 +3,10 @@
 import random
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from src.marketing_messaging_service.staging import sweep
@@ -20,8 +21,10 @@ WORKERS = 2
 
 RUNS_TO_RECOVER = 3
 
-HARM_FACTOR = 3.0
-"""How many times as long as a run without Dask one with it may take to come to harm."""
+TICK_SECONDS = 0.02
+LONGEST_WAIT_SECONDS = 60
+LONGEST_PAUSE_SECONDS = 0.3
+"""How long after a file was loaded harm comes at most, which is about as long as the next one takes."""
 
 Harm = Callable[[Cluster, Victim, random.Random], None]
 
@@ -85,6 +88,17 @@ def order(scene: Scene, cluster: Cluster) -> Order:
     return Order(str(scene.folder), settings=settings, is_traced=False, most_files=2)
 
 
+def _wait_for_loads(scene: Scene, count: int) -> None:
+    """Wait until so many files are loaded."""
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    loaded = 0
+    while loaded < count and time.monotonic() < deadline:
+        time.sleep(TICK_SECONDS)
+        # The file, or the table, may not be there yet.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(f"file:{scene.database}?mode=ro", uri=True)) as reader:
+            loaded = reader.execute("SELECT count(*) FROM loads").fetchone()[0]
+
+
 def survive(
     forks: ForkServer,
     cluster: Cluster,
@@ -98,7 +112,9 @@ def survive(
     cluster.mend(WORKERS)
     scene = land_all(empty_scene(folder), files)
     victim = Victim(forks, order(scene, cluster))
-    time.sleep(chance.uniform(0, wanted.seconds * HARM_FACTOR))
+    # By what is loaded, and not by the clock, or most harm would come before or after the work on a busy machine.
+    _wait_for_loads(scene, chance.randrange(len(wanted.rows["files"])))
+    time.sleep(chance.uniform(0, LONGEST_PAUSE_SECONDS))
     harm(cluster, victim, chance)
     ending = victim.wait()
     found = [fault] if (fault := ending.fault()) is not None else []
