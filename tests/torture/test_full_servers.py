@@ -44,9 +44,10 @@ def test_a_full_disk_is_reported_and_once_there_is_room_the_rows_are_those_of_an
     assert full_servers.FULL in said
 
 
-def test_a_server_that_goes_down_for_lack_of_room_is_reported_and_nothing_is_lost(
+def test_a_server_whose_log_finds_no_room_is_reported_and_nothing_is_lost(
     server: ForkServer, on_disk: tuple[Server, Path], scene: Scene, start: servers.Undisturbed
 ) -> None:
     said, breaches = full_servers.run_on_a_full_disk(server, *on_disk, scene, start, 4_000, with_its_log=True)
     assert breaches == []
-    assert any(each in said for each in full_servers.GONE)
+    # It goes down where that is found in the midst of a write, and can still say that its disk is full elsewhere.
+    assert any(each in said for each in (full_servers.FULL, *full_servers.GONE)), said
