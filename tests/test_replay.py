@@ -283,7 +283,7 @@ class TestAnEditedLine:
 
     def test_of_a_line_that_is_kept_in_part_is_an_error_that_says_so(self, pipeline: Pipeline) -> None:
         hour(pipeline, b'[{"a": 1}')
-        with pytest.raises(ParameterError, match=r"line 1: the rejected line \d is kept in part \(broken_off\)"):
+        with pytest.raises(ParameterError, match=r"line 1: the rejected line \d is kept only in part \(broken_off\)"):
             edit(pipeline, row1={}, row2={})
 
 

@@ -159,7 +159,7 @@ def test_a_missing_file_is_a_sentence_and_is_not_created(tmp_path: Path, name: s
 
 
 def test_a_folder_is_a_sentence(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"DATABASE_URL names {tmp_path}, which is no file; correct DATABASE_URL."
+    assert refusal(tmp_path) == f"DATABASE_URL names {tmp_path}, which is not a file; correct DATABASE_URL."
 
 
 def test_a_path_that_cannot_be_followed_is_a_sentence(tmp_path: Path) -> None:

@@ -244,7 +244,7 @@ def test_what_a_killed_publication_left_is_cleared_away(live, tmp_path):
 def test_a_value_of_another_kind_than_its_column_is_reported_with_its_row(live, tmp_path):
     with closing(sqlite3.connect(live)) as writer, writer:
         writer.execute("UPDATE user_traits SET marketing_opt_in = 'much' WHERE id = 2")
-    told = r"user_traits\.marketing_opt_in holds something that is no bool, in the row whose id is 2; nothing was"
+    told = r"user_traits\.marketing_opt_in holds something that is not a bool, in the row whose id is 2; nothing was"
     with pytest.raises(DatabaseError, match=told):
         publish(url_of(live), tmp_path / "out", silent)
     assert list((tmp_path / "out").iterdir()) == []

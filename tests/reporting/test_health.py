@@ -112,7 +112,7 @@ def test_rejected_lines_and_colliding_ones_are_two_problems(pipeline: Pipeline) 
     assert "The first is line 1: Not JSON" in rejected
     assert subject == "0001.jsonl"
     assert colliding.startswith("20 of 31 lines have the message_id of another event (64.5 %)")
-    assert "Most of the other events came in 0000.jsonl. The first is line 12: The message_id is that" in colliding
+    assert "Most of the other events came in 0000.jsonl. The first is line 12: Another event already has" in colliding
 
 
 def test_files_over_the_limit_come_first_then_those_with_other_lines_in_trouble() -> None:
