@@ -109,6 +109,20 @@ def test_a_name_is_claimed_by_one_run_and_free_when_it_lets_go_or_is_gone(postgr
             one.claim({"d"})
 
 
+def test_a_run_that_lost_its_place_while_it_let_go_of_names_says_so_when_it_claims_others(
+    postgresql: Server, url: str
+) -> None:
+    with placed(url) as place:
+        assert place.claim({"a"}) == {"a"}
+        cut(postgresql, url, lock_is(key_of("a")))
+        for _ in range(2):
+            place.let_go({"a"})
+        with pytest.raises(LeaseLostError, match="with which this run held its place"):
+            place.claim({"b"})
+        with pytest.raises(LeaseLostError, match="with which this run held its place"):
+            place.show_life(1)
+
+
 def _until(is_so: Callable[[], bool]) -> bool:
     ticks = threading.Event()
     return any(is_so() or ticks.wait(0.1) for _ in range(100))

@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, MetaData, NullPool, Table, bindparam, event, make_url, text
 from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
 
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, LeaseLostError
 from src.marketing_messaging_service.infrastructure.dialects.dialect import (
@@ -88,18 +88,26 @@ class Place:
         if not by_key:
             return set()
         with self._turn:
+            self._refuse_lost()
             tried = self._connection.execute(_TRY, {"keys": list(by_key)}).all()
         return {by_key[key] for key, is_had in tried if is_had}
 
     def let_go(self, names: Collection[str]) -> None:
         """Let other runs have claimed names; those of a run that was killed are free by themselves."""
-        with self._turn, suppress(DBAPIError):
+        # The claims of a session that broke are free by themselves, too.
+        with self._turn, suppress(DBAPIError, PendingRollbackError):
             self._connection.execute(_UNLOCK, {"keys": [key_of(name) for name in names]})
 
     def show_life(self, run_id: int) -> None:
         """Let everybody see, for as long as this run lives, that the run with that number does."""
         with self._turn:
+            self._refuse_lost()
             self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({_key_of_run(run_id)})")
+
+    def _refuse_lost(self) -> None:
+        """Raise LeaseLostError when it has shown already, while names were let go, that the session broke."""
+        if self._connection.invalidated:
+            raise _lost_place()
 
     @contextmanager
     def guarding(self, engine: Engine) -> Iterator[None]:
@@ -111,10 +119,7 @@ class Place:
 
         def look(connection: Connection) -> None:
             if not connection.get_execution_options().get(READS_OPTION) and not self._is_held(connection):
-                raise LeaseLostError(
-                    "The connection with which this run held its place among the writers broke, so another "
-                    f"run may be at work instead. Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
-                )
+                raise _lost_place()
 
         event.listen(engine, "commit", look)
         try:
@@ -125,6 +130,13 @@ class Place:
     def _is_held(self, connection: Connection) -> bool:
         held = connection.exec_driver_sql(f"{_HELD} AND pid = {self._session} AND mode = 'ShareLock'")
         return RUN_LOCK in set(held.scalars())
+
+
+def _lost_place() -> LeaseLostError:
+    return LeaseLostError(
+        "The connection with which this run held its place among the writers broke, so another "
+        f"run may be at work instead. Its uncommitted work was rolled back. {WHO_DOES_THE_REST}"
+    )
 
 
 class PostgresqlWriters:
