@@ -5,7 +5,9 @@ BIN := $(VENV)/bin
 PEERS := .venv-bench
 PORT ?= 4200
 ARGS ?=
-THOROUGHLY = $(BIN)/python -m pytest --numprocesses auto --dist loadgroup --hypothesis-profile thorough
+# One worker more than there are cores, because tests that start servers wait for them most of the time.
+WORKERS = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+THOROUGHLY = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --hypothesis-profile thorough
 
 # What a run needs besides: the driver of PostgreSQL and the client of object storage, where a setting names such.
 DRIVER := $(VENV)/installed$(if $(filter postgresql%,$(DATABASE_URL)),-postgresql)

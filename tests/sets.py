@@ -36,8 +36,8 @@ def mark(item: pytest.Item, folder: str) -> None:
     if folder in SLOW_FOLDERS:
         item.add_marker(pytest.mark.slow)
     if folder == "end_to_end":
-        # The tests of such a file share one system.
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        # The tests of such a file share one system; and one system at a time leaves the other cores to other tests.
+        item.add_marker(pytest.mark.xdist_group(folder))
 
 
 def turn(item: pytest.Item) -> tuple[int, int]:
