@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from src.marketing_messaging_service.decisions.conditions import TAGS, Happened, PriorEvent
+from src.marketing_messaging_service.decisions.conditions import TAGS, EventCondition, Happened, PriorEvent
 from src.marketing_messaging_service.decisions.rules import (
     Action,
     Block,
@@ -45,6 +45,7 @@ _GRAMMAR = Grammar(
         "wait": Wait,
         "happened": Happened,
         "prior_event": PriorEvent,
+        "where": EventCondition,
         "action": Action,
         "suppression": SuppressionPolicy,
         "from": Sign,
