@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import Window
-from src.marketing_messaging_service.vocabulary import Operand, Operator
+from src.marketing_messaging_service.vocabulary import Operand, Operator, SuppressionMode
 from tests.pipeline import Pipeline
 from tests.test_rule_language import Raw, audited, event, field, happened, instant, outcomes, rule, run
 
@@ -190,6 +190,38 @@ class TestWhatHappened:
         run(pipeline, rules, "23T14:00:00", *events)
         assert outcomes(pipeline) == {"a u r sent", *(f"a {user} r no match" for user in "vwx")}
 
+    def test_the_triggering_event_before_the_window_is_not_taken_off_what_is_in_it(self, pipeline: Pipeline) -> None:
+        wanted = {"within_hours": 1, "where": [field(NUMBER, "not_exists")]}
+        rules = [
+            rule("waits", wait=2, conditions=happened("a", **wanted)),
+            rule("plain", template="P", wait=2, conditions=happened("a", within_hours=1)),
+        ]
+        run(pipeline, rules, "23T13:30:00", event("1", "a", "23T09:00:00"), event("2", "a", "23T10:30:00"))
+        assert outcomes(pipeline) == {
+            *("1 waits sent", "1 plain sent", "2 waits no match", "2 plain no match"),
+        }
+
+    @pytest.mark.parametrize("filtered", [{}, {"where": [field(NUMBER, "not_exists")]}], ids=["", "where"])
+    def test_is_counted_exactly_however_many_there_are(self, pipeline: Pipeline, filtered: Raw) -> None:
+        wanted = [{"at_least": least} for least in (9, 10, 11, 12)] + [{"at_most": most} for most in (8, 9, 10, 11)]
+        rules = [
+            rule(
+                "".join(f"{key}={value}" for key, value in each.items()),
+                template=str(each),
+                conditions=happened("a", **each, **filtered),
+            )
+            for each in wanted
+        ]
+        events = []
+        for count in (9, 10, 11):
+            events += [event(f"{count}.{n}", "a", f"23T09:{n:02}:00", f"u{count}") for n in range(count)]
+            events.append(event(str(count), "a", "23T10:00:00", f"u{count}"))
+        run(pipeline, rules, "23T12:00:00", *events)
+        assert {each for each in outcomes(pipeline) if each.split()[0] in ("9", "10", "11")} == {
+            *(f"{count} at_least={least} sent" for count in (9, 10, 11) for least in (9, 10, 11, 12) if least <= count),
+            *(f"{count} at_most={most} sent" for count in (9, 10, 11) for most in (8, 9, 10, 11) if count <= most),
+        }
+
     def test_a_prior_event_is_looked_for_from_the_end_of_a_wait(self, pipeline: Pipeline) -> None:
         rules = [rule(wait=2, conditions={"prior_event": {"event_type": "b", "hours": 1}})]
         for user, at in {"u": "09:59:59.999999", "v": "10:00:00", "w": "11:00:00", "x": "11:00:00.000001"}.items():
@@ -249,6 +281,84 @@ class TestTheCalendar:
         events = event("1", "a", "2026-05-31T23:59:59.999999"), event("2", "a", "2026-06-01T00:00:00")
         run(pipeline, rules, "23T12:00:00", *events)
         assert outcomes(pipeline) == {f"{number} {mode} sent" for number in (1, 2) for mode in modes}
+
+
+class TestOnce:
+    HOURS: ClassVar[Raw] = {"mode": "once_per_hours", "hours": 24}
+    MODES: ClassVar[dict[str, Raw]] = {
+        **{mode: {"mode": mode} for mode in SuppressionMode if mode != "once_per_hours"},
+        "once_per_hours": HOURS,
+        "once_ever per": {"mode": "once_ever", "per": ["properties.order_id"]},
+        "once_per_calendar_day per": {"mode": "once_per_calendar_day", "per": ["properties.order_id"]},
+        "once_per_hours per": {**HOURS, "per": ["properties.order_id"]},
+    }
+
+    @pytest.mark.parametrize(("before", "after"), [("Europe/Paris", "UTC"), ("UTC", "Europe/Paris"), ("UTC", "UTC")])
+    def test_after_a_changed_mode_looks_with_the_new_reach_at_the_sends_of_the_old_one(
+        self, pipeline: Pipeline, before: str, after: str
+    ) -> None:
+        def whole(zone: str, which: int) -> Raw:
+            pairs = [(first, second) for first in self.MODES for second in self.MODES]
+            names = [f"{first}/{second}".replace(" ", "+") for first, second in pairs]
+            modes = [self.MODES[pair[which]] for pair in pairs]
+            rules = [rule(name, template=name, suppression=mode) for name, mode in zip(names, modes, strict=True)]
+            return {"timezone": zone, "rules": rules}
+
+        run(pipeline, whole(before, 0), "16T12:00:00", event("1", "a", "16T10:00:00"))
+        later = [
+            event("same day", "a", "16T11:00:00"),
+            event("order", "a", "16T11:30:00", order_id="x"),
+            event("next week", "a", "23T11:00:00"),
+            event("next month", "a", "2026-12-05T11:00:00"),
+        ]
+        run(pipeline, whole(after, 1), "2026-12-06T12:00:00", *later)
+        expected = set()
+        for first in self.MODES:
+            for second, mode in self.MODES.items():
+                name = f"{first}/{second}".replace(" ", "+")
+                expected.add(f"1 {name} sent")
+                refused = {
+                    "none": (),
+                    "once_ever": ("same day", "order", "next week", "next month"),
+                    "once_per_calendar_day": ("same day", "order"),
+                    "once_per_calendar_week": ("same day", "order"),
+                    "once_per_calendar_month": ("same day", "order", "next week"),
+                    "once_per_hours": ("same day", "order"),
+                    "once_ever per": ("same day", "next week", "next month"),
+                    "once_per_calendar_day per": ("same day",),
+                    "once_per_hours per": ("same day",),
+                }[second]
+                for each in ("same day", "order", "next week", "next month"):
+                    expected.add(f"{each} {name} {mode['mode']} 1" if each in refused else f"{each} {name} sent")
+        assert outcomes(pipeline) == expected
+
+    @pytest.mark.parametrize("limits", [[], [{"name": "many", "at_most": 9, "hours": 1}]], ids=["as a set", "in order"])
+    def test_is_used_up_by_none_that_a_block_or_the_holdout_holds_back(
+        self, pipeline: Pipeline, limits: list[Raw]
+    ) -> None:
+        ever = {"mode": "once_ever"}
+        whole = {
+            "blocks": [{"name": "no", "channels": ["sms"], "from": {"event_type": "no"}}],
+            "holdout": {"percent": 100, "salt": "s"},
+            "limits": limits,
+            "rules": [
+                rule("text", channel="sms", suppression=ever),
+                rule("held", suppression=ever),
+                rule("goes", on="b", suppression=ever, exempt_from=["holdout"]),
+            ],
+        }
+        events = [
+            event("no", "no", "23T08:00:00"),
+            event("1", "a", "23T09:00:00"),
+            event("2", "b", "23T10:00:00"),
+            event("3", "a", "23T11:00:00"),
+        ]
+        run(pipeline, whole, "23T12:00:00", *events)
+        run(pipeline, whole, "23T13:00:00", event("0", "a", "23T07:00:00"))
+        assert outcomes(pipeline) == {
+            *("1 text blocked:no no", "1 held holdout", "2 goes sent", "3 text once_ever 2", "3 held once_ever 2"),
+            *("0 text once_ever 2", "0 held once_ever 2"),
+        }
 
 
 class TestWaiting:
@@ -456,6 +566,19 @@ class TestWhatStandsAgainstAMatch:
             *("a without blocks and holdout limit:one f", "a without blocks and limits holdout"),
             # Its own once holds it back whatever it is exempt from.
             "a without all once_ever f",
+        }
+
+    def test_a_limit_with_channels_and_templates_is_about_what_has_both(self, pipeline: Pipeline) -> None:
+        limit = {"name": "one", "channels": ["email"], "templates": ["O"], "at_most": 1, "calendar": "day"}
+        rules = [
+            rule("text", on="t", template="O", channel="sms"),
+            rule("news", on="n", template="N"),
+            rule("offer", on="o", template="O"),
+        ]
+        events = [event(f"{kind}{hour}", kind, f"23T{hour:02}:00:00") for hour in (8, 9) for kind in "tno"]
+        run(pipeline, {"limits": [limit], "rules": rules}, "23T12:00:00", *events)
+        assert outcomes(pipeline) == {
+            *("t8 text sent", "t9 text sent", "n8 news sent", "n9 news sent", "o8 offer sent", "o9 offer limit:one o8"),
         }
 
     def test_an_expired_match_that_something_stands_against_keeps_that_reason(self, pipeline: Pipeline) -> None:
