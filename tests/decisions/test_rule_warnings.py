@@ -38,6 +38,19 @@ def test_a_rule_that_looks_back_at_such_a_type_is_named_too(pipeline):
     assert "did you mean signup_completed?" in warning
 
 
+def test_a_type_that_begins_or_ends_a_block_and_that_nobody_ever_sent_is_named(pipeline):
+    block = {"name": "left", "from": {"event_type": "unsubscribd"}, "until": {"event_type": "zzz"}}
+    document = {"blocks": [block], "rules": [rule("r", on="unsubscribed")]}
+    assert pipeline.decide(document).warnings == ()
+    pipeline.land([event("a", "unsubscribed")])
+    pipeline.take()
+    assert pipeline.decide(document).warnings == (
+        "The block left begins with events of the type unsubscribd, and none has ever been loaded; did you mean "
+        "unsubscribed?",
+        "The block left ends with events of the type zzz, and none has ever been loaded. Check how it is written.",
+    )
+
+
 def test_a_type_unlike_any_other_is_named_without_a_guess(pipeline):
     pipeline.land([event("a", "link")])
     (warning,) = warnings(pipeline, rule("r", on="zzz"))

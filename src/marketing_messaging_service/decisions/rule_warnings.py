@@ -75,12 +75,12 @@ def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterat
 def unknown_signs(blocks: Sequence[Block], known_types: Collection[str]) -> Iterator[str]:
     """Yield the same for each type that begins or ends a block."""
     for block in blocks if known_types else ():
-        for sign, key in ((block.from_, "from"), (block.until, "until")):
+        for sign, how in ((block.from_, "begins with"), (block.until, "ends with")):
             if sign is not None and sign.event_type not in known_types:
                 nearest = difflib.get_close_matches(sign.event_type, known_types, n=1)
                 hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
                 yield (
-                    f"The block {block.name} has {key} the event type {sign.event_type}, and none has ever been "
+                    f"The block {block.name} {how} events of the type {sign.event_type}, and none has ever been "
                     f"loaded{hint}"
                 )
 
