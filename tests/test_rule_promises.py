@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -260,8 +260,11 @@ class TestTheCalendar:
             "rules": [rule("once", suppression={"mode": f"once_per_calendar_{period}"}), rule("limit", template="L")],
         }
         events = [event(str(number), "a", at) for number, at in enumerate((first, last, next_one))]
+        before = datetime.fromisoformat(instant(first)) - timedelta(microseconds=1)
+        events.append(event("before", "a", before.isoformat()))
         run(pipeline, whole, "2026-12-31T00:00:00", *events)
         assert outcomes(pipeline) == {
+            *("before once sent", "before limit sent"),
             *("0 once sent", f"1 once once_per_calendar_{period} 0", "2 once sent"),
             *("0 limit sent", "1 limit limit:one 0", "2 limit sent"),
         }
@@ -381,6 +384,22 @@ class TestWaiting:
         run(pipeline, changed, "23T12:00:00", event("late", "b", "23T11:00:00.000001", "v"))
         assert outcomes(pipeline) == {"b other sent", "late other sent", "a r limit:one b"}
 
+    def test_what_is_known_when_the_wait_begins_leaves_everything_open(self, pipeline: Pipeline) -> None:
+        rules = [
+            rule("french", wait=1, conditions=field(LATEST, "equals", "FR")),
+            rule("silent", template="S", wait=1, conditions=field(LATEST, "not_exists")),
+            rule("first", template="F", wait=1, conditions={"not": happened("b")}),
+            rule("again", template="A", wait=1, conditions=happened("a")),
+        ]
+        run(
+            pipeline, rules, "23T09:30:00", event("b", "b", "23T08:00:00", country="DE"), event("o", "a", "23T09:00:00")
+        )
+        assert outcomes(pipeline) == {f"o {name} waits" for name in ("french", "silent", "first", "again")}
+        run(pipeline, rules, "23T10:30:00", event("t", "t", "23T10:00:00", country="FR"))
+        assert outcomes(pipeline) == {
+            *("o french sent", "o silent no match", "o first no match", "o again no match"),
+        }
+
     def test_a_rule_that_became_an_alert_alerts(self, pipeline: Pipeline) -> None:
         run(pipeline, [rule(wait=2, expires_after_hours=1)], "23T10:00:00", event("a", "a", "23T09:00:00"))
         run(pipeline, [rule(wait=2, channel="internal")], "25T12:00:00")
@@ -485,6 +504,32 @@ class TestWhatStandsAgainstAMatch:
         later = event("yes", "x", "23T12:30:00", marketing_opt_in=True), event("2", "a", "23T12:40:00")
         run(pipeline, whole, "23T13:00:00", *later, max_event_ahead_hours=1)
         assert outcomes(pipeline) == {"1 r blocked:out no", "2 r sent"}
+
+    def test_traits_that_block_are_in_the_order_of_effective_time_then_their_own_then_their_number(
+        self, pipeline: Pipeline
+    ) -> None:
+        out = {"name": "out", "while": field("latest_traits.marketing_opt_in", "equals", False)}
+
+        def said(message_id: str, at: str, user: str, opt_in: bool) -> Raw:
+            return event(message_id, "x", f"23T{at}", user, marketing_opt_in=opt_in)
+
+        events = [
+            *(said("1", "15:00:00", "by own time", False), said("2", "14:00:00", "by own time", True)),
+            *(said("3", "11:00:00", "by number", True), said("4", "11:00:00", "by number", False)),
+            *(said("5", "11:00:00", "by number too", False), said("6", "11:00:00", "by number too", True)),
+            # What a clock that runs ahead said counts from this run; so does what was said at its very instant.
+            *(said("7", "12:30:00", "ahead", False), said("8", "12:00:00", "ahead", True)),
+        ]
+        users = ("by own time", "by number", "by number too", "ahead")
+        whole = {"blocks": [out], "rules": [rule()]}
+        run(pipeline, whole, "23T12:00:00", *events, *(event(user, "a", "23T09:00:00", user) for user in users))
+        # 12:10 is before 12:30, but after the run from which what was said with the clock ahead counts.
+        again = event("ahead again", "a", "23T12:50:00", "ahead"), said("9", "12:10:00", "ahead", True)
+        run(pipeline, whole, "23T13:00:00", *again)
+        assert outcomes(pipeline) == {
+            *("by own time r blocked:out 1", "by number r blocked:out 4", "by number too r sent"),
+            *("ahead r blocked:out 7", "ahead again r sent"),
+        }
 
     def test_where_says_which_events_end_a_block(self, pipeline: Pipeline) -> None:
         where = [field(TEXT, "equals", "YES"), field(TRAIT, "not_equals", "DE")]
