@@ -439,6 +439,32 @@ class TestWaiting:
         run(pipeline, whole, "23T15:00:00", *came, event("t", "x", "23T11:00:00.000001", country="DE"))
         assert outcomes(pipeline) == {"a r no match", "a known sent"}
 
+    def test_any_run_that_decides_takes_what_is_due_and_one_that_loads_only_does_not(self, pipeline: Pipeline) -> None:
+        document = {"rules": [rule(wait=2)]}
+        run(pipeline, document, "23T10:00:00", event("a", "a", "23T09:00:00"))
+        days = [datetime.fromisoformat(instant(f"0{day}T00:00:00")) for day in (1, 2)]
+        for mode, outcome in ((RunMode.LOAD_ONLY, "waits"), (RunMode.LOAD_AND_DECIDE, "sent")):
+            as_of = datetime.fromisoformat(instant("23T12:00:00"))
+            pipeline.do(pipeline.order(Window(*days), mode, as_of=as_of), document)
+            assert outcomes(pipeline) == {f"a r {outcome}"}
+
+    def test_nothing_lapses_while_no_rule_is_on(self, pipeline: Pipeline) -> None:
+        run(pipeline, [rule(wait=2)], "23T10:00:00", event("a", "a", "23T09:00:00"))
+        run(pipeline, [rule(wait=2, enabled=False)], "23T12:00:00", event("b", "a", "23T11:00:00", "v"))
+        assert outcomes(pipeline) == {"a r waits"}
+        run(pipeline, [rule(wait=2)], "23T13:30:00")
+        assert outcomes(pipeline) == {"a r sent", "b r sent"}
+
+    def test_that_ended_in_a_decision_says_so_also_where_it_is_a_refusal(self, pipeline: Pipeline) -> None:
+        rules = [rule(wait=2, suppression={"mode": "once_ever"})]
+        run(pipeline, rules, "23T12:00:00", event("1", "a", "23T09:00:00"), event("2", "a", "23T09:30:00"))
+        assert outcomes(pipeline) == {"1 r sent", "2 r once_ever 1"}
+        assert pipeline.rows("SELECT decide_at, outcome FROM ended_waits ORDER BY event_id") == [
+            ("2026-11-23 11:00:00.000000", "decided"),
+            ("2026-11-23 11:30:00.000000", "decided"),
+        ]
+        assert pipeline.rows("SELECT * FROM waiting_matches") == []
+
     def test_a_match_lapses_only_when_the_data_have_come_too(self, pipeline: Pipeline) -> None:
         run(pipeline, [rule(wait=1)], "23T10:00:00", event("a", "a", "23T09:00:00"))
         gone = {"wait_for_data": True, "rules": [rule("other", on="z")]}

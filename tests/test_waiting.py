@@ -1,5 +1,6 @@
 """What a run says of matches that wait, and what the self-check finds in what rules of the language leave."""
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -110,6 +111,28 @@ def test_a_rule_that_has_another_trigger_now_is_warned_of_as_well(pipeline: Pipe
         "comes; to keep them, put the rule back as it was.",
     )
     assert pipeline.rows("SELECT outcome FROM ended_waits") == [("lapsed",)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{key: value for key, value in REMINDER.items() if key != "wait"}, REMINDER | {"enabled": False}],
+    ids=["without wait", "off"],
+)
+def test_a_rule_that_waits_no_more_or_is_off_is_warned_of_as_well(pipeline: Pipeline, changed: dict[str, Any]) -> None:
+    pipeline.land([ORDER])
+    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER, OTHER]})
+    pipeline.rules_path.write_text(json.dumps({"rules": [changed, OTHER]}), encoding="utf-8")
+    order = pipeline.order(as_of=at(12))
+    run_id = open_run(pipeline.engine, order)
+    result = decide_pending(
+        pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, order=order, run_id=run_id
+    )
+    assert result.warnings == (
+        "Matches wait for the rule reminder (1), but no rule of the file would decide them. They lapse when their time "
+        "comes; to keep them, put the rule back as it was.",
+    )
+    ended = pipeline.rows("SELECT rule_name, outcome FROM ended_waits")
+    assert set(ended) == {("reminder", "lapsed"), ("other", "decided")}
 
 
 def test_a_run_says_what_waits_for_the_data_alone_also_where_it_decides_nothing(pipeline: Pipeline) -> None:
