@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -616,6 +617,40 @@ class TestWhatStandsAgainstAMatch:
             for number, each in enumerate(hashes)
         }
 
+    @pytest.mark.parametrize("percent", ["0.29", "0.57", "1.15"])
+    def test_the_share_of_the_holdout_is_the_number_that_is_written(self, pipeline: Pipeline, percent: str) -> None:
+        # As floats each is a little less than so many ten-thousandths: 0.29 * 100 is 28.999…
+        border = int(Decimal(percent) * 100)
+        assert int(float(percent) * 100) == border - 1
+        numbers = {
+            int(hashlib.md5(f"s:u{number}".encode(), usedforsecurity=False).hexdigest()[:8], 16) % 10000: f"u{number}"
+            for number in range(100_000)
+        }
+        document = {"holdout": {"percent": float(percent), "salt": "s"}, "rules": [rule()]}
+        users = {"last": numbers[border - 1], "next": numbers[border]}
+        run(pipeline, document, "23T12:00:00", *(event(name, "a", "23T10:00:00", user) for name, user in users.items()))
+        assert outcomes(pipeline) == {"last r holdout", "next r sent"}
+
+    def test_names_may_hold_anything_and_a_list_may_say_a_thing_twice(self, pipeline: Pipeline) -> None:
+        name = ("\U0001f642'%:\"; _\\" * 8)[:64]
+        hourly = {"mode": "once_per_hours", "hours": 0.25, "per": ["properties.order_id", "properties.order_id"]}
+        looks = happened("a", same=["properties.order_id", "properties.order_id"], where=[field(NUMBER, "in", [5, 5])])
+        whole = {
+            "blocks": [{"name": name, "channels": ["sms"], "while": {"all": []}}],
+            "limits": [{"name": name, "channels": ["email", "email"], "at_most": 1, "hours": 0.5}],
+            "rules": [
+                rule(name, template=name, channel="sms"),
+                rule("mail", template=name, exempt_from=["blocks", "blocks"], suppression=hourly),
+                rule("looks", on="b", template="S", conditions=looks),
+            ],
+        }
+        events = [event(str(n), "a", f"23T09:{n}0:00", order_id="x", amount=5 * n) for n in (1, 2, 3)]
+        run(pipeline, whole, "23T12:00:00", *events, event("4", "b", "23T09:40:00", order_id="x"))
+        assert outcomes(pipeline) == {
+            *(f"{n} {name} blocked:{name}" for n in (1, 2, 3)),
+            *("1 mail sent", "2 mail once_per_hours 1", f"3 mail limit:{name} 1", "4 looks sent"),
+        }
+
     def test_exempt_from_one_thing_is_not_exempt_from_another(self, pipeline: Pipeline) -> None:
         parts = ("blocks", "holdout", "limits")
         whole = {
@@ -698,6 +733,30 @@ class TestWhatStandsAgainstAMatch:
         assert outcomes(pipeline) == {
             *("1 r sent", "2 r sent", "3 r once_per_calendar_day 2", "4 r sent"),
         }
+
+
+def test_hours_with_decimals_are_exact_wherever_they_stand(pipeline: Pipeline) -> None:
+    # 0.7 hours are 42 minutes; as a float they are 2,519.9999… seconds.
+    whole = {
+        "limits": [{"name": "one", "templates": ["L"], "at_most": 1, "hours": 0.7}],
+        "rules": [
+            rule("wait", on="w", template="W", wait=0.7),
+            rule("expiry", on="x", template="X", expires_after_hours=0.7),
+            rule("hourly", on="h", template="H", suppression={"mode": "once_per_hours", "hours": 0.7}),
+            rule("limit", on="l", template="L"),
+        ],
+    }
+    events = [event("w", "w", "23T09:00:00")]
+    events += [event(f"x {at}", "x", f"23T11:{at}") for at in ("17:59.999999", "18:00")]
+    for kind in "hl":
+        events += [event(f"{kind} {at}", kind, f"23T{at}") for at in ("10:00:00", "10:41:59.999999", "10:42:00")]
+    run(pipeline, whole, "23T12:00:00", *events)
+    assert outcomes(pipeline) == {
+        *("w wait sent", "x 17:59.999999 expiry expired", "x 18:00 expiry sent"),
+        *("h 10:00:00 hourly sent", "h 10:41:59.999999 hourly once_per_hours h 10:00:00", "h 10:42:00 hourly sent"),
+        *("l 10:00:00 limit sent", "l 10:41:59.999999 limit limit:one l 10:00:00", "l 10:42:00 limit sent"),
+    }
+    assert pipeline.rows("SELECT decide_at FROM ended_waits") == [("2026-11-23 09:42:00.000000",)]
 
 
 def test_an_event_later_than_the_logical_time_is_decided_by_the_run_that_loads_it(pipeline: Pipeline) -> None:
