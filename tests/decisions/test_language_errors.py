@@ -75,6 +75,22 @@ def nested(depth: int) -> Raw:
         ),
         (rule(conditions={"any": []}), "conditions.any: expected at least 1 entries, found []."),
         (rule(conditions={"not": [AMOUNT]}), f"conditions.not: expected keys with values, found {[AMOUNT]}."),
+        (
+            rule(conditions={"all": [], "any": [AMOUNT]}),
+            "conditions.any: unknown key; expected one of all, found 'any'.",
+        ),
+        (
+            rule(conditions={"not": AMOUNT, "field": "properties.amount"}),
+            "conditions.field: unknown key; expected one of not, found 'field'.",
+        ),
+        (
+            rule(conditions={"prior_event": {"event_type": "b", "hours": 1, "at_least": 2}}),
+            "conditions.prior_event.at_least: unknown key; expected one of event_type, hours, found 'at_least'.",
+        ),
+        (
+            rule(trigger={"event_type": "a", "where": [AMOUNT]}),
+            "trigger.where: unknown key; expected one of event_type, found 'where'.",
+        ),
         (rule(wait=0), f"wait.hours: expected {HOURS}, found 0."),
         (rule(wait=1 / 3), f"wait.hours: expected {HOURS}, found 0.3333333333333333."),
         (
