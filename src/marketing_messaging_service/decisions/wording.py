@@ -29,7 +29,7 @@ def worded(condition: Condition, *, is_inner: bool = False) -> str:
         case AnyOf():
             return _joined(condition.any, " or ", is_inner=is_inner)
         case Negation():
-            return f"not ({worded(condition.not_)})"
+            return f"not ({worded(condition.not_) or 'anything'})"
         case FieldCondition():
             return comparison_text(condition)
         case PriorEventCondition():
@@ -78,4 +78,6 @@ def _count(happened: Happened) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, str) and (not value or value != value.strip()):
+        return f"'{value}'"  # otherwise nothing would be seen of it, or of the blanks at its ends
     return str(value).lower() if isinstance(value, bool) else str(value)
