@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from src.marketing_messaging_service.infrastructure.database import preview_engine
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.results import Window
 from src.marketing_messaging_service.vocabulary import Operand, Operator, SuppressionMode
@@ -448,6 +449,19 @@ class TestWaiting:
             as_of = datetime.fromisoformat(instant("23T12:00:00"))
             pipeline.do(pipeline.order(Window(*days), mode, as_of=as_of), document)
             assert outcomes(pipeline) == {f"a r {outcome}"}
+
+    def test_a_preview_shows_what_would_come_of_what_is_due_and_keeps_nothing(self, pipeline: Pipeline) -> None:
+        waiting, gone = rule(wait=2), rule("gone", template="G", wait=2)
+        run(pipeline, [waiting, gone], "23T10:00:00", event("a", "a", "23T09:00:00"))
+        real = pipeline.engine
+        with preview_engine(pipeline.database_url) as scratch:
+            pipeline.engine = scratch
+            days = [datetime.fromisoformat(instant(f"0{day}T00:00:00")) for day in (1, 2)]
+            as_of = datetime.fromisoformat(instant("23T12:00:00"))
+            pipeline.do(pipeline.order(Window(*days), RunMode.PREVIEW, as_of=as_of), {"rules": [waiting]})
+            assert outcomes(pipeline) == {"a r sent", "a gone lapsed"}
+        pipeline.engine = real
+        assert outcomes(pipeline) == {"a r waits", "a gone waits"}
 
     def test_nothing_lapses_while_no_rule_is_on(self, pipeline: Pipeline) -> None:
         run(pipeline, [rule(wait=2)], "23T10:00:00", event("a", "a", "23T09:00:00"))
