@@ -263,7 +263,7 @@ _EXPECTED: Mapping[str, str] = {
     "literal_error": "{expected}",
     "expectation": "{expected}",
     "too_long": "at most {max_length} entries",
-    "too_short": "at least {min_length} entries",
+    "too_short": "a list that is not empty",
     "invalid_key": "a key that is text",
 }
 """What to say of each kind of error; the names in braces are details of pydantic's."""

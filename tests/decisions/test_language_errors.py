@@ -73,7 +73,7 @@ def nested(depth: int) -> Raw:
             "conditions.happened.witin_hours: unknown key; expected one of event_type, at_least, at_most, "
             "within_hours, since_trigger, where, same, found 'witin_hours'; did you mean within_hours?",
         ),
-        (rule(conditions={"any": []}), "conditions.any: expected at least 1 entries, found []."),
+        (rule(conditions={"any": []}), "conditions.any: expected a list that is not empty, found []."),
         (rule(conditions={"not": [AMOUNT]}), f"conditions.not: expected keys with values, found {[AMOUNT]}."),
         (
             rule(conditions={"all": [], "any": [AMOUNT]}),
@@ -112,7 +112,7 @@ def nested(depth: int) -> Raw:
         ),
         (
             rule(suppression={"mode": "once_ever", "per": []}),
-            "suppression.per: expected at least 1 entries, found [].",
+            "suppression.per: expected a list that is not empty, found [].",
         ),
         (rule(expires_after_hours=0), f"expires_after_hours: expected {HOURS}, found 0."),
         (
@@ -158,7 +158,7 @@ def test_what_a_rule_cannot_say_is_refused(tmp_path: Path, written: Raw, told: s
             {"while": {"prior_event": {"event_type": "b", "hours": 1}}},
             ", while: expected a condition on latest_traits alone, found {'prior_event': ",
         ),
-        ({"from": SIGN, "channels": []}, ", channels: expected at least 1 entries, found []."),
+        ({"from": SIGN, "channels": []}, ", channels: expected a list that is not empty, found []."),
         ({"from": SIGN, "templates": ["T"]}, ", templates: unknown key; expected one of name, channels, from, until, "),
         ({"from": SIGN | {"hours": 1}}, ", from.hours: unknown key; expected one of event_type, where, found 'hours'."),
     ],
@@ -178,7 +178,10 @@ def test_what_a_block_cannot_say_is_refused(tmp_path: Path, written: Raw, told: 
         ({"hours": 1}, "limit l, at_most: the key is required and is missing."),
         ({"at_most": 1, "calendar": "year"}, "limit l, calendar: expected 'day', 'week' or 'month', found 'year'"),
         ({"at_most": 1, "hours": 0}, f"limit l, hours: expected {HOURS}, found 0."),
-        ({"at_most": 1, "hours": 1, "templates": []}, "limit l, templates: expected at least 1 entries, found []."),
+        (
+            {"at_most": 1, "hours": 1, "templates": []},
+            "limit l, templates: expected a list that is not empty, found [].",
+        ),
     ],
 )
 def test_what_a_limit_cannot_say_is_refused(tmp_path: Path, written: Raw, told: str) -> None:

@@ -168,7 +168,7 @@ def test_an_event_that_arrives_after_the_last_run_is_named(beside: Beside) -> No
         (case(given(), expect={"suppressions": [of("a")]}), "reason: the key is required and is missing"),
         (case(given(), expect={}, as_of=None), "as_of: expected either as_of, for one run, or runs"),
         (case(given(), expect={}, runs=["+1h"]), "as_of: expected either as_of, for one run, or runs"),
-        (case(expect={}), "events: expected at least 1 entries"),
+        (case(expect={}), "events: expected a list that is not empty"),
     ],
 )
 def test_what_is_wrong_with_a_test_is_named(beside: Beside, test: Any, wrong: str) -> None:

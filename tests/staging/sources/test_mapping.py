@@ -257,7 +257,7 @@ def with_mapping(text: str) -> str:
     ("text", "sentence"),
     [
         ("", "the file: expected keys with values, found nothing"),
-        ("sources: []", "key sources: expected at least 1 entries, found [] (line 1)"),
+        ("sources: []", "key sources: expected a list that is not empty, found [] (line 1)"),
         (
             "sources: [{files: a, maping: native}]",
             "source number 1, maping: unknown key; expected one of files, format, mapping, found 'maping'; did you "
