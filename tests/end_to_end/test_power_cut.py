@@ -25,7 +25,7 @@ def test_after_a_power_cut_the_dead_run_is_crashed_and_the_next_one_completes(tm
         system.cut_the_power()
 
     with started(tmp_path) as system:
-        assert "marked Crashed: 1" in system.printed
+        assert "marked as Crashed: 1" in system.printed
         found = system.client.read_flow_run(dead.id)
         assert found.state is not None
         assert (found.state.type, found.state.message) == (StateType.CRASHED, FOUND_AT_START)
