@@ -1,4 +1,4 @@
-"""How hard a property test tries: a ninth under `make test`, all of it under `make test-all`."""
+"""How hard a property test tries: a sixth under `make test`, all of it under `make test-all`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,15 +26,15 @@ _PATIENT = settings(
 def register_profiles() -> None:
     """Make all three known to Hypothesis; `--hypothesis-profile` chooses one, and pyproject.toml the fast one."""
     settings.register_profile(FAST, _PATIENT, max_examples=5)
-    # 45 because more would not fit into the twenty minutes of .ci/run; each run tries other examples.
-    settings.register_profile(THOROUGH, _PATIENT, max_examples=45)
+    # 30 because more would not fit into the twenty minutes of .ci/run; each run tries other examples.
+    settings.register_profile(THOROUGH, _PATIENT, max_examples=30)
     settings.register_profile(EXHAUSTIVE, _PATIENT, max_examples=500)
 
 
 def examples(count: int) -> settings:
     """Settings for so many examples when the tests are thorough, and the same share of them else.
 
-    A test without these settings has 45 examples, or 5.
+    A test without these settings has 30 examples, or 5.
     """
     return settings(max_examples=max(FEWEST, count * settings().max_examples // 100))
 
