@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.staging import lines
@@ -248,6 +248,7 @@ _CELLS = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), i
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(rows=[["\ufeff", "", ""]], cut=1)
 @given(rows=st.lists(st.lists(_CELLS, min_size=3, max_size=3), max_size=8), cut=st.integers(1, 64))
 def test_any_text_comes_back_as_a_cell_however_the_file_is_cut_into_pieces(
     tmp_path: Path, rows: list[list[str]], cut: int

@@ -211,7 +211,9 @@ def _read_at_once(text: bytes, delimiter: str, width: int) -> SomeRows | None:
     Compiled code reads them, which takes a tenth of the time, and what is odd otherwise than Python's csv module.
     """
     is_plain = text.count(b"\r") == text.count(b"\r\n") and not (b"\n\n" in text or b"\n\r" in text)
-    if width < 2 or not is_plain or text.startswith((b"\r", b"\n")) or not delimiter.isascii():
+    # At the beginning of any text, pyarrow drops a byte order mark, which here belongs to a cell.
+    starts_oddly = text.startswith((b"\r", b"\n", BYTE_ORDER_MARK))
+    if width < 2 or not is_plain or starts_oddly or not delimiter.isascii():
         return None
     if b'"' in text and not _quotes_are_in_place(text, delimiter.encode()):
         return None
