@@ -151,7 +151,7 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        problem = error.problem or error.context or ""
+        problem = _in_plain_words(error)
     except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
         line = None
         problem = str(error)
@@ -160,10 +160,34 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
     raise grammar.error(f"{source}{place}: {wrong}.", [Fault(wrong, line)])
 
 
+_PLAIN_PROBLEMS: Sequence[tuple[str, str]] = (
+    (r"found character '\\t'", "there is a tab; indent with blanks instead"),
+    ("found character '(.)'", "a value cannot begin with {word}; put it in quotes"),
+    ("expected <block end>", "this line does not fit the lines above it; check its indentation, quotes and brackets"),
+    ("mapping values are not allowed", "a colon where none can be; check the indentation, or put the text in quotes"),
+    ("expected ',' or", "the bracket opened in line {since} is not closed, or a comma is missing"),
+    ("could not find expected ':'", "the key in line {since} has no colon after it"),
+    ("found unexpected end of stream", "the quote opened in line {since} is not closed"),
+    ('found duplicate key "(.*)" with value', "the key {word} is written twice"),
+    ("but found another document", "--- begins a second document; there can only be one"),
+)
+"""What to say of what the parser finds wrong, for people who have never seen a parser."""
+
+
+def _in_plain_words(error: MarkedYAMLError) -> str:
+    problem = error.problem or error.context or ""
+    since = error.context_mark.line + 1 if error.context_mark else 1
+    for pattern, said in _PLAIN_PROBLEMS:
+        if found := re.match(pattern, problem, re.DOTALL):
+            return said.format(word=word(found[1]) if found.groups() else "", since=since)
+    return problem
+
+
 def validation_error(error: ValidationError, document: YamlDocument, source: str, grammar: Grammar) -> WrittenFileError:
-    """Return the grammar's error that names all that is wrong with a document, a line each."""
+    """Return the grammar's error that names all that is wrong with a document, in the order of its lines."""
     details = [detail for detail in error.errors() if not _follows_from_another(detail)]
-    return all_faults(source, grammar, [_fault(detail, document, grammar) for detail in details])
+    faults = [_fault(detail, document, grammar) for detail in details]
+    return all_faults(source, grammar, sorted(faults, key=lambda fault: fault.line or 0))
 
 
 def _follows_from_another(detail: ErrorDetails) -> bool:
@@ -289,6 +313,8 @@ def _fault(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> Fa
                 f"{place}: unknown key; expected one of {', '.join(known)}, found {shown(path[-1])}{hint}", line
             )
     expected = _EXPECTED[detail["type"]].format_map(context) if detail["type"] in _EXPECTED else detail["msg"]
+    if detail["type"] == "model_type" and (part := grammar.parts.get(str(path[-1]) if path else "")):
+        expected += f" ({', '.join(_keys_of(part))})"
     known = context.get("known") or re.findall("'([^']+)'", context.get("expected", ""))
     hint = did_you_mean(found, known) if isinstance(found, str) else ""
     return Fault(f"{place}: expected {expected}, found {shown(found)}{hint}", line)
@@ -296,7 +322,9 @@ def _fault(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> Fa
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
     """Return the end of a sentence that asks after the known word that is nearest to one; nothing if none is near."""
-    near = difflib.get_close_matches(text, list(known), n=1, cutoff=0.7)
+    words = list(known)
+    ends = [each for each in words if text and re.fullmatch(rf"(.+[._])?{re.escape(text)}([._].+)?", each)]
+    near = ends or difflib.get_close_matches(text, words, n=1, cutoff=0.7)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -362,6 +390,10 @@ def _name(path: Sequence[int | str], document: Any) -> str:
 def _known_keys(location: Location, grammar: Grammar) -> list[str]:
     parts = {**grammar.parts, **grammar.kinds}
     part = next((parts[key] for key in reversed(location[:-1]) if key in parts), grammar.whole)
+    return _keys_of(part)
+
+
+def _keys_of(part: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in part.model_fields.items()]
 
 

@@ -13,7 +13,7 @@ from tests.test_rule_language import Raw, field, happened, rule
 AMOUNT = field("properties.amount", "exists")
 LATEST = field("latest_traits.country", "exists")
 SIGN = {"event_type": "no"}
-HOURS = "a number of hours above 0, at most 87840, that makes whole seconds (24, 0.5)"
+HOURS = "a number of hours such as 24 or 0.5 (above 0, at most 87840, in whole seconds)"
 
 
 def said(folder: Path, document: Raw) -> list[str]:
@@ -74,7 +74,10 @@ def nested(depth: int) -> Raw:
             "within_hours, since_trigger, where, same, found 'witin_hours'; did you mean within_hours?",
         ),
         (rule(conditions={"any": []}), "conditions.any: expected a list that is not empty, found []."),
-        (rule(conditions={"not": [AMOUNT]}), f"conditions.not: expected keys with values, found {[AMOUNT]}."),
+        (
+            rule(conditions={"not": [AMOUNT]}),
+            f"conditions.not: expected all or any before a list of conditions, found {[AMOUNT]}.",
+        ),
         (
             rule(conditions={"all": [], "any": [AMOUNT]}),
             "conditions.any: unknown key; expected one of all, found 'any'.",
@@ -121,15 +124,15 @@ def nested(depth: int) -> Raw:
         ),
         (
             alert(expires_after_hours=1),
-            "expires_after_hours: expected no such key for an alert, which never expires, found 1.",
+            "expires_after_hours: expected no such key, because an alert never expires, found 1.",
         ),
         (
             alert(exempt_from=["limits"]),
-            "exempt_from: expected no such key for an alert, which nothing can block, found ['limits'].",
+            "exempt_from: expected no such key, because nothing can block an alert, found ['limits'].",
         ),
         (
             alert(suppression={"mode": "once_ever"}),
-            "suppression.mode: expected none for an alert, which is never suppressed, found 'once_ever'.",
+            "suppression.mode: expected none, because an alert is never suppressed, found 'once_ever'.",
         ),
     ],
 )
@@ -213,8 +216,8 @@ def test_blocks_and_limits_have_names_of_their_own(tmp_path: Path) -> None:
     block, limit = {"name": "x", "from": SIGN}, {"name": "x", "at_most": 1, "hours": 1}
     parse_rules(json.dumps({"blocks": [block], "limits": [limit], "rules": [rule("x")]}), "x.yaml")
     assert said(tmp_path, {"blocks": [block, block], "limits": [limit, limit]}) == [
-        "block x, name: expected a name that is not used twice, found 'x'.",
-        "limit x, name: expected a name that is not used twice, found 'x'.",
+        "block x, name: expected a name that no other block has, found 'x'.",
+        "limit x, name: expected a name that no other limit has, found 'x'.",
     ]
 
 

@@ -30,14 +30,7 @@ VALUES = {
 }
 """A fitting value of each field."""
 
-HELD = {
-    "properties.amount": "a finite number of at most 64 bits",
-    "properties.attempt_number": "a whole number of at most 64 bits",
-    "user_traits.marketing_opt_in": "true or false",
-    **dict.fromkeys(TEXT_FIELDS, "text"),
-}
-
-HOURS = "a number of hours above 0, at most 87840, that makes whole seconds (24, 0.5)"
+HOURS = "a number of hours such as 24 or 0.5 (above 0, at most 87840, in whole seconds)"
 NUMBER = "a finite number of at most 64 bits"
 WHOLE_NUMBER = "a whole number of at most 64 bits"
 *_FIRST_MODES, _LAST_MODE = (f"'{mode}'" for mode in SuppressionMode)
@@ -218,18 +211,18 @@ def test_a_missing_key_of_a_condition_is_named(tmp_path, condition, missing):
         ("exclusive_group", ["g"], "text", "['g']"),
         ("exclusive_group", "", "text that is not empty", "''"),
         ("exclusive_group", "g" * 65, "at most 64 characters", "'gggg"),
-        ("trigger", "paid", "keys with values", "'paid'"),
-        ("trigger", None, "keys with values", "nothing"),
+        ("trigger", "paid", "keys with values (event_type)", "'paid'"),
+        ("trigger", None, "keys with values (event_type)", "nothing"),
         ("trigger.event_type", 5, "text", "5"),
         ("trigger.event_type", True, "text", "true"),
         ("trigger.event_type", "", "text that is not empty", "''"),
         ("trigger.event_type", "e" * 65, "at most 64 characters", "'eeee"),
-        ("conditions", [], "keys with values", "[]"),
+        ("conditions", [], "all or any before a list of conditions", "[]"),
         ("conditions", None, "keys with values", "nothing"),
         ("conditions.all", {"a": 1}, "a list", "{'a': 1}"),
         ("conditions.all", "x", "a list", "'x'"),
         ("conditions.all", None, "a list", "nothing"),
-        ("action", "send", "keys with values", "'send'"),
+        ("action", "send", "keys with values (type, template_name, delivery_method)", "'send'"),
         ("action.type", "email", "'send' or 'alert'", "'email'"),
         ("action.type", "Send", "'send' or 'alert'", "'Send'"),
         ("action.type", None, "'send' or 'alert'", "nothing"),
@@ -242,8 +235,8 @@ def test_a_missing_key_of_a_condition_is_named(tmp_path, condition, missing):
         ("action.delivery_method", "e mail", "a lower-case word such as email or in_app", "'e mail'"),
         ("action.delivery_method", "email\n", "a lower-case word such as email or in_app", r"'email\n'"),
         ("action.delivery_method", "e" * 33, "at most 32 characters", "'eeee"),
-        ("suppression", "once_ever", "keys with values", "'once_ever'"),
-        ("suppression", None, "keys with values", "nothing"),
+        ("suppression", "once_ever", "keys with values (mode, hours, per)", "'once_ever'"),
+        ("suppression", None, "keys with values (mode, hours, per)", "nothing"),
         ("suppression.mode", "once", MODES, "'once'"),
         ("suppression.mode", None, MODES, "nothing"),
         ("suppression.mode", False, MODES, "false"),
@@ -292,7 +285,7 @@ def test_a_rule_that_is_no_mapping_is_told_by_its_number(tmp_path, value, found)
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [
-        ("amount", ""),
+        ("amount", "; did you mean properties.amount?"),
         ("properties", ""),
         ("properties.coupon", ""),
         ("user_traits.Country", "; did you mean user_traits.country?"),
@@ -314,9 +307,10 @@ def test_an_unknown_field_is_refused_with_the_fields_that_are_known(tmp_path, na
     ("name", "nearest"), [("==", ""), ("EQUALS", ""), ("contain", "; did you mean contains?"), ("eq", ""), ("", "")]
 )
 def test_an_unknown_operator_is_refused_with_the_operators_that_are_known(tmp_path, name, nearest):
-    *known, last = (f"'{operator}'" for operator in Operator)
     assert said(tmp_path, rule("nudge", field("properties.amount", name, 1))) == [
-        f"rule nudge, conditions.all[0].operator: expected {', '.join(known)} or {last}, found '{name}'{nearest}."
+        "rule nudge, conditions.all[0].operator: expected equals (is), not_equals (is not), gt (is more than), gte (is "
+        "at least), lt (is less than), lte (is at most), in (is one of), not_in (is none of), contains, starts_with, "
+        f"ends_with, exists (is there) or not_exists (is missing), found '{name}'{nearest}."
     ]
 
 
@@ -333,10 +327,9 @@ def test_each_operator_takes_the_fields_of_its_kinds(tmp_path, name, operator):
 
     if not operator.takes.suits(PAYLOAD.by_path[name].kind):
         [sentence] = said(tmp_path, rule("nudge", condition))
-        assert sentence == (
-            f"rule nudge, conditions.all[0].operator: expected an operator for {HELD[name]}, which is what {name} "
-            f"holds, found '{operator}'."
-        )
+        held = PAYLOAD.by_path[name].kind.holds
+        assert sentence.startswith("rule nudge, conditions.all[0].operator: expected one of equals, not_equals, ")
+        assert sentence.endswith(f", exists, not_exists, because {name} holds {held}, found '{operator}'.")
     else:
         [found] = accepted(tmp_path, rule("nudge", condition))
         assert parts_of(found.conditions) == (FieldCondition(**condition),)
@@ -363,9 +356,12 @@ def test_an_order_is_for_numbers_and_a_part_of_the_characters_for_text():
 @pytest.mark.parametrize(
     ("name", "value", "expected", "found"),
     [
-        *((name, value, "text", shown) for name in TEXT_FIELDS for value, shown in [(5, "5"), (True, "true")]),
+        *(
+            (name, value, "text in quotes", shown)
+            for name in TEXT_FIELDS
+            for value, shown in [(5, "5"), (True, "true")]
+        ),
         *((name, None, "text", "nothing") for name in TEXT_FIELDS),
-        *((name, ["x"], "text", "['x']") for name in TEXT_FIELDS),
         ("properties.amount", "9.99", NUMBER, "'9.99'"),
         ("properties.amount", True, NUMBER, "true"),
         ("properties.amount", None, NUMBER, "nothing"),
@@ -387,6 +383,13 @@ def test_a_value_of_the_wrong_type_for_its_field_is_refused(tmp_path, name, valu
     told = f"expected {expected} to compare {name} with, found {found}"
     assert alone.startswith(f"rule nudge, conditions.all[0].value: {told}")
     assert in_list.startswith(f"rule nudge, conditions.all[0].value[1]: {told}")
+
+
+def test_a_list_of_values_beside_an_operator_for_one_is_refused(tmp_path):
+    assert said(tmp_path, rule("nudge", field("user_traits.country", "equals", ["FR"]))) == [
+        "rule nudge, conditions.all[0].value: expected one value with the operator equals (in and not_in take a list), "
+        "found ['FR']."
+    ]
 
 
 @pytest.mark.parametrize("written", [".nan", ".inf", "-.inf"])
@@ -430,11 +433,16 @@ def test_a_comparison_without_a_value_is_refused(tmp_path, operator):
 
 
 @pytest.mark.parametrize(
-    ("condition", "found"), [("x", "'x'"), (None, "nothing"), (["field", "exists"], "['field', 'exists']")]
+    ("condition", "expected", "found"),
+    [
+        ("x", "keys with values", "'x'"),
+        (None, "keys with values", "nothing"),
+        (["field", "exists"], "all or any before a list of conditions", "['field', 'exists']"),
+    ],
 )
-def test_a_condition_that_is_no_mapping_is_refused(tmp_path, condition, found):
+def test_a_condition_that_is_no_mapping_is_refused(tmp_path, condition, expected, found):
     assert said(tmp_path, rule("nudge", condition)) == [
-        f"rule nudge, conditions.all[0]: expected keys with values, found {found}."
+        f"rule nudge, conditions.all[0]: expected {expected}, found {found}."
     ]
 
 
@@ -483,7 +491,7 @@ def test_hours_with_decimals_that_make_whole_seconds_are_taken_exactly(tmp_path,
 @pytest.mark.parametrize("mode", ["once_ever", "once_per_calendar_day"])
 def test_an_alert_with_a_suppression_is_refused(tmp_path, mode):
     assert said(tmp_path, rule("nudge", channel="internal", mode=mode)) == [
-        f"rule nudge, suppression.mode: expected none for an alert, which is never suppressed, found '{mode}'."
+        f"rule nudge, suppression.mode: expected none, because an alert is never suppressed, found '{mode}'."
     ]
 
 
@@ -491,7 +499,7 @@ def test_an_alert_on_a_channel_to_users_is_refused(tmp_path):
     broken = with_value(rule("nudge", channel="internal"), "action.delivery_method", "email")
 
     assert said(tmp_path, broken) == [
-        "rule nudge, action.delivery_method: expected internal, beside the type alert, found 'email'."
+        "rule nudge, action.delivery_method: expected internal, because the type is alert, found 'email'."
     ]
 
 
@@ -499,8 +507,8 @@ def test_a_send_on_the_channel_of_alerts_is_refused(tmp_path):
     broken = with_value(rule("nudge"), "action.delivery_method", "internal")
 
     assert said(tmp_path, broken) == [
-        "rule nudge, action.delivery_method: expected a channel to users; internal is for alerts, beside the type "
-        "send, found 'internal'."
+        "rule nudge, action.delivery_method: expected a channel such as email (internal is only for alerts), because "
+        "the type is send, found 'internal'."
     ]
 
 
@@ -518,8 +526,8 @@ def test_every_wrong_place_is_told_at_once(tmp_path):
 
 def test_names_that_stand_more_than_once_are_told_once_each(tmp_path):
     assert said(tmp_path, rule("a"), rule("b"), rule("a"), rule("a"), rule("b"), rule("c")) == [
-        "rule a, name: expected a name that is not used twice, found 'a'.",
-        "rule b, name: expected a name that is not used twice, found 'b'.",
+        "rule a, name: expected a name that no other rule has, found 'a'.",
+        "rule b, name: expected a name that no other rule has, found 'b'.",
     ]
 
 

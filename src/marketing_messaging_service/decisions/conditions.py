@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Self
 
-from pydantic import Discriminator, StrictBool, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, StrictBool, Tag, model_validator
 from pydantic import Field as Limits
 from pydantic_core import PydanticCustomError
 from sqlalchemy import ColumnElement, literal
@@ -31,22 +31,37 @@ DEEPEST_CONDITION = 10
 LARGEST_COUNT = 1_000_000
 
 
+def _known_operator(value: Any) -> Any:
+    known = {str(each): each.words for each in Operator}
+    if isinstance(value, str) and value not in known:
+        said = [name if words == name.replace("_", " ") else f"{name} ({words})" for name, words in known.items()]
+        *others, last = said
+        raise expectation_error(f"{', '.join(others)} or {last}", known=list(known))
+    return value
+
+
 class FieldCondition(Part):
     """A comparison of a property or trait of the event, or of the latest value of a trait, with one of its own type."""
 
     may_be_empty = ("value",)
 
     field: AnyField
-    operator: Operator
+    operator: Annotated[Operator, BeforeValidator(_known_operator)]
     value: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_list(cls, value: Any) -> Any:
+        if cls is FieldCondition and isinstance(value, list):
+            raise expectation_error("all or any before a list of conditions")
+        return value
 
     @model_validator(mode="after")
     def _operator_and_value_fit(self) -> Self:
         kind = self.field.field.kind
         if not self.operator.takes.suits(kind):
-            raise expectation_error(
-                f"an operator for {kind.expected(self.field.field)}, which is what {self.field} holds", "operator"
-            )
+            suited = ", ".join(each for each in Operator if each.takes.suits(kind))
+            raise expectation_error(f"one of {suited}, because {self.field} holds {kind.holds}", "operator")
         operand, has_value = self.operator.operand, "value" in self.model_fields_set
         if operand is Operand.NOTHING:
             if has_value:
@@ -58,6 +73,8 @@ class FieldCondition(Part):
                 raise expectation_error(f"a list of 1 to {MOST_VALUES} values", "value")
             for position, item in enumerate(self.value):
                 self._refuse_unfit(item, "value", position)
+        elif isinstance(self.value, list):
+            raise expectation_error(f"one value with the operator {self.operator} (in and not_in take a list)", "value")
         else:
             self._refuse_unfit(self.value, "value")
         return self
@@ -69,7 +86,10 @@ class FieldCondition(Part):
         try:
             field.kind.comparable(value, field)
         except UnfitValueError:
-            raise expectation_error(f"{field.kind.expected(field)} to compare {self.field} with", *place) from None
+            expected = field.kind.expected(field)
+            if field.kind.is_text and isinstance(value, int | float):
+                expected += " in quotes"
+            raise expectation_error(f"{expected} to compare {self.field} with", *place) from None
 
     @property
     def operand(self) -> Any:

@@ -133,7 +133,7 @@ def _hours(value: Any) -> Decimal:
     # By its shortest text, because 1.1 hours are 3960 seconds though 1.1 * 3600 is a little more.
     if not is_number or not 0 < value <= LONGEST_HOURS or Decimal(str(value)) * 3600 % 1:
         raise expectation_error(
-            f"a number of hours above 0, at most {LONGEST_HOURS}, that makes whole seconds (24, 0.5)"
+            f"a number of hours such as 24 or 0.5 (above 0, at most {LONGEST_HOURS}, in whole seconds)"
         )
     return Decimal(str(value))
 

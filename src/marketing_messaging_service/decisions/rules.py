@@ -80,8 +80,9 @@ class Action(Part):
         """Yield whether the channel is not one for the type."""
         kind, channel = raw.get("type"), raw.get("delivery_method")
         if kind in ("send", "alert") and isinstance(channel, str) and (kind == "alert") != (channel == ALERT_CHANNEL):
-            expected = ALERT_CHANNEL if kind == "alert" else f"a channel to users; {ALERT_CHANNEL} is for alerts"
-            yield expectation_error(f"{expected}, beside the type {kind}", "delivery_method")
+            to_user = f"a channel such as email ({ALERT_CHANNEL} is only for alerts)"
+            expected = ALERT_CHANNEL if kind == "alert" else to_user
+            yield expectation_error(f"{expected}, because the type is {kind}", "delivery_method")
 
 
 class SuppressionPolicy(Part):
@@ -139,11 +140,11 @@ class Rule(Part):
         action, suppression = (part if isinstance(part := raw.get(key), dict) else {} for key in _NESTED)
         if action.get("type") == "alert":
             if suppression.get("mode", SuppressionMode.NONE) != SuppressionMode.NONE:
-                yield expectation_error("none for an alert, which is never suppressed", "suppression", "mode")
+                yield expectation_error("none, because an alert is never suppressed", "suppression", "mode")
             if "expires_after_hours" in raw:
-                yield expectation_error("no such key for an alert, which never expires", "expires_after_hours")
+                yield expectation_error("no such key, because an alert never expires", "expires_after_hours")
             if "exempt_from" in raw:
-                yield expectation_error("no such key for an alert, which nothing can block", "exempt_from")
+                yield expectation_error("no such key, because nothing can block an alert", "exempt_from")
         if raw.get("wait") is not None and raw.get("exclusive_group") is not None:
             yield expectation_error("no exclusive_group together with wait", "exclusive_group")
         yield from _clashes_of_conditions(raw)
@@ -289,10 +290,10 @@ class Rules(Part):
 
     @classmethod
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
-        """Yield the names that stand more than once."""
+        """Yield the names that are used more than once."""
         for key in ("rules", "blocks", "limits"):
             names = [part.get("name") if isinstance(part, dict) else None for part in a_list_of(raw.get(key))]
             counts: Counter[Any] = Counter(name for name in names if isinstance(name, str))
             for position, name in enumerate(names):
                 if isinstance(name, str) and counts[name] > 1 and names[:position].count(name) == 1:
-                    yield expectation_error("a name that is not used twice", key, position, "name")
+                    yield expectation_error(f"a name that no other {key[:-1]} has", key, position, "name")
