@@ -19,6 +19,10 @@ from tests.effort import examples_of
 SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql", "bucket"})
 """Fixtures that start a server, of Prefect, PostgreSQL or object storage, or a process that does."""
 
+SHARED = {"_prefect": "flows", "system": "end_to_end", "demo": "demo"}
+"""Of these fixtures, those that many tests share, with the group whose tests run one after another in one worker of
+pytest: in several, each would start the server, which takes 10 s of CPU."""
+
 SLOW_FOLDERS = frozenset({"torture"})
 """Folders below tests/ in which every test starts processes and takes seconds."""
 
@@ -31,13 +35,17 @@ ORDER = ("server", "hypothesis", "slow")
 
 def mark(item: pytest.Item, folder: str) -> None:
     """Give a test, in a folder below tests/, the markers that it has by itself."""
-    if SERVER_FIXTURES & set(getattr(item, "fixturenames", ())):
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if SERVER_FIXTURES & fixtures:
         item.add_marker(pytest.mark.server)
     if folder in SLOW_FOLDERS:
         item.add_marker(pytest.mark.slow)
+    groups = {group for fixture, group in SHARED.items() if fixture in fixtures}
     if folder == "end_to_end":
-        # The tests of such a file share one system; and one system at a time leaves the other cores to other tests.
-        item.add_marker(pytest.mark.xdist_group(folder))
+        # Those that start a system of their own as well: one at a time leaves the other cores to other tests.
+        groups.add(folder)
+    for group in groups:
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def turn(item: pytest.Item) -> tuple[int, int]:

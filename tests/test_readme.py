@@ -22,6 +22,7 @@ from src.marketing_messaging_service.staging.line_parser import parse_line
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.stage import stage_files
 from src.marketing_messaging_service.vocabulary import ReasonCode
+from tests.prefect_home import make_home
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -189,6 +190,7 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
 @pytest.mark.server
 def test_a_failed_run_exits_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/messaging.db", "LANDING_PATH": str(tmp_path / "nowhere")}
+    make_home(tmp_path / "prefect")
     result = run_hourly(settings, tmp_path)
     assert result.returncode == 1
     assert "nowhere, which is not a folder; create it, or correct LANDING_PATH." in result.stderr

@@ -84,8 +84,10 @@ class FakeItem(SimpleNamespace):
 @pytest.mark.parametrize(
     ("fixtures", "folder", "markers"),
     [
-        (["tmp_path", "landing", "_prefect"], "flows", ["server"]),
+        (["tmp_path", "landing", "_prefect"], "flows", ["server", "xdist_group"]),
         (["tmp_path", "system"], "end_to_end", ["server", "xdist_group"]),
+        (["tmp_path"], "end_to_end", ["xdist_group"]),
+        (["demo"], "", ["server", "xdist_group"]),
         (["tmp_path"], "torture", ["slow"]),
         (["tmp_path", "engine"], "loading", []),
     ],

@@ -1,18 +1,14 @@
 """The whole system as an operator has it: `python -m flows.up` in processes of its own, on a free port, in a folder."""
 
-import atexit
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient
@@ -24,6 +20,7 @@ from prefect.client.schemas.sorting import LogSort
 from flows.leftovers import WORK_POOL
 from flows.processes import PROJECT, Place
 from src.marketing_messaging_service.settings import Settings
+from tests.prefect_home import make_home
 
 UP_SECONDS = 90.0
 RUN_SECONDS = 60.0
@@ -116,12 +113,12 @@ class System:
 def started(folder: Path, *, is_first: bool = False, **settings: str) -> Iterator[System]:
     """Start the system in a folder, which may have been used before; whatever happens, nothing of it stays running.
 
-    Only the first one ever is left to make Prefect's own database, which takes 7 s of CPU.
+    Only the first one ever is left to make Prefect's own database.
     """
     (folder / "landing").mkdir(exist_ok=True)
     place = Place(folder / "prefect", _free_port())
     if not (is_first or place.home.exists()):
-        shutil.copytree(_new_home(), place.home)
+        make_home(place.home)
     try:
         process = _start(folder, place, settings)
         with place.client() as client:
@@ -135,21 +132,6 @@ def started(folder: Path, *, is_first: bool = False, **settings: str) -> Iterato
             process.wait()
         for pid in place.process_ids():
             os.kill(pid, signal.SIGKILL)
-
-
-@cache
-def _new_home() -> Path:
-    """Return a folder of Prefect's with an empty database, to be copied."""
-    home = Path(tempfile.mkdtemp(prefix="prefect-of-tests-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    subprocess.run(
-        [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
-        cwd=PROJECT,
-        env=Place(home, 0).environment(),
-        stdout=subprocess.DEVNULL,
-        check=True,
-    )
-    return home
 
 
 def _start(folder: Path, place: Place, settings: dict[str, str]) -> "subprocess.Popen[str]":
