@@ -117,8 +117,8 @@ def _question(
         return Question(None, None, *window)
     if rules is None:
         raise ParameterError(
-            "There are no new rules to try: paste them into the form's field rules, or name their file. To see "
-            f"what came too late, set against to {DECIDED}."
+            "There are no new rules to try: name their file with --rules, or paste them into the form's field rules. "
+            f"To see what came too late, set against to {DECIDED}."
         )
     if against.strip():
         return Question(_named(Path(against.strip())), rules, *window)

@@ -289,7 +289,7 @@ def test_the_page_of_a_run_names_each_picture_and_cuts_no_example_off(pipeline, 
     before_pictures = [above for above, line in pairwise(lines) if line.startswith("![")]
     assert before_pictures == ["### Messages per day", "### Messages a user gets in a week"]
     assert len([line for line in lines if line.startswith("### Messages a user gets")]) == 1
-    (gone,) = (lines[place + 1] for place, line in enumerate(lines) if line == "### Examples: one message less")
+    (gone,) = (lines[place + 1] for place, line in enumerate(lines) if line == "### Examples: one message fewer")
     assert gone.startswith("- ada, payment_failed e3 at 2026-11-03 08:10, mail: send → suppressed: once")
     assert gone.endswith(": `python -m flows.explain --user ada --event e3 --rule mail`")
 
@@ -298,6 +298,14 @@ def test_what_is_wrong_with_the_new_rules_alone_is_told(pipeline):
     odd = {"rules": [rule(trigger={"event_type": "payment_faild"})]}
     difference, _ = compared(pipeline.database_url, DAILY, odd)
     assert any("did you mean payment_failed?" in warning for warning in difference.new_warnings)
+
+
+def test_new_rules_that_drop_the_old_ones_are_warned_of_and_the_old_ones_are_not(pipeline):
+    difference, _ = compared(pipeline.database_url, DAILY, {"rules": [rule(name="other")]})
+    assert [warning for warning in difference.new_warnings if "gone or off" in warning] == [
+        "The only rule that decided last is gone or off: mail. If that is not intended, put it back."
+    ]
+    assert difference.gone_warnings == ()
 
 
 @pytest.mark.slow

@@ -103,7 +103,11 @@ def test_what_differs_is_explained_with_each_condition_and_what_was_found(beside
     ("rules", "found", "why"),
     [
         (rule(enabled=False), "nothing", "the rule is off"),
-        (rule("r", {"field": "properties.amount", "operator": "exists"}), "nothing", "asked for: properties.amount"),
+        (
+            rule("r", {"field": "properties.amount", "operator": "exists"}),
+            "nothing",
+            "the rule needs: properties",
+        ),
         (rule(wait={"hours": 48}), "waits", "it waits 48 h; the last run is at 2026-01-06 12:00"),
     ],
 )

@@ -64,7 +64,7 @@ def test_rules_from_standard_input_are_compared_as_json(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "There are no new rules to try: paste them into the form's field rules, or name their file."),
+        ([], "There are no new rules to try: name their file with --rules, or paste them into"),
         (["--rules", "no.yaml"], "no.yaml cannot be read: No such file or directory."),
         (["--rules", "-", "--against", "decided"], "Against decided, the rules are those that decided"),
     ],

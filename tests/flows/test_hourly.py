@@ -75,7 +75,7 @@ def test_the_samples_come_out_as_the_generator_tells_their_stories(landing: Path
 def test_an_empty_hour_is_a_quick_success_that_says_so(landing: Path) -> None:
     state = run()
     assert state.is_completed()
-    assert state.message == "Nothing new: 0 files in landing, all taken before."
+    assert state.message == "Nothing new: no files in landing."
 
 
 def test_running_again_takes_nothing_and_decides_nothing(landing: Path) -> None:

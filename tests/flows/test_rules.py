@@ -162,7 +162,7 @@ def test_the_tests_beside_a_file_are_done_and_one_that_fails_fails_the_command(
                     "rule": "a",
                     "expected": "send",
                     "found": "alert",
-                    "why": "holds: every one",
+                    "why": "the rule takes every paid",
                     "explanation": ["a: an alert to our own people [run of 2026-01-05 13:00]"],
                 }
             ],

@@ -137,7 +137,7 @@ def _span(history: Path, question: Question) -> Span:
 def _decided_twice(folder: Path, history: Path, question: Question, span: Span, look: Look) -> Iterator[Backtest]:
     is_over = ended_by(look)
     after = Scratch(folder / "after.db", history)
-    before_path, notes, only = history, [], ""
+    before_path, notes, only, warnings = history, [], "", {}
     if question.after is None:
         with interruptible(after.engine, is_over):
             count = replay_decided(after, span, look)
@@ -150,12 +150,14 @@ def _decided_twice(folder: Path, history: Path, question: Question, span: Span, 
             before_path = before.path
             asked.append((before, question.before.file))
         _replay_at_once(asked, span, look)
+        if question.before is not None:
+            warnings = _warnings(before, question.before, question.after)
     look()
     with compared(before_path, after.path, history, span, is_over, only=only) as connection:
         found = replace(
             _difference(connection, question, span),
             notes=tuple(notes),
-            **_warnings(after, question),
+            **warnings,
         )
         if question.after is None:
             late, unexplained = late_events(connection)
@@ -208,13 +210,11 @@ def _sum(counts: list[Counts]) -> Counts:
     return Counts(sum(each.before for each in counts), sum(each.after for each in counts))
 
 
-def _warnings(scratch: Scratch, question: Question) -> dict[str, Any]:
-    """Return what is odd about the one file and not about the other."""
-    if question.before is None or question.after is None:
-        return {}
-    with read_transaction(scratch.engine) as connection:
-        before = rules_warnings(connection, question.before.file.whole)
-        after = rules_warnings(connection, question.after.file.whole)
+def _warnings(decided_before: Scratch, old: NamedRules, new: NamedRules) -> dict[str, Any]:
+    """Return what is odd about the one file and not about the other, where the old rules decided last."""
+    with read_transaction(decided_before.engine) as connection:
+        before = rules_warnings(connection, old.file.whole)
+        after = rules_warnings(connection, new.file.whole)
     return {
         "new_warnings": tuple(each for each in after if each not in before),
         "gone_warnings": tuple(each for each in before if each not in after),

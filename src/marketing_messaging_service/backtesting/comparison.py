@@ -21,13 +21,13 @@ NEWLY_REFUSED, OTHER_REASON, NO_LONGER_REFUSED, ALERTED = "newly_refused", "othe
 
 KINDS = {
     NEW: "one more message",
-    GONE: "one message less",
+    GONE: "one message fewer",
     MOVED: "the message at another time",
     OTHERWISE: "another message or channel",
     NEWLY_REFUSED: "refused now, no match before",
     OTHER_REASON: "refused for another reason",
     NO_LONGER_REFUSED: "refused before, no match now",
-    ALERTED: "one alert more or less",
+    ALERTED: "an alert added or gone",
 }
 """The kinds of change, each with what is said of it."""
 

@@ -99,6 +99,8 @@ def lost_rules(before: Sequence[str], now: Collection[str]) -> str:
         return ""
     names = ", ".join(lost[:MOST_NAMES])
     beyond = f" and {len(lost) - MOST_NAMES} more" if len(lost) > MOST_NAMES else ""
+    if len(before) == 1:
+        return f"The only rule that decided last is gone or off: {names}. If that is not intended, put it back."
     are = "is" if len(lost) == 1 else "are"
     return (
         f"Of the {len(before)} rules that decided last, {len(lost)} {are} gone or off: {names}{beyond}. If that is not "

@@ -25,6 +25,7 @@ from src.marketing_messaging_service.explaining.one_user import Explanation, eve
 from src.marketing_messaging_service.explaining.outline import Line, outline_markdown, outline_text, shown, shown_lines
 from src.marketing_messaging_service.explaining.set_text import funnel_lines, funnels_headline, funnels_json
 from src.marketing_messaging_service.infrastructure.instants import instant_text
+from src.marketing_messaging_service.yaml_file import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +80,10 @@ def _comparison(text: str) -> FieldCondition:
             try:
                 return FieldCondition.model_validate({"field": path, "operator": "equals", "value": each})
             except ValidationError as error:
-                why = f"expected {error.errors()[0].get('ctx', {}).get('expected', error.errors()[0]['msg'])}"
-    raise ParameterError(f"where is {text!r}: {why}.")
+                context = error.errors()[0].get("ctx", {})
+                why = f"expected {context.get('expected', error.errors()[0]['msg'])}"
+                why += did_you_mean(path, context.get("known", ()))
+    raise ParameterError(f"where is {text!r}: {why}{'' if why.endswith('?') else '.'}")
 
 
 def _meanings(text: str) -> Iterable[Any]:

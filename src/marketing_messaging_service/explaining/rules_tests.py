@@ -193,8 +193,10 @@ def _why(event: GivenEvent, rule: Rule, came: Outcome | None, test: RuleTest, ru
         return "the rule is off"
     if rule.trigger.event_type != event.type:
         return f"the rule looks at {rule.trigger.event_type}, but the event is a {event.type}"
-    condition = condition_text(rule) or "every one"
-    return f"{'asked for' if came is None else 'holds'}: {condition}"
+    condition = condition_text(rule)
+    if not condition:
+        return f"the rule takes every {rule.trigger.event_type}"
+    return f"{'the rule needs' if came is None else 'this holds'}: {condition}"
 
 
 def _told(result: CaseResult) -> str:
@@ -202,7 +204,7 @@ def _told(result: CaseResult) -> str:
     if result.problem:
         return f"{title}\n  {result.problem}"
     rows = ((each.event, each.rule, each.expected, each.found, each.why) for each in result.differences)
-    table = text_table(table_of(title, ("event", "rule", "expected", "came out", "why"), rows, longest=110))
+    table = text_table(table_of(title, ("event", "rule", "expected", "got", "why"), rows, longest=110))
     return "\n".join([table, *_explained(result.differences)])
 
 

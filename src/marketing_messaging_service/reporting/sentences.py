@@ -47,7 +47,8 @@ def headline(report: RunReport) -> str:
     else:
         # A backfill is often given another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
-        parts.append(f"Nothing new: {many(report.known_file_count, 'file')} in {folder}, all taken before.")
+        known = f"{many(report.known_file_count, 'file')} in {folder}, all taken before"
+        parts.append(f"Nothing new: {known if report.known_file_count else f'no files in {folder}'}.")
     parts.extend(filter(None, [waits_sentence(report.waits, is_preview=report.is_preview)]))
     if report.warnings:
         parts.append(f"{many(len(report.warnings), 'warning')}.")

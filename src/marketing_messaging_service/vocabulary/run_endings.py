@@ -28,7 +28,7 @@ class RunEnding(StrEnum):
     NOTHING_NEW = (
         "Nothing new: … files in landing, all taken before.",
         "Completed",
-        "no file came since the previous run",
+        "no file came since the previous run (*no files in landing*: the folder is empty)",
         "nothing; *watch* says when that lasts too long",
     )
     REPLAYED = (
