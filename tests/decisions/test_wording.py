@@ -40,7 +40,7 @@ def test_what_happened_is_counted_and_placed(counts: Raw, words: str, window: Ra
 
 def test_what_happened_is_told_with_what_was_asked_of_it() -> None:
     assert said(happened("b", where=[LARGE, field(ORDER, "exists")], same=[ORDER, "user_traits.country"])) == (
-        "at least 1 b so far with properties.amount is at least 20 and properties.order_id is there of the same "
+        "at least 1 b so far with properties.amount is at least 20 and properties.order_id is there and the same "
         "properties.order_id and user_traits.country"
     )
     assert said({"prior_event": {"event_type": "b", "hours": 24}}) == "a b in the 24 h before"
@@ -68,6 +68,8 @@ def test_what_happened_is_told_with_what_was_asked_of_it() -> None:
         ({"all": []}, ""),
         ({}, ""),
         ({"not": {"all": []}}, "not (anything)"),
+        ({"not": happened("b", since_trigger=True)}, "no b since then"),
+        ({"not": happened("b", at_least=2)}, "not (at least 2 b so far)"),
         ({"any": [LARGE, {"all": []}]}, "properties.amount is at least 20 or anything"),
     ],
 )

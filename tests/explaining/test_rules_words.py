@@ -30,7 +30,7 @@ def test_it_names_the_wait_the_scope_of_the_once_and_what_else_stands_there() ->
     }
     off = {**rule("r"), "suppression": once, **more, "enabled": False}
     assert said(off) == [
-        "r: Off. 0.5 h after each paid, send T by email, once within 12 h for each properties.order_id. "
+        "r: Off. 0.5 h after each paid, send T by email, once in 12 h for each properties.order_id. "
         "At most 2 h late. Exempt from limits."
     ]
     assert said(rule("r", exclusive_group="g")) == [
@@ -55,10 +55,10 @@ def test_blocks_limits_and_the_holdout_are_a_sentence_each() -> None:
         holdout={"percent": 2.5, "salt": "x"},
     )
     assert others == [
-        "gone: A user gets no message by email or sms from a left with properties.failure_reason is spam on.",
-        "away: A user gets no message from a left until a back.",
+        "gone: A user gets no message by email or sms from the event left with properties.failure_reason is spam on.",
+        "away: A user gets no message from the event left until the event back.",
         "no: A user gets no message while latest_traits.marketing_opt_in is false.",
-        "one: A user gets at most 1 message of T within 168 h.",
+        "one: A user gets at most 1 message of T in any 168 h.",
         "few: A user gets at most 2 messages by email per calendar week.",
         "holdout: 2.5 % of the users, always the same ones, get no messages.",
     ]

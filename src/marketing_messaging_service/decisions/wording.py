@@ -29,7 +29,7 @@ def worded(condition: Condition, *, is_inner: bool = False) -> str:
         case AnyOf():
             return _joined(condition.any, " or ", is_inner=is_inner)
         case Negation():
-            return f"not ({worded(condition.not_) or 'anything'})"
+            return _negated(condition.not_)
         case FieldCondition():
             return comparison_text(condition)
         case PriorEventCondition():
@@ -38,6 +38,14 @@ def worded(condition: Condition, *, is_inner: bool = False) -> str:
             return _happened(condition.happened)
         case _:
             assert_never(condition)
+
+
+def _negated(condition: Condition) -> str:
+    """Return the opposite of a condition: of a count from 1 on, that there was none, as people say it."""
+    text = worded(condition)
+    if isinstance(condition, HappenedCondition) and text.startswith("at least 1 "):
+        return f"no {text.removeprefix('at least 1 ')}"
+    return f"not ({text or 'anything'})"
 
 
 def _joined(parts: tuple[Condition, ...], word: str, *, is_inner: bool) -> str:
@@ -63,7 +71,7 @@ def _happened(happened: Happened) -> str:
     if happened.where:
         text += f" with {' and '.join(map(comparison_text, happened.where))}"
     if happened.same:
-        text += f" of the same {' and '.join(map(str, happened.same))}"
+        text += f" {'and' if happened.where else 'with'} the same {' and '.join(map(str, happened.same))}"
     return text
 
 

@@ -36,7 +36,7 @@ def _sentence(rule: Rule) -> str:
     if rule.expires_after_hours is not None:
         more.append(f"At most {_hours(rule.expires_after_hours)} late.")
     if rule.exempt_from:
-        more.append(f"Exempt from {' and '.join(rule.exempt_from)}.")
+        more.append(f"Exempt from {', '.join(rule.exempt_from)}.")
     return " ".join(more)
 
 
@@ -51,7 +51,7 @@ def _once(policy: SuppressionPolicy) -> str:
         return ""
     words = policy.mode.words
     if policy.hours is not None:
-        words = f"once within {_hours(policy.hours)}"
+        words = f"once in {_hours(policy.hours)}"
     per = f" for each {' and '.join(map(str, policy.per))}" if policy.per else ""
     return f"{words}{per}"
 
@@ -60,8 +60,8 @@ def _block(block: Block) -> str:
     whom = f"no message by {' or '.join(block.channels)}" if block.channels else "no message"
     if block.while_ is not None:
         return f"A user gets {whom} while {worded(block.while_)}."
-    ends = f"until a {_sign(block.until)}" if block.until else "on"
-    return f"A user gets {whom} from a {_sign(block.from_)} {ends}."
+    ends = f"until the event {_sign(block.until)}" if block.until else "on"
+    return f"A user gets {whom} from the event {_sign(block.from_)} {ends}."
 
 
 def _sign(sign: Sign | None) -> str:
@@ -75,7 +75,7 @@ def _limit(limit: Limit) -> str:
     what = "message" if limit.at_most == 1 else "messages"
     by = f" by {' or '.join(limit.channels)}" if limit.channels else ""
     of = f" of {' or '.join(limit.templates)}" if limit.templates else ""
-    length = f"within {_hours(limit.hours)}" if limit.hours is not None else f"per calendar {limit.calendar}"
+    length = f"in any {_hours(limit.hours)}" if limit.hours is not None else f"per calendar {limit.calendar}"
     return f"A user gets at most {limit.at_most} {what}{by}{of} {length}."
 
 
