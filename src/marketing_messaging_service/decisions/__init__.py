@@ -1,4 +1,4 @@
-"""From events and rules to send requests and suppressions. Runs inside the database; reads no file but the rules."""
+"""Turns events and rules into send requests and suppressions. Runs inside the database; reads only the rules file."""
 
 from src.marketing_messaging_service.decisions.again import named_rules
 from src.marketing_messaging_service.decisions.audit import AUDIT

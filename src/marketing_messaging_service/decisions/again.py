@@ -1,12 +1,12 @@
-"""Letting rules decide events that were decided before without them, or when they had expired.
+"""Lets rules decide events that were decided before without them, or when they had expired.
 
 A rule that a run names in `decide_again` decides an event of the run's window that was decided before
 
-- if it has no decision on it, and where it is of an exclusive group, no rule of the group has decided the event and it
-  is the first of the group that matches now;
-- or if it has an expired suppression on it that would not expire any more, and no other rule of its group has decided.
+- if it has no decision on it; if it is in an exclusive group, no rule of the group may have decided the event, and it
+  must be the group's first rule that matches now;
+- or if it has an expired suppression on it that would no longer expire, and no other rule of its group has decided.
 
-No other decision is touched. What waits is left to the run that decides it.
+No other decision is touched. What is waiting is left to the run that decides it.
 """
 
 import difflib
@@ -62,7 +62,7 @@ from src.marketing_messaging_service.results import Window
 from src.marketing_messaging_service.yaml_file import word
 
 MOST_NAMES = 10
-"""Rules that an error lists."""
+"""How many rules an error lists."""
 
 event_again = Table(
     "batch_events_again",
@@ -76,7 +76,7 @@ event_again = Table(
 def named_rules(rules_file: RulesFile, names: Sequence[str]) -> Mapping[int, Rule]:
     """Return the rules that are to decide again, by their position among the enabled rules.
 
-    Raises ParameterError, with the nearest name, for one that the file does not have or has switched off.
+    Raises ParameterError, suggesting the nearest name, for one that the file does not have or has switched off.
     """
     positions = {rule.name: position for position, rule in enumerate(rules_file.enabled_rules)}
     for name in names:
@@ -105,7 +105,7 @@ def _nearest(name: str, enabled: Sequence[str]) -> str:
 def insert_events_again(named: Mapping[int, Rule], window: Window, latest_event_at: datetime | None) -> Insert:
     """Return the statement that fills `batch_events_again`.
 
-    Events from before loads were recorded are not among them: nobody knows what was decided of them.
+    Events from before loads were recorded are left out: nobody knows what was decided about them.
     """
     types = sorted({rule.trigger.event_type for rule in named.values()})
     waits = exists().where(HeldEvent.event_id == Event.id, HeldEvent.run_id.is_(None))
@@ -122,7 +122,7 @@ def insert_events_again(named: Mapping[int, Rule], window: Window, latest_event_
 
 
 def is_again(event_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Return whether an event is one that was decided before."""
+    """Return whether an event was decided before."""
     return exists().where(event_again.c.event_id == event_id)
 
 
@@ -135,7 +135,7 @@ def matches_again(
 ) -> Select[Any]:
     """Return the matches that the named rules decide again, in the columns of `matching.matches`.
 
-    `rules` are all that are enabled, `ruleset_id` is their version, whose rules are recorded already; events before
+    `rules` are all enabled rules, `ruleset_id` is their version, whose rules are already recorded; events before
     `oldest_event_at` expire.
     """
     groups = {rule.exclusive_group for rule in named.values()} - {None}
@@ -163,7 +163,7 @@ def matches_again(
         not_(_is_decided_by_another_of_its_group(ranked, ruleset_id)),
         or_(
             and_(has_own_expired, expires_no_more),
-            # A rule without a group has a place of its own.
+            # A rule without a group has its own place.
             and_(not_(own_decision), ranked.place_in_group == 1),
         ),
     )
@@ -174,8 +174,8 @@ def waits_again(
 ) -> Select[Any]:
     """Return the events that begin to wait again for a named rule, in the columns of `matching.beginning_waits`.
 
-    Those on which it has no decision and that do not wait for it; and those whose suppression has expired, if their
-    wait is over, so that its place is free when they are decided.
+    These are events on which it has no decision and that do not wait for it; and those with an expired suppression
+    whose wait is over, so that its place is free when they are decided.
     """
     decide_at = SecondsAfter(Event.event_timestamp, seconds_of(rule.wait_hours))
     last = as_of if until_data is None else min(as_of, until_data)
@@ -202,7 +202,7 @@ def waits_again(
 
 
 def forget_ended_waits(rule: Rule) -> Delete:
-    """Return the statement that takes away what became of the waits that have just begun again."""
+    """Return the statement that deletes the former endings of waits that have just begun again."""
     waits = exists().where(WaitingMatch.event_id == EndedWait.event_id, WaitingMatch.rule_name == EndedWait.rule_name)
     return delete(EndedWait).where(EndedWait.rule_name == rule.name, waits)
 
@@ -218,7 +218,7 @@ def _decision_of(match: Any) -> ColumnElement[bool]:
 
 
 def _is_decided_by_another_of_its_group(match: Any, ruleset_id: int) -> ColumnElement[bool]:
-    """Whether another rule decided the event that is of the match's group now, or was when it decided."""
+    """Whether the event was decided by another rule that is in the match's group now, or was when it decided."""
     ways = []
     for table in (SendRequest, Suppression):
         other = aliased(RulesetRule, name=f"group_of_{table.__tablename__}")
@@ -235,11 +235,11 @@ def _is_decided_by_another_of_its_group(match: Any, ruleset_id: int) -> ColumnEl
 
 
 _MOVED = tuple(column.name for column in FormerSuppression.__table__.columns if column.name != "batch_id")
-"""The columns that a former suppression has as it stood."""
+"""The columns that a former suppression keeps unchanged."""
 
 
 def keep_former_suppressions(batch_id: int) -> Insert:
-    """Return the statement that keeps the expired suppressions in whose place the batch decides."""
+    """Return the statement that keeps the expired suppressions that the batch replaces."""
     replaced = (
         select(*(Suppression.__table__.c[name] for name in _MOVED), literal(batch_id))
         .join(
@@ -251,6 +251,6 @@ def keep_former_suppressions(batch_id: int) -> Insert:
 
 
 def delete_former_suppressions(batch_id: int) -> Delete:
-    """Return the statement that takes from `suppressions` what `keep_former_suppressions` has kept."""
+    """Return the statement that deletes from `suppressions` what `keep_former_suppressions` has kept."""
     kept = select(FormerSuppression.id).where(FormerSuppression.batch_id == batch_id)
     return delete(Suppression).where(Suppression.id.in_(kept))

@@ -1,23 +1,22 @@
-"""Whether the decisions that stand are those that the recorded rules ask for. Reads only.
+"""Checks that the stored decisions are those that the recorded rules ask for. Reads only.
 
-The rules of each recorded ruleset are compiled again and compared with what was decided by it, on what was loaded by
-then (`known_then`). Where that does not tell for certain whether a rule's conditions held, nothing is a breach:
+The rules of each recorded ruleset are compiled again and compared with what was decided by it, from what had been
+loaded by then (`known_then`). Where it is uncertain whether a rule's conditions held, nothing is a breach:
 
-- A match had to be decided when its conditions certainly held; a rule with `wait` had to begin to wait wherever its
+- A match had to be decided when its conditions certainly held. A rule with `wait` had to begin to wait wherever its
   event's own fields left that open, and what ended with "no match" certainly or possibly did not hold.
-- A decision is groundless when its conditions certainly did not hold, or when it has not the template, channel, mode or
-  dedupe key of its rule.
-- In an exclusive group, a decision by any of its rules answers the match. It is groundless when a rule before it had
-  to decide in the sense above; and two rules of one group never decide on one event.
-- A rule that a batch was to decide again (`batch_rules`) had to decide the matches of the batch's window, decided by
-  earlier batches, on which its group had no decision, or itself an expired one that would not expire any more. What it
-  decided in the place of an expired one it may have decided behind another rule of its group.
+- A decision is groundless when its conditions certainly did not hold, or when it does not have its rule's template,
+  channel, mode or dedupe key.
+- In an exclusive group, a decision by any of its rules answers the match. It is groundless when an earlier rule of the
+  group had to decide, in the sense above. Two rules of a group never decide on the same event.
+- A rule that a batch was to apply again (`batch_rules`) had to decide those matches in the batch's window, decided by
+  earlier batches, on which its group had no decision, or on which it had itself an expired one that would no longer
+  expire. Where it replaced an expired one, it may come after another rule of its group.
 
-Which matches are sent and which suppressed follows from what was sent before, and is for `checking` to look at.
+Which matches are sent and which are suppressed depends on earlier sends; `checking` looks at that.
 
-A rule is asked about once, whatever the number of rulesets in which it stood: of the events of their loads which it
-should have decided, and of the decisions in its name whether they have grounds. Together that is about what deciding
-took.
+Each rule is checked once, however many rulesets contain it: which events of their loads it should have decided, and
+whether the decisions in its name have grounds. Together that costs about as much as deciding did.
 """
 
 from collections import defaultdict
@@ -114,12 +113,12 @@ class _Stretch:
 
 
 Decided = Mapping[tuple[int, str], _Stretch]
-"""The range of the events of the decisions in the name of a rule, by ruleset and rule."""
+"""The range of events with decisions in a rule's name, by ruleset and rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class _InName:
-    """A rule as some rulesets had it, and the range of the events that it decided on under them."""
+    """A rule as it was in some rulesets, and the range of the events that it decided on under them."""
 
     rule: Rule
     ruleset_ids: tuple[int, ...]
@@ -130,11 +129,11 @@ _Asked = TypeVar("_Asked")
 
 RULES_AT_ONCE = 50
 VALUES_AT_ONCE = 5_000
-"""Rules, and values in lists of their conditions, that one statement asks about; SQLite takes 32,766 values in one."""
+"""How many rules, and values in their conditions' lists, one statement covers; SQLite takes 32,766 values in one."""
 
 
 def _around(stretches: Iterable[_Stretch]) -> _Stretch | None:
-    """Return the range that holds all of them, None without any."""
+    """Return the range that covers all of them, None if there are none."""
     every = list(stretches)
     if not every:
         return None
@@ -146,7 +145,7 @@ def _unusable_rulesets(connection: Connection) -> Iterator[Select[Any]]:
         try:
             read_recorded(row.content_hash, row.yaml_text)
         except RulesError as error:
-            # Of several lines the first says only that something is wrong, the last where.
+            # Of several lines, the first only says that something is wrong; the last says where.
             yield select(literal(f"rulesets.id {row.id}: {str(error).splitlines()[-1].strip()}"))
 
 
@@ -199,7 +198,7 @@ def _decided_loads(connection: Connection) -> Mapping[int, Sequence[int]]:
 
 
 def _batches_with_held_events(connection: Connection) -> Mapping[int, Sequence[tuple[int, _Stretch]]]:
-    """The batches that decided events that had been held, by ruleset, and the range in which these lie."""
+    """The batches that decided held events, by ruleset, and the range of those events."""
     batches = (
         select(Batch.ruleset_id, Batch.id, func.min(HeldEvent.event_id), func.max(HeldEvent.event_id))
         .join(HeldEvent, HeldEvent.batch_id == Batch.id)
@@ -214,7 +213,7 @@ def _batches_with_held_events(connection: Connection) -> Mapping[int, Sequence[t
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Some events that were decided, joined to their payload, and the run that decided each."""
+    """Some decided events, joined to their payload, and the run that decided each."""
 
     events: Select[Any]
     run_id: SQLColumnExpression[int | None]
@@ -226,7 +225,7 @@ class _Source:
 
 
 def _events_of_loads(load_ids: Sequence[int]) -> _Source:
-    """The events that were decided with their load, in order of their ids."""
+    """The events that were decided with their load, in id order."""
     numbers = numbers_as_rows(load_ids)
     in_load = and_(Event.id.between(Load.first_event_id, Load.last_event_id), Event.load_id == Load.id)
     events = (
@@ -250,7 +249,7 @@ def _held_events_of(batch_ids: Sequence[int], stretch: _Stretch) -> _Source:
 
 
 def _not_begun(rule: Rule, source: _Source) -> Select[Any]:
-    """The events for which a rule had to begin to wait, and does not wait, has not waited and has not decided."""
+    """The events for which a rule had to begin to wait, but is not waiting, has not waited and has not decided."""
     is_there = [
         exists().where(table.event_id == Event.id, table.rule_name == rule.name)
         for table in (WaitingMatch, EndedWait, *DECISION_TABLES)
@@ -262,7 +261,7 @@ def _not_begun(rule: Rule, source: _Source) -> Select[Any]:
 
 
 def _ended_otherwise(recorded: RecordedRules) -> Iterator[Select[Any]]:
-    """The waits that a rule had to decide when they were over, and that ended otherwise."""
+    """The waits that a rule had to decide when they were over, but that ended differently."""
     rule = recorded.rules[0]
     place = told("ended_waits of events.id ", EndedWait.event_id, f", {rule.name}: ", EndedWait.outcome)
     ended = (
@@ -282,7 +281,7 @@ def _ended_otherwise(recorded: RecordedRules) -> Iterator[Select[Any]]:
 
 
 def _undecided(every: Sequence[RecordedRules], sources: Sequence[_Source]) -> Iterator[Select[Any]]:
-    """The events that a rule matches for certain and on which neither it nor another one of its group has decided."""
+    """The events that a rule certainly matches, but on which neither it nor another rule of its group has decided."""
     of_type: dict[str, list[RecordedRules]] = defaultdict(list)
     for recorded in every:
         of_type[recorded.rules[0].trigger.event_type].append(recorded)
@@ -292,7 +291,7 @@ def _undecided(every: Sequence[RecordedRules], sources: Sequence[_Source]) -> It
 
 
 def _undecided_by(lot: Sequence[RecordedRules], sources: Sequence[_Source]) -> Select[Any]:
-    """The undecided events of some rules, for which the events of a type are read once."""
+    """The undecided events of some rules; the events of a type are read once for all of them."""
     rules_of_type: dict[str, list[Rule]] = defaultdict(list)
     for rule in (rule for recorded in lot for rule in recorded.rules):
         rules_of_type[rule.trigger.event_type].append(rule)
@@ -318,7 +317,7 @@ def _undecided_by(lot: Sequence[RecordedRules], sources: Sequence[_Source]) -> S
 
 
 def _first_of(matches: Sequence[tuple[Rule, Select[Any]]]) -> Select[Any]:
-    """What is to be said of the events that rules match: of a group, of the one that had to decide."""
+    """The findings about events that rules match; for a group, about the rule that had to decide."""
     named = (
         found.add_columns(literal(position).label("rule_position"), literal(rule.name).label("rule_name"))
         for position, (rule, found) in enumerate(matches)
@@ -326,7 +325,7 @@ def _first_of(matches: Sequence[tuple[Rule, Select[Any]]]) -> Select[Any]:
     match = union_all(*named).subquery("match").c
     if len(matches) == 1:
         return select(told("events.id ", match.event_id, ": no decision by ", match.rule_name))
-    # Of a group the first that matched had to decide.
+    # In a group, the first rule that matched had to decide.
     place = func.row_number().over(partition_by=match.event_id, order_by=match.rule_position)
     first = select(match.event_id, match.rule_name, place.label("place")).subquery("first").c
     return select(told("events.id ", first.event_id, ": no decision by ", first.rule_name)).where(first.place == 1)
@@ -363,7 +362,7 @@ def _groundless_decisions(connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _in_lots(every: Iterable[_Asked], rules_of: Callable[[_Asked], Iterable[Rule]]) -> Iterator[Sequence[_Asked]]:
-    """Yield what is asked about in lots, so that rows are read once a lot and not once a rule."""
+    """Yield the rules in lots, so that rows are read once per lot and not once per rule."""
     lot: list[_Asked] = []
     weight = 0
     for each in every:
@@ -417,7 +416,7 @@ def _in_name_of(
 
 
 def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[Any]:
-    """The decisions of rules that these do not make, by what the events themselves say."""
+    """The decisions that their rules cannot have made, judging by the events' own fields."""
     has_grounds = case(
         *(
             (
@@ -437,7 +436,7 @@ def _not_asked_for(lot: Sequence[_InName], table: EverDecisionTable) -> Select[A
 
 
 def _doubtful_rules(connection: Connection, lot: Sequence[_InName], table: EverDecisionTable) -> Collection[str]:
-    """Return the rules some of whose decisions have to be looked at more closely."""
+    """Return the rules with decisions that need a closer look."""
     stretch = _around(each.stretch for each in lot)
     if stretch is None:
         return ()
@@ -472,7 +471,7 @@ def _impossible(each: _InName, table: EverDecisionTable) -> Select[Any]:
         .join(Event, Event.id == table.event_id)
         .where(_in_name_of(table, [each.rule.name], each.ruleset_ids, each.stretch))
     )
-    # What the event itself rules out has been reported already.
+    # What the event's own fields rule out is already reported.
     wanted = with_payload(decisions).where(
         may_hold(each.rule.conditions, OWN_ROW),
         not_(func.coalesce(seems_to_have_matched(each.rule, row, run_id), false())),
@@ -499,7 +498,7 @@ def _grounds_of_send(rule: Rule) -> tuple[ColumnElement[bool], ...]:
 
 
 def _fitting_keys(rule: Rule) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions on dedupe keys of which one holds for a send of a rule, in whatever zone its file was."""
+    """Yield conditions on dedupe keys; one of them holds for every send of a rule, whatever its file's time zone."""
     mode, per = rule.suppression.mode, bool(rule.suppression.per)
     if not per or mode.needs_hours:
         decided_for = func.coalesce(SendRequest.decision_time, Event.event_timestamp)
@@ -521,7 +520,7 @@ def _has_hash(beginning: str) -> ColumnElement[bool]:
 def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[ColumnElement[bool], ...]:
     if rule.action.is_alert:
         return (false(),)
-    # The mode none suppresses nothing by itself.
+    # The mode `none` itself suppresses nothing.
     mode, reason = rule.suppression.mode, table.__table__.c.suppression_reason
     reasons = [EXPIRED_REASON, *([] if mode is SuppressionMode.NONE else [mode.value])]
     if Exemption.HOLDOUT not in rule.exempt_from:
@@ -535,13 +534,13 @@ def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[Colum
 
 
 def _decided_by_a_later_rule(rule: Rule, table: EverDecisionTable, in_their_name: ColumnElement[bool]) -> Select[Any]:
-    """The decisions of rules behind this one in its group, on events that this one had to decide."""
+    """The decisions of later rules in this one's group, on events that this one had to decide."""
     decisions = (
         select(*candidate_columns([rule], table.__table__.c.run_id), _place(table).label("place"))
         .select_from(table)
         .join(Event, Event.id == table.event_id)
     )
-    # What was decided in the place of an expired one stayed with the rule that had decided first.
+    # What replaced an expired decision stayed with the rule that had decided first.
     stayed = exists().where(
         FormerSuppression.event_id == table.event_id, FormerSuppression.rule_name == table.rule_name
     )
@@ -601,4 +600,4 @@ AUDIT = (
     ),
     *AUDIT_OF_REFUSALS,
 )
-"""What must hold of decisions and the rules that made them, to be checked by `checking`."""
+"""What must be true of decisions and the rules that made them; `checking` checks it."""

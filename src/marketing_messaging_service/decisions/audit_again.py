@@ -1,4 +1,4 @@
-"""Whether rules that were to decide again did so: a part of the audit."""
+"""Checks that rules that were to decide again did so: a part of the audit."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ DECISION_TABLES: tuple[DecisionTable, ...] = (SendRequest, Suppression)
 
 @dataclass(frozen=True, slots=True)
 class _AskedAgain:
-    """What a batch was to decide again: rules by name, events of a window up to an instant, within a limit of age."""
+    """What a batch was to decide again: rules by name, events of a window up to an instant, within an age limit."""
 
     batch_id: int
     run_id: int
@@ -59,7 +59,7 @@ def undecided_again(connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _asked_again(connection: Connection) -> Mapping[int, Sequence[_AskedAgain]]:
-    """What batches were to decide again, by their ruleset."""
+    """What batches were to decide again, by ruleset."""
     named: Select[*tuple[Any, ...]] = (
         select(
             *(Batch.ruleset_id, Batch.id, Batch.run_id, Run.window_start_at, Run.window_end_at),
@@ -95,7 +95,7 @@ def _undecided_by(rule: Rule, recorded: RecordedRules, position: int, batch: _As
     if batch.latest_event_at is not None:
         events = events.where(Event.event_timestamp <= batch.latest_event_at)
     before = [mate for mate in recorded.rules[:position] if mate.name not in batch.rule_names]
-    # A rule of the group that was not to decide again takes what it matches, and may have, from those behind it.
+    # A rule of the group that was not to decide again keeps what it matches (or may have) from the rules after it.
     takes = (func.coalesce(and_(has_trigger(mate), may_hold(mate.conditions, OWN_ROW)), false()) for mate in before)
     is_free = [each == false() for each in takes]
     wanted = with_payload(events).where(
@@ -118,7 +118,7 @@ def _own(table: DecisionTable, rule: Rule) -> tuple[ColumnElement[bool], ...]:
 
 
 def _has_expired_before(rule: Rule, batch: _AskedAgain) -> ColumnElement[bool]:
-    """Whether an expired suppression stands that the batch found and that its limit of age let go out."""
+    """Whether there is still an expired suppression that the batch found and that its age limit would have let out."""
     first = aliased(Batch, name="first")
     goes_out: ColumnElement[bool] = true()
     if batch.oldest_event_at is not None and not rule.action.is_alert:
@@ -133,7 +133,7 @@ def _has_expired_before(rule: Rule, batch: _AskedAgain) -> ColumnElement[bool]:
 
 
 def _is_decided_by_another(rule: Rule, recorded: RecordedRules) -> ColumnElement[bool]:
-    """Whether another rule decided the event that was of the group of a rule then, or is in this version."""
+    """Whether the event was decided by another rule that was in a rule's group then, or is in this version."""
     ways: list[ColumnElement[bool]] = []
     for table in DECISION_TABLES:
         then = exists().where(

@@ -1,7 +1,7 @@
-"""Whether every limit held: what it refused found it full, and nothing went out beyond it. Reads only.
+"""Checks that every limit held: what it refused found it full, and nothing went out beyond it. Reads only.
 
-The sends and refusals of a user are gone through once, batch after batch and in the order of decision, which is what
-they were decided in; a limit is looked at as it stood then.
+Each user's sends and refusals are read once, batch by batch, in the order in which they were decided; each limit is
+taken as it was then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from src.marketing_messaging_service.models import (
 )
 
 MOST_TOLD = 100
-"""Breaches that are looked for; when there are so many, how many more there are matters little."""
+"""How many breaches are looked for; beyond this many, the exact number matters little."""
 
 ROWS_AT_ONCE = 2_000
 
@@ -55,7 +55,7 @@ class _Decision:
 
     @property
     def place(self) -> str:
-        """Where it stands, for a person."""
+        """Where it is, in words."""
         table = SendRequest if self.reason is None else Suppression
         return f"{table.__tablename__}.id {self.id}: {self.rule_name} on events.id {self.event_id}"
 
@@ -74,14 +74,14 @@ def wrong_limits(connection: Connection) -> Iterator[Select[Any]]:
     try:
         found = list(islice((said for of_user in by_user for said in _breaches(of_user, files)), MOST_TOLD))
     except (TypeError, ValueError):
-        # Another invariant reports a text that is not a time.
+        # Another invariant reports text that is not a time.
         return
     for said in found:
         yield select(literal(said))
 
 
 class _File:
-    """What a version of the rules says of limits."""
+    """What a version of the rules says about limits."""
 
     def __init__(self, whole: Rules) -> None:
         self.whole = whole
@@ -102,7 +102,7 @@ def _held_to(whole: Rules, rule: Rule) -> Iterator[Limit]:
 
 
 def _decisions(limited: Sequence[int]) -> Select[Any]:
-    """The sends and refusals by limits of users who had to do with a limit, user by user in the order of decision."""
+    """The sends, and the refusals by limits, of users whom a limit concerned; by user, in order of decision."""
     of_limit = Suppression.suppression_reason.startswith(LIMIT_REASON, autoescape=True)
     queries = []
     for table, conditions, columns in (
@@ -153,7 +153,7 @@ def _decisions(limited: Sequence[int]) -> Select[Any]:
 
 
 class _Sent:
-    """The sends so far that a selection of channels and templates counts, in the order of time."""
+    """The sends so far that a selection of channels and templates counts, in order of time."""
 
     def __init__(self) -> None:
         self.sends: list[tuple[datetime, int, int]] = []
@@ -167,13 +167,13 @@ class _Sent:
             insort(self.periods[calendar, zone.key, period_of(calendar, own[0], zone)], own)
 
     def blocker(self, limit: Limit, zone: ZoneInfo, at: datetime) -> int | None:
-        """Return the earliest send that fills a limit for a message of then, None where there is room."""
+        """Return the earliest send that fills a limit for a message at an instant, None if there is room."""
         if limit.calendar is not None:
             held = self.periods.get((limit.calendar, zone.key, period_of(limit.calendar, at, zone)), [])
             return held[0][2] if len(held) >= limit.at_most else None
         length = timedelta(seconds=seconds_of(limit.hours)) if limit.hours is not None else timedelta(0)
         first = bisect_right(self.sends, moved(at, -length), key=_time)
-        # A window is full that ends at the message, or at a send less than its length later.
+        # The full window ends at the message, or at a send less than its length later.
         place = bisect_right(self.sends, at, key=_time)
         ends = place
         while True:
@@ -198,7 +198,7 @@ def _breaches(decisions: Iterable[_Decision], files: Mapping[int, _File]) -> Ite
     """Yield what is wrong with the sends and refusals of one user."""
     own = list(decisions)
     if not all(each.is_placed for each in own):
-        # Of decisions from before runs were recorded it is not known what came first.
+        # For decisions from before runs were recorded, nobody knows what came first.
         return
     limits = {
         (limit.channels, limit.templates, limit.calendar, file.whole.timezone.key): (limit, file.whole.timezone)

@@ -1,7 +1,7 @@
-"""Whether blocks, the holdout, limits and expiry stood against what they are said to have stood against. Reads only.
+"""Checks that blocks, the holdout, limits and expiry stopped what they are said to have stopped. Reads only.
 
-A run knew the events that it, or a run before it, had loaded. As far as runs are recorded, each promise is checked from
-both sides: what was refused had to be refused, and what was sent was allowed to go out.
+A run knew the events that it or an earlier run had loaded. Where runs are recorded, each promise is checked both ways:
+what was refused had to be refused, and what was sent was allowed to go out.
 """
 
 from collections import defaultdict
@@ -63,7 +63,7 @@ from src.marketing_messaging_service.vocabulary import PAYLOAD, Field
 DecisionTable = type[SendRequest] | type[Suppression]
 
 MOST_NAMED = 1_000
-"""Users that one statement names; there are none unless something is wrong."""
+"""How many users one statement names; there are none unless something is wrong."""
 
 
 def _place(table: DecisionTable) -> ColumnElement[str]:
@@ -78,7 +78,7 @@ def _by_name(whole: Rules) -> Mapping[str, Rule]:
 
 
 def _unknown_reasons(connection: Connection) -> Iterator[Select[Any]]:
-    """The suppressions by a block, a limit or a holdout that their file does not have, or not for their rule."""
+    """The suppressions by a block, limit or holdout that their file does not have, or does not apply to their rule."""
     files = dict(usable_files(connection))
     reasons = (
         select(Suppression.ruleset_id, Suppression.rule_name, Suppression.suppression_reason)
@@ -96,7 +96,7 @@ def _unknown_reasons(connection: Connection) -> Iterator[Select[Any]]:
     for ruleset_id, rule_name, reason in connection.execute(reasons):
         whole = files.get(ruleset_id or 0)
         rule = _by_name(whole).get(rule_name or "") if whole else None
-        # Another invariant reports a rule that is missing.
+        # Another invariant reports a missing rule.
         if whole and rule and reason not in _possible_reasons(whole, rule):
             yield select(_place(Suppression) + literal(f": {reason}, which does not stand against it")).where(
                 Suppression.ruleset_id == ruleset_id,
@@ -144,7 +144,7 @@ def _exempt(whole: Rules) -> Hashable:
 
 
 def _alike(connection: Connection, key: Any) -> Iterable[tuple[Rules, Sequence[int]]]:
-    """Return the recorded files that have the same of what is asked for, each once, with their rulesets."""
+    """Return each distinct value that the recorded files have for something, with the rulesets that have it."""
     files: dict[Hashable, Rules] = {}
     ruleset_ids: dict[Hashable, list[int]] = defaultdict(list)
     for ruleset_id, whole in usable_files(connection):
@@ -163,14 +163,14 @@ def _blocks_key(whole: Rules) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A user at a run: what decisions to look at are alike in."""
+    """A user at a run; the same check serves all decisions that share them."""
 
     user_id: ColumnElement[str]
     run_id: ColumnElement[int]
     as_of: ColumnElement[Any]
     last_load_id: ColumnElement[int | None]
     event_id: ColumnElement[int]
-    """Of a refusal, the event that is said to block."""
+    """The event named as the blocking one, for a refusal."""
 
 
 def _wrong_blocks(connection: Connection) -> Iterator[Select[Any]]:
@@ -195,12 +195,12 @@ def _asked(
     names: Sequence[str],
     *conditions: ColumnElement[bool],
 ) -> Any:
-    """Return each user and run of some decisions once, so that one user's many matches cost one look."""
+    """Return each pair of user and run once, so that one user's many matches cost one look."""
     said: Any = Suppression.blocked_by_event_id if table is Suppression else literal(0)
-    # No parameter: as two it would be another value in the grouping to a server.
+    # Not a parameter: a server would take two of them for different values in the grouping.
     said_id = func.coalesce(said, literal_column("0", Integer))
     has_shards = dialect_named(connection.dialect.name).several_writers is not None
-    # A shard that was decided later than the others knew more; of a decision it is the one that its user is of.
+    # A shard that was decided later than the others knew more; a decision belongs to its user's shard.
     last_load_id = func.coalesce(BatchShard.last_load_id, Batch.last_load_id) if has_shards else Batch.last_load_id
     keys = (table.user_id, table.run_id, Batch.as_of, last_load_id.label("last_load_id"))
     asked = (
@@ -212,7 +212,7 @@ def _asked(
         own = BatchShard.shard_number == shard_number(table.user_id, Batch.shard_count)
         asked = asked.outerjoin(BatchShard, and_(BatchShard.batch_id == Batch.id, own))
     else:
-        # Moved here from a server, whose hash of users there is none of here.
+        # Moved here from a server; its hash of users does not exist here.
         knew_more = exists().where(BatchShard.batch_id == Batch.id, BatchShard.last_load_id != Batch.last_load_id)
         asked = asked.where(~knew_more)
     return asked.group_by(table.user_id, table.run_id, Batch.as_of, last_load_id, said_id).subquery("asked")
@@ -232,7 +232,7 @@ def _told(table: DecisionTable, asked: Any, is_wrong: ColumnElement[bool], what:
 
 
 def _was_blocked(block: Block, asked: _Asked, *, by: bool) -> ColumnElement[bool]:
-    """Return whether a block held a user back at a run; `by` the event that is named, where it is asked for."""
+    """Return whether a block held a user back at a run; with `by`, whether it did so by the event named."""
     if block.while_ is not None:
         traits = list(dict.fromkeys(path.field for path in latest_traits(block.while_)))
         looks = Looks(_nothing_else, lambda trait, _: _latest(trait, asked, trait.column))
@@ -264,7 +264,7 @@ def _was_blocked(block: Block, asked: _Asked, *, by: bool) -> ColumnElement[bool
 
 
 class _Signs:
-    """The events that begin or end a block, under a name of their own."""
+    """The events that begin or end a block, as an alias of their own."""
 
     def __init__(self, sign: Sign, name: str) -> None:
         self._sign = sign
@@ -274,11 +274,11 @@ class _Signs:
 
     @property
     def tables(self) -> tuple[Any, ...]:
-        """What it is read from."""
+        """The tables that they are read from."""
         return self.event.__table__, self.event, self._load, *self._payload.values()
 
     def there(self, asked: _Asked) -> Select[Any]:
-        """Those of a user that a run knew."""
+        """The ones of a user that a run knew."""
         found = (
             select(literal(1))
             .select_from(self.event)
@@ -310,7 +310,7 @@ def _was_there(load: Any, asked: _Asked) -> ColumnElement[bool]:
 
 
 def _latest(trait: Field, asked: _Asked, wanted: Any) -> Any:
-    """Return the last value of a trait that a run knew of a user, or what else is wanted of the event that gave it."""
+    """Return the last value of a trait that a run knew for a user, or another column of the event that gave it."""
     effective = _effective_time(Load, Event)
     return (
         select(wanted)
@@ -391,9 +391,9 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _may_be_too_old() -> ColumnElement[bool]:
-    """Return whether a limit on age may have made a suppression expire that did not wait.
+    """Return whether an age limit may have made a suppression that did not wait expire.
 
-    Which of the limits held is looked at by another invariant where the rule sets none.
+    Where the rule sets none, another invariant checks which of the limits held.
     """
     return and_(
         Suppression.decision_time.is_(None),
@@ -432,4 +432,4 @@ AUDIT_OF_REFUSALS = (
         _wrongly_late,
     ),
 )
-"""What must hold of blocks, the holdout, limits and expiry."""
+"""What must be true of blocks, the holdout, limits and expiry."""

@@ -1,8 +1,8 @@
-"""Who gets no message whatever was sent before: the users whom a block holds back, and the holdout.
+"""Finds who gets no message whatever was sent before: the users whom a block holds back, and the holdout.
 
-Blocks look at the run's logical time and not at the decision time of a match, because nobody may get a message after
-having said no. An event counts from its effective time there: its own, or the logical time of the run that loaded it
-where that is earlier, so that a clock which runs ahead neither hides a no nor outlasts a later yes.
+Blocks look at the run's logical time and not at a match's decision time, because nobody may get a message after saying
+no. An event counts from its effective time: its own, or the logical time of the run that loaded it if that is earlier.
+So a clock that runs ahead neither hides a no nor outlasts a later yes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ blocked_user = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""The users whom a block holds back, by the block's place in the file, and the event by which it does."""
+"""The users whom a block holds back, by the block's place in the file, and the event that blocks each."""
 
 held_out_user = Table(
     "batch_held_out_users",
@@ -64,12 +64,12 @@ held_out_user = Table(
 )
 """The users of the holdout."""
 
-# An event from before loads were recorded counts from its own time.
+# An event loaded before loads were recorded counts from its own time.
 _EFFECTIVE_TIME = case((Load.as_of < Event.event_timestamp, Load.as_of), else_=Event.event_timestamp)
 
 
 def insert_blocked_users(connection: Connection, blocks: Sequence[Block], users: Select[Any], as_of: datetime) -> None:
-    """Fill `batch_blocked_users` with those of some users, given as a query of user_id, whom blocks hold back."""
+    """Fill `batch_blocked_users` with the users, among those of a query of user_id, whom blocks hold back."""
     if not blocks:
         return
     _asked_user.create(connection, checkfirst=False)
@@ -101,7 +101,7 @@ _chosen_event = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""For each user the event that may be the last to give a trait a value."""
+"""For each user, the event that may be the last to give a trait a value."""
 
 
 @contextmanager
@@ -112,9 +112,9 @@ def _temporary(connection: Connection, table: Table) -> Iterator[Table]:
 
 
 def _table_of_last(name: str, value: Field | None = None) -> Table:
-    """Return a temporary table of one event for each user, and of the value of a trait there.
+    """Return a temporary table of one event per user, with its value of a trait.
 
-    A table and no subquery: joined as one, SQLite looked through all of it for each of 30,000 users.
+    A table, not a subquery: SQLite looked through all of a joined subquery for each of 30,000 users.
     """
     columns = [TableColumn("value", value.column.type)] if value else []
     return Table(
@@ -144,7 +144,7 @@ def _latest_first(event: Any) -> list[ColumnElement[Any]]:
 
 
 def _signs(sign: Sign) -> Select[Any]:
-    """Return the events of the users asked about that are such a sign."""
+    """Return the events of these users that are such a sign."""
     columns = Event.user_id, Event.id.label("event_id"), Event.event_timestamp, _EFFECTIVE_TIME.label("effective_time")
     is_asked = Event.user_id.in_(select(_asked_user.c.user_id))
     events = select(*columns).select_from(Event).outerjoin(Load, Load.id == Event.load_id)
@@ -177,7 +177,7 @@ def _insert_while(connection: Connection, position: int, condition: Condition, a
         joined: Any = _asked_user
         for table in latest.values():
             joined = joined.outerjoin(table, table.c.user_id == _asked_user.c.user_id)
-        # What a block looks at is of no event.
+        # A block's conditions look at no event of their own.
         at = literal(as_of, UtcDateTime)
         row = MatchRow(literal(0), _asked_user.c.user_id, at, at, (_asked_user,))
         looks = Looks(_no_other_event, lambda trait, _: latest[trait].c.value)
@@ -190,10 +190,10 @@ def _insert_while(connection: Connection, position: int, condition: Condition, a
 
 
 def _insert_latest_values(connection: Connection, table: Table, trait: Field, as_of: datetime) -> None:
-    """Fill a table with the last value of a trait of each user, and the event that gave it.
+    """Fill a table with each user's last value of a trait, and the event that gave it.
 
-    For most users that is the last event of all, which the index alone tells: if it counts from its own time, no other
-    one can count from a later. Only of the others is every event looked at.
+    For most users that is their last event, which the index alone finds: if it counts from its own time, no other event
+    can count from a later one. Only for the other users is every event looked at.
     """
     newest = select(Event.id).order_by(Event.event_timestamp.desc(), Event.id.desc())
     counts_from_own = or_(Load.id.is_(None), Event.event_timestamp <= Load.as_of)
@@ -209,7 +209,7 @@ def _insert_latest_values(connection: Connection, table: Table, trait: Field, as
 def _insert_values(
     connection: Connection, table: Table, trait: Field, events: Select[int], *conditions: ColumnElement[bool]
 ) -> None:
-    """Add to a table, for the users who are not in it, the value that the first of their events gives a trait."""
+    """For users who are not in a table yet, add the value that the first of their events gives a trait."""
     first = events.where(Event.user_id == _asked_user.c.user_id).limit(1).scalar_subquery()
     others = select(_asked_user.c.user_id, first).where(_asked_user.c.user_id.not_in(select(table.c.user_id)))
     with _temporary(connection, _chosen_event):
@@ -220,13 +220,13 @@ def _insert_values(
 
 
 def _giving(events: Select[Any], trait: Field) -> Select[Any]:
-    """Return of a query of events those that give a trait a value, joined to their loads."""
+    """Return the events of a query that give a trait a value, joined to their loads."""
     joined = events.select_from(Event).outerjoin(Load, Load.id == Event.load_id)
     return joined.join(UserTraits, UserTraits.event_id == Event.id).where(trait.column.is_not(None))
 
 
 def _last_giver(latest: Sequence[Table]) -> ColumnElement[Any]:
-    """Return the last event that gave a user one of the traits; null where none did."""
+    """Return the last event that gave a user one of the traits; null if none did."""
     if len(latest) <= 1:
         return latest[0].c.event_id if latest else cast(null(), WHOLE_NUMBER)
     given = []
@@ -243,7 +243,7 @@ def _no_other_event(*_: Any) -> ColumnElement[bool]:
 
 
 def insert_held_out_users(connection: Connection, holdout: Holdout, users: Select[Any]) -> None:
-    """Fill `batch_held_out_users` with those of some users, given as a query of user_id, who are in the holdout."""
+    """Fill `batch_held_out_users` with the users, among those of a query of user_id, who are in the holdout."""
     every_user = connection.execute(users.distinct()).scalars()
     for some in every_user.partitions(USERS_AT_ONCE):
         rows = [{"user_id": user_id} for user_id in some if is_held_out(holdout, user_id)]
@@ -254,5 +254,5 @@ def insert_held_out_users(connection: Connection, holdout: Holdout, users: Selec
 def is_held_out(holdout: Holdout, user_id: str) -> bool:
     """Return whether a user is in the holdout, by a hash that is the same in every run and on every machine."""
     digest = hashlib.md5(f"{holdout.salt}:{user_id}".encode(), usedforsecurity=False).hexdigest()
-    # Of a hundred percents, each of at most two decimals: compared as whole numbers.
+    # Percentages have at most two decimals, so they are compared as whole numbers.
     return int(digest[:8], 16) % 10_000 < int(holdout.percent * 100)

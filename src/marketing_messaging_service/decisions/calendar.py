@@ -11,7 +11,7 @@ LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 
 def moved(instant: datetime, by: timedelta) -> datetime:
-    """Return an instant so much later or earlier, as far as there are instants."""
+    """Return an instant moved by a length of time, within the first and last instant there are."""
     try:
         return instant + by
     except OverflowError:
@@ -19,14 +19,14 @@ def moved(instant: datetime, by: timedelta) -> datetime:
 
 
 def period_of(period: Period, instant: datetime, zone: ZoneInfo) -> str:
-    """Return the name of the period of a zone's calendar in which an instant lies, such as 2026-11-23 or 2026-W48."""
+    """Return the name of the period of a zone's calendar that contains an instant, such as 2026-11-23 or 2026-W48."""
     return _name(period, _date_of(instant, zone))
 
 
 def _date_of(instant: datetime, zone: ZoneInfo) -> date:
     try:
         return instant.astimezone(zone).date()
-    except OverflowError:  # the first and the last hours that there are are outside the calendar of some zones
+    except OverflowError:  # the very first and last hours are outside the calendar of some zones
         return date.min if instant.year == 1 else date.max
 
 

@@ -1,4 +1,4 @@
-"""A comparison of a rule with one value, by the comparison of SQL itself: what an operator means stands once."""
+"""Compares a rule's value with one value through SQL itself, so that an operator's meaning is defined once."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -10,7 +10,7 @@ from src.marketing_messaging_service.decisions.conditions import FieldCondition
 
 
 class Comparer:
-    """Compares values, each with the same comparison once."""
+    """Compares values, and makes each comparison only once."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -27,6 +27,6 @@ class Comparer:
 
 @contextmanager
 def comparer() -> Iterator[Comparer]:
-    """Yield what compares, in a database of its own in memory."""
+    """Yield the comparer, with its own database in memory."""
     with closing(create_engine("sqlite://").connect()) as connection:
         yield Comparer(connection)

@@ -1,4 +1,4 @@
-"""What a rule asks of an event and of its user: the typed form of conditions."""
+"""What a rule asks about an event and its user: the typed form of conditions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from src.marketing_messaging_service.vocabulary import Operand, Operator, Takes,
 from src.marketing_messaging_service.yaml_file import STORABLE_TEXT, expectation_error, is_storable
 
 MOST_ENTRIES = 50
-"""Conditions in one list, comparisons in one rule, and looks at other events in one rule."""
+"""How many conditions in one list, comparisons in one rule, and looks at other events in one rule."""
 MOST_VALUES = 1000
 DEEPEST_CONDITION = 10
 LARGEST_COUNT = 1_000_000
@@ -93,7 +93,7 @@ class FieldCondition(Part):
 
     @property
     def operand(self) -> Any:
-        """What the column is compared with: a value of its own type, a list of them, or None beside no value."""
+        """What the column is compared with: a value of its type, a list of them, or None if there is no value."""
         field = self.field.field
         match self.operator.operand:
             case Operand.NOTHING:
@@ -106,8 +106,8 @@ class FieldCondition(Part):
     def compared(self, column: ColumnElement[Any]) -> ColumnElement[bool]:
         """Return the comparison of a column with the value, bound with the type of the field's own column.
 
-        Left to its own type, a whole number would be none of 64 bits, nor a number like those of a column with
-        decimals. What looks at characters needs the text itself.
+        By its own type, a whole number would not be bound as 64 bits, nor like the numbers of a column with decimals.
+        Operators that look at characters need the text itself.
         """
         operand, type_ = self.operand, self.field.field.column.type
         if self.operator.takes is Takes.TEXT or operand is None:
@@ -162,7 +162,7 @@ class Happened(Part):
 
 
 class HappenedCondition(Part):
-    """The condition that another event happened so often."""
+    """The condition that another event happened that often."""
 
     happened: Happened
 
@@ -174,18 +174,18 @@ class PriorEventCondition(Part):
 
     @property
     def happened(self) -> Happened:
-        """The same in the newer words."""
+        """The same as an `event_count`."""
         return Happened(event_type=self.prior_event.event_type, within_hours=self.prior_event.hours)
 
 
 class AllOf(Part):
-    """What must hold, all of it; an empty list holds."""
+    """All of it must hold; an empty list holds."""
 
     all: Annotated[tuple[Condition, ...], Limits(max_length=MOST_ENTRIES)]
 
 
 class AnyOf(Part):
-    """Of what one at least must hold."""
+    """At least one of them must hold."""
 
     any: Annotated[tuple[Condition, ...], Limits(min_length=1, max_length=MOST_ENTRIES)]
 
@@ -197,7 +197,7 @@ class Negation(Part):
 
 
 class NoCondition(Part):
-    """Nothing besides the type of the event; it holds."""
+    """Asks nothing beyond the event's type; it always holds."""
 
 
 KINDS: dict[str, type[Part]] = {
@@ -207,12 +207,12 @@ KINDS: dict[str, type[Part]] = {
     "happened": HappenedCondition,
     "prior_event": PriorEventCondition,
 }
-"""The kinds of condition by the key that marks them; one without any such key is a comparison."""
+"""The kinds of condition by the key that marks them; without any such key, it is a comparison."""
 
 TAGS: dict[str, type[Part]] = {f"{key}_condition": kind for key, kind in KINDS.items()} | {
     "field_condition": FieldCondition
 }
-"""The kinds by the names that errors have for them."""
+"""The kinds by their names in errors."""
 
 
 def _tag(value: Any) -> str:
@@ -220,7 +220,7 @@ def _tag(value: Any) -> str:
         if isinstance(value, kind) or (isinstance(value, dict) and key in value):
             return f"{key}_condition"
     if isinstance(value, dict) and len(value) == 1:
-        # What is misspelt is not taken for a comparison without its field.
+        # So that a misspelt key is not taken for a comparison without a field.
         (written,) = value
         return "".join(f"{key}_condition" for key in get_close_matches(str(written), KINDS, 1)) or "field_condition"
     return "field_condition"
@@ -240,11 +240,11 @@ for _kind in (AllOf, AnyOf, Negation):
     _kind.model_rebuild()
 
 EVERYTHING = AllOf(all=())
-"""The condition of a rule that has none; it holds."""
+"""The condition of a rule that has none; it always holds."""
 
 
 def parts_of(condition: Condition) -> tuple[Condition, ...]:
-    """Return the conditions that a condition is put together of; none where it stands by itself."""
+    """Return the conditions that a condition is made of; none if it is a single one."""
     match condition:
         case AllOf():
             return condition.all
@@ -257,7 +257,7 @@ def parts_of(condition: Condition) -> tuple[Condition, ...]:
 
 
 def leaves(condition: Condition) -> Iterator[FieldCondition | HappenedCondition | PriorEventCondition]:
-    """Yield the conditions that stand by themselves, in the order of the file."""
+    """Yield the single conditions, in the order of the file."""
     if isinstance(condition, FieldCondition | HappenedCondition | PriorEventCondition):
         yield condition
     for part in parts_of(condition):
@@ -265,19 +265,19 @@ def leaves(condition: Condition) -> Iterator[FieldCondition | HappenedCondition 
 
 
 def depth_of(condition: Condition) -> int:
-    """Return how many conditions lie around the innermost one."""
+    """Return how many conditions enclose the innermost one."""
     return max((1 + depth_of(part) for part in parts_of(condition)), default=0)
 
 
 def happenings(condition: Condition) -> Iterator[Happened]:
-    """Yield what a condition asks of other events."""
+    """Yield what a condition asks about other events."""
     for leaf in leaves(condition):
         if isinstance(leaf, HappenedCondition | PriorEventCondition):
             yield leaf.happened
 
 
 def comparisons(condition: Condition) -> Iterator[FieldCondition | EventCondition]:
-    """Yield every comparison, those with other events too."""
+    """Yield every comparison, including those with other events."""
     for leaf in leaves(condition):
         if isinstance(leaf, FieldCondition):
             yield leaf
@@ -293,7 +293,7 @@ def latest_traits(condition: Condition) -> Iterator[FieldPath]:
 
 
 def raw_conditions(raw: Any, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Mapping[str, Any]]]:
-    """Yield every condition of a file that stands at a place, those within others too, with where it stands."""
+    """Yield every condition found at a place of a file, nested ones included, with its place."""
     if not isinstance(raw, dict):
         return
     yield place, raw

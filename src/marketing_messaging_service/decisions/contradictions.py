@@ -1,4 +1,4 @@
-"""Whether anything can fulfil the conditions of a rule at all."""
+"""Finds out whether anything can meet a rule's conditions at all."""
 
 import math
 from collections import defaultdict
@@ -28,10 +28,10 @@ from src.marketing_messaging_service.vocabulary import Operand, Operator
 from src.marketing_messaging_service.vocabulary.values import LARGEST_INTEGER
 
 MOST_WAYS = 256
-"""Ways in which a condition can hold that are looked at; of more, one is taken to be possible."""
+"""How many ways in which a condition can hold are looked at; with more, one is taken to be possible."""
 
 _FINITE = frozenset({Operator.EQUALS, Operator.IN})
-"""The operators that leave a field only the values that stand beside them."""
+"""The operators that leave a field only the values given with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,10 @@ class _Demand:
 
 
 def can_match(condition: Condition) -> bool:
-    """Return whether something can fulfil a condition; False only where nothing can, whatever comes.
+    """Return whether something can meet a condition; False only where nothing ever can.
 
-    What fulfils each field and each count by itself fulfils all of them: none depends on another. Of texts that are
-    compared by their letters, one is taken to be possible.
+    Fields and counts do not depend on each other: if each can be met, all can. For texts that are compared letter by
+    letter, one is taken to be possible.
     """
     ways = _ways(condition, holds=True)
     if ways is None:
@@ -58,7 +58,7 @@ def can_match(condition: Condition) -> bool:
 
 
 def _ways(condition: Condition, *, holds: bool) -> list[tuple[_Demand, ...]] | None:
-    """Return the ways in which a condition can hold, or not hold; None where they are too many to look at."""
+    """Return the ways in which a condition can hold, or not hold; None if there are too many to look at."""
     match condition:
         case Negation():
             return _ways(condition.not_, holds=not holds)
@@ -73,7 +73,7 @@ def _ways(condition: Condition, *, holds: bool) -> list[tuple[_Demand, ...]] | N
 
 
 def _of_parts(parts: Sequence[Condition], *, holds: bool, is_joined: bool) -> list[tuple[_Demand, ...]] | None:
-    """Return the ways in which all of some conditions hold, or do not hold, if they are joined; else one of them."""
+    """Return the ways in which all of the conditions hold (or do not) if `joined`, else in which one does."""
     each = [_ways(part, holds=holds) for part in parts]
     known = [ways for ways in each if ways is not None]
     count = math.prod(map(len, known)) if is_joined else sum(map(len, known))
@@ -85,7 +85,7 @@ def _of_parts(parts: Sequence[Condition], *, holds: bool, is_joined: bool) -> li
 
 
 def _meet(way: Sequence[_Demand]) -> bool:
-    """Return whether two of the demands are on the same field or count; otherwise none is in another's way."""
+    """Return whether two of the demands are on the same field or count; otherwise none conflicts with another."""
     subjects = [_subject(demand.leaf) for demand in way]
     return len(set(subjects)) < len(subjects)
 
@@ -93,7 +93,7 @@ def _meet(way: Sequence[_Demand]) -> bool:
 def _subject(leaf: FieldCondition | Happened) -> Any:
     if isinstance(leaf, FieldCondition):
         return str(leaf.field)
-    # Two looks at the same events differ in their counts alone.
+    # Two looks at the same events differ only in their counts.
     return repr(leaf.model_copy(update={"at_least": None, "at_most": None}))
 
 
@@ -155,7 +155,7 @@ def _operands(condition: FieldCondition) -> list[Any]:
 
 
 def _around(operand: Any, type_: Any) -> Iterator[Any]:
-    """Yield a value that is compared with and those next to it: between two of them, all are alike."""
+    """Yield each value compared with and its neighbours; all values between two of these behave alike."""
     yield operand
     match operand:
         case bool():

@@ -1,4 +1,4 @@
-"""Deciding everything that waits to be decided, in one transaction."""
+"""Decides everything that is waiting, in one transaction."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -89,7 +89,7 @@ batch_held = Table(
 """The held events that one batch decides."""
 
 FEW_RULES = 8
-"""Rules that are asked about without looking first which types of event are there."""
+"""With this few rules, all are asked without first looking up which types of event there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +97,20 @@ class Pending:
     """What waits to be decided by a run."""
 
     loads: ColumnElement[bool]
-    """The condition on loads whose events are all decided, but for those that are in the future."""
+    """The condition on loads whose events are all decided, except those in the future."""
     load_count: int
     loaded_count: int
     """Events of these loads that are decided."""
     first_event_id: int | None
     held_count: int
-    """Held events, which are in `batch_held_events`."""
+    """Held events, listed in `batch_held_events`."""
     ahead_count: int
-    """Events that the run would decide if they did not lie after `latest_event_at`."""
+    """Events that the run would decide if they were not after `latest_event_at`."""
     latest_event_at: datetime | None
     may_expire: bool
-    """Whether any of the events can be too old."""
+    """Whether any of the events may be too old."""
     shard: Shard | None = None
-    """The part of the users whose events they are; None for all."""
+    """The part of the users that they belong to; None for all."""
 
     @property
     def event_count(self) -> int:
@@ -120,27 +120,27 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class DecidedBatch:
-    """What a batch decides by."""
+    """The rules and limits that a batch decides by."""
 
     whole: Rules
     rules: Mapping[int, Rule]
-    """The enabled ones, by their position among them."""
+    """The enabled rules, by their position among the enabled ones."""
     written: outcomes.Batch
     id: int
     as_of: datetime
     due_until: waiting.Until
     oldest_event_at: datetime | None
-    """The run's limit of age."""
+    """The run's age limit."""
     order: RunOrder | None = None
     named: Mapping[int, Rule] = field(default_factory=dict)
-    """Those that decide again what was decided before."""
+    """Those that decide again events that were decided before."""
     shard: Shard | None = None
     """The part of the users whose events are decided; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """Sends, alerts among them, and suppressions by position of the rule."""
+    """Sends (alerts included) and suppressions, by position of the rule."""
 
     first: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     """On events that were decided for the first time."""
@@ -163,28 +163,27 @@ def decide_pending(
 ) -> DecisionResult:
     """Decide the loaded events that no run has decided, and mark them, in one transaction.
 
-    Who decides what:
+    Which run decides what:
 
-    - A run without a window: every load that waits, and the held events whose time has come.
-    - A run with a window: its own loads, those of a backfill that was cut off, and the held events of the window, but
-      for those whose time has not come.
+    - A run without a window: every waiting load, and the held events whose time has come.
+    - A run with a window: its own loads, those of a backfill that was cut off, and the held events of the window whose
+      time has come.
 
-    Where other runs load at the same time, the transaction sees the loads that were there when it began, and no other
-    one: those that are committed meanwhile wait for the next run.
+    Where other runs load at the same time, the transaction sees only the loads that were there when it began. Loads
+    committed meanwhile wait for the next run.
 
-    Events after the order's `latest_event_at` are left to wait for their time. They are later than whatever is decided
-    meanwhile, so that no prior_event has to ask which events wait.
+    Events after the order's `latest_event_at` wait for their time. They are later than everything decided until then,
+    so no prior_event has to ask which events are waiting.
 
-    The rules of the order's `decide_again` decide events of its window that were decided before as well, as `again`
-    says, together with the others in the order of time.
+    The rules in the order's `decide_again` also decide events of its window that were decided before (see `again`),
+    together with the others in order of time.
 
-    A file without an enabled rule decides nothing: its events wait, and are counted in the result.
+    A rules file without an enabled rule decides nothing: the events wait, and the result counts them.
 
-    The work is done inside the database and follows the number of new events, not the history, except for the earlier
-    daily sends of a template that also goes out once ever (`outcomes.daily_send`). `decided_at` is written beside the
-    decisions; none of them depends on it. Raises ParameterError for a name in `decide_again` that no enabled rule has,
-    and ValueError for a window without a run_id, by which held events are marked, or for `decide_again` without a
-    window.
+    The database does the work. Its cost follows the number of new events, not the history, except for the earlier daily
+    sends of a template that also goes out once ever (`outcomes.daily_send`). No decision depends on `decided_at`, which
+    is only recorded with it. Raises ParameterError for a name in `decide_again` that no enabled rule has, and
+    ValueError for a window without a run_id (held events are marked with it) or for `decide_again` without a window.
     """
     if order is not None and order.window is not None and run_id is None:
         raise ValueError("held events are marked by the run that decides them; give its run_id")
@@ -199,7 +198,7 @@ def decide_pending(
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A batch that is to be decided, or nothing to be decided by."""
+    """A batch that is ready to be decided, or the finding that there is nothing to decide."""
 
     rules_file: RulesFile
     decided_at: datetime
@@ -207,10 +206,10 @@ class Prepared:
     pending: Pending
     due_until: waiting.Until
     has_work: bool
-    """Whether there is any event, or match that has waited, to be decided."""
+    """Whether there is any event, or any match that has waited, to decide."""
     ruleset_id: int | None = None
     batch_id: int | None = None
-    """None where nothing was there, not even an event of the future."""
+    """None where there was nothing, not even an event of the future."""
     warnings: tuple[str, ...] = ()
 
 
@@ -223,9 +222,9 @@ def prepare(
     run_id: int | None,
     has_named: bool = False,
 ) -> Prepared:
-    """Find what waits to be decided, of which held events are in a temporary table then, and record the batch.
+    """Find what is waiting to be decided, put its held events into a temporary table, and record the batch.
 
-    Raises BatchLeftError when a batch is decided in part, which comes first.
+    Raises BatchLeftError when an earlier batch is only partly decided: that one comes first.
     """
     if has_batch_left(connection):
         raise BatchLeftError
@@ -243,14 +242,14 @@ def prepare(
 
 
 def has_batch_left(connection: Connection) -> bool:
-    """Return whether a batch was decided in part, in shards, by a run that was killed."""
+    """Return whether a killed run left a batch of which only some shards are decided."""
     if dialect_named(connection.dialect.name).several_writers is None:
         return False
     return connection.execute(select(Batch.id).where(not_(Batch.is_complete)).limit(1)).first() is not None
 
 
 class BatchLeftError(Exception):
-    """A batch is decided in part, and comes before everything new."""
+    """A batch is only partly decided, and comes before everything new."""
 
 
 def _decide_all(
@@ -276,7 +275,7 @@ def complete(
     run_id: int | None,
     named: Mapping[int, Rule],
 ) -> DecisionResult:
-    """Decide a whole batch in the transaction that found what waits, and mark it; return what became of it."""
+    """Decide a whole batch in the transaction that found it, and mark it; return what became of it."""
     rules_file, pending, decided_at = prepared.rules_file, prepared.pending, prepared.decided_at
     rules = dict(enumerate(rules_file.enabled_rules))
     decided = Decided()
@@ -317,7 +316,7 @@ def result_of(prepared: Prepared, decided: Decided, seconds: float, named: Mappi
 
 
 def _warnings(connection: Connection, rules_file: RulesFile) -> tuple[str, ...]:
-    """Return, once a version of the rules, what is odd about it, and for which rules nothing comes of what waits."""
+    """Return what is odd about the rules (once per version), and which rules can no longer decide what awaits them."""
     if decided_last(connection, rules_file.content_hash):
         return ()
     of_rules = rules_warnings(connection, rules_file.whole)
@@ -327,7 +326,7 @@ def _warnings(connection: Connection, rules_file: RulesFile) -> tuple[str, ...]:
 def _leaving_all(
     connection: Connection, rules_file: RulesFile, order: RunOrder | None, run_id: int | None
 ) -> DecisionResult:
-    """Return that nothing was decided, because a file without an enabled rule would use up every event for nothing."""
+    """Return that nothing was decided: a file without an enabled rule would use up every event for nothing."""
     window = order.window if order else None
     loaded = select(func.coalesce(func.sum(Load.inserted_count), 0)).where(_waiting_loads(window))
     waiting_count = connection.execute(loaded).scalar_one()
@@ -338,7 +337,7 @@ def _leaving_all(
 
 
 def _waiting_loads(window: Window | None) -> ColumnElement[bool]:
-    """The condition on loads that a run decides; one with a window leaves those of the hourly runs."""
+    """The condition on loads that a run decides; a run with a window leaves out those of the hourly runs."""
     waits: ColumnElement[bool] = Load.state == LoadState.LOADED
     if window is None:
         return waits
@@ -380,7 +379,7 @@ def _pending(connection: Connection, order: RunOrder | None, run_id: int | None)
 
 
 def _held_events_to_decide(window: Window | None, latest_event_at: datetime | None) -> Select[int]:
-    """The held events whose time has come; of those that wait for a backfill, the ones in its window."""
+    """The held events whose time has come; of those held for a backfill, only the ones in its window."""
     is_due: ColumnElement[bool] = HeldEvent.due_at.is_not(None)
     if latest_event_at is not None:
         is_due = and_(is_due, HeldEvent.due_at <= latest_event_at)
@@ -390,7 +389,7 @@ def _held_events_to_decide(window: Window | None, latest_event_at: datetime | No
 
 
 def _held_events_in(window: Window) -> Select[int]:
-    """The events of a window that wait although their load is done."""
+    """The events of a window that are still waiting although their load is done."""
     return (
         select(HeldEvent.event_id)
         .join(Event, Event.id == HeldEvent.event_id)
@@ -399,7 +398,7 @@ def _held_events_in(window: Window) -> Select[int]:
 
 
 def _let_wait_for_their_time(connection: Connection, window: Window | None, latest_event_at: datetime | None) -> int:
-    """Let what a backfill asks for too early wait for its time alone; return how many events that are."""
+    """Leave the events that a backfill asks for too early waiting only for their time; return how many there are."""
     if window is None or latest_event_at is None or window.end <= latest_event_at:
         return 0
     too_early = _held_events_in(window).where(HeldEvent.due_at.is_(None), Event.event_timestamp > latest_event_at)
@@ -412,8 +411,8 @@ def _let_wait_for_their_time(connection: Connection, window: Window | None, late
 def _hold_back(
     connection: Connection, loads: ColumnElement[bool], first_event_id: int, latest_event_at: datetime
 ) -> int:
-    """Let the events of loads that lie after an instant wait for their time; return how many they are."""
-    # By the index on time there is hardly anything to look at, by the range of ids there are all the new events.
+    """Leave the events of these loads that are after an instant waiting for their time; return how many there are."""
+    # The index on time leaves hardly anything to look at; the range of ids would leave all the new events.
     too_early = and_(
         Event.event_timestamp > latest_event_at,
         NotByIndex(Event.id) >= first_event_id,
@@ -423,7 +422,7 @@ def _hold_back(
     if count:
         events = select(Event.id, Event.event_timestamp).where(too_early)
         connection.execute(insert(HeldEvent).from_select(["event_id", "due_at"], events))
-        # Not by the number of rows inserted: a trigger may have taken them away again.
+        # Counted here, not taken from the insert: a trigger may have removed the rows again.
         standing = select(func.count()).where(HeldEvent.event_id.in_(select(Event.id).where(too_early)))
         held = connection.execute(standing).scalar_one()
         refuse_lost_rows(connection, {HeldEvent.__tablename__: (count, held)})
@@ -439,7 +438,7 @@ def _record_batch(
     order: RunOrder | None,
     run_id: int | None,
 ) -> int:
-    """Record by what the pending events are decided, and return the id of the batch."""
+    """Record what the pending events are decided by, and return the id of the batch."""
     values = {
         "run_id": run_id,
         "as_of": order.as_of if order else None,
@@ -457,7 +456,7 @@ def _record_batch(
 
 
 def _may_see_others(connection: Connection) -> bool:
-    """Whether runs load beside this one or, so that loads are not in the order of runs, ever did."""
+    """Whether other runs load beside this one, or ever did; then loads are not in the order of runs."""
     if dialect_named(connection.dialect.name).several_writers is None:
         return False
     had_others = select(exists().where(Run.is_beside_others))
@@ -480,7 +479,7 @@ def _mark_held_events(
 
 
 def mark_held_loads(connection: Connection, decided_at: datetime) -> None:
-    """Mark the loads that were loaded only none of whose events waits any more."""
+    """Mark the loads that were only loaded, once none of their events is waiting."""
     waits = exists().where(
         HeldEvent.event_id.between(Load.first_event_id, Load.last_event_id),
         HeldEvent.run_id.is_(None),
@@ -522,14 +521,14 @@ def _ruleset_id(connection: Connection, rules_file: RulesFile, first_used_at: da
 
 
 def tell_planner_of(connection: Connection, pending: Pending) -> None:
-    """Have the statements that decide planned by the events that wait; once for all shards, or each bars the others."""
+    """Give the planner statistics of the waiting events; once for all shards, because each would block the others."""
     if pending.first_event_id is not None:
         new = {"added": pending.event_count, "stood": pending.first_event_id}
         tell_planner(connection, (Load, Event, EventProperties, UserTraits), **new)
 
 
 def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) -> Decided:
-    """Write the decisions of the pending events, of those that rules decide again, and of matches that have waited."""
+    """Write the decisions on the pending events, on those that rules decide again, and on matches that have waited."""
     for table in (*outcomes.TABLES, waiting.due_match):
         table.create(connection, checkfirst=False)
     if batch.shard is None:
@@ -577,7 +576,7 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
 
 
 def _looking_up_sends(connection: Connection, batch: DecidedBatch) -> AbstractContextManager[None]:
-    """Look earlier sends up by indexes where other shards write theirs meanwhile."""
+    """Look up earlier sends by indexes where other shards are writing theirs meanwhile."""
     return by_index(connection) if batch.shard is not None else nullcontext()
 
 
@@ -585,12 +584,12 @@ def _is_decided_match() -> ColumnElement[bool]:
     """Whether a match whose wait is over became a decision."""
     decision: Any = outcomes.decision.c
     decided = select(decision.event_id, decision.rule_position).where(decision.waited_until.is_not(None))
-    # As a set, because nothing leads to the decisions on an event: 50,000 looks at 50,000 rows took four minutes.
+    # As a set, because no index leads to the decisions on an event: 50,000 looks at 50,000 rows took four minutes.
     return tuple_(waiting.due_match.c.event_id, waiting.due_match.c.rule_position).in_(decided)
 
 
 def _looked_at(connection: Connection, batch: DecidedBatch, pending: Pending) -> Mapping[int, Rule]:
-    """Return the rules that look at pending events; of few rules all, because asking costs more than they do."""
+    """Return the rules that look at pending events; all of them if there are few, because finding out costs more."""
     if not pending.event_count:
         return {}
     if len(batch.rules) <= FEW_RULES:
@@ -601,7 +600,7 @@ def _looked_at(connection: Connection, batch: DecidedBatch, pending: Pending) ->
 
 
 def _let_wait(connection: Connection, batch: DecidedBatch, pending: Pending, looked_at: Mapping[int, Rule]) -> None:
-    """Let the pending events, and those that are decided again, wait for the rules that ask for it."""
+    """Make the pending events, and those decided again, wait for the rules that have a `wait`."""
     too_old: ColumnElement[bool] = false()
     if pending.may_expire:
         too_old = outcomes.is_too_old(Event.id, Event.event_timestamp, batch.oldest_event_at)
@@ -629,7 +628,7 @@ def _find_events_again(connection: Connection, batch: DecidedBatch) -> None:
 
 
 def _refuse(connection: Connection, batch: DecidedBatch) -> None:
-    """Take back the sends that blocks and the holdout stand against."""
+    """Take back the sends that a block or the holdout forbids."""
     holdout, blocks = batch.whole.holdout, batch.whole.blocks
     if not blocks and holdout is None:
         return
@@ -646,7 +645,7 @@ def _refuse(connection: Connection, batch: DecidedBatch) -> None:
 
 
 def _users_of_messages(batch: DecidedBatch, exemption: Exemption) -> Select[Any]:
-    """Return the users who have a match with a rule that is not exempt from something, as a query of user_id."""
+    """Return the users with a match by a rule that is not exempt from something, as a query of user_id."""
     held_to_it = [
         position
         for position, rule in batch.rules.items()
@@ -657,7 +656,7 @@ def _users_of_messages(batch: DecidedBatch, exemption: Exemption) -> Select[Any]
 
 
 def _last_ids(connection: Connection, batch: DecidedBatch) -> tuple[int, int]:
-    """Return behind which ids sends and suppressions count on; those of a shard have as many to themselves."""
+    """Return the ids after which new sends and suppressions are numbered; each shard reserves its own range."""
     last_former_id = _last_id(connection, FormerSuppression)
     if batch.shard is None:
         return _last_id(connection, SendRequest), max(_last_id(connection, Suppression), last_former_id)
@@ -666,7 +665,7 @@ def _last_ids(connection: Connection, batch: DecidedBatch) -> tuple[int, int]:
         return last_former_id, last_former_id
     first_suppression_id = next_ids(connection, Suppression, count)
     if first_suppression_id <= last_former_id and is_beside_others(connection):
-        # Former ones had their ids from where the sequence is now.
+        # Former suppressions already have ids from where the sequence now is.
         next_ids(connection, Suppression, last_former_id - first_suppression_id + 1)
         first_suppression_id = next_ids(connection, Suppression, count)
     first_suppression_id = max(first_suppression_id, last_former_id + 1)
@@ -674,7 +673,7 @@ def _last_ids(connection: Connection, batch: DecidedBatch) -> tuple[int, int]:
 
 
 def _last_place(connection: Connection) -> int:
-    """Return the number of the batch's last decision."""
+    """Return the sequence number of the batch's last decision."""
     last_place = select(func.coalesce(func.max(outcomes.decision.c.sequence_number), 0))
     return int(connection.execute(last_place).scalar_one())
 
@@ -690,7 +689,7 @@ def _insert_matches(
     looked_at: Mapping[int, Rule],
     judged: Collection[int],
 ) -> None:
-    """Fill `batch_decisions` with what is to be decided, that on events that are too old expired."""
+    """Fill `batch_decisions` with what is to be decided; decisions on events that are too old are expired."""
     due = _due_rules(connection, batch)
     decided_again = []
     if batch.named and batch.order and batch.order.window:
@@ -714,7 +713,7 @@ def _insert_matches(
 
 
 def _due_rules(connection: Connection, batch: DecidedBatch) -> Mapping[int, Rule]:
-    """Return the rules that take over a match whose wait is over."""
+    """Return the rules that decide a match whose wait is over."""
     positions = select(waiting.due_match.c.rule_position).where(waiting.due_match.c.rule_position.is_not(None))
     found = connection.execute(positions.distinct()).scalars()
     return {position: batch.rules[position] for position in sorted(found)}
@@ -723,7 +722,7 @@ def _due_rules(connection: Connection, batch: DecidedBatch) -> Mapping[int, Rule
 def _matches_of(pending: Pending, batch: DecidedBatch, rules: Mapping[int, Rule]) -> FromClause:
     """Return the user_id, and the decision time as `at`, of the events that some rules are asked about."""
     due = waiting.due_match.c
-    # By the matches to their events, and never the other way round.
+    # From the matches to their events, never the other way round.
     is_own = Event.id == NotByIndex(due.event_id)
     waited = select(Event.user_id, due.decision_time.label("at")).join_from(waiting.due_match, Event, is_own)
     asked = [waited.where(due.rule_position.in_(sorted(rules)))]
@@ -737,7 +736,7 @@ def _matches_of(pending: Pending, batch: DecidedBatch, rules: Mapping[int, Rule]
 
 
 def _move_former_suppressions(connection: Connection, batch_id: int) -> None:
-    """Keep the expired suppressions in whose place the batch decides where they are out of the way."""
+    """Move the expired suppressions that the batch replaces out of the way, and keep them."""
     kept = connection.execute(again.keep_former_suppressions(batch_id)).rowcount
     taken = connection.execute(again.delete_former_suppressions(batch_id)).rowcount
     refuse_lost_rows(connection, {FormerSuppression.__tablename__: (taken, kept)})
@@ -755,7 +754,7 @@ def _pending_events(pending: Pending) -> ColumnElement[bool]:
         loaded = and_(loaded, NotByIndex(Event.event_timestamp) <= pending.latest_event_at)
     if not pending.held_count:
         return loaded
-    # As one list of ids, because a condition joined by OR would have every event read.
+    # As one list of ids, because a condition joined by OR would make the planner read every event.
     return Event.id.in_(held.union(select(Event.id).where(loaded)))
 
 
@@ -779,7 +778,7 @@ def _counts_where(connection: Connection, *conditions: ColumnElement[bool]) -> d
 def _refuse_lost_decisions(
     connection: Connection, batch: DecidedBatch, counts: Decided, last_send_id: int, last_suppression_id: int
 ) -> None:
-    """Count the sends and suppressions that stand; raise LostRowsError when they are not those of the batch."""
+    """Count the sends and suppressions stored; raise LostRowsError when they are not those of the batch."""
     places = _last_place(connection)
     every_count = [*counts.first.values(), *counts.again.values()]
     sends = sum(send_count for send_count, _ in every_count)
@@ -788,14 +787,14 @@ def _refuse_lost_decisions(
         (SendRequest.id, last_send_id, sends),
         (Suppression.id, last_suppression_id, suppressions),
     ):
-        # Behind those of a shard others may write.
+        # Other shards may write ids beyond this one's range.
         is_own = table_id > last_id if batch.shard is None else table_id.between(last_id + 1, last_id + places)
         standing = connection.execute(select(func.count()).where(is_own)).scalar_one()
         refuse_lost_rows(connection, {table_id.class_.__tablename__: (count, standing)})
 
 
 def due_until_of(connection: Connection, rules: Rules, as_of: datetime) -> waiting.Until:
-    """Return until when waits are over: before the logical time, and where asked for not behind the data."""
+    """Return until when waits are over: before the logical time and, where asked for, no later than the data reach."""
     return waiting.Until(as_of, waiting.data_reach(connection) if rules.wait_for_data else None)
 
 

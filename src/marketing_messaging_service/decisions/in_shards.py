@@ -1,10 +1,10 @@
-"""Deciding a batch in shards, each in a transaction of its own, and ending one that a killed run left.
+"""Decides a batch in shards, each in its own transaction, and finishes one that a killed run left.
 
-What becomes of a user's events depends on that user alone, so that shards of users need not know of each other. The
-batch is recorded first, with its loads and held events, which name it and wait, and with a row for each shard. Each
-shard enters there that it is decided, in the transaction that decides it; all of them see the same moment. When none
-is missing, loads and held events are marked. Whatever is cut off, the next run ends it as it was begun: with the same
-shards, rules, logical time and limits.
+What happens to a user's events depends on that user alone, so shards of users need not know about each other. The batch
+is recorded first, with a row per shard; its loads and held events name it and wait. Each shard records that it is
+decided in the transaction that decides it; all shards see the same moment. When all are done, loads and held events are
+marked. If anything is cut off, the next run finishes it as it was begun: with the same shards, rules, logical time and
+limits.
 """
 
 import time
@@ -75,7 +75,7 @@ def decide(
 ) -> DecisionResult:
     """Decide the loaded events that no run has decided, as `decide_pending` does, after what a killed run left.
 
-    In so many shards at once, where other runs may write beside this one; but rules that decide again do so in one.
+    Where other runs may write beside this one, it uses that many shards at once; with `decide_again`, only one.
     """
     in_shards = shard_count > 1 and is_beside_others(engine) and bool(rules_file.enabled_rules)
     if order is not None and order.decide_again:
@@ -87,12 +87,12 @@ def decide(
                 return _decide_in_shards(engine, rules_file, decided_at, shard_count, order=order, run_id=run_id)
             return decide_pending(engine, rules_file, decided_at=decided_at, order=order, run_id=run_id)
         except BatchLeftError:
-            # A run that decided when this one looked was killed since.
+            # A run that was deciding when this one looked has been killed since.
             continue
 
 
 def end_batches(engine: Engine) -> None:
-    """Decide the shards that are missing of batches which killed runs left."""
+    """Decide the missing shards of batches that killed runs left."""
     if dialect_named(engine.dialect.name).several_writers is None or not _left(engine):
         return
     if not is_beside_others(engine):
@@ -123,7 +123,7 @@ def _missing(engine: Engine, batch_id: int) -> Sequence[int]:
 
 
 def _see_loads(connection: Connection, batch_id: int) -> None:
-    """Record up to which load the missing shards see, which is further than the others did."""
+    """Record the last load that the missing shards see; it is later than for the other shards."""
     newest = select(func.coalesce(func.max(Load.id), 0)).scalar_subquery()
     missing = update(BatchShard).where(BatchShard.batch_id == batch_id, BatchShard.decided_at.is_(None))
     connection.execute(missing.values(last_load_id=newest))
@@ -151,7 +151,7 @@ def _decide_in_shards(
 
 
 def _freeze(connection: Connection, prepared: Prepared, run_id: int | None, batch_id: int, shard_count: int) -> None:
-    """Record which loads and held events the shards of a batch decide; they name it and wait."""
+    """Record which loads and held events the shards of a batch decide; these name the batch and wait."""
     pending = prepared.pending
     frozen = update(Load).where(pending.loads).values(batch_id=batch_id)
     update_all(connection, frozen, pending.load_count)
@@ -172,7 +172,7 @@ def _freeze(connection: Connection, prepared: Prepared, run_id: int | None, batc
 
 
 def _decide_shards(engine: Engine, moment: str, batch_id: int) -> Decided:
-    """Decide the shards that are missing, all at once; those that can be are decided though another fails."""
+    """Decide all missing shards at once; if one fails, the others are still decided."""
     numbers = _missing(engine, batch_id)
     counts: Counter[tuple[int, bool]] = Counter()
     if not numbers:
@@ -190,7 +190,7 @@ def _decide_shards(engine: Engine, moment: str, batch_id: int) -> Decided:
 
 
 def _decide_shard(begin: Begin, batch_id: int, number: int) -> Mapping[int, tuple[int, int]]:
-    """Decide one shard, unless somebody has; return its sends and suppressions by position of the rule."""
+    """Decide one shard unless it is already decided; return its sends and suppressions by position of the rule."""
     began = time.monotonic()
     with begin() as connection:
         own = and_(BatchShard.batch_id == batch_id, BatchShard.shard_number == number)
@@ -226,7 +226,7 @@ _BATCH = (
 
 
 def _recorded(connection: Connection, batch_id: int, number: int) -> tuple[DecidedBatch, Pending]:
-    """Return by what a batch decides, and what waits of it, for one shard; held events in a temporary table."""
+    """Return what one shard of a batch decides by, and what waits in it; held events go into a temporary table."""
     row = connection.execute(select(*_BATCH).where(Batch.id == batch_id)).one()
     shard = Shard(number, row.shard_count)
     return _by_what(connection, row, shard), _what_waits(connection, row, shard)
@@ -288,7 +288,7 @@ def _frozen_loads(batch_id: int) -> ColumnElement[bool]:
 
 
 def _end(engine: Engine, batch_id: int) -> float:
-    """Mark the loads and held events of a batch whose shards are all decided; return how long the longest took."""
+    """Mark the loads and held events of a batch whose shards are all decided; return the time the slowest took."""
     with write_transaction(engine) as connection:
         row = connection.execute(
             select(Batch.run_id, Batch.ruleset_id, Batch.decided_at, Batch.event_count, Batch.held_count)

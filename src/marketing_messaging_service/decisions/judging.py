@@ -1,4 +1,4 @@
-"""Taking the matches that SQL cannot decide to `one_by_one`, user by user, and its verdicts back."""
+"""Takes the matches that SQL cannot decide to `one_by_one`, user by user, and brings back its verdicts."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ _judged_user = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""The users some of whose matches are decided one by one."""
+"""The users with matches that are decided one by one."""
 
 
 def one_by_one(connection: Connection, whole: Rules, rules: Mapping[int, Rule]) -> frozenset[int]:
     """Return the positions of the rules whose messages SQL cannot decide as a set: all rules of a template, or none.
 
-    They are those of a template for which a rule waits, reaches over hours, weeks, months, the days of another zone
-    or the values of fields, or is held to a limit; and those whose earlier sends did.
+    They are those of a template for which a rule waits, reaches over hours, weeks, months, the days of another zone or
+    the values of fields, or is held to a limit; or for which an earlier send did.
     """
     templates = {rule.action.template_name for rule in rules.values() if _needs_order(whole, rule)}
     waited = select(RulesetRule.template_name).where(RulesetRule.wait_hours.is_not(None)).distinct()
@@ -88,12 +88,12 @@ def _needs_order(whole: Rules, rule: Rule) -> bool:
 def judge(
     connection: Connection, whole: Rules, rules: Mapping[int, Rule], positions: Iterable[int], last_send_id: int
 ) -> None:
-    """Fill `batch_verdicts` with what becomes, by what was sent before, of the matches that are decided one by one."""
+    """Fill `batch_verdicts` with the outcomes, given the earlier sends, of the matches that are decided one by one."""
     judged = {position: rules[position] for position in positions}
     fields = _per_fields(judged.values())
     engine = OneByOne(whole, judged, [field.path for field in fields])
     matches = _by_user(connection, _candidates(judged, fields), _candidate)
-    # Where nothing was ever sent, nobody's earlier sends are looked for.
+    # If nothing was ever sent, nobody's earlier sends are looked up.
     earlier: Iterator[Any] = iter(())
     if last_send_id:
         _judged_user.create(connection, checkfirst=False)
@@ -108,7 +108,7 @@ def judge(
 
 
 def _insert_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> None:
-    # As the driver takes them, because to look at each value once more takes as long as to insert it.
+    # In the driver's own form, because converting each value again takes as long as inserting it.
     compiled = insert(verdict).compile(dialect=connection.dialect)
     names = (compiled.positiontup if isinstance(compiled, SQLCompiler) else None) or []
     rows = map(attrgetter(*names), verdicts) if names else (each._asdict() for each in verdicts)
@@ -120,7 +120,7 @@ def _is_judged() -> tuple[ColumnElement[bool], ...]:
 
 
 def _depends_on_sends(rules: Mapping[int, Rule]) -> ColumnElement[bool]:
-    """Return whether what becomes of a match depends on sends: of a refused one, whether its once comes first."""
+    """Return whether a match's outcome depends on sends; for a refused one, whether its once mode comes first."""
     with_once = [position for position, rule in rules.items() if rule.suppression.mode is not SuppressionMode.NONE]
     is_refused = decision.c.sequence_number.in_(select(refusal.c.sequence_number))
     return or_(decision.c.rule_position.in_(with_once), not_(is_refused))
@@ -137,7 +137,7 @@ def _verdicts(
     earlier: Iterator[tuple[str, Iterable[Send]]],
     last_send_id: int,
 ) -> Iterator[Verdict]:
-    """Yield the verdicts of every user; both come in the same order, and nobody has earlier sends without a match."""
+    """Yield every user's verdicts; both inputs are in the same order, and nobody has earlier sends without a match."""
     of_user = next(earlier, None)
     for user_id, candidates in matches:
         sends: Iterable[Send] = ()
@@ -153,14 +153,14 @@ def _by_user(
 ) -> Iterator[tuple[str, Iterator[Any]]]:
     """Yield each user of a query with what its rows make."""
     result = connection.execute(query, execution_options={"stream_results": True, "max_row_buffer": ROWS_AT_ONCE})
-    # In lots, because to ask for each row takes as long as to read it.
+    # In lots, because fetching rows one at a time takes twice as long.
     every_row = chain.from_iterable(result.partitions(ROWS_AT_ONCE))
     for user_id, rows in groupby(every_row, key=itemgetter(0)):
         yield user_id, map(made, rows)
 
 
 def _candidate(row: Sequence[Any]) -> Candidate:
-    # By their places, because to name the columns of each row takes longer than to decide on it.
+    # By position, because naming the columns of each row takes longer than deciding on it.
     _, sequence_number, event_id, at, position, reason, is_expired, *values = row
     return Candidate(sequence_number, event_id, at, position, reason, is_expired, tuple(values))
 
@@ -196,12 +196,12 @@ def _candidates(rules: Mapping[int, Rule], fields: Sequence[Field]) -> Select[An
 def _earlier_sends(
     connection: Connection, whole: Rules, rules: Mapping[int, Rule], fields: Sequence[Field]
 ) -> Select[Any]:
-    """Return the sends of earlier batches that can stand in the way, in the order of their users.
+    """Return the sends of earlier batches that can be in the way, ordered by user.
 
-    They are found by the user's events of the types that earn them, because no index of sends is led by the user but
-    for those of rules that wait.
+    They are found through the user's events of the types that lead to them, because no index of sends begins with the
+    user, except for those of rules that wait.
     """
-    # Led by the users: otherwise SQLite may read every send of rules that wait and look up its user among them.
+    # Starting from the users: otherwise SQLite may read every send of rules that wait and look up its user.
     user_id = NotByIndex(_judged_user.c.user_id)
     at = func.coalesce(SendRequest.decision_time, SendRequest.event_timestamp)
     columns = [
@@ -246,7 +246,7 @@ def _earlier_sends(
 
 
 def _trigger_types(connection: Connection, whole: Rules, rules: Mapping[int, Rule]) -> Sequence[str]:
-    """Return the types of the events that ever earned a message which can stand in the way."""
+    """Return the types of events that ever led to a message that can be in the way."""
     types = select(RulesetRule.trigger_event_type).distinct()
     if not whole.limits or all(limit.templates is not None for limit in whole.limits):
         templates = {rule.action.template_name for rule in rules.values()}
@@ -258,7 +258,7 @@ def _trigger_types(connection: Connection, whole: Rules, rules: Mapping[int, Rul
 def _near(
     connection: Connection, whole: Rules, rules: Mapping[int, Rule]
 ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
-    """Return the conditions on sends that lie near enough, by their event's time and by a waited decision time."""
+    """Return the conditions on sends that are near enough, by their event's time and by a waited decision time."""
     reach = reach_of(whole, rules)
     first, last = connection.execute(
         select(func.min(decision_time(decision.c)), func.max(decision_time(decision.c))).where(*_is_judged())
@@ -270,7 +270,7 @@ def _near(
 
 
 def reach_of(whole: Rules, rules: Mapping[int, Rule]) -> timedelta | None:
-    """Return how far apart a send and a match can be where one stands in the way of the other; None without bounds."""
+    """Return how far apart a send and a match can be for one to be in the other's way; None without bounds."""
     lengths = [timedelta(0)]
     for mode, hours in {(rule.suppression.mode, rule.suppression.hours) for rule in rules.values()}:
         if mode is SuppressionMode.ONCE_EVER:
@@ -279,6 +279,6 @@ def reach_of(whole: Rules, rules: Mapping[int, Rule]) -> timedelta | None:
         lengths += [timedelta(seconds=seconds_of(hours))] if hours is not None else []
     for limit in whole.limits:
         lengths += [limit.calendar.longest] if limit.calendar else []
-        # A window that holds the match and begins before it ends behind it, so that sends on either side count.
+        # A window that contains the match may begin before it and end after it, so sends on either side count.
         lengths += [2 * timedelta(seconds=seconds_of(limit.hours))] if limit.hours is not None else []
     return max(lengths)

@@ -1,15 +1,15 @@
-"""What a rule's conditions came to when an event was decided, worked out from the events that there are now.
+"""Works out from today's events what a rule's conditions came to when an event was decided.
 
-A run knew what it, or a run before it, had loaded; where runs load at the same time, what its batch says. Of each
-event that is asked about it is known up to which load that was; before runs were recorded only from below: what came
-with it or earlier was there.
+A run knew what it or an earlier run had loaded; where runs load at the same time, its batch says what. So for each
+event in question, the last load known is known too. From before runs were recorded there is only a lower bound: what
+came with the event or earlier was there.
 
-Asked of one event after the other, each would look through all that came later: 10,000 events of one user and 10,000
-that came late are a hundred million looks. Asked of all at once, in the order of time, a look takes one sort: how many
-events are in the window, and the first and the last load in which they came. Where the last was there, the count is
-that of then; where the first was, there was one at least; where it was not, none. So whether something happened at all
-is exact, and a count that what came late has changed lies between two bounds. The latest trait is that of then where
-its event was there; where it came later, nobody knows what it took the place of.
+Taken one at a time, each event would look through everything that came later: 10,000 events of one user and 10,000 late
+ones are a hundred million looks. For all events at once, in order of time, one sort gives how many events are in each
+window, and the first and last load in which they came. If the last load was known then, the count is the count of then;
+if only the first was, there was at least one; if not even the first, none. So whether something happened at all is
+exact, and a count that late events have changed lies between two bounds. The latest trait is that of then if its event
+was known; if it came later, nobody knows what it replaced.
 """
 
 from __future__ import annotations
@@ -69,12 +69,12 @@ from src.marketing_messaging_service.vocabulary import Field
 
 MICROSECONDS = 1_000_000
 
-# Events without a load are older than all loads, which are numbered in an order that every batch agrees with.
+# Events without a load are older than all loads; every batch agrees with the order of load ids.
 _LOAD_ID = func.coalesce(Event.load_id, 0)
 _LAST = 2**62
-"""A load after all loads."""
+"""Greater than every load id."""
 
-# Made once, as making an alias of all of its columns takes longer than most of a statement.
+# Made once, because making an alias with all of its columns takes longer than most of a statement.
 _LATER = Load.__table__.alias("later")
 _LATER_RUN = Run.__table__.alias("later_run")
 _ITS_BATCH = Batch.__table__.alias("its_batch")
@@ -84,7 +84,7 @@ _RUN_BESIDE = Run.__table__.alias("run_beside")
 
 
 def looks_elsewhere(rule: Rule) -> bool:
-    """Return whether a rule asks for more than its event says."""
+    """Return whether a rule asks about more than its event's own fields."""
     return any(happenings(rule.conditions)) or any(latest_traits(rule.conditions))
 
 
@@ -93,10 +93,7 @@ def candidate_columns(
     run_id: SQLColumnExpression[int | None],
     decision_time: SQLColumnExpression[datetime] = Event.event_timestamp,
 ) -> Sequence[ColumnElement[Any]]:
-    """Return the columns of events that rules are to be asked about, each as a run decided on it or had to.
-
-    They are taken from the event, joined to its payload.
-    """
+    """Return the columns of the events to check rules against, each as a run decided it or should have."""
     last_known = _last_known(run_id)
     return [
         Event.id.label("event_id"),
@@ -112,9 +109,9 @@ def candidate_columns(
 
 
 def _last_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]:
-    """Return the last load that a run knew: the one before the first of a later run, unless its batch says which.
+    """Return the last load that a run knew: the one before the first load of a later run, unless its batch says which.
 
-    Runs beside each other load in any order; those after them say what they knew, and those before knew none of it.
+    Runs beside each other load in any order; later runs record what they knew, and earlier ones knew none of it.
     """
     load, batch, own, run, later_run = _LATER.c, _ITS_BATCH.c, _LOADED_BESIDE.c, _RUN_BESIDE.c, _LATER_RUN.c
     said = select(batch.last_load_id).where(batch.run_id == run_id).correlate_except(_ITS_BATCH).scalar_subquery()
@@ -131,7 +128,7 @@ def _last_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]:
 
 
 def _perhaps_known(run_id: SQLColumnExpression[int | None], last_known: ColumnElement[int]) -> ColumnElement[int]:
-    """Return the last load that a run may have known: a shard of its batch that was decided later knew more."""
+    """Return the last load that a run may have known: a shard of its batch decided later knew more."""
     batch, shard = _ITS_BATCH.c, _ITS_SHARD.c
     of_shards = select(func.max(shard.last_load_id)).where(shard.batch_id == batch.id, batch.run_id == run_id)
     return func.coalesce(of_shards.correlate_except(_ITS_BATCH, _ITS_SHARD).scalar_subquery(), last_known)
@@ -142,7 +139,7 @@ def _surely_known(run_id: SQLColumnExpression[int | None]) -> ColumnElement[int]
 
 
 def _fields_of(rule: Rule) -> Iterable[Field]:
-    """Return the facts about the event itself that the rule may need."""
+    """Return the facts about the event itself that the rules may need."""
     paths = [leaf.field for leaf in leaves(rule.conditions) if isinstance(leaf, FieldCondition)]
     for look in happenings(rule.conditions):
         paths += [*look.same, *(each.field for each in look.where)]
@@ -154,23 +151,23 @@ def _label(field: Field) -> str:
 
 
 def certain_matches(rule: Rule, wanted: FromClause, number: int) -> Select[Any]:
-    """Return those of some candidates that a rule certainly matched when they were decided.
+    """Return the candidates that a rule certainly matched when they were decided.
 
-    Columns: event_id, and `place` where `wanted` has it. `number` is that of no other part of the statement.
+    Columns: event_id, and `place` where `wanted` has it. No other part of the statement has the same `number`.
     """
     candidate = _candidate(wanted, number)
     return _shown(candidate).where(at_least_true(rule.conditions, _row(candidate), _Then(candidate, rule)))
 
 
 def impossible_matches(rule: Rule, wanted: FromClause, number: int) -> Select[Any]:
-    """Return those that a rule cannot have matched, whatever is not known of then, in the columns of the others."""
+    """Return the candidates that a rule cannot have matched, whatever is unknown about then; same columns."""
     candidate = _candidate(wanted, number)
     may = at_most_true(rule.conditions, _row(candidate), _Then(candidate, rule))
     return _shown(candidate).where(not_(func.coalesce(may, false())))
 
 
 def shared_candidates(events: Sequence[Select[Any]], number: int) -> CTE:
-    """Return events that several rules are to be asked about, given with their `candidate_columns`."""
+    """Return events, given with their `candidate_columns`, that several rules are checked against."""
     return select(*union_all(*events).subquery().c).cte(f"shared_{number}").prefix_with("MATERIALIZED")
 
 
@@ -188,14 +185,14 @@ def seems_to_have_matched(rule: Rule, row: MatchRow, run_id: SQLColumnExpression
 
 
 FEW_STEPS = 20
-"""Events of which it is asked, for each match, whether one was there."""
+"""Events of which each match asks whether there was one."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AtAGlance:
-    """What a few steps into the index say about looks at other events, so that few events need all of them.
+    """What a few steps into the index say about looks at other events, so that few events need a full look.
 
-    More events can be there now than then, and not fewer.
+    There can be more events now than then, but not fewer.
     """
 
     row: MatchRow
@@ -239,7 +236,7 @@ def _row(candidate: CTE) -> MatchRow:
 
 @dataclass(frozen=True, slots=True)
 class _Then:
-    """What looks at other events came to when the candidates were decided: at most, and at least."""
+    """What looks at other events found when the candidates were decided: at most, and at least."""
 
     candidate: CTE
     rule: Rule
@@ -265,7 +262,7 @@ class _Then:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Of each candidate, between which bounds the count of a look lay."""
+    """The lower and upper bound of a look's count, for each candidate."""
 
     event_id: ColumnElement[int]
     lower: ColumnElement[int]
@@ -274,7 +271,7 @@ class _Counts:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The events that a look counts, and the candidates among them, in the order of time."""
+    """The events that a look counts, and the candidates among them, in order of time."""
 
     candidate: CTE
     look: Happened
@@ -282,7 +279,7 @@ class _Seen:
 
     @property
     def _length(self) -> int | None:
-        """How many seconds the window has, None without a beginning."""
+        """How many seconds long the window is, None if it has no beginning."""
         if self.look.within_hours is not None:
             return seconds_of(self.look.within_hours)
         return seconds_of(self.rule.wait_hours) if self.look.since_trigger else None
@@ -321,7 +318,7 @@ class _Seen:
             (last_load > seen.perhaps_known, count - 1),
             else_=count,
         )
-        # Of a match that waits for another time than its rule now says it is not known when its window began.
+        # If a match waited for another time than its rule now says, nobody knows when its window began.
         any_count = literal(_LAST, BigInteger)
         bounds = select(
             seen.event_id,
@@ -333,7 +330,7 @@ class _Seen:
 
     def _one_was_there(self, seen: Any, firsts: Sequence[ColumnElement[int]]) -> ColumnElement[bool]:
         if self._counts_own_type and self.rule.wait is not None:
-            # The first of them may be the event itself.
+            # The first may be the event itself.
             return false()
         return or_(*(first <= seen.surely_known for first in firsts))
 
@@ -394,7 +391,7 @@ class _Seen:
         return {"partition_by": self._partition(row), "order_by": EpochMicroseconds(row.at), "range_": to_now}
 
     def _first_loads_of_others(self, row: Any) -> list[Any]:
-        """Return the first loads of what is in the window of each row, but for the event itself."""
+        """Return the first loads of what is in each row's window, except for the event itself."""
         at, one = EpochMicroseconds(row.at), literal(1, BigInteger)
         length = literal((self._length or 0) * MICROSECONDS, BigInteger)
         kind = FrameClauseType.PRECEDING if self._length is not None else FrameClauseType.UNBOUNDED
@@ -404,7 +401,7 @@ class _Seen:
         smaller = FrameClause(None, one, FrameClauseType.UNBOUNDED, FrameClauseType.PRECEDING)
         return [
             first.over(partition_by=partition, order_by=at, range_=before),
-            # Of one instant all the others count.
+            # At the same instant, all the others count.
             first.over(partition_by=(*partition, row.at), order_by=row.event_id, range_=smaller),
             first.over(partition_by=(*partition, row.at), order_by=row.event_id.desc(), range_=smaller),
         ]
@@ -415,7 +412,7 @@ def _meets(where: Iterable[EventCondition], c: Any) -> list[ColumnElement[bool]]
 
 
 def _latest(candidate: CTE, trait: Field) -> Any:
-    """Return the candidates with the last value of a trait by their decision times, and the load in which it came."""
+    """Return each candidate with a trait's last value by its decision time, and the load in which that came."""
     c = candidate.c
     givers = (
         select(
@@ -431,7 +428,7 @@ def _latest(candidate: CTE, trait: Field) -> Any:
     asks = select(c.user_id, c.decision_time, c.event_id, literal(1), *nothing, c.surely_known)
     row = union_all(givers, asks).subquery().c
     in_order = row.at, row.is_ask, row.event_id
-    # Each giver, and the candidates up to the next one, have a number of their own.
+    # Each event that gives a value shares a number with the candidates up to the next such event.
     number = func.count(row.arrival).over(partition_by=row.user_id, order_by=in_order, rows=(None, 0))
     after = select(*row, number.label("number")).subquery().c
     of_giver: Any = {

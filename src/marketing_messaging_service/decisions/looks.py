@@ -1,9 +1,9 @@
-"""What conditions ask of other events, looked up so that no match costs more than a few steps into an index.
+"""Looks up what conditions ask about other events, so that no match costs more than a few steps into an index.
 
-A count that is small and asks nothing further is read from the index on (user_id, event_type, event_timestamp) itself,
-which stops at the count. All else is taken from temporary tables of the users in question: the events that qualify,
-numbered in the order of time for each user and each value of `same`, so that a count is the difference of two numbers;
-and every value of a trait in that order. 200,000 events of one user are then 200,000 steps, and not their square.
+A small count without further comparisons is read from the index on (user_id, event_type, event_timestamp), which stops
+at the count. Everything else comes from temporary tables for the users in question: the events that qualify, numbered
+in order of time for each user and each value of `same`, so that a count is the difference of two numbers; and every
+value of a trait, in the same order. Then 200,000 events of one user are 200,000 steps, and not their square.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ MOST_COUNTED = 10
 
 
 def is_counted_directly(happened: Happened) -> bool:
-    """Return whether a few steps into the index of events answer how often another event happened."""
+    """Return whether a few steps into the index of events tell how often another event happened."""
     return not happened.where and not happened.same and _enough(happened) <= MOST_COUNTED
 
 
@@ -91,7 +91,7 @@ def others(happened: Happened, row: MatchRow, column: str) -> Select[Any]:
 
 
 def _enough(happened: Happened) -> int:
-    """Return up to what count one has to count."""
+    """Return the number at which counting can stop."""
     return happened.least if happened.at_most is None else happened.at_most + 1
 
 
@@ -103,7 +103,7 @@ def _is_between(count: ColumnElement[int], happened: Happened) -> ColumnElement[
 
 
 def _start(happened: Happened, row: MatchRow) -> SQLColumnExpression[datetime] | None:
-    """Return where the window begins, None where it has no beginning."""
+    """Return when the window begins, None if it has no beginning."""
     if happened.within_hours is not None:
         return SecondsBefore(row.decision_time, seconds_of(happened.within_hours))
     return row.event_timestamp if happened.since_trigger else None
@@ -115,7 +115,7 @@ def _lies_within(at: SQLColumnExpression[datetime], happened: Happened, row: Mat
 
 
 def with_payload(events: Select[Any]) -> Select[Any]:
-    """Return a query of events joined to their properties and traits, as far as they have some."""
+    """Return a query of events joined to their properties and traits, where they have some."""
     return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
         UserTraits, UserTraits.event_id == Event.id
     )
@@ -130,7 +130,7 @@ _OTHERS = ("event_type", "where", "same")
 
 
 def _key(happened: Happened) -> str:
-    """Return what two looks have in common that can read one table."""
+    """Return the key under which looks can share a table."""
     return happened.model_dump_json(include=set(_OTHERS))
 
 
@@ -144,18 +144,18 @@ _users = _temporary(
     TableColumn("first_at", UtcDateTime),
     TableColumn("last_at", UtcDateTime),
 )
-"""The users of the matches that are asked about, and when the first and the last of these are decided."""
+"""The users of the matches in question, and the decision times of their first and last match."""
 
 
 _chosen = _temporary(
     "batch_chosen", TableColumn("user_id", String, primary_key=True), TableColumn("event_id", WHOLE_NUMBER)
 )
-"""Of some of these users the event that may say their latest trait."""
+"""The event that may give the latest trait, for some of these users."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """The events of one kind that a look counts, numbered in the order of time for each user and values of `same`."""
+    """The events of one kind that a look counts, numbered in order of time per user and values of `same`."""
 
     happened: Happened
     table: Table
@@ -192,7 +192,7 @@ class _Counted:
         return [insert(self.table).from_select(list(self.table.c), rows)]
 
     def holds(self, happened: Happened, row: MatchRow) -> ColumnElement[bool]:
-        """Return whether a match has as many of them in its window as are asked for, itself left out."""
+        """Return whether a match has the required number of them in its window, not counting itself."""
         start = _start(happened, row)
         count = self._number(row, lambda at: at <= row.decision_time)
         own: ColumnElement[bool] = exists().where(
@@ -208,7 +208,7 @@ class _Counted:
         return [self.table.c.user_id == row.user_id, *same]
 
     def _number(self, row: MatchRow, lies: Any) -> ColumnElement[int]:
-        """Return how many lie before a border."""
+        """Return how many are before a border."""
         last = (
             select(self.table.c.number)
             .where(*self._of_match(row), lies(self.table.c.at))
@@ -240,11 +240,11 @@ class _Latest:
         )
 
     def filled(self) -> Sequence[Insert | Delete]:
-        """Return the statements that fill the table with what may be the latest value of a match, one after the other.
+        """Return the statements, in order, that fill the table with the possible latest values of the matches.
 
-        First what users said from their first match to their last: of most it is the event that is decided itself.
-        Before that only the last value counts, and only where the first match has none at its own time. Mostly it is
-        in the newest event of then, which the index alone finds, so that all events are looked at of few users.
+        First the values given from a user's first match to the last: mostly just the event being decided. Before that
+        only the last value counts, and only where the first match has none at its own time. It is mostly in the newest
+        event of that time, which the index alone finds, so few users have all of their events read.
         """
         event, user = Event.__table__.c, _users.c
         newest = (
@@ -263,7 +263,7 @@ class _Latest:
         )
         statements: list[Insert | Delete] = [self._filled_from(_users, between)]
         for found in (newest, newest_that_says):
-            # Into a table first, because PostgreSQL would rather read all traits than join what a look brings.
+            # Into a table first, because PostgreSQL would otherwise read all traits rather than join what a look finds.
             chosen = select(user.user_id, found.correlate(_users).scalar_subquery()).where(is_missing)
             statements += [
                 insert(_chosen).from_select(list(_chosen.c), chosen),
@@ -273,7 +273,7 @@ class _Latest:
         return statements
 
     def _filled_from(self, users: Table, belongs: ColumnElement[bool]) -> Insert:
-        """Return the statement that adds what those events say that belong to users."""
+        """Return the statement that adds the values of the events that belong to users."""
         column = self.trait.column
         rows = (
             select(Event.user_id, Event.event_timestamp, Event.id, column)
@@ -285,7 +285,7 @@ class _Latest:
         return insert(self.table).from_select(list(self.table.c), rows)
 
     def value(self, row: MatchRow) -> ScalarSelect[Any]:
-        """Return the last value by a match's decision time."""
+        """Return the last value at or before a match's decision time."""
         return (
             select(self.table.c.value)
             .where(self.table.c.user_id == row.user_id, self.table.c.at <= row.decision_time)
@@ -300,14 +300,14 @@ class LookTables:
     """The temporary tables that some conditions need; there are none before `create` and after `drop`."""
 
     conditions: Mapping[int, Condition]
-    """By a number of what has them, such as the position of a rule."""
+    """The conditions, by a number of their owner, such as the position of a rule."""
     _counted: dict[str, _Counted] = field(init=False)
     _latest: dict[str, _Latest] = field(init=False)
     _askers: dict[str, set[int]] = field(init=False)
-    """The numbers of those that need a table, by its name."""
+    """The numbers of the owners that need a table, by the table's name."""
 
     def __post_init__(self) -> None:
-        """Find out what the conditions ask for; what is asked for twice is kept once."""
+        """Find out what the conditions ask for; conditions that ask the same share a table."""
         self._counted, self._latest, self._askers = {}, {}, defaultdict(set)
         for number, condition in self.conditions.items():
             for each in happenings(condition):
@@ -329,9 +329,9 @@ class LookTables:
         return bool(self._counted or self._latest)
 
     def create(self, connection: Connection, matches_of: Callable[[frozenset[int]], FromClause]) -> None:
-        """Create the tables, each filled with what the matches of those that need it ask for.
+        """Create the tables, each filled for the matches of the owners that need it.
 
-        `matches_of` has the user_id of each, and its decision time as `at`.
+        `matches_of` has the user_id of each match, and its decision time as `at`.
         """
         if not self.are_needed:
             return

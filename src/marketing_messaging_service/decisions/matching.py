@@ -35,13 +35,13 @@ from src.marketing_messaging_service.models import Event, EventProperties, UserT
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What rules are asked with, beside the events."""
+    """What matching needs besides the events."""
 
     looks: Looks
     """How conditions look things up."""
     as_of: datetime
     one_by_one: Collection[int] = ()
-    """The positions of the rules whose messages are decided one after the other."""
+    """The positions of the rules whose messages are decided one by one."""
 
 
 PAYLOAD_TABLES = (EventProperties.__table__, UserTraits.__table__)
@@ -62,18 +62,17 @@ _DUE_ROW = MatchRow(
 
 
 def matches(found: CompoundSelect[Any], rules: Mapping[int, Rule]) -> Select[Any]:
-    """Return of `every_match` what stands: of the rules of one exclusive group only the first that matches an event."""
+    """Return the matches of `every_match` that count: in an exclusive group, the first rule that matches an event."""
     if any(rule.exclusive_group is not None for rule in rules.values()):
         return _first_of_each_group(found)
     return select(found.subquery("every_match"))
 
 
 def every_match(rules: Mapping[int, Rule], pending: ColumnElement[bool], asked: Asked) -> Sequence[Select[Any]]:
-    """Return the matches of pending events with the rules that decide at once, a query for each rule by its position.
+    """Return the matches of pending events with the rules that decide at once: a query per rule, by its position.
 
-    Columns: event_id, user_id, event_timestamp, waited_until (null), is_expired, and of the rule its position,
-    rule_name, template_name, channel, suppression_mode (null where it is decided one by one), is_alert,
-    exclusive_group.
+    Columns: event_id, user_id, event_timestamp, waited_until (null), is_expired, and the rule's position, rule_name,
+    template_name, channel, suppression_mode (null where it is decided one by one), is_alert, exclusive_group.
     """
     return [
         with_payload(_match(position, rule, OWN_ROW, asked).select_from(Event)).where(
@@ -98,7 +97,7 @@ def due_matches(rules: Mapping[int, Rule], asked: Asked) -> Sequence[Select[Any]
 def beginning_waits(rule: Rule, pending: ColumnElement[bool], is_too_old: ColumnElement[bool]) -> Select[Any]:
     """Return the pending events that begin to wait for a rule: event_id, rule_name, decide_at and is_too_old.
 
-    Those of its type for which its conditions are not false already, whatever comes.
+    These are the events of its type for which its conditions are not already false whatever comes.
     """
     decide_at = SecondsAfter(Event.event_timestamp, seconds_of(rule.wait_hours))
     events: Select[*tuple[Any, ...]] = select(
@@ -134,7 +133,7 @@ def _match(position: int, rule: Rule, row: MatchRow, asked: Asked) -> Select[*tu
 
 
 def has_trigger(rule: Rule) -> ColumnElement[bool]:
-    """Return the condition that an event is of the type that a rule looks at; it is no way to find such events."""
+    """Return the condition that an event has the type that a rule looks at; it is not used to find such events."""
     return NotByIndex(Event.event_type) == rule.trigger.event_type
 
 

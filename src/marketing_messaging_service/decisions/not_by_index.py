@@ -1,4 +1,4 @@
-"""How a query names a column that is no way to find rows."""
+"""Names a column so that the planner does not use it to find rows."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from sqlalchemy.sql.functions import FunctionElement
 
 
 class NotByIndex(FunctionElement[Any]):
-    """A column whose comparisons choose among rows already found, and are no way to find rows.
+    """A column whose comparisons choose among rows already found, and do not find rows.
 
-    The new events are found by the range of their ids. With the statistics of ANALYZE, where there are few users
-    and many types of event, SQLite's planner would rather read every event of the type in all of history, user by
-    user; its unary plus tells it not to. It changes no value.
+    The new events are found by the range of their ids. With the statistics of ANALYZE, and with few users and many
+    types of event, SQLite's planner would rather read every event of the type in the whole history, user by user; a
+    unary plus keeps it from doing so. It changes no value.
     """
 
     inherit_cache = True

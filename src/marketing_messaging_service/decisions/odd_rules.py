@@ -1,4 +1,4 @@
-"""What is odd about a rules file by itself, whatever the database holds, although it can be used."""
+"""Finds what is odd about a usable rules file in itself, whatever the database holds."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from src.marketing_messaging_service.yaml_file import word
 
 CURLY_QUOTES = "\u201c\u201d\u2018\u2019"
 FEWEST_COUNTED = 2
-"""From so many earlier events on, a rule means a count; one earlier event is often all that it asks after."""
+"""From this many earlier events on, a rule means a count; often it asks only for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +19,13 @@ class Oddity:
     """Something that the owner of a rules file can hardly have meant."""
 
     part: str
-    """The list of the file that it stands in: rules, blocks or limits."""
+    """The list of the file that it is in: rules, blocks or limits."""
     name: str
     sentence: str
 
 
 def odd_rules(whole: Rules) -> Iterator[Oddity]:
-    """Yield what the file's owner can hardly have meant; of rules, only of those that are on."""
+    """Yield what the file's owner can hardly have meant; among rules, only for those that are on."""
     rules = [rule for rule in whole.rules if rule.enabled]
     for rule in rules:
         yield from _odd_texts("rule", rule.name, _texts(rule))
@@ -57,7 +57,7 @@ def _odd_texts(kind: str, name: str, texts: Iterable[tuple[str, str]]) -> Iterat
 
 
 def _odd_conditions(rule: Rule) -> Iterator[str]:
-    """Yield what is odd about what a rule asks for: nothing can fulfil it, or too much does."""
+    """Yield what is odd about what a rule asks for: nothing can meet it, or too much does."""
     if not can_match(rule.conditions):
         yield (
             f"The rule {word(rule.name)} can never match: its conditions contradict each other, so no event "
@@ -76,7 +76,7 @@ def _odd_conditions(rule: Rule) -> Iterator[str]:
 
 
 def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a rule that are compared with what producers write, or that name what goes out."""
+    """Yield a rule's texts that are compared with what producers write, or that name what goes out."""
     yield "its name", rule.name
     yield "trigger.event_type", rule.trigger.event_type
     yield "action.template_name", rule.action.template_name
@@ -101,7 +101,7 @@ def _texts_of(conditions: Iterable[FieldCondition]) -> Iterator[tuple[str, str]]
 
 
 def _hidden_rules(rules: list[Rule]) -> Iterator[Oddity]:
-    """Yield the rules of a group before which another one always matches what they match."""
+    """Yield the rules of a group for which an earlier rule always matches whatever they match."""
     for place, rule in enumerate(rules):
         for earlier in rules[:place]:
             is_rival = rule.exclusive_group is not None and earlier.exclusive_group == rule.exclusive_group

@@ -1,8 +1,8 @@
-"""What becomes of matches that have to be taken one after the other: the messages of one user, in order.
+"""Decides matches that have to be taken one after the other: the messages of one user, in order.
 
-Set-based SQL says well what goes out once ever or once a UTC day. Whether a third e-mail of a week may go out depends
-on which of the two before it did, and that is a loop. It takes one user after the other, is linear in the number of
-their matches and earlier sends but for a search in a sorted list, and keeps in memory what is one user's only.
+Set-based SQL handles well what goes out once ever or once per UTC day. Whether a third e-mail of a week may go out
+depends on which of the two before it did, and that takes a loop. It takes one user after the other, is linear in their
+matches and earlier sends except for a search in a sorted list, and keeps only one user's data in memory.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from src.marketing_messaging_service.models import CALENDAR_KEY, DAY_KEY, EVER_K
 from src.marketing_messaging_service.vocabulary import Period, SuppressionMode
 
 Values = tuple[Any, ...]
-"""Of an event, the values of the fields that some rule has in `per`, in one order for all."""
+"""An event's values of the fields that some rule has in `per`, always in the same order."""
 
 PER_HASH_LENGTH = 32
 """Hexadecimal digits of a hash of `per` values in a dedupe key: 128 bits."""
 
-# Made once, because making one takes longer than writing the few values of a key.
+# Made once, because making an encoder takes longer than writing the few values of a key.
 _written = json.JSONEncoder(default=str).encode
 
 
@@ -48,25 +48,25 @@ class Send(NamedTuple):
 
     @property
     def order(self) -> tuple[datetime, int, int]:
-        """Its place in the order by which the earliest of several is named; of one event's the first decided."""
+        """Sorts so that the earliest of several is named; among those of one event, the first decided."""
         return self.decision_time, self.event_id, self.id
 
 
 class Candidate(NamedTuple):
-    """A match that earns a message unless something stands against it."""
+    """A match that earns a message unless something forbids it."""
 
     sequence_number: int
     event_id: int
     decision_time: datetime
     rule_position: int
     refusal: str | None
-    """What stands against it whatever was sent before: a block or the holdout."""
+    """What forbids it whatever was sent before: a block or the holdout."""
     is_too_old: bool
     values: Values
 
 
 class Verdict(NamedTuple):
-    """What becomes of a match: a send under a key, or a refusal with its reason and the send that stood in the way."""
+    """The outcome of a match: a send under a key, or a refusal with its reason and the send in the way."""
 
     sequence_number: int
     dedupe_key: str | None
@@ -75,16 +75,16 @@ class Verdict(NamedTuple):
 
 
 class _Reach(Protocol):
-    """Finds, among the sends that it knows, the earliest that stands in the way of a match."""
+    """Finds the earliest send that it knows to be in the way of a match."""
 
     def start(self, sends: Iterable[Send]) -> None:
         """Take in the sends so far, in any order."""
 
     def add(self, send: Send) -> None:
-        """Take in one that was just made, not earlier than those before it."""
+        """Take in a send that was just made, no earlier than those before it."""
 
     def blocker(self, at: datetime, values: Values) -> Send | None:
-        """Return the earliest that stands in the way, None where none does."""
+        """Return the earliest send in the way, None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +93,15 @@ class _Per:
 
     paths: tuple[str, ...]
     places: tuple[int, ...]
-    """Where their values stand among those of an event."""
+    """Their places among an event's values."""
 
     def of(self, values: Values) -> tuple[Hashable, ...]:
         """Return their values."""
         return tuple([values[place] for place in self.places])
 
     def hash(self, values: Values) -> str:
-        """Return what stands for their values in a dedupe key, of which they cannot be read off."""
-        # The zeros of a float are equal and are not written alike.
+        """Return what represents their values in a dedupe key, from which they cannot be read back."""
+        # 0.0 and -0.0 are equal but are written differently.
         said = [
             [path, value + 0.0 if isinstance(value, float) else value]
             for path, value in zip(self.paths, self.of(values), strict=True)
@@ -110,7 +110,7 @@ class _Per:
 
 
 class _Once:
-    """The reach of once_ever and of the calendar modes: all sends that have one name of a period in common."""
+    """The reach of once_ever and of the calendar modes: all sends in the same named period."""
 
     def __init__(self, period: Period | None, zone: ZoneInfo, per: _Per) -> None:
         self._period, self._zone, self._per = period, zone, per
@@ -152,13 +152,13 @@ class _Line:
         self._made_times.append(send.decision_time)
 
     def count(self, after: datetime, until: datetime) -> int:
-        """Return how many lie after one instant and not after another."""
+        """Return how many are after one instant and not after another."""
         return sum(
             bisect_right(times, until) - bisect_right(times, after) for times in (self._before_times, self._made_times)
         )
 
     def first_between(self, after: datetime, before: datetime) -> Send | None:
-        """Return the earliest that lies strictly between two instants."""
+        """Return the earliest strictly between two instants."""
         found = []
         for sends, times in ((self._before, self._before_times), (self._made, self._made_times)):
             place = bisect_right(times, after)
@@ -167,13 +167,13 @@ class _Line:
         return min(found, key=lambda send: send.order, default=None)
 
     def times_between(self, after: datetime, before: datetime) -> Iterator[datetime]:
-        """Yield the times that lie strictly between two instants, in order; those of this batch are not later."""
+        """Yield the times strictly between two instants, in order; those of this batch are not later."""
         for place in range(bisect_right(self._before_times, after), bisect_left(self._before_times, before)):
             yield self._before_times[place]
 
 
 class _WithinHours:
-    """The reach of once_per_hours: what lies less than so many hours apart, before or after."""
+    """The reach of once_per_hours: sends less than that many hours away, before or after."""
 
     def __init__(self, length: timedelta, per: _Per) -> None:
         self._length, self._per = length, per
@@ -197,7 +197,7 @@ class _WithinHours:
 
 
 class _HoursLimit:
-    """A limit over any window of so many hours."""
+    """A limit over any window of that many hours."""
 
     def __init__(self, at_most: int, length: timedelta) -> None:
         self._at_most, self._length = at_most, length
@@ -211,8 +211,8 @@ class _HoursLimit:
 
     def blocker(self, at: datetime, _values: Values) -> Send | None:
         before, after = moved(at, -self._length), moved(at, self._length)
-        # A window that holds too many can be moved until it ends at the last of them. Of the later ends no more than
-        # the limit are looked at: so many sends after the match are too many by themselves.
+        # A window that holds too many can be moved until it ends at the last of them. No more later ends than the limit
+        # are looked at: that many sends after the match are already too many.
         ends = chain((at,), self._line.times_between(at, after))
         if any(self._line.count(moved(end, -self._length), end) >= self._at_most for end in ends):
             return self._line.first_between(before, after)
@@ -245,7 +245,7 @@ class _CalendarLimit:
 
 @dataclass(frozen=True, slots=True)
 class _Test:
-    """Something that may stand against a match: which sends it looks at, and how."""
+    """Something that may forbid a match: which sends it looks at, and how."""
 
     reason: str
     looks_at: Callable[[Send], bool]
@@ -253,10 +253,10 @@ class _Test:
 
 
 def _key_maker(rule: Rule, zone: ZoneInfo, per: _Per) -> Callable[[Candidate], str] | None:
-    """Return what gives a send its dedupe key, None where that names nothing but the event and the rule.
+    """Return what makes a send's dedupe key, None where the key names only the event and the rule.
 
     The key says what the send may happen once for, in a form that no other zone, mode or `per` has. The reach was
-    looked at before; the key only guards what it permits, in the database.
+    checked before; the key only enforces it in the database.
     """
     mode, period = rule.suppression.mode, rule.suppression.mode.period
     if mode is SuppressionMode.ONCE_EVER:
@@ -271,7 +271,7 @@ def _key_maker(rule: Rule, zone: ZoneInfo, per: _Per) -> Callable[[Candidate], s
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What a rule's match meets on its way out."""
+    """The tests that a rule's match has to pass."""
 
     template_name: str
     channel: str
@@ -285,7 +285,7 @@ class OneByOne:
     """The decisions on messages by the rules of one file, a user at a time."""
 
     def __init__(self, whole: Rules, rules: Mapping[int, Rule], paths: Sequence[str]) -> None:
-        """Prepare for the rules that decide, by their positions; `paths` are of the fields whose values events have."""
+        """Prepare for the rules that decide, by position; `paths` name the fields whose values the events carry."""
         self._zone = whole.timezone
         self._places = {path: place for place, path in enumerate(paths)}
         tests: dict[Hashable, _Test] = {}
@@ -333,11 +333,11 @@ class OneByOne:
     def verdicts(
         self, candidates: Iterable[Candidate], earlier: Iterable[Send], last_send_id: int
     ) -> Iterator[Verdict]:
-        """Yield what becomes of the matches of one user, given in the order of decision.
+        """Yield the outcomes of one user's matches, given in the order of decision.
 
-        `earlier` is every send of earlier batches that can stand in the way; a send of this batch gets the id that
-        follows `last_send_id` by its sequence number. Of what was clear beforehand nothing is said: a send whose key
-        names nothing but its event and rule, and what is refused whatever was sent before or is too old.
+        `earlier` is every send of earlier batches that can be in the way; a send of this batch gets the id
+        `last_send_id` plus its sequence number. What was clear beforehand is left out: sends whose key names only their
+        event and rule, and what is too old or refused whatever was sent before.
         """
         sends = _Sends(earlier)
         for candidate in candidates:
@@ -362,7 +362,7 @@ class OneByOne:
                     yield Verdict(candidate.sequence_number, course.key(candidate), None, None)
 
     def obstacles(self, candidate: Candidate, earlier: Iterable[Send]) -> tuple[list[str], list[str]]:
-        """Return for which reasons sends stand against a match: the rule's own once, and every limit that is full."""
+        """Return why earlier sends forbid a match: the rule's own once mode, and every limit that is full."""
         course, sends = self._courses[candidate.rule_position], _Sends(earlier)
         once = [] if course.once is None else [course.once]
         of_once, of_limits = (
@@ -373,7 +373,7 @@ class OneByOne:
 
 
 class _Sends:
-    """The sends of one user so far, and the reaches of those tests that were asked about them."""
+    """The sends of one user so far, and the reaches of the tests that were applied to them."""
 
     __slots__ = ("_reaches", "every")
 
@@ -382,7 +382,7 @@ class _Sends:
         self._reaches: dict[int, tuple[_Test, _Reach]] = {}
 
     def blocker(self, test: _Test, candidate: Candidate) -> Send | None:
-        """Return the send that stands in the way of a match by a test."""
+        """Return the send by which a test forbids a match."""
         known = self._reaches.get(id(test))
         if known is None:
             known = self._reaches[id(test)] = (test, test.make())
@@ -390,7 +390,7 @@ class _Sends:
         return known[1].blocker(candidate.decision_time, candidate.values)
 
     def add(self, send: Send) -> None:
-        """Take in one that was just made."""
+        """Take in a send that was just made."""
         self.every.append(send)
         for test, reach in self._reaches.values():
             if test.looks_at(send):
@@ -398,7 +398,7 @@ class _Sends:
 
 
 def _obstacle(candidate: Candidate, course: _Course, sends: _Sends) -> tuple[_Test, Send] | None:
-    """Return the first send that stands against a match before anything else does, and the test by which it does."""
+    """Return the first test that forbids a match, and the send by which it does."""
     if course.once is not None and (standing := sends.blocker(course.once, candidate)) is not None:
         return course.once, standing
     if candidate.refusal is None:

@@ -1,16 +1,16 @@
-"""What becomes of a match: a send, an alert or a suppression, as SQL over all matches of a batch at once.
+"""Turns each match into a send, an alert or a suppression, in SQL over all matches of a batch at once.
 
-One match at a time, in the order (event_timestamp, event id, position of the rule), a message with the mode
-`once_ever` goes out if the user has had none of its template before, one with `once_per_calendar_day` if none on
-that UTC day, and one with `none` always; alerts take no part. Seen over a whole batch that comes to this:
+Taken one match at a time, in the order (event_timestamp, event id, position of the rule): a message with the mode
+`once_ever` goes out if the user has had none of its template before, one with `once_per_calendar_day` if none on that
+UTC day, and one with `none` always. Alerts do not count. For a whole batch, that means:
 
-- A `once_ever` goes out if nothing of that user and template went out before the batch, and it is the first match
-  of them in the batch; for the first match always goes out, whatever its mode.
-- A `once_per_calendar_day` goes out if nothing went out on that day before the batch, and it is the first on that
-  day of the matches that can go out at all, which leaves out the `once_ever` that do not.
-- A match on an event that has expired does not go out, so it uses up nothing: it is as if it were not there.
+- A `once_ever` goes out if nothing went out to that user with that template before the batch, and it is their first
+  match in the batch; for the first match always goes out, whatever its mode.
+- A `once_per_calendar_day` goes out if nothing went out on that day before the batch, and it is that day's first match
+  that can go out at all (so a `once_ever` that does not go out is not counted).
+- A match on an expired event does not go out, so it uses up nothing, as if it were not there.
 
-Grouping the batch twice like this costs a third of what window functions over the same rows do.
+Grouping the batch twice like this costs a third of what window functions over the same rows cost.
 """
 
 from collections import defaultdict
@@ -72,7 +72,7 @@ from src.marketing_messaging_service.models import (
 from src.marketing_messaging_service.vocabulary import SuppressionMode
 
 AFTER_DAY_KEYS = DAY_KEY[:-1] + chr(ord(DAY_KEY[-1]) + 1)
-"""What sorts behind every dedupe key of a day."""
+"""Sorts after every dedupe key of a day."""
 
 decision = Table(
     "batch_decisions",
@@ -94,8 +94,8 @@ decision = Table(
 )
 """The decisions of one batch, numbered from 1 in the order in which they would be made one at a time.
 
-`waited_until` is the decision time where that is not the event's own; `suppression_mode` is null where the message is
-decided one by one.
+`waited_until` is the decision time where it differs from the event's own time; `suppression_mode` is null where the
+message is decided one by one.
 """
 
 refusal = Table(
@@ -106,7 +106,7 @@ refusal = Table(
     Column("event_id", WHOLE_NUMBER),
     prefixes=["TEMPORARY"],
 )
-"""What stands against decisions whatever was sent before: a block, with its event, or the holdout."""
+"""What forbids a message whatever was sent before: a block, with its event, or the holdout."""
 
 verdict = Table(
     "batch_verdicts",
@@ -117,8 +117,9 @@ verdict = Table(
     Column("blocked_by_id", WHOLE_NUMBER),
     prefixes=["TEMPORARY"],
 )
-"""What was decided one by one: the key of a send, where it names more than event and rule, or the reason of a refusal
-with the send in the way. What is not there was clear beforehand."""
+"""What was decided one by one: a send's key, where it names more than event and rule, or a refusal's reason and the
+send in the way. Matches that are missing here were clear beforehand.
+"""
 
 
 daily_send = Table(
@@ -133,8 +134,8 @@ daily_send = Table(
 )
 """Earlier daily sends, for the templates and users that this batch checks for once_ever.
 
-In `send_requests` those of one user are found only day by day, so all of a template are read once, 0.5 s a million.
-There are none but of a template that two rules share, or whose mode was changed.
+In `send_requests`, one user's can only be found day by day, so all of a template are read once (0.5 s per million).
+Only a template that two rules share, or whose mode was changed, has any.
 """
 
 TABLES = (decision, daily_send, refusal, verdict)
@@ -143,7 +144,7 @@ TABLES = (decision, daily_send, refusal, verdict)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is written beside every decision of a batch; none of them depends on it."""
+    """What is recorded with every decision of a batch; no decision depends on it."""
 
     ruleset_id: int
     decided_at: datetime
@@ -171,9 +172,9 @@ def decision_time(row: Any) -> ColumnElement[datetime]:
 
 
 def insert_matches(matches: Sequence[Select[Any]], *, have_waited: bool = False) -> Insert:
-    """Return the statement that fills `batch_decisions`: a send until something is against it, unless expired.
+    """Return the statement that fills `batch_decisions`: a match is a send until something forbids it, unless expired.
 
-    Unless matches have waited, their order is that of their events, which is quicker to tell.
+    Unless matches have waited, they are in the order of their events, which is quicker to find out.
     """
     match = (union_all(*matches) if len(matches) > 1 else matches[0]).subquery("match").c
     ordered = select(*(match[name] for name in _MATCH_COLUMNS), not_(match.is_expired)).order_by(
@@ -188,10 +189,7 @@ def is_too_old(
     oldest_event_at: datetime | None,
     *is_decided_again: ColumnElement[bool],
 ) -> ColumnElement[bool]:
-    """Return whether an event is too old: an event that was held, or that is decided again, for this run.
-
-    Any other one for the run that loaded it.
-    """
+    """Return whether an event is too old: for this run if it was held or is decided again, else for its loading run."""
     event = aliased(Event, name="of_load")
     limit_of_load = (
         select(Run.oldest_event_at)
@@ -206,10 +204,10 @@ def is_too_old(
 
 
 def expire(oldest_event_at: datetime | None, *is_decided_again: ColumnElement[bool]) -> Update:
-    """Return the statement that takes back the sends on events that are too old, before any other is taken back.
+    """Return the statement that takes back the sends on events that are too old; it runs before all other refusals.
 
-    An event that was held, or that is decided again, is too old if it happened before `oldest_event_at`, any other one
-    by the age limit of the run that loaded it. Alerts are never suppressed.
+    An event that was held, or is decided again, is too old if it happened before `oldest_event_at`; any other, by the
+    age limit of the run that loaded it. Alerts are never suppressed.
     """
     too_old = is_too_old(decision.c.event_id, decision.c.event_timestamp, oldest_event_at, *is_decided_again)
     return (
@@ -262,7 +260,7 @@ def _insert_blocked(blocks: Sequence[Block], places: Sequence[int], positions: S
 
 
 def take_back_refused() -> Update:
-    """Return the statement that takes back the sends that a block or the holdout stands against."""
+    """Return the statement that takes back the sends that a block or the holdout forbids."""
     refused = select(refusal.c.sequence_number)
     return update(decision).where(decision.c.sequence_number.in_(refused)).values(is_send=False)
 
@@ -274,7 +272,7 @@ def take_back_judged() -> Update:
 
 
 def suppress(rules: Sequence[Rule]) -> list[Insert | Update]:
-    """Return the statements that take back the sends that must not be, in the order in which they have to run."""
+    """Return the statements that take back the sends that must not go out, in the order in which they have to run."""
     statements: list[Insert | Update] = []
     if once_ever := _templates(rules, SuppressionMode.ONCE_EVER):
         firsts = _firsts(decision.c.user_id, decision.c.template_name)
@@ -288,9 +286,9 @@ def suppress(rules: Sequence[Rule]) -> list[Insert | Update]:
 
 
 def insert_send_requests(last_send_id: int, batch: Batch, rules: Mapping[int, Rule], *, has_verdicts: bool) -> Insert:
-    """Return the statement that makes send requests of the batch's sends and alerts.
+    """Return the statement that inserts the batch's sends and alerts into `send_requests`.
 
-    Their ids count on from the last one by sequence number, so that a smaller id means an earlier decision.
+    Their ids continue from the last one, by sequence number, so a smaller id means an earlier decision.
     """
     exempt = [position for position, rule in rules.items() if Exemption.LIMITS in rule.exempt_from]
     columns: dict[Any, ColumnElement[Any]] = {
@@ -339,11 +337,11 @@ def insert_daily_sends_of_batch(rules: Sequence[Rule], last_send_id: int) -> Ins
 def insert_suppressions(
     last_send_id: int, last_suppression_id: int, batch: Batch, *, has_refusals: bool, has_verdicts: bool
 ) -> Insert:
-    """Return the statement that makes suppressions of the rest, each with the send or the event that blocked it.
+    """Return the statement that inserts the rest into `suppressions`, each with the send or the event that blocked it.
 
-    What would have gone out, had its event not been too old, is blocked by none and has expired. Their ids count on
-    from the last one that there ever was: the database itself would give a former one's id again. Tables in which
-    nothing stands are left out, because the joins cost a tenth of deciding.
+    What would have gone out if its event had not been too old is blocked by none and has expired. The ids continue from
+    the highest one ever given: the database itself would reuse the id of a former suppression. Empty tables are left
+    out, because the joins cost a tenth of deciding.
     """
     rows = select(decision, _blocking_send(last_send_id).label("blocking_send")).select_from(decision)
     if has_refusals:
@@ -389,7 +387,7 @@ def _templates(rules: Sequence[Rule], mode: SuppressionMode) -> frozenset[str]:
 
 
 def _insert_daily_sends_of_history(template_names: frozenset[str]) -> Insert:
-    """The sends of earlier batches, read off the index of the keys, in which a template has none as a rule."""
+    """The sends of earlier batches, read from the index on keys, where a template usually has none."""
     users = select(decision.c.user_id).where(_has_mode(SuppressionMode.ONCE_EVER))
     send = SendRequest
     sends = select(send.user_id, send.template_name, send.event_timestamp, send.id, send.event_id).where(
@@ -406,7 +404,7 @@ def _has_mode(mode: SuppressionMode) -> ColumnElement[bool]:
 
 
 def _firsts(*group: ColumnElement[Any]) -> Select[int]:
-    """The earliest match of each group that can go out still, alerts aside, by sequence number."""
+    """The earliest match of each group that can still go out, alerts aside, by sequence number."""
     return (
         select(func.min(decision.c.sequence_number))
         .where(not_(decision.c.is_alert), decision.c.is_send)
@@ -423,7 +421,7 @@ def _take_back(mode: SuppressionMode, firsts: Select[int], sent_before: ColumnEl
 
 
 def _is_send_of_message(send: type[SendRequest]) -> ColumnElement[bool]:
-    """Whether a send request is one of the decision's template to its user, and no alert."""
+    """Whether a send request has the decision's template and user, and is not an alert."""
     return and_(
         send.user_id == decision.c.user_id,
         send.template_name == decision.c.template_name,
@@ -451,31 +449,31 @@ def _sent_before_on_day() -> ColumnElement[bool]:
 
 
 def _ways_to_be_on_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]:
-    """The conditions on a send of the message of which one holds if it went out on the decision's UTC day.
+    """Conditions on a send of the message; one of them holds if it went out on the decision's UTC day.
 
-    A key that names the day says it; a send under any other key is looked up by its time. Each leads the planner to
-    an index in which none of the user's other days has to be read.
+    Either its key names the day, or it has another kind of key and is looked up by its time. Each condition leads the
+    planner to an index in which none of the user's other days has to be read.
     """
     day = UtcDay(decision.c.event_timestamp)
     ends = StartOfUtcDay(decision.c.event_timestamp), EndOfUtcDay(decision.c.event_timestamp)
     ever, other = _ways_to_name_no_day(send)
     return (
         send.dedupe_key == literal(DAY_KEY) + day,
-        # By its key, of which there is one: other shards may have written any number of sends of the day.
+        # By its key, which is unique: other shards may have written any number of sends of the day.
         and_(ever, BesideKey(send.event_timestamp).between(*ends)),
         and_(other, send.event_timestamp.between(*ends)),
     )
 
 
 def _ways_to_name_no_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]:
-    """The conditions on a send of which one holds if its key names no day."""
+    """Conditions on a send; one of them holds if its key names no day."""
     return send.dedupe_key == EVER_KEY, HAS_OTHER_KEY
 
 
 def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
     """The earliest send, by time and event, that had used up the "once" when the decision was made.
 
-    Only what has expired can have the mode none here, and nothing blocks that.
+    Only what has expired can have the mode `none` here, and nothing blocks that.
     """
     send = aliased(SendRequest, name="blocking")
     before = literal(last_send_id) + decision.c.sequence_number
@@ -487,7 +485,7 @@ def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
     daily_sends = (
         select(daily_send.c.send_request_id.label("id"), daily_send.c.event_timestamp, daily_send.c.event_id)
         .where(_is_daily_send_of_message(), daily_send.c.send_request_id < before)
-        # No two daily sends of a message have one time.
+        # No two daily sends of a message have the same time.
         .order_by(daily_send.c.event_timestamp)
     )
     ever = [*(sends.where(way) for way in _ways_to_name_no_day(send)), daily_sends]
@@ -499,7 +497,7 @@ def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
 
 
 def _earliest(ways: Sequence[Select[int, datetime, int | None]]) -> ScalarSelect[int]:
-    """The earliest of the sends that come first in each way, so that none but these is read."""
+    """The earliest among the first send of each kind, so that only these are read."""
     firsts = [way.correlate(decision).limit(1).subquery(f"first_{number}") for number, way in enumerate(ways, 1)]
     send = union_all(*(select(first) for first in firsts)).subquery("send")
     in_order = send.c.event_timestamp, send.c.event_id, send.c.id
@@ -512,7 +510,7 @@ def dedupe_key(
     event_id: SQLColumnExpression[int],
     event_timestamp: SQLColumnExpression[datetime],
 ) -> ColumnElement[str]:
-    """Return what a send of a match may happen once for: ever, a UTC day, or (mode none) this event and rule."""
+    """Return the dedupe key of a match's send: once ever, per UTC day, or (mode `none`) per event and rule."""
     return case(
         (mode == SuppressionMode.ONCE_EVER.value, literal(EVER_KEY)),
         (mode == SuppressionMode.ONCE_PER_CALENDAR_DAY.value, literal(DAY_KEY) + UtcDay(event_timestamp)),

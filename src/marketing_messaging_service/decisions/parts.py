@@ -1,4 +1,4 @@
-"""What every part of rules.yaml is made of: its base, names, texts, hours and fields."""
+"""The building blocks of every part of rules.yaml: its base class, names, texts, hours and fields."""
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,25 +25,25 @@ from src.marketing_messaging_service.yaml_file import expectation_error, storabl
 
 LONGEST_HOURS = 24 * 366 * 10
 LATEST_TRAITS = "latest_traits"
-"""The object under which a rule names the latest values that are known of a user."""
+"""The object under which a rule names a user's latest known values."""
 
 
 class Part(BaseModel):
-    """A part of the file: no other keys than its own, and no change once read."""
+    """A part of the file: it has only its own keys, and never changes once read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True)
 
     may_be_empty: ClassVar[Collection[str]] = ()
-    """Keys that always could stand without a value."""
+    """Keys that could always be given without a value."""
 
     @classmethod
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
-        """Yield what does not go together, of a part as it is in the file, whether or not its values are right."""
+        """Yield what does not go together in a part as it is in the file, whether or not its values are right."""
         yield from ()
 
     @classmethod
     def _empty_keys(cls, raw: Mapping[Any, Any]) -> Iterator[PydanticCustomError]:
-        """Yield the keys that stand there without a value, which would be read as if they did not stand there."""
+        """Yield the keys without a value, which would be read as if they were not there."""
         for name, field in cls.model_fields.items():
             key = field.alias or name
             if key in raw and raw[key] is None and field.default is None and key not in cls.may_be_empty:
@@ -52,7 +52,7 @@ class Part(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _with_clashes(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Report the clashes together with what is wrong with the values, so that a second try is enough."""
+        """Report clashes together with wrong values, so that one correction is enough."""
         clashes = [*cls.clashes(value), *cls._empty_keys(value)] if isinstance(value, dict) else []
         errors: list[InitErrorDetails] = [{"type": clash, "input": value} for clash in clashes]
         try:
@@ -82,7 +82,7 @@ Channel = Annotated[StrictStr, Limits(max_length=32, pattern=r"^[a-z][a-z0-9_]*$
 
 @dataclass(frozen=True, slots=True)
 class FieldPath:
-    """A field as a rule names it: of the event itself, or the latest value that is known of its user."""
+    """A field as a rule names it: of the event itself, or the latest known value of its user."""
 
     field: Field
     is_latest: bool = False
@@ -96,7 +96,7 @@ _LATEST = {str(path): path for path in (FieldPath(field, is_latest=True) for fie
 
 
 def _one_of(paths: dict[str, FieldPath], value: Any) -> FieldPath:
-    """Return the field that a path names; a field itself stays one."""
+    """Return the field that a path names; a field is returned as it is."""
     if isinstance(value, FieldPath):
         return value
     if not isinstance(value, str) or value not in paths:
@@ -119,7 +119,7 @@ EventField = Annotated[
 LatestTrait = Annotated[
     FieldPath, PlainValidator(lambda value: _one_of(_LATEST, value)), PlainSerializer(str), _named(_LATEST)
 ]
-"""The latest value of a trait that is known of a user."""
+"""A user's latest known value of a trait."""
 AnyField = Annotated[
     FieldPath,
     PlainValidator(lambda value: _one_of(_OF_EVENTS | _LATEST, value)),
@@ -130,7 +130,7 @@ AnyField = Annotated[
 
 def _hours(value: Any) -> Decimal:
     is_number = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
-    # By its shortest text, because 1.1 hours are 3960 seconds though 1.1 * 3600 is a little more.
+    # From its shortest text, because 1.1 hours are 3960 seconds although 1.1 * 3600 is a little more.
     if not is_number or not 0 < value <= LONGEST_HOURS or Decimal(str(value)) * 3600 % 1:
         raise expectation_error(
             f"a number of hours such as 24 or 0.5 (above 0, at most {LONGEST_HOURS}, in whole seconds)"
@@ -144,7 +144,7 @@ Hours = Annotated[
     PlainSerializer(float),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": LONGEST_HOURS}),
 ]
-"""A length of time that makes whole seconds."""
+"""A length of time in whole seconds."""
 
 
 def seconds_of(hours: Decimal) -> int:
@@ -153,7 +153,7 @@ def seconds_of(hours: Decimal) -> int:
 
 
 def whole_number(least: int, most: int) -> PlainValidator:
-    """Return what takes whole numbers from one to another."""
+    """Return a type that takes whole numbers from one to another."""
 
     def checked(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -164,5 +164,5 @@ def whole_number(least: int, most: int) -> PlainValidator:
 
 
 def a_list_of(raw: Any) -> list[Any]:
-    """Return what is in a list of the file; nothing where no list stands."""
+    """Return the items of a list in the file; nothing if there is no list."""
     return raw if isinstance(raw, list) else []

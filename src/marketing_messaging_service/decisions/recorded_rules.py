@@ -1,4 +1,4 @@
-"""The rules that recorded rulesets hold, each of them once however many versions of the file it stood in."""
+"""The rules of recorded rulesets, each of them once however many versions of the file contained it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from src.marketing_messaging_service.models import Ruleset
 
 @dataclass(frozen=True, slots=True)
 class RecordedRules:
-    """An enabled rule, or those of one exclusive group in the order of the file, and the rulesets they stood in."""
+    """An enabled rule, or those of one exclusive group in the order of the file, and the rulesets that had them."""
 
     rules: tuple[Rule, ...]
     ruleset_ids: tuple[int, ...]
@@ -29,9 +29,9 @@ class RecordedRules:
 
 
 def recorded_rules(connection: Connection) -> list[RecordedRules]:
-    """Return every rule or exclusive group that a recorded ruleset enabled; an unusable ruleset is passed over.
+    """Return every rule or exclusive group that a recorded ruleset enabled; an unusable ruleset is skipped.
 
-    A rule that was changed is another one, and a group of which a rule was changed, added or moved another group.
+    A changed rule is another rule, and a group in which a rule was changed, added or moved is another group.
     """
     rules_by_text: dict[tuple[str, ...], tuple[Rule, ...]] = {}
     ruleset_ids: dict[tuple[str, ...], list[int]] = defaultdict(list)
@@ -66,7 +66,7 @@ def rows_of_rules(ruleset_id: int, rules: Sequence[Rule]) -> list[dict[str, Any]
 
 
 def _apart(rules: Iterable[Rule]) -> list[tuple[Rule, ...]]:
-    """Return rules one by one, but those of an exclusive group together."""
+    """Return rules one by one, except that those of an exclusive group are together."""
     together: dict[tuple[str, bool], list[Rule]] = defaultdict(list)
     for rule in rules:
         together[rule.exclusive_group or rule.name, rule.exclusive_group is None].append(rule)
@@ -74,13 +74,13 @@ def _apart(rules: Iterable[Rule]) -> list[tuple[Rule, ...]]:
 
 
 def usable_rulesets(connection: Connection) -> Iterator[tuple[int, tuple[Rule, ...]]]:
-    """Yield the rulesets that can be used, by id with all of their rules."""
+    """Yield the usable rulesets by id, with all of their rules."""
     for ruleset_id, whole in usable_files(connection):
         yield ruleset_id, whole.rules
 
 
 def usable_files(connection: Connection) -> Iterator[tuple[int, Rules]]:
-    """Yield the rulesets that can be used, by id with all that they say."""
+    """Yield the usable rulesets by id, with all of their contents."""
     for row in connection.execute(select(Ruleset.id, Ruleset.content_hash, Ruleset.yaml_text).order_by(Ruleset.id)):
         try:
             yield row.id, _whole_of_recorded(row.content_hash, row.yaml_text)
@@ -89,7 +89,7 @@ def usable_files(connection: Connection) -> Iterator[tuple[int, Rules]]:
 
 
 def recorded_file(connection: Connection, ruleset_id: int) -> Rules | None:
-    """Return all that a recorded ruleset says; None where it cannot be used."""
+    """Return all of a recorded ruleset's contents; None if it cannot be used."""
     found = select(Ruleset.content_hash, Ruleset.yaml_text).where(Ruleset.id == ruleset_id)
     row = connection.execute(found).one_or_none()
     try:

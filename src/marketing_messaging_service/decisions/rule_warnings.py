@@ -1,4 +1,4 @@
-"""What is odd about a version of the rules, although it can be used: it stops nothing, and somebody should look."""
+"""Finds what is odd about a usable version of the rules: it stops nothing, but somebody should look."""
 
 import difflib
 from collections.abc import Collection, Iterator, Sequence
@@ -14,11 +14,11 @@ from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.models import Batch, EventType, Ruleset, RulesetRule
 
 MOST_NAMES = 10
-"""Names that a sentence lists; beyond them it says how many more there are."""
+"""How many names a sentence lists; beyond them it says how many more there are."""
 
 
 def rules_warnings(connection: Connection, whole: Rules) -> tuple[str, ...]:
-    """Return what is odd about a file, by itself and seen from what the database holds; a sentence each."""
+    """Return what is odd about a file, in itself and given what the database holds; one sentence each."""
     rules = [rule for rule in whole.rules if rule.enabled]
     known_types = connection.execute(select(EventType.event_type)).scalars().all()
     last = connection.execute(
@@ -37,13 +37,13 @@ def rules_warnings(connection: Connection, whole: Rules) -> tuple[str, ...]:
 
 
 def decided_last(connection: Connection, content_hash: str) -> bool:
-    """Return whether a version of the rules is the one that decided last, and so was looked at then."""
+    """Return whether a version of the rules is the one that decided last, and so was checked then."""
     last = select(Ruleset.content_hash).where(Ruleset.id == _last_ruleset())
     return connection.execute(last).scalar() == content_hash
 
 
 def recorded_rules_warnings(connection: Connection) -> tuple[str, ...]:
-    """Return what is odd about the rules that decided last; nothing where their text is damaged."""
+    """Return what is odd about the rules that decided last; nothing if their text is damaged."""
     recorded = connection.execute(
         select(Ruleset.content_hash, Ruleset.yaml_text).where(Ruleset.id == _last_ruleset())
     ).one_or_none()
@@ -58,7 +58,7 @@ def recorded_rules_warnings(connection: Connection) -> tuple[str, ...]:
 
 
 def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterator[str]:
-    """Yield a sentence for each type that a rule looks at and that no event has ever had; none before any event."""
+    """Yield a sentence for each type that a rule looks at but no event has ever had; none before there are events."""
     if not known_types:
         return
     for rule in rules:
@@ -93,7 +93,7 @@ def _types_of(rule: Rule) -> Iterator[tuple[str, str]]:
 
 
 def lost_rules(before: Sequence[str], now: Collection[str]) -> str:
-    """Return what is to be said when more than half of the rules that decided last are gone or off, or nothing."""
+    """Return a warning when more than half of the rules that decided last are gone or off, otherwise nothing."""
     lost = [name for name in before if name not in now]
     if 2 * len(lost) <= len(before):
         return ""

@@ -38,7 +38,7 @@ from src.marketing_messaging_service.yaml_file import expectation_error
 
 MOST_RULES = 300
 MOST_PARTS = 50
-"""Blocks, limits, and names in one of their lists."""
+"""How many blocks, how many limits, and how many names in one of their lists."""
 LARGEST_COUNT = 1_000_000
 UTC = "UTC"
 
@@ -64,7 +64,7 @@ class Wait(Part):
 
 
 class Action(Part):
-    """What a match earns: a message to the user, or an alert to our own people."""
+    """What a match leads to: a message to the user, or an alert to our own people."""
 
     type: Literal["send", "alert"]
     template_name: Name
@@ -94,7 +94,7 @@ class SuppressionPolicy(Part):
 
     @classmethod
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
-        """Yield what stands beside a mode and does not belong to it, or is missing."""
+        """Yield keys that do not belong to the mode, or that it lacks."""
         known: Mapping[Any, SuppressionMode] = {mode.value: mode for mode in SuppressionMode}
         written = raw.get("mode", SuppressionMode.NONE.value)
         mode = known.get(written) if isinstance(written, str) else None
@@ -131,12 +131,12 @@ class Rule(Part):
 
     @property
     def wait_hours(self) -> Decimal:
-        """How long after its event it decides; 0 at once."""
+        """How long after its event it decides; 0 means at once."""
         return self.wait.hours if self.wait else Decimal(0)
 
     @classmethod
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
-        """Yield what an alert cannot have, what does not go with waiting, and conditions beyond all measure."""
+        """Yield what an alert cannot have, what does not go with waiting, and conditions that are too many."""
         action, suppression = (part if isinstance(part := raw.get(key), dict) else {} for key in _NESTED)
         if action.get("type") == "alert":
             if suppression.get("mode", SuppressionMode.NONE) != SuppressionMode.NONE:
@@ -172,7 +172,7 @@ def _clashes_of_conditions(raw: Mapping[str, Any]) -> Iterator[PydanticCustomErr
                     "happened",
                     "since_trigger",
                 )
-    # Of a list that is too long by itself that is said.
+    # A list that is too long on its own is reported as such.
     if comparison_count > MOST_ENTRIES >= longest:
         yield expectation_error(f"at most {MOST_ENTRIES} comparisons in a rule, not {comparison_count}", "conditions")
     if look_count > MOST_ENTRIES >= longest:
@@ -235,13 +235,13 @@ class Limit(Part):
             yield expectation_error("either hours or calendar")
 
     def counts(self, channel: str, template_name: str) -> bool:
-        """Whether it counts such a message, and holds it back."""
+        """Whether it counts, and holds back, such a message."""
         return (self.channels is None or channel in self.channels) and (
             self.templates is None or template_name in self.templates
         )
 
     def covers(self, action: Action) -> bool:
-        """Whether it counts what an action sends, and holds it back."""
+        """Whether it counts, and holds back, what an action sends."""
         return self.counts(action.delivery_method, action.template_name)
 
 
@@ -267,7 +267,7 @@ class Holdout(Part):
 def _zone(value: Any) -> ZoneInfo:
     if isinstance(value, ZoneInfo):
         return value
-    # Not whatever ZoneInfo finds: `localtime` is another zone on another machine.
+    # Not everything that ZoneInfo finds: `localtime` differs from machine to machine.
     if isinstance(value, str) and value in _known_zones():
         return ZoneInfo(value)
     raise expectation_error("an IANA time zone such as Europe/Paris", known=sorted(_known_zones()))

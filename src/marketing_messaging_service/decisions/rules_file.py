@@ -1,4 +1,4 @@
-"""Reading rules.yaml: safely, and with errors that its owners understand."""
+"""Reads rules.yaml: safely, and with errors that its owners understand."""
 
 import hashlib
 import time
@@ -58,7 +58,7 @@ _GRAMMAR = Grammar(
 
 @dataclass(frozen=True, slots=True)
 class RulesFile:
-    """A version of rules.yaml that has been read and found right."""
+    """A version of rules.yaml that was read and is valid."""
 
     content_hash: str
     """SHA-256 of the text, in hexadecimal."""
@@ -79,9 +79,9 @@ class RulesFile:
 
 
 def read_rules(path: Path, setting: str | None = "RULES_PATH") -> RulesFile:
-    """Read and check a rules file, which a setting names unless somebody gave its path.
+    """Read and check a rules file: the one at `path`, or else the one that the setting names.
 
-    Raises RulesError, naming every rule and key that is wrong, what stood there and what was expected.
+    Raises RulesError, naming every rule and key that is wrong, what was there and what was expected.
     """
     return parse_rules(read_yaml_file(path, setting, _GRAMMAR), str(path))
 
@@ -89,10 +89,10 @@ def read_rules(path: Path, setting: str | None = "RULES_PATH") -> RulesFile:
 def read_settled_rules(
     path: Path, *, settle_seconds: float = 0, sleep: Callable[[float], None] = time.sleep
 ) -> RulesFile:
-    """Read and check a rules file that nobody is writing any more.
+    """Read and check a rules file once nobody is writing it.
 
-    One that changed within the last `settle_seconds` is read again after that long, until it is the same as before; an
-    editor may have written the half of it. Raises RulesError as `read_rules` does, and when it keeps changing.
+    A file that changed within the last `settle_seconds` is read again after that time, until it stays the same: an
+    editor may have written only half of it. Raises RulesError as `read_rules` does, and when it keeps changing.
     """
     wait_until_settled(path, "RULES_PATH", _GRAMMAR, settle_seconds=settle_seconds, sleep=sleep)
     return read_rules(path)

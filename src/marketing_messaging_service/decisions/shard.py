@@ -11,22 +11,22 @@ from sqlalchemy.sql.functions import FunctionElement
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """One of so many parts, numbered from 1."""
+    """One of several parts, numbered from 1."""
 
     number: int
     count: int
 
     def holds(self, user_id: SQLColumnExpression[Any]) -> ColumnElement[bool]:
-        """Return whether a user is one of the part.
+        """Return whether a user is in this part.
 
-        As a CASE, of which the planner takes it that half of the rows fulfil it. Of a comparison it takes one in two
+        As a CASE, because the planner assumes that half of the rows satisfy it. For a comparison it assumes one in two
         hundred, and reads the rest of a batch row by row: 60,000 matches in four shards took ten times as long.
         """
         return case((shard_number(user_id, self.count) == self.number, true()), else_=false())
 
 
 def shard_number(user_id: SQLColumnExpression[Any], count: int | SQLColumnExpression[int]) -> ColumnElement[int]:
-    """Return which of so many parts a user is of; on a server alone, where there are any."""
+    """Return which of `shards` parts a user is in; only on a server, which alone has shards."""
     return _Hash(user_id) % count + 1
 
 
@@ -44,9 +44,9 @@ def _hash_on_postgresql(element: Any, compiler: Any, **options: Any) -> str:
 
 
 class BesideKey(FunctionElement[Any]):
-    """A column that a server compares in rows found by their key, and by which it finds none. It changes no value.
+    """A column that a server compares only in rows found by their key, never to find rows. It changes no value.
 
-    Where shards write side by side, a table that its planner takes for empty may hold any number of rows.
+    Where shards write side by side, a table that the planner takes for empty may hold any number of rows.
     """
 
     inherit_cache = True

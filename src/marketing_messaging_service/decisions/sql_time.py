@@ -26,7 +26,7 @@ class SecondsBefore(FunctionElement[datetime]):
 
 
 class SecondsAfter(FunctionElement[datetime]):
-    """The instant a number of whole seconds after another; the last there is where that would be later."""
+    """The instant a number of whole seconds after another; at most the last instant there is."""
 
     inherit_cache = True
     type = UtcDateTime()
@@ -71,7 +71,7 @@ def _arguments(element: FunctionElement[Any], compiler: SQLCompiler, **options: 
 def _seconds_before(element: SecondsBefore, compiler: SQLCompiler, **options: Any) -> str:
     instant, shift = _arguments(element, compiler, **options)
     shifted = f"strftime('%Y-%m-%d %H:%M:%S', substr({instant}, 1, 19), {shift})"
-    # SQLite before 3.46 writes one day wrong, of all there are from year 1 to 9999.
+    # SQLite before 3.46 gets one day wrong out of all from year 1 to 9999.
     return f"(replace({shifted}, '0300-02-29', '0300-03-01') || substr({instant}, 20))"
 
 

@@ -1,10 +1,10 @@
-"""Whether a condition holds for a match, as SQL.
+"""Writes whether a condition holds for a match as SQL.
 
-A comparison with NULL is not true, and in what is joined by `all` and `any` that comes to the same as false. A `not`
-turns it round, so there, and only there, NULL is made false first: truth has two values.
+A comparison with NULL is not true, which within `all` and `any` is the same as false. A `not` would turn it round, so
+there, and only there, NULL is made false first: truth has two values.
 
-What looks at other events reads tables that were filled beforehand, where it must (`looks`); all else is read from the
-match's own row.
+Conditions on other events read tables that were filled beforehand where they must (`looks`); everything else is read
+from the match's own row.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _own_column(field: Field) -> ColumnElement[Any]:
 
 @dataclass(frozen=True, slots=True)
 class MatchRow:
-    """The columns of what a condition is asked about: an event at a decision time."""
+    """The columns of what a condition is applied to: an event at a decision time."""
 
     event_id: SQLColumnExpression[int]
     user_id: SQLColumnExpression[str]
@@ -49,14 +49,14 @@ class MatchRow:
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How what a condition cannot read from the match's own row is looked up."""
+    """How to look up what a condition cannot read from the match's own row."""
 
     happened: Callable[[Happened, MatchRow], ColumnElement[bool]]
     latest: Callable[[Field, MatchRow], ColumnElement[Any]]
 
 
 def holds(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bool]:
-    """Return whether a condition holds; where it does not, the result is false or NULL."""
+    """Return whether a condition holds; if not, the result is false or NULL."""
     match condition:
         case AllOf():
             return and_(true(), *(holds(part, row, looks) for part in condition.all))
@@ -74,17 +74,17 @@ def holds(condition: Condition, row: MatchRow, looks: Looks) -> ColumnElement[bo
 
 
 class Bounds(Protocol):
-    """What looks at other events came to when it is not known for certain: as much as can be true, or must be."""
+    """What looks at other events came to, where that is uncertain: as much as can be true, or as must be."""
 
     def happened(self, look: Happened, /, *, open_as: bool) -> ColumnElement[bool]:
-        """Return whether other events happened so often; where that is not known, `open_as`."""
+        """Return whether other events happened that often; `open_as` if that is not known."""
 
     def latest(self, condition: FieldCondition, /, *, open_as: bool) -> ColumnElement[bool]:
-        """Return whether a comparison with a latest trait held; where that is not known, `open_as`."""
+        """Return whether a comparison with a latest trait held; `open_as` if that is not known."""
 
 
 class _Open:
-    """Nothing is known of what looks at other events."""
+    """Nothing is known about other events."""
 
     def happened(self, _look: Happened, /, *, open_as: bool) -> ColumnElement[bool]:
         return true() if open_as else false()
@@ -94,22 +94,22 @@ class _Open:
 
 
 def may_hold(condition: Condition, row: MatchRow) -> ColumnElement[bool]:
-    """Return whether a condition is not already false by the event's own fields, all that looks elsewhere left open."""
+    """Return whether the event's own fields do not already make a condition false; what looks elsewhere stays open."""
     return _bound(condition, row, _Open(), open_as=True)
 
 
 def at_most_true(condition: Condition, row: MatchRow, bounds: Bounds) -> ColumnElement[bool]:
-    """Return whether a condition can have held before, as far as that is known."""
+    """Return whether a condition can have held then, as far as that is known."""
     return _bound(condition, row, bounds, open_as=True)
 
 
 def at_least_true(condition: Condition, row: MatchRow, bounds: Bounds) -> ColumnElement[bool]:
-    """Return whether a condition must have held before, as far as that is known."""
+    """Return whether a condition must have held then, as far as that is known."""
     return _bound(condition, row, bounds, open_as=False)
 
 
 def _bound(condition: Condition, row: MatchRow, bounds: Bounds, *, open_as: bool) -> ColumnElement[bool]:
-    """Return the greatest or least truth that a condition can have, whatever the open parts of it come to."""
+    """Return the greatest or least truth that a condition can have, whatever its open parts come to."""
     match condition:
         case AllOf():
             return and_(true(), *(_bound(part, row, bounds, open_as=open_as) for part in condition.all))

@@ -1,4 +1,4 @@
-"""Fields that a file asks of events which never have them."""
+"""Finds fields that a rules file asks for but events never have."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,14 +19,14 @@ from src.marketing_messaging_service.vocabulary import Field
 from src.marketing_messaging_service.yaml_file import word
 
 NEWEST_EVENTS = 5_000
-"""How many of the newest events are asked which fields events have; to ask all would be to read all."""
+"""How many of the newest events are checked for their fields; checking all would mean reading all."""
 
 Asked = tuple[str | None, Field]
-"""A field of events of a type; without a type, a trait of events of any."""
+"""A field of events of a type; without a type, a trait of any events."""
 
 
 def unseen_fields(connection: Connection, whole: Rules) -> Iterator[str]:
-    """Yield a sentence for each field that a rule or block asks for and that none of the newest events has."""
+    """Yield a sentence for each field that a rule or block asks for but none of the newest events has."""
     rules = [rule for rule in whole.rules if rule.enabled]
     asked = [(f"The rule {word(rule.name)}", each) for rule in rules for each in _asked_by_rule(rule)]
     asked += [(f"The block {word(block.name)}", each) for block in whole.blocks for each in _asked_by_block(block)]

@@ -1,4 +1,4 @@
-"""Matches of rules with `wait`: which begin to wait, which are due, and what became of those whose wait is over."""
+"""Matches of rules with `wait`: which begin to wait, which are due, and how each wait ended."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ due_match = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""The matches whose wait is over; without a position those that lapse, because no rule takes them over."""
+"""The matches whose wait is over; those without a position lapse, because no rule takes them over."""
 
 _begun = Table(
     "batch_begun_waits",
@@ -67,7 +67,7 @@ _begun = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""The matches that begin to wait, by which what stands of them afterwards is counted."""
+"""The matches that begin to wait; the rows stored afterwards are counted against them."""
 
 
 def data_reach(connection: Connection) -> datetime | None:
@@ -89,16 +89,16 @@ def data_reach(connection: Connection) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Until when a wait is over."""
+    """The times before which a decision time must be for its wait to be over."""
 
     as_of: datetime
-    """The logical time of the run, which the decision time lies before."""
+    """The logical time of the run; the decision time must be before it."""
     data: datetime | None
-    """How far the data have come, which the decision time does not lie behind; None where that does not matter."""
+    """How far the data reach; the decision time must not be later. None where that does not matter."""
 
     @property
     def is_over(self) -> ColumnElement[bool]:
-        """Whether the wait of a row of `waiting_matches` is over."""
+        """Whether the wait of a `waiting_matches` row is over."""
         is_over = WaitingMatch.decide_at < self.as_of
         return is_over if self.data is None else and_(is_over, WaitingMatch.decide_at <= self.data)
 
@@ -111,7 +111,7 @@ def is_any_due(connection: Connection, until: Until) -> bool:
 def insert_due_matches(
     connection: Connection, rules: Mapping[int, Rule], until: Until, shard: Shard | None = None
 ) -> None:
-    """Fill `batch_due_matches` with the matches whose wait is over, of the users of a shard where one is given."""
+    """Fill `batch_due_matches` with the matches whose wait is over; with a shard, only those of its users."""
     event_type = _type_of(WaitingMatch.event_id)
     taken_over = [
         (and_(WaitingMatch.rule_name == rule.name, event_type == rule.trigger.event_type), literal(position))
@@ -127,7 +127,7 @@ def insert_due_matches(
 
 
 def lapse_warnings(connection: Connection, rules: Sequence[Rule]) -> tuple[str, ...]:
-    """Return a sentence for each rule for which matches wait that no rule of the file will take over."""
+    """Return a sentence for each rule whose waiting matches no rule of the file will take over."""
     waiting = (
         select(WaitingMatch.rule_name, _type_of(WaitingMatch.event_id).label("event_type"), func.count().label("count"))
         .group_by(WaitingMatch.rule_name, "event_type")
@@ -151,7 +151,7 @@ def _type_of(event_id: SQLColumnExpression[int]) -> ScalarSelect[str]:
 
 
 def let_wait(connection: Connection, matches: Select[Any], batch_id: int) -> None:
-    """Let matches wait: event_id, rule_name, decide_at and is_too_old. Raises LostRowsError when one does not stand."""
+    """Store waiting matches: event_id, rule_name, decide_at and is_too_old. Raises LostRowsError if one is missing."""
     columns = [WaitingMatch.event_id, WaitingMatch.rule_name, WaitingMatch.decide_at, WaitingMatch.is_too_old]
     _begun.create(connection, checkfirst=False)
     count = connection.execute(insert(_begun).from_select(list(_begun.c), matches)).rowcount
@@ -162,9 +162,9 @@ def let_wait(connection: Connection, matches: Select[Any], batch_id: int) -> Non
 
 
 def end_waits(connection: Connection, batch_id: int, is_decided: ColumnElement[bool]) -> None:
-    """Move what was due to `ended_waits`. Raises LostRowsError when a row is lost, or stays, on the way.
+    """Move what was due to `ended_waits`. Raises LostRowsError when a row is lost or left behind.
 
-    `is_decided` says of a row of `batch_due_matches` whether it became a decision.
+    `is_decided` says whether a row of `batch_due_matches` became a decision.
     """
     due_count = connection.execute(select(func.count()).select_from(due_match)).scalar_one()
     outcome = case(

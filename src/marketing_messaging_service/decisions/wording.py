@@ -1,4 +1,4 @@
-"""What a rule says, in the words of a report."""
+"""Puts a rule into the words of a report."""
 
 from typing import Any, assert_never
 
@@ -17,7 +17,7 @@ from src.marketing_messaging_service.vocabulary import Operand
 
 
 def condition_text(rule: Rule) -> str:
-    """Return what must hold besides the event type as a sentence; nothing when the event type is enough."""
+    """Return what must hold besides the event type, as a sentence; nothing if the event type is enough."""
     return worded(rule.conditions)
 
 
@@ -87,5 +87,5 @@ def _count(happened: Happened) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, str) and (not value or value != value.strip()):
-        return f"'{value}'"  # otherwise nothing would be seen of it, or of the blanks at its ends
+        return f"'{value}'"  # otherwise it, or the blanks at its ends, would be invisible
     return str(value).lower() if isinstance(value, bool) else str(value)
