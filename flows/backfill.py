@@ -32,9 +32,9 @@ from src.marketing_messaging_service.errors import ParameterError, RulesError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import FlowName, RunMode
+from src.marketing_messaging_service.orders import RunOrder, Window
 from src.marketing_messaging_service.places import Bucket, Place
 from src.marketing_messaging_service.reporting import RunReport
-from src.marketing_messaging_service.results import RunOrder, Window
 from src.marketing_messaging_service.settings import Settings
 
 Mode = Literal["preview", "load and decide", "load only"]

@@ -17,6 +17,7 @@ from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
 from flows.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service import checking, decisions, schema
+from src.marketing_messaging_service.checking.results import CheckReport
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import (
@@ -28,7 +29,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
-from src.marketing_messaging_service.results import CheckReport, RepairedObject
+from src.marketing_messaging_service.schema.results import RepairedObject
 from src.marketing_messaging_service.settings import load_settings
 
 _UNCHANGED = "Nothing was changed; start it again."

@@ -11,7 +11,8 @@ from flows.stopping import LOOK_UP_SECONDS, StopRequest
 from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.infrastructure.database import foreseeable_errors
 from src.marketing_messaging_service.infrastructure.several_writers import PlaceAmongWriters
-from src.marketing_messaging_service.results import KnownFile, LandingFile
+from src.marketing_messaging_service.known import KnownFile
+from src.marketing_messaging_service.staging.results import LandingFile
 
 MOST_CLAIMED = 200
 """Files that are claimed at once; each is two locks of the server, which has some thousands."""

@@ -23,8 +23,8 @@ from flows.parameters import (
 from flows.pipeline import run_pipeline, scheduled_start
 from flows.steps import minute_of_name
 from src.marketing_messaging_service.models import FlowName, RunMode
+from src.marketing_messaging_service.orders import RunOrder
 from src.marketing_messaging_service.reporting import RunReport
-from src.marketing_messaging_service.results import RunOrder
 from src.marketing_messaging_service.settings import Settings
 
 

@@ -21,6 +21,7 @@ from flows.steps import RETRIES, flow_logger, outcome, patiently, step
 from flows.stopping import CUT_OFF, StopRequest, Waiting, is_started_by_worker
 from flows.taking import Taking, take_rejected
 from src.marketing_messaging_service import decisions, loading, staging
+from src.marketing_messaging_service.decisions.results import DecisionResult
 from src.marketing_messaging_service.dictionary import is_dictionary_current, refresh_dictionary
 from src.marketing_messaging_service.errors import (
     PipelineError,
@@ -48,7 +49,9 @@ from src.marketing_messaging_service.infrastructure.several_writers import (
     end_lease,
     place_among_writers,
 )
+from src.marketing_messaging_service.loading.results import RejectedLines
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
+from src.marketing_messaging_service.orders import ReplayChoice, RunOrder
 from src.marketing_messaging_service.places import Place, refuse_overlaps
 from src.marketing_messaging_service.reporting import (
     RunReport,
@@ -66,17 +69,9 @@ from src.marketing_messaging_service.reporting import (
     write_report,
 )
 from src.marketing_messaging_service.reporting.tables import many
-from src.marketing_messaging_service.results import (
-    DecisionResult,
-    Discovery,
-    FileProblem,
-    RejectedLines,
-    Remark,
-    ReplayChoice,
-    RunOrder,
-)
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.staging import SourcesFile
+from src.marketing_messaging_service.staging.results import Discovery, FileProblem, Remark
 
 
 @step("migrate", retries=RETRIES)

@@ -36,9 +36,9 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
 )
 from src.marketing_messaging_service.models import FlowName, RunMode
+from src.marketing_messaging_service.orders import ReplayChoice, RunOrder
 from src.marketing_messaging_service.places import refuse_overwriting
 from src.marketing_messaging_service.reporting import RunReport, export_sentence
-from src.marketing_messaging_service.results import ReplayChoice, RunOrder
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.vocabulary import ReasonCode
 

@@ -10,9 +10,9 @@ from flows.staging_files import Attempt, staged_here
 from flows.steps import Logger
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import staging
-from src.marketing_messaging_service.results import LandingFile
 from src.marketing_messaging_service.settings import Settings
 from src.marketing_messaging_service.staging import SourcesFile
+from src.marketing_messaging_service.staging.results import LandingFile
 
 
 class Stager:

@@ -10,8 +10,8 @@ from flows.steps import RETRIES, flow_logger, has_another_try, outcome, patientl
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import staging
 from src.marketing_messaging_service.errors import DaskError, PipelineError
-from src.marketing_messaging_service.results import LandingFile, StagedFiles
 from src.marketing_messaging_service.staging import StagingOrder, Stored
+from src.marketing_messaging_service.staging.results import LandingFile, StagedFiles
 
 GROUPS_A_WORKER = 2
 """Groups of files that each worker has, one at work and one to go on with."""

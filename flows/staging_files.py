@@ -9,8 +9,8 @@ from flows.steps import LONG_FILE_BYTES, RETRIES, has_another_try, outcome, prog
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import staging
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.results import LandingFile, StagedFile, StagedFiles
 from src.marketing_messaging_service.staging import SourcesFile
+from src.marketing_messaging_service.staging.results import LandingFile, StagedFile, StagedFiles
 
 File = TypeVar("File", bound=LandingFile | StagedFile)
 

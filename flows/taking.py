@@ -15,21 +15,12 @@ from flows.steps import LONG_FILE_BYTES, RETRIES, outcome, progress, step
 from flows.stopping import StopRequest
 from src.marketing_messaging_service import loading
 from src.marketing_messaging_service.errors import DaskError, DatabaseError, LeaseLostError, PipelineError
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, RejectedLines, Unreadable
 from src.marketing_messaging_service.models import RemarkKind, RunMode
+from src.marketing_messaging_service.orders import RunOrder
 from src.marketing_messaging_service.reporting import load_line, loads_line, staging_line
-from src.marketing_messaging_service.results import (
-    Discovery,
-    FileProblem,
-    LandingFile,
-    LoadResult,
-    NotLoaded,
-    RejectedLines,
-    Remark,
-    RunOrder,
-    StagedFile,
-    Unreadable,
-)
 from src.marketing_messaging_service.staging import SourcesFile
+from src.marketing_messaging_service.staging.results import Discovery, FileProblem, LandingFile, Remark, StagedFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_NAMED = 10

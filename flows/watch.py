@@ -16,10 +16,10 @@ from flows.parameters import AgeHours
 from flows.steps import named_by_start, outcome, step
 from flows.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service import checking
+from src.marketing_messaging_service.checking.results import CheckReport
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import check_markdown, watch_sentence
-from src.marketing_messaging_service.results import CheckReport
 from src.marketing_messaging_service.settings import load_settings
 
 DEFAULT_MAX_LOAD_AGE_HOURS = 2

@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from src.marketing_messaging_service.decisions import RulesFile, decide, decide_pending
+from src.marketing_messaging_service.decisions.results import DecisionResult
 from src.marketing_messaging_service.decisions.rules_file import parse_rules
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
@@ -31,16 +32,9 @@ from src.marketing_messaging_service.loading import (
     note_replay,
     open_run,
 )
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.models import RunMode, RunState
-from src.marketing_messaging_service.results import (
-    DecisionResult,
-    LoadResult,
-    NotLoaded,
-    ReplayChoice,
-    RunOrder,
-    Unreadable,
-    Window,
-)
+from src.marketing_messaging_service.orders import ReplayChoice, RunOrder, Window
 from src.marketing_messaging_service.staging import SourcesFile, discover, next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.vocabulary import ReasonCode

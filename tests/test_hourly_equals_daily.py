@@ -12,7 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.orders import Window
 from tests.effort import examples
 from tests.language_strategies import FIELDS, Document, language_documents
 from tests.pipeline import Pipeline, Template

@@ -9,7 +9,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 from tests import strategies
 from tests.checking.databases import broken
 from tests.effort import examples

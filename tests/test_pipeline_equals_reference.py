@@ -12,7 +12,7 @@ from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
 from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import RunOrder, Window
+from src.marketing_messaging_service.orders import RunOrder, Window
 from tests import strategies
 from tests.checking.databases import broken
 from tests.effort import examples

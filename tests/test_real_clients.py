@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from segment.analytics.client import Client
 
-from src.marketing_messaging_service.results import LoadResult
+from src.marketing_messaging_service.loading.results import LoadResult
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from tests.checking.databases import rule
 from tests.pipeline import Pipeline

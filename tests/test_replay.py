@@ -15,8 +15,9 @@ from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.errors import LostRowsError, ParameterError
 from src.marketing_messaging_service.infrastructure.database import preview_engine, url_of, utc_now
 from src.marketing_messaging_service.loading import choose_rejected_lines, known_files, load_file
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import EditedLine, LoadResult, NotLoaded, ReplayChoice
+from src.marketing_messaging_service.orders import EditedLine, ReplayChoice
 from src.marketing_messaging_service.staging import SourcesFile, discover, stage_file
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.vocabulary import ReasonCode

@@ -9,7 +9,7 @@ import pytest
 
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.orders import Window
 from tests.checking.databases import broken
 from tests.pipeline import AS_OF, Pipeline
 

@@ -11,7 +11,7 @@ import pytest
 
 from src.marketing_messaging_service.infrastructure.database import preview_engine
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.orders import Window
 from src.marketing_messaging_service.vocabulary import Operand, Operator, SuppressionMode
 from tests.pipeline import Pipeline
 from tests.test_rule_language import Raw, audited, event, field, happened, instant, outcomes, rule, run

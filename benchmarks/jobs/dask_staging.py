@@ -7,8 +7,9 @@ from pathlib import Path
 import flows  # noqa: F401  sets the process up as that of a flow, and imports nothing
 from benchmarks.job import not_measured, step
 from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
-from src.marketing_messaging_service.results import KnownFiles, LandingFile, StagedFiles
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.staging import StagingOrder, discover, next_files, open_stored, stage_files
+from src.marketing_messaging_service.staging.results import LandingFile, StagedFiles
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 
 

@@ -21,7 +21,7 @@ from src.marketing_messaging_service.backtesting import (
 from src.marketing_messaging_service.backtesting.difference import Counts
 from src.marketing_messaging_service.errors import DatabaseError, ParameterError, ReportError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.orders import Window
 from tests.backtesting.histories import at, compared, event, fingerprint, lived, rule, rules_file
 from tests.pipeline import Pipeline
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import CheckReport, Finding, Invariant, Window
+from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.vocabulary import Invariant
 from tests.pipeline import Pipeline
 
 EVERYTHING = (*INVARIANTS, *AUDIT)

@@ -15,7 +15,7 @@ from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
 from src.marketing_messaging_service.infrastructure.schema import VERSIONS
-from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant
 from tests.checking.databases import EVERYTHING, broken, by_hand, check, event, execute, rows
 from tests.pipeline import Pipeline
 from tests.strategies import SHIPPED_RULES

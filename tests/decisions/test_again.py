@@ -9,11 +9,12 @@ import pytest
 
 from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, named_rules, read_rules
+from src.marketing_messaging_service.decisions.results import DecisionResult
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import DecisionResult, RunOrder, Window
+from src.marketing_messaging_service.orders import RunOrder, Window
 from tests.decisions.helpers import Rule, blockers, column, decisions, event, prior, rule, run, written
 from tests.pipeline import AS_OF, Pipeline
 

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import StatementError
 
 from src.marketing_messaging_service.decisions import decide_pending
+from src.marketing_messaging_service.decisions.results import RuleOutcome
 from src.marketing_messaging_service.errors import LostRowsError, RefusedRowError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.results import RuleOutcome
 from tests.decisions.helpers import column, decisions, event, rule, run, sent, written
 from tests.pipeline import AS_OF, Pipeline
 

@@ -11,7 +11,7 @@ from sqlalchemy import event as sqlalchemy_event
 from src.marketing_messaging_service.errors import LostRowsError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import RunOrder, Window
+from src.marketing_messaging_service.orders import RunOrder, Window
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import Pipeline
 

@@ -36,7 +36,7 @@ from src.marketing_messaging_service.models import (
     Ruleset,
     SendRequest,
 )
-from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 from tests import strategies
 from tests.checking.databases import broken
 from tests.effort import examples

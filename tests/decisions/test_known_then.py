@@ -19,7 +19,7 @@ from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.models import Event, EventProperties, Load, RunMode, SourceFile, UserTraits
-from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 from tests.effort import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

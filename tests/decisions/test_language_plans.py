@@ -12,7 +12,7 @@ import pytest
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 from tests.decisions.helpers import rule
 from tests.decisions.test_query_plans import (
     BATCH,

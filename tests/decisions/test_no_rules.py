@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.orders import Window
 from tests.decisions.helpers import event, rule, sent
 from tests.pipeline import AS_OF, Pipeline
 

@@ -9,7 +9,7 @@ import pytest
 
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import RunOrder, Window
+from src.marketing_messaging_service.orders import RunOrder, Window
 from tests.pipeline import AS_OF, Pipeline
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 
 from src.marketing_messaging_service.exploring import read_queries
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.results import Window
+from src.marketing_messaging_service.orders import Window
 from tests.checking.databases import rule
 from tests.pipeline import Pipeline
 

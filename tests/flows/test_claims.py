@@ -17,8 +17,8 @@ from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.loading.ledger import FileHistory
 from src.marketing_messaging_service.models import RejectedRow
-from src.marketing_messaging_service.results import LandingFile
 from src.marketing_messaging_service.staging.folder import FolderFile
+from src.marketing_messaging_service.staging.results import LandingFile
 
 
 class Place:

@@ -25,9 +25,10 @@ from flows.dask_workers import DaskWorkers, dask_workers
 from flows.hourly import hourly
 from src.marketing_messaging_service.errors import DaskError
 from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.places import Bucket
-from src.marketing_messaging_service.results import KnownFiles, LandingFile
 from src.marketing_messaging_service.staging import StagingOrder, discover, open_stored, stage
+from src.marketing_messaging_service.staging.results import LandingFile
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.staging.stage import SMALL_FILE_BYTES
 from tests.dask_cluster import ROOT, Cluster, wait_until
@@ -235,7 +236,7 @@ def test_a_worker_of_another_version_says_what_to_do(
     cluster: Cluster, files: Sequence[LandingFile], staged: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "older" / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    with (tmp_path / "older" / "src" / "marketing_messaging_service" / "results.py").open("a") as file:
+    with (tmp_path / "older" / "src" / "marketing_messaging_service" / "orders.py").open("a") as file:
         file.write("\n# another version\n")
     with dask_workers(cluster.scheduler, staged, LOG) as workers:
         cluster.start_worker(tmp_path / "older")

@@ -24,6 +24,7 @@ from flows.hourly import hourly
 from flows.publish import publish
 from flows.replay import replay
 from flows.watch import watch
+from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.errors import RunInProgressError
 from src.marketing_messaging_service.exploring import __main__ as exploring
 from src.marketing_messaging_service.exploring import read_queries
@@ -31,7 +32,6 @@ from src.marketing_messaging_service.infrastructure.database import Base, create
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.reporting.check_queries import check_queries
-from src.marketing_messaging_service.results import CheckReport, Finding
 from src.marketing_messaging_service.settings import load_settings
 from tests.postgresql import PASSWORD
 from tests.test_both_databases import rows

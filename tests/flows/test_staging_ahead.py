@@ -22,8 +22,8 @@ from flows.steps import RETRIES, step
 from flows.taking import Taking
 from src.marketing_messaging_service.errors import DaskError, SpoolError
 from src.marketing_messaging_service.reporting import RunReport
-from src.marketing_messaging_service.results import LandingFile
 from src.marketing_messaging_service.staging import StagingOrder, Stored, folder, stage, store
+from src.marketing_messaging_service.staging.results import LandingFile
 
 LINE = (
     '{{"message_id": "m{0}", "user_id": "u{0}", "event_type": "signup_completed", '

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.loading import load_file
-from src.marketing_messaging_service.results import LoadResult
+from src.marketing_messaging_service.loading.results import LoadResult
 from tests.loading.raw_files import Line, stage
 
 AS_OF = datetime(2026, 3, 1, 13, tzinfo=UTC)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.loading import load_file, new_events
-from src.marketing_messaging_service.results import LoadResult
+from src.marketing_messaging_service.loading.results import LoadResult
 from tests.effort import examples
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import rows, stage

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.loading import known_files, load_file
-from src.marketing_messaging_service.results import LoadResult
+from src.marketing_messaging_service.loading.results import LoadResult
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.stage import stage_file

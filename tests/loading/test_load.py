@@ -16,7 +16,8 @@ from sqlalchemy.exc import StatementError
 
 from src.marketing_messaging_service.errors import LoadError
 from src.marketing_messaging_service.loading import load_file
-from src.marketing_messaging_service.results import LoadResult, NotLoaded, StagedFile
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded
+from src.marketing_messaging_service.staging.results import StagedFile
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import Line, everything, raw, rows, stage
 

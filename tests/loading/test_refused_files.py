@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from src.marketing_messaging_service import results
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.models import RemarkKind
-from src.marketing_messaging_service.results import Discovery, LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.staging import discover, stage_file
+from src.marketing_messaging_service.staging.results import Discovery
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.loading.conftest import AS_OF
@@ -112,7 +113,7 @@ VALUES (1, {line_number}, '{raw_line}', 'corrupt_gzip', 'The file is named .gz b
 
 
 def refuse_before(engine: Engine, landing: Path, line_number: int, raw_line: str) -> None:
-    [file] = discover(landing, results.KnownFiles()).new_files
+    [file] = discover(landing, KnownFiles()).new_files
     values = {"content_hash": file.content_hash, "time": "2026-03-01 10:00:00.000000"}
     with engine.begin() as connection:
         for statement in REFUSED_BEFORE.format(line_number=line_number, raw_line=raw_line, **values).split(";"):

@@ -16,17 +16,12 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from src.marketing_messaging_service.errors import LoadError
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading import known_files, load_file, load_files, new_events
-from src.marketing_messaging_service.results import (
-    KnownFiles,
-    LandingFile,
-    LoadResult,
-    NotLoaded,
-    StagedFiles,
-    Unreadable,
-    Window,
-)
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
+from src.marketing_messaging_service.orders import Window
 from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
+from src.marketing_messaging_service.staging.results import LandingFile, StagedFiles
 from src.marketing_messaging_service.staging.stage import MOST_BYTES, MOST_FILES, SMALL_FILE_BYTES
 from tests import strategies
 from tests.effort import examples

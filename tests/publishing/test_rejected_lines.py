@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.errors import ExportError
+from src.marketing_messaging_service.loading.results import RejectedLine
 from src.marketing_messaging_service.publishing import export_rejected_lines
-from src.marketing_messaging_service.results import RejectedLine
 from src.marketing_messaging_service.staging import read_edited_lines
 
 LINE = RejectedLine(7, "a.csv", 3, "invalid_row", None, "Odd.", datetime(2026, 3, 1, tzinfo=UTC), "a,b", "1,2,3")

@@ -10,11 +10,11 @@ import pytest
 
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import RunMode, RunState
+from src.marketing_messaging_service.orders import Window
 from src.marketing_messaging_service.reporting import RunReport, report_markdown
 from src.marketing_messaging_service.reporting.check_queries import check_queries
 from src.marketing_messaging_service.reporting.funnel import funnel_steps
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
-from src.marketing_messaging_service.results import Window
 from tests.pipeline import Pipeline
 from tests.reference import sort_rows
 from tests.reporting.runs import AS_OF, SHIPPED_RULES, add_remarks, add_run, hold, read, run_pipeline, run_report

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from src.marketing_messaging_service.reporting import staging_line
-from src.marketing_messaging_service.results import LandingFile, ReplayedLines, StagedFile, StagedRows
+from src.marketing_messaging_service.staging.results import LandingFile, ReplayedLines, StagedFile, StagedRows
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 STILL = {(ReasonCode.INVALID_JSON, ReasonCode.INVALID_JSON): 2, (ReasonCode.EMPTY_TEXT, ReasonCode.INVALID_JSON): 1}

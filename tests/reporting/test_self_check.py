@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
-from src.marketing_messaging_service.results import CheckReport, Finding, RepairedObject
+from src.marketing_messaging_service.schema.results import RepairedObject
 from src.marketing_messaging_service.version import VERSION
 
 SOUND = Finding("sound_file", "SQLite finds no damage", 0, ())

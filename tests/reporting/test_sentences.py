@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from src.marketing_messaging_service.decisions.results import DecisionResult, RuleOutcome
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
+from src.marketing_messaging_service.loading.results import LoadResult
 from src.marketing_messaging_service.models import RemarkKind, RunMode, RunState
 from src.marketing_messaging_service.reporting import (
     decision_line,
@@ -16,7 +18,7 @@ from src.marketing_messaging_service.reporting import (
 )
 from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, Problem, ReplayReport
 from src.marketing_messaging_service.reporting.sentences import problems_told
-from src.marketing_messaging_service.results import DecisionResult, Discovery, LoadResult, Remark, RuleOutcome
+from src.marketing_messaging_service.staging.results import Discovery, Remark
 from tests.reporting.runs import LOAD, NOTES, NOTHING, WAITING, WELCOME, run_report
 
 UNREADABLE = Problem("b.jsonl", "cannot be read: Permission denied.")

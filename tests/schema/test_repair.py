@@ -6,8 +6,8 @@ import pytest
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
-from src.marketing_messaging_service.results import RepairedObject
 from src.marketing_messaging_service.schema import find_differences, repair
+from src.marketing_messaging_service.schema.results import RepairedObject
 from tests.checking.databases import by_hand, execute, rows
 
 SOURCE_FILE = (

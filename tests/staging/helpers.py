@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA, KnownFiles, LandingFile
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES
+from src.marketing_messaging_service.staging.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
 from src.marketing_messaging_service.staging.stage import stage_file
 

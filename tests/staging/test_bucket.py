@@ -10,9 +10,10 @@ from botocore.exceptions import ResponseStreamingError
 
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.infrastructure import buckets
+from src.marketing_messaging_service.known import KnownFile, KnownFiles
 from src.marketing_messaging_service.places import Bucket, place_of
-from src.marketing_messaging_service.results import Discovery, KnownFile, KnownFiles, LandingFile
 from src.marketing_messaging_service.staging import discover, landing, stage_file
+from src.marketing_messaging_service.staging.results import Discovery, LandingFile
 from tests.object_stores import another_client, put
 from tests.staging.helpers import line
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.staging import columnar
 from src.marketing_messaging_service.staging.columnar import LONG_STREAK, STAGER
 from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.staging.results import EVENT_SCHEMA, REJECTED_SCHEMA
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from tests.effort import examples
 from tests.staging.helpers import PLAIN, line, line_with

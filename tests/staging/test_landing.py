@@ -13,17 +13,11 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.errors import LandingError
+from src.marketing_messaging_service.known import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
-from src.marketing_messaging_service.results import (
-    Discovery,
-    FileProblem,
-    KnownFile,
-    KnownFiles,
-    LandingFile,
-    Remark,
-)
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.folder import LEADS_NOWHERE, LEADS_OUTSIDE, FolderFile
+from src.marketing_messaging_service.staging.results import Discovery, FileProblem, LandingFile, Remark
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, parse_sources
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode

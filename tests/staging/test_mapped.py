@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
-from src.marketing_messaging_service.results import KnownFiles
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.sources.file import SourcesFile, parse_sources

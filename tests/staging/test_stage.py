@@ -12,7 +12,6 @@ import pytest
 
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.models import OTHER_KEYS
-from src.marketing_messaging_service.results import EVENT_SCHEMA
 from src.marketing_messaging_service.staging import lines, packing, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
@@ -22,6 +21,7 @@ from src.marketing_messaging_service.staging.lines import (
     KEPT_BYTES_OF_REFUSED_FILE,
     MAX_LINE_BYTES,
 )
+from src.marketing_messaging_service.staging.results import EVENT_SCHEMA
 from src.marketing_messaging_service.staging.stage import LONGEST_KEY_PATH, MOST_UNKNOWN_KEYS
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode

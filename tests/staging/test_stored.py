@@ -16,13 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.errors import DaskError, LandingError, SpoolError
-from src.marketing_messaging_service.results import (
-    EVENT_SCHEMA,
-    REJECTED_SCHEMA,
-    KnownFiles,
-    LandingFile,
-    StagedFiles,
-)
+from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.staging import (
     SourcesFile,
     StagingOrder,
@@ -35,6 +29,7 @@ from src.marketing_messaging_service.staging import (
     sweep,
 )
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES
+from src.marketing_messaging_service.staging.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile, StagedFiles
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, parse_sources
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from tests.staging.helpers import line, path_of, rows

@@ -13,8 +13,8 @@ from typing import Any, Self
 import pandas as pd
 from sqlalchemy import Engine, event
 
-from src.marketing_messaging_service.results import StagedRows
 from src.marketing_messaging_service.staging.lines import HashedReader
+from src.marketing_messaging_service.staging.results import StagedRows
 
 STEP_OF_FUNCTION = {
     "_has_revision": "migrate",

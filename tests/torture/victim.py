@@ -33,7 +33,7 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite import diale
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.loading import new_events
 from src.marketing_messaging_service.models import FlowName, RunMode
-from src.marketing_messaging_service.results import ReplayChoice, RunOrder, Window
+from src.marketing_messaging_service.orders import ReplayChoice, RunOrder, Window
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.staging import lines, packing, spool, stage
 from tests.torture import hostile, tracing, waits

@@ -21,7 +21,7 @@ from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import read_transaction, timestamp_text, write_transaction
 from src.marketing_messaging_service.infrastructure.instants import FIRST_INSTANT
 from src.marketing_messaging_service.models import Batch, BatchRule, Ruleset, Run, RunMode
-from src.marketing_messaging_service.results import RunOrder, Window
+from src.marketing_messaging_service.orders import RunOrder, Window
 
 ONLY_REPLAYED = "EXISTS (SELECT 1 FROM after_db.replayed_events AS own WHERE own.event_id = decided.event_id)"
 """The condition on a decision that its event is one of those that are decided once more."""

@@ -34,7 +34,7 @@ from src.marketing_messaging_service.models import (
     RunMode,
     UserTraits,
 )
-from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 
 _IN_HISTORY = frozenset(model.__tablename__ for model in (Event, EventProperties, UserTraits, EventType))
 

@@ -35,7 +35,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
-from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant
 
 EverDecisionTable = type[SendRequest] | type[Suppression] | type[FormerSuppression]
 

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
-from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant
 
 
 def _differ(*pairs: tuple[SQLColumnExpression[Any], SQLColumnExpression[Any]]) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
+from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import (
     copy_command,
@@ -18,8 +19,8 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.migrations import current_revision
 from src.marketing_messaging_service.models import Event, Load, RejectedRow, SendRequest, Suppression
-from src.marketing_messaging_service.results import CheckReport, Finding, Invariant
 from src.marketing_messaging_service.schema import refuse_older_schema
+from src.marketing_messaging_service.vocabulary import Invariant
 
 MOST_EXAMPLES = 3
 """Breaches of one invariant that are listed one by one; all of them are counted."""

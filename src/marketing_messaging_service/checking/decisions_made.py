@@ -48,7 +48,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
-from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant
 
 DecisionTable = type[SendRequest] | type[Suppression]
 

@@ -38,8 +38,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     UnknownKey,
 )
-from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Invariant, ReasonCode
 
 KEY_PATH_LENGTH = 255
 """The length at which the path of an unknown key is cut."""

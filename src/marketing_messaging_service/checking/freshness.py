@@ -10,8 +10,8 @@ from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.infrastructure.instants import hours_before
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import Load, Run, takes_everything
-from src.marketing_messaging_service.results import Invariant
 from src.marketing_messaging_service.usual_hours import latest_run, unusual_hour
+from src.marketing_messaging_service.vocabulary import Invariant
 
 
 def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:

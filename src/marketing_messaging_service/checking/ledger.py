@@ -23,8 +23,7 @@ from src.marketing_messaging_service.models import (
     SourceFile,
     takes_whole_file,
 )
-from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import ReasonCode
+from src.marketing_messaging_service.vocabulary import Invariant, ReasonCode
 
 
 def _repeated(column: InstrumentedAttribute[str]) -> Select[Any]:

@@ -16,8 +16,7 @@ from src.marketing_messaging_service.models import (
     Run,
     SourceFile,
 )
-from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import ReasonCode
+from src.marketing_messaging_service.vocabulary import Invariant, ReasonCode
 
 _home = aliased(SourceFile, name="home")
 """The file of the load that rejected a line."""

@@ -26,7 +26,7 @@ from src.marketing_messaging_service.infrastructure.database import timestamp_te
 from src.marketing_messaging_service.infrastructure.instants import hours_after, hours_before
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import FlowName, Load, RemarkKind, Run, RunMode, RunRemark, RunState
-from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant
 
 WITHOUT_END = (RunState.RUNNING, RunState.KILLED)
 """The states of runs that did not record their end."""

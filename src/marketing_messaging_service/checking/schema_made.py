@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, literal, select
 
 from src.marketing_messaging_service.dictionary import other_entries
-from src.marketing_messaging_service.results import Invariant
 from src.marketing_messaging_service.schema import find_differences
+from src.marketing_messaging_service.vocabulary import Invariant
 
 REPAIR_COMMAND = "python -m flows.check --repair"
 

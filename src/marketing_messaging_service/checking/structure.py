@@ -8,8 +8,7 @@ from sqlalchemy import Column, Connection, Select, select
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.sql_text import told
-from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import PAYLOAD
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Invariant
 
 
 def timestamp_columns() -> list[Column[Any]]:

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.models import (
     WaitingMatch,
     WaitOutcome,
 )
-from src.marketing_messaging_service.results import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant
 
 WaitTable = type[WaitingMatch] | type[EndedWait]
 

@@ -91,8 +91,7 @@ from src.marketing_messaging_service.models import (
     WaitingMatch,
     WaitOutcome,
 )
-from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import SuppressionMode
+from src.marketing_messaging_service.vocabulary import Invariant, SuppressionMode
 
 DecisionTable = type[SendRequest] | type[Suppression]
 EverDecisionTable = DecisionTable | type[FormerSuppression]

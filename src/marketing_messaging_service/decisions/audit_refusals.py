@@ -57,8 +57,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     UserTraits,
 )
-from src.marketing_messaging_service.results import Invariant
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Field
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Invariant
 
 DecisionTable = type[SendRequest] | type[Suppression]
 

@@ -48,6 +48,7 @@ from src.marketing_messaging_service.decisions.matching import (
 )
 from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
 from src.marketing_messaging_service.decisions.recorded_rules import rows_of_rules
+from src.marketing_messaging_service.decisions.results import DecisionResult, RuleOutcome
 from src.marketing_messaging_service.decisions.rule_warnings import decided_last, rules_warnings
 from src.marketing_messaging_service.decisions.rules import Exemption, Rule, Rules
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
@@ -78,7 +79,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     UserTraits,
 )
-from src.marketing_messaging_service.results import DecisionResult, RuleOutcome, RunOrder, Window
+from src.marketing_messaging_service.orders import RunOrder, Window
 
 batch_held = Table(
     "batch_held_events",

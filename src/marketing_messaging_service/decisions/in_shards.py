@@ -37,6 +37,7 @@ from src.marketing_messaging_service.decisions.decide import (
     tell_planner_of,
 )
 from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
+from src.marketing_messaging_service.decisions.results import DecisionResult
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.shard import Shard
 from src.marketing_messaging_service.errors import DatabaseError
@@ -58,7 +59,7 @@ from src.marketing_messaging_service.models import (
     LoadState,
     Run,
 )
-from src.marketing_messaging_service.results import DecisionResult, RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 
 Begin = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction in which a shard is decided."""

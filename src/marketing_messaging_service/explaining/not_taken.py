@@ -11,11 +11,11 @@ from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import Conflict, Event, Load, RejectedRow, RemarkKind, SourceFile
 from src.marketing_messaging_service.reporting.tables import counted
-from src.marketing_messaging_service.results import LandingFile
 from src.marketing_messaging_service.settings import Settings
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.packing import unpacked
 from src.marketing_messaging_service.staging.rejection import DamagedFileError
+from src.marketing_messaging_service.staging.results import LandingFile
 
 MOST_NAMED = 5
 """Lines of one kind that are named."""

@@ -34,7 +34,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     WaitingMatch,
 )
-from src.marketing_messaging_service.results import RunOrder
+from src.marketing_messaging_service.orders import RunOrder
 
 
 @dataclass(frozen=True, slots=True)

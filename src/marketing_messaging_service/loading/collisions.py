@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.dialects.choice import diale
 from src.marketing_messaging_service.infrastructure.several_writers import writers_of
 from src.marketing_messaging_service.loading.conflicts import Collision, standing_events
 from src.marketing_messaging_service.models import RejectedRow
-from src.marketing_messaging_service.results import RawLine, StagedFile
+from src.marketing_messaging_service.staging.results import RawLine, StagedFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 LINES_AT_ONCE = 1_000

@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, MetaData, String, Table, select
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.loading.split import scalars
 from src.marketing_messaging_service.models import Event
-from src.marketing_messaging_service.results import FORMER_IDS
+from src.marketing_messaging_service.staging.results import FORMER_IDS
 
 IDS_AT_ONCE = 500
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.infrastructure.several_writers import next_ids
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
+from src.marketing_messaging_service.known import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import (
     Event,
     HeldEvent,
@@ -33,7 +34,8 @@ from src.marketing_messaging_service.models import (
     SourceFile,
     takes_whole_file,
 )
-from src.marketing_messaging_service.results import READER_VERSION, KnownFile, KnownFiles, LandingFile, Window
+from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.staging.results import READER_VERSION, LandingFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_PARAMETERS = 1_000

@@ -35,6 +35,7 @@ from src.marketing_messaging_service.loading.ledger import (
 )
 from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
 from src.marketing_messaging_service.loading.rejected_lines import mark_replayed
+from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.loading.split import left_out_columns, part_columns, scalars
 from src.marketing_messaging_service.models import (
     Event,
@@ -45,16 +46,8 @@ from src.marketing_messaging_service.models import (
     RejectedRow,
     UnknownKey,
 )
-from src.marketing_messaging_service.results import (
-    LEFT_OUT,
-    REJECTED_SCHEMA,
-    LoadResult,
-    NotLoaded,
-    StagedFile,
-    Unreadable,
-    Window,
-    lines_between,
-)
+from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.staging.results import LEFT_OUT, REJECTED_SCHEMA, StagedFile, lines_between
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
 
 RETRIES_BESIDE_OTHERS = 2

@@ -9,7 +9,8 @@ from src.marketing_messaging_service.infrastructure.database import read_transac
 from src.marketing_messaging_service.infrastructure.several_writers import PlaceAmongWriters, writers_of
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import Run, RunRemark, RunState
-from src.marketing_messaging_service.results import Remark, RunOrder
+from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.staging.results import Remark
 from src.marketing_messaging_service.version import VERSION
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from src.marketing_messaging_service.infrastructure.bulk import Columns
-from src.marketing_messaging_service.results import LEFT_OUT
+from src.marketing_messaging_service.staging.results import LEFT_OUT
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Part
 from src.marketing_messaging_service.vocabulary.kinds import stored_instants
 

@@ -9,7 +9,7 @@ import msgspec
 
 from src.marketing_messaging_service.errors import ExportError
 from src.marketing_messaging_service.infrastructure.instants import instant_text
-from src.marketing_messaging_service.results import RejectedLine
+from src.marketing_messaging_service.loading.results import RejectedLine
 
 ONLY_THE_OWNER = 0o600
 """Who may read the file: it holds what users are known by."""

@@ -14,14 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.results import (
-        DecisionResult,
-        Discovery,
-        LoadResult,
-        RejectedLines,
-        RuleOutcome,
-        StagedFile,
-    )
+    from src.marketing_messaging_service.decisions.results import DecisionResult, RuleOutcome
+    from src.marketing_messaging_service.loading.results import LoadResult, RejectedLines
+    from src.marketing_messaging_service.staging.results import Discovery, StagedFile
 
 
 LEFT = {

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.results import CheckReport, Finding, RepairedObject
+    from src.marketing_messaging_service.checking.results import CheckReport, Finding
+    from src.marketing_messaging_service.schema.results import RepairedObject
 
 
 LONGEST_EXAMPLE = 240

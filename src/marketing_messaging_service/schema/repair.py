@@ -12,9 +12,9 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
-from src.marketing_messaging_service.results import RepairedObject
 from src.marketing_messaging_service.schema.declared import VIEWS_BY_DIALECT, declared_objects, standing_objects
 from src.marketing_messaging_service.schema.differences import find_differences, refuse_older_schema
+from src.marketing_messaging_service.schema.results import RepairedObject
 from src.marketing_messaging_service.views import VIEWS
 
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from src.marketing_messaging_service.results import FORMER_IDS, LEFT_OUT, event_schema
 from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS
+from src.marketing_messaging_service.staging.results import FORMER_IDS, LEFT_OUT, event_schema
 from src.marketing_messaging_service.vocabulary import Field, Payload
 from src.marketing_messaging_service.vocabulary.kinds import staged_instants
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import msgspec
 
 from src.marketing_messaging_service.errors import ParameterError
-from src.marketing_messaging_service.results import EditedLine
+from src.marketing_messaging_service.orders import EditedLine
 from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK, bare
 from src.marketing_messaging_service.staging.lines import MAX_LINE_BYTES
 from src.marketing_messaging_service.staging.opening import open_regular

@@ -9,7 +9,6 @@ from io import BufferedReader
 from pathlib import Path
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
-from src.marketing_messaging_service.results import FileProblem
 from src.marketing_messaging_service.staging.opening import kind_of_file, open_regular
 from src.marketing_messaging_service.staging.raw_source import (
     KEEPS_THE_FOLDER,
@@ -18,6 +17,7 @@ from src.marketing_messaging_service.staging.raw_source import (
     Sighting,
     printable_path,
 )
+from src.marketing_messaging_service.staging.results import FileProblem
 
 LEADS_OUTSIDE = "is a link that leads out of landing; copy its target into landing."
 LEADS_NOWHERE = "is a link to nothing; remove it, or put its target in place."

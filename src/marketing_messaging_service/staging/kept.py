@@ -12,7 +12,7 @@ from typing import IO, cast
 
 import pyarrow as pa
 
-from src.marketing_messaging_service.results import KeptLine, KeptLines, LandingFile, RawLine, ReplayedLines
+from src.marketing_messaging_service.known import KeptLine, KeptLines
 from src.marketing_messaging_service.staging import spool
 from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text
 from src.marketing_messaging_service.staging.content import BEGINNING_BYTES
@@ -22,6 +22,7 @@ from src.marketing_messaging_service.staging.formats.csv_rows import read_csv
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, LinesInChunks
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.staging.results import LandingFile, RawLine, ReplayedLines
 from src.marketing_messaging_service.staging.sources.source import Source
 from src.marketing_messaging_service.vocabulary import ReasonCode
 

@@ -9,23 +9,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from src.marketing_messaging_service.known import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.places import Bucket, Place
-from src.marketing_messaging_service.results import (
+from src.marketing_messaging_service.staging.bucket import BucketSource
+from src.marketing_messaging_service.staging.folder import Folder, os_explanation
+from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
+from src.marketing_messaging_service.staging.raw_source import RawSource, Sighting
+from src.marketing_messaging_service.staging.results import (
     MOST_NAMED,
     Discovery,
     FileProblem,
-    KnownFile,
-    KnownFiles,
     LandingFile,
     RawPlace,
     Remark,
     first_names,
 )
-from src.marketing_messaging_service.staging.bucket import BucketSource
-from src.marketing_messaging_service.staging.folder import Folder, os_explanation
-from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
-from src.marketing_messaging_service.staging.raw_source import RawSource, Sighting
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
 from src.marketing_messaging_service.staging.untaken import look_at_untaken
 from src.marketing_messaging_service.vocabulary import ReasonCode

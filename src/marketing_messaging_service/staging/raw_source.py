@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from src.marketing_messaging_service.results import FileProblem, RawPlace
+from src.marketing_messaging_service.staging.results import FileProblem, RawPlace
 
 PASSED_OVER = ("_", ".")
 """What the names of files and folders begin with that are none of ours: Spark writes below `_temporary` what it may

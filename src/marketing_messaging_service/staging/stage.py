@@ -14,7 +14,14 @@ import pyarrow as pa
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.models import OTHER_KEYS
-from src.marketing_messaging_service.results import (
+from src.marketing_messaging_service.staging import lines
+from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text, stager_for
+from src.marketing_messaging_service.staging.envelopes import opened
+from src.marketing_messaging_service.staging.formats import read_rows
+from src.marketing_messaging_service.staging.kept import KeptFile
+from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
+from src.marketing_messaging_service.staging.mapped import MappedLines
+from src.marketing_messaging_service.staging.results import (
     EVENT_SCHEMA,
     REJECTED_SCHEMA,
     FileFailure,
@@ -24,13 +31,6 @@ from src.marketing_messaging_service.results import (
     StagedFiles,
     StagedRows,
 )
-from src.marketing_messaging_service.staging import lines
-from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text, stager_for
-from src.marketing_messaging_service.staging.envelopes import opened
-from src.marketing_messaging_service.staging.formats import read_rows
-from src.marketing_messaging_service.staging.kept import KeptFile
-from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
-from src.marketing_messaging_service.staging.mapped import MappedLines
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Source

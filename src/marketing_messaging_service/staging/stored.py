@@ -23,14 +23,14 @@ from typing import IO, Any, cast
 from src.marketing_messaging_service.errors import DaskError, LandingError
 from src.marketing_messaging_service.infrastructure.code_version import code_version
 from src.marketing_messaging_service.places import STAGED_ENDING
-from src.marketing_messaging_service.results import (
+from src.marketing_messaging_service.staging.folder import FolderFile
+from src.marketing_messaging_service.staging.results import (
     FileFailure,
     LandingFile,
     StagedFile,
     StagedFiles,
     StagedRows,
 )
-from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.staging.spool import errors_told
 from src.marketing_messaging_service.staging.stage import as_written, stage_files

@@ -7,10 +7,10 @@ from pathlib import PurePath
 from typing import IO
 
 from src.marketing_messaging_service.models import RemarkKind
-from src.marketing_messaging_service.results import FileProblem, Remark, first_names
 from src.marketing_messaging_service.staging.content import BEGINNING_BYTES, Form, seeming
 from src.marketing_messaging_service.staging.packing import PACKINGS
 from src.marketing_messaging_service.staging.raw_source import Sighting
+from src.marketing_messaging_service.staging.results import FileProblem, Remark, first_names
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
 
 PACKED_ENDINGS = tuple(packing.ending for packing in PACKINGS)

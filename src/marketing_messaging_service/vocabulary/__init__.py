@@ -15,6 +15,7 @@ from src.marketing_messaging_service.vocabulary.fields import (
     Payload,
     payload_of,
 )
+from src.marketing_messaging_service.vocabulary.invariant import Invariant
 from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, UnfitValueError, data_type_of
 from src.marketing_messaging_service.vocabulary.once_modes import SuppressionMode
 from src.marketing_messaging_service.vocabulary.operators import Operand, Operator, Takes
@@ -30,6 +31,7 @@ __all__ = [
     "TRAITS",
     "DataType",
     "Field",
+    "Invariant",
     "Kind",
     "Operand",
     "Operator",

@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from src.marketing_messaging_service.errors import Fault, SourcesError
-from src.marketing_messaging_service.results import READER_VERSION
 from src.marketing_messaging_service.staging.formats import FORMATS
 from src.marketing_messaging_service.staging.packing import PACKINGS
+from src.marketing_messaging_service.staging.results import READER_VERSION
 from src.marketing_messaging_service.staging.sources.mapping import FieldSource, Place, Places, SourceMapping
 from src.marketing_messaging_service.staging.sources.shipped import NATIVE, SHIPPED
 from src.marketing_messaging_service.staging.sources.source import Cells, Source

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from src.marketing_messaging_service.results import READER_VERSION
+from src.marketing_messaging_service.staging.results import READER_VERSION
 from src.marketing_messaging_service.staging.sources.mapping import SourceMapping
 
 
