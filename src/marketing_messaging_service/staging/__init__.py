@@ -1,4 +1,4 @@
-"""From a raw file to typed rows and rejected rows. Reads files, knows no database."""
+"""Turns a raw file into typed rows and rejected rows. Reads files, knows no database."""
 
 from src.marketing_messaging_service.staging.edited import read_edited_lines
 from src.marketing_messaging_service.staging.landing import discover, grown_since

@@ -13,7 +13,7 @@ from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawS
 
 @dataclass(frozen=True, slots=True)
 class BucketObject:
-    """Where a raw file is in a bucket, as it was listed."""
+    """A raw file's place in a bucket, as it was listed."""
 
     bucket: Bucket
     key: str
@@ -21,11 +21,11 @@ class BucketObject:
     listed_signature: str
 
     def open(self) -> BufferedReader:
-        """Open it for reading. Raises OSError, also when it is another object by now."""
+        """Open it for reading. Raises OSError, also when it is a different object by now."""
         return buckets.open_object(self.bucket, self.key, self.etag)
 
     def signature(self) -> str:
-        """Return what it is known by: an object is put whole, and is only opened as it was listed."""
+        """Return what it is known by: an object is stored whole, and is only opened as it was listed."""
         return self.listed_signature
 
 
@@ -40,7 +40,7 @@ class BucketSource(RawSource):
         self.bucket = bucket
 
     def sightings(self) -> Iterator[Sighting]:
-        """Yield every object, by key; one whose key ends in a slash is a folder's name and no file.
+        """Yield every object, by key; one whose key ends in a slash is a folder's name, not a file.
 
         Raises LandingError when the bucket cannot be listed.
         """
@@ -56,13 +56,13 @@ class BucketSource(RawSource):
             ) from None
 
     def _is_passed_over(self, place: str) -> bool:
-        """Whether an object, or a folder it is in, is none of ours; what of both is of that name is noted once."""
+        """Whether an object, or a folder it is in, is not ours; each such name is noted once."""
         parts = place.split("/")
         end = next((end for end, part in enumerate(parts, 1) if part.startswith(PASSED_OVER)), None)
         if end is None:
             return False
         named = printable_path("/".join(parts[:end]))
-        # Keys come in order, so that what is in one folder follows each other.
+        # Keys come in order, so the contents of a folder are listed together.
         if not self.passed_over or self.passed_over[-1] != named:
             self.passed_over.append(named)
         return True
@@ -71,8 +71,8 @@ class BucketSource(RawSource):
 def _sighting(bucket: Bucket, place: str, size_bytes: int, modified: datetime, etag: str) -> Sighting:
     seconds = modified.timestamp()
     time = int(seconds * 1_000_000_000)
-    # The last part is the ETag, by which a copy under another name is known too. Stores may write it as they like, with
-    # colons as well, which part a signature.
+    # The last part is the ETag, by which a copy under another name is known too. Stores may write it as they like, even
+    # with colons, which separate the parts of a signature.
     signature = f"{size_bytes}:{time}:{time}:{etag.strip(chr(34)).replace(':', '-')}"
     return Sighting(
         BucketObject(bucket, f"{bucket.beginning}{place}", etag, signature),

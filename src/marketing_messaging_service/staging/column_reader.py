@@ -1,4 +1,4 @@
-"""Many lines at once, read into columns by compiled code that refuses all of them when one is not plain."""
+"""Reads many lines at once into columns in compiled code, which refuses all of them if one is not plain."""
 
 import io
 from collections.abc import Collection, Sequence
@@ -17,10 +17,10 @@ _ESCAPED_NUL = b"\\u0000"
 
 
 class ColumnReader:
-    """Reads lines that hold events of one payload, with their numbers as such, but those of some fields as text."""
+    """Reads lines with events of one payload, with numbers as numbers, or as text in some fields."""
 
     def __init__(self, payload: Payload, text_paths: Collection[str] = ()) -> None:
-        """Take the numbers of the fields of these paths, which take text, as text and no others."""
+        """Take the numbers of the fields at these paths as text, and no others."""
         self.schema = event_schema(payload)
         self._parts = payload.parts
         self._text_paths = text_paths
@@ -36,10 +36,10 @@ class ColumnReader:
     def read(self, numbers: Sequence[int], lines: Sequence[bytes], *, may_hold_nul: bool) -> pa.Table:
         """Return lines, one or more, as a table of the staged columns; a message_id may be missing.
 
-        Raises pa.ArrowException when any line is not plain, or may hold a NUL unless that has been looked at.
+        Raises pa.ArrowException when any line is not plain, or may hold a NUL unless that was checked before.
         """
         text = b"\n".join(lines)
-        # Looked for only where there is a backslash at all, which takes a tenth of the time.
+        # Only where there is a backslash at all; this check takes a tenth of the time.
         if may_hold_nul and b"\\" in text and _ESCAPED_NUL in text:
             raise pa.ArrowInvalid("a text may hold a NUL")
         # One block holds all of it: a block border inside a line longer than a block would be refused.

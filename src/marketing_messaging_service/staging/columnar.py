@@ -1,4 +1,4 @@
-"""A chunk of raw lines as a table of typed events, fast: plain lines by compiled code, the others one by one."""
+"""Turns a chunk of raw lines into a table of typed events, fast: plain lines in compiled code, others one by one."""
 
 import itertools
 from bisect import bisect_left
@@ -33,14 +33,14 @@ from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, P
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 
 LONG_STREAK = 16
-"""Lines in a row that no decoder of a group accepted after which the decoders are not tried before."""
+"""After this many lines in a row that no decoder accepted, the decoders are no longer tried first."""
 
 FEW_TEXTS = 500
-"""For how many plain lines one with numbers as text is rather rewritten than read in a group of its own: the rows of
-two groups have to be put in order, which costs as much for each plain line as a five-hundredth of writing one again."""
+"""Beyond this many plain lines per line with numbers as text, the latter is rewritten instead of read in its own group:
+putting the rows of two groups in order costs a five-hundredth of a rewrite for each plain line."""
 
 SMALLEST_HALF = 64
-"""Lines below which a group that the columnar reader refuses is looked at line by line instead of halved."""
+"""Below this many lines, a group that the columnar reader refuses is read line by line instead of halved."""
 
 
 _Numbered = tuple[int, bytes]
@@ -56,12 +56,12 @@ class StagedChunk:
     """Of REJECTED_SCHEMA."""
     blank_count: int
     unknown_keys: Counter[str]
-    """How often each key that is not known was in the events."""
+    """How often each unknown key was in the events."""
 
 
 @dataclass(slots=True)
 class LineGroup:
-    """Lines that one reader of columns takes, by line number and in order."""
+    """Lines for one column reader, by line number and in order."""
 
     numbers: list[int] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
@@ -84,36 +84,36 @@ class LineGroup:
 
 
 class Look(NamedTuple):
-    """How some lines are looked at closely that are in a group in another form than they came in."""
+    """How to look closely at lines that are in a group in another form than they came in."""
 
     numbers: range
     closely: Callable[[int, "SortedLines"], bytes | None]
-    """Returns the line of a number in plain form, None where it holds no event after all, which it enters."""
+    """Returns a line, by its number, in plain form; None if it holds no event after all, which it records."""
 
 
 @dataclass(slots=True)
 class SortedLines:
-    """A chunk's lines on their way into tables; each line that holds an event is in one of the groups."""
+    """A chunk's lines before they become tables; each line that holds an event is in one of the groups."""
 
     plain: LineGroup = field(default_factory=LineGroup)
     texts: dict[TextPaths, LineGroup] = field(default_factory=lambda: defaultdict(LineGroup))
-    """Lines whose numbers stand as text, by the fields of which they do."""
+    """Lines with numbers written as text, by the fields concerned."""
     brought: dict[int, bytes] = field(default_factory=dict)
-    """Lines as they came that are in another form in a group, by line number."""
+    """Original lines that are in a group in another form, by line number."""
     unknown_keys: dict[int, Sequence[str]] = field(default_factory=dict)
-    """Paths of the keys that are not known, by line number."""
+    """Paths of the unknown keys, by line number."""
     unknown_values: dict[int, Unknown] = field(default_factory=dict)
-    """The values of these keys, by line number, where the producer gave no message_id."""
+    """The values of the unknown keys, by line number, where the producer gave no message_id."""
     former_ids: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """Ids under which an earlier version may have loaded an event, by line number."""
     left_out: dict[int, tuple[LeftOut, ...]] = field(default_factory=dict)
     """The invalid values that an event is kept without, by line number."""
     looks: list[Look] = field(default_factory=list)
-    """For lines that are none of those that `line_parser` knows."""
+    """For lines that did not come through `line_parser`."""
     rejected: list[tuple[int, bytes, Rejection]] = field(default_factory=list)
     blank_count: int = 0
     dropped_count: int = 0
-    """Events of types that their mapping leaves out."""
+    """Events of types that their mapping drops."""
 
     def extend(self, others: "SortedLines") -> None:
         """Add lines that come after those here."""
@@ -132,15 +132,15 @@ class SortedLines:
 
 
 class Stager:
-    """Makes tables of lines that hold events of one payload.
+    """Makes tables from lines that hold events of one payload.
 
-    What is an event and what is not is for `line_parser` to say; here it is only reached faster, in two halves:
-    `sort_lines`, which is Python, and `into_tables`, which is nearly all compiled and can run beside it.
+    `line_parser` defines what is an event and what is not; here the same result is only reached faster, in two halves:
+    `sort_lines`, in Python, and `into_tables`, which is nearly all compiled and can run beside it.
     """
 
     def __init__(self, payload: Payload, delivery_keys: Collection[str] = DELIVERY_KEYS) -> None:
-        """Take lines of that payload; the given keys at their top are no content."""
-        # A message_id that is missing is made of the content, once that is in columns.
+        """Take lines of that payload; the given top-level keys are not content."""
+        # A missing message_id is made from the content, once that is in columns.
         self._decode_plain = plain_decoder(payload, strict=True)
         self._payload = payload
         self._text_decoders: dict[TextPaths, Callable[[bytes], Any]] = {}
@@ -154,7 +154,7 @@ class Stager:
         self.schema = self._plain_reader.schema
 
     def stage(self, chunk: Chunk) -> StagedChunk:
-        """Return what becomes of a chunk's lines."""
+        """Return a chunk's lines as typed rows."""
         return self.into_tables(self.sort_lines(chunk))
 
     def sort_lines(self, chunk: Chunk) -> SortedLines:
@@ -169,11 +169,11 @@ class Stager:
         return sorting
 
     def _plain_runs(self, chunk: Chunk) -> tuple[list[range], list[_Numbered], Iterable[_Numbered]]:
-        """Return the places of plain lines, in runs, the others among them, and the rest of the chunk not looked at.
+        """Return the places of plain lines, in runs, the other lines between them, and the rest of the chunk.
 
-        The decoder goes through a run without a step of ours in between, and what each of the other lines needs is
-        done for all of them afterwards, which is quicker than going back and forth. There is a rest where lines that
-        are not plain follow each other.
+        The decoder goes through a run without interruption, and the other lines are dealt with afterwards, all
+        together, which is quicker than going back and forth. There is a rest where several lines in a row are not
+        plain.
         """
         lines = chunk.lines
         if chunk.refused or not isinstance(lines, list):
@@ -199,16 +199,16 @@ class Stager:
     def _sort_others(
         self, lines: Iterable[_Numbered], decode: Callable[[bytes], Any] | None, sorting: SortedLines
     ) -> None:
-        """Sort lines one after the other, given what is tried with the first of them."""
+        """Sort lines one after the other, given what to try with the first of them."""
         group = sorting.plain
         add_number, add_line = group.numbers.append, group.lines.append
         odd_streak = 0
         for number, line in lines:
-            # Looked at first, because a small packed file can hold a thousand million of them.
+            # Checked first, because a small packed file can hold a thousand million of them.
             if not line or line.isspace():
                 sorting.blank_count += 1
                 continue
-            # The next line is most likely of the same producer, and then needs no look that it does not pass.
+            # The next line is probably from the same producer, and then passes at the first look.
             if decode is not None and odd_streak < LONG_STREAK:
                 try:
                     decode(line)
@@ -228,7 +228,7 @@ class Stager:
                 add_number, add_line = group.numbers.append, group.lines.append
 
     def into_tables(self, sorting: SortedLines) -> StagedChunk:
-        """Return sorted lines as tables; a line that only the columnar reader finds no event in is rejected yet."""
+        """Return sorted lines as tables; a line in which only the columnar reader finds no event is rejected here."""
         text_count = sum(len(group.lines) for group in sorting.texts.values())
         if text_count * FEW_TEXTS <= len(sorting.plain.lines):
             self._move_texts(sorting)
@@ -238,7 +238,7 @@ class Stager:
             tables += self._parse(group, self._text_reader(text_paths), sorting)
         for number, _, _ in sorting.rejected:
             sorting.unknown_keys.pop(number, None)
-        # In one piece, because each piece would be loaded by statements of its own.
+        # In one piece, because each piece would be loaded by its own statements.
         found = tables or [self.schema.empty_table()]
         events = (found[0] if len(found) == 1 else pa.concat_tables(found)).combine_chunks()
         if groups > 1:
@@ -257,9 +257,9 @@ class Stager:
     def _sort_odd(
         self, number: int, line: bytes, sorting: SortedLines
     ) -> tuple[LineGroup, Callable[[bytes], Any]] | None:
-        """Sort a line that the decoder of the line before does not accept.
+        """Sort a line that the previous line's decoder does not accept.
 
-        Returns its group and the decoder that accepts it, None when there is none.
+        Returns its group and the decoder that accepts it, None if there is none.
         """
         try:
             plain = self._nearly_plain.bring(line)
@@ -311,7 +311,7 @@ class Stager:
         return encode(parsed.event)
 
     def _move_texts(self, sorting: SortedLines) -> None:
-        """Put the lines whose numbers stand as text among the plain ones, rewritten as such."""
+        """Rewrite the lines with numbers as text in plain form, and put them among the plain ones."""
         for group in sorting.texts.values():
             for number, line in zip(group.numbers, group.lines, strict=True):
                 if (tidy := self._tidied(number, line, sorting)) is not None:
@@ -319,10 +319,10 @@ class Stager:
         sorting.texts.clear()
 
     def _parse(self, group: LineGroup, reader: ColumnReader, sorting: SortedLines) -> list[pa.Table]:
-        """Return tables of the staged columns that hold the lines of a group in order.
+        """Return tables of the staged columns with the lines of a group in order.
 
-        The reader refuses a group as a whole, above all for a key that stands twice, which a decoder lets pass. A
-        refused group is rewritten, line by line; only lines that are in doubt are looked at closely.
+        The reader refuses a group as a whole, mostly for a key that appears twice, which a decoder lets pass. A refused
+        group is rewritten line by line; only doubtful lines are looked at closely.
         """
         if not group.lines:
             return []
@@ -343,7 +343,7 @@ class Stager:
     def _tidied_lines(
         self, group: LineGroup, sorting: SortedLines, is_odd: Callable[[bytes], bool] = lambda _: True
     ) -> LineGroup:
-        """Return the lines of a group, the odd ones of them rewritten; none that holds no event after all."""
+        """Return the lines of a group with the odd ones rewritten, without those that hold no event after all."""
         found = LineGroup()
         for number, line in zip(group.numbers, group.lines, strict=True):
             tidy = self._tidied(number, line, sorting) if is_odd(line) else line
@@ -365,7 +365,7 @@ class Stager:
         return tidied
 
     def _parse_tidied(self, group: LineGroup, sorting: SortedLines) -> list[pa.Table]:
-        """Return what `_parse` does; a group that is still refused is halved until each of its lines is looked at."""
+        """Return what `_parse` does; a group that is still refused is halved until its lines are read one by one."""
         try:
             return self._read_plain(group, sorting)
         except pa.ArrowException:
@@ -388,7 +388,7 @@ class Stager:
         return [self._with_ids(events, group.lines, sorting)]
 
     def _with_ids(self, events: pa.Table, lines: Sequence[bytes], sorting: SortedLines) -> pa.Table:
-        """Return a table of the staged columns with an id for each event whose producer gave none."""
+        """Return a table of the staged columns, with an id made for each event whose producer gave none."""
         message_ids = events["message_id"]
         if not message_ids.null_count:
             return events
@@ -429,7 +429,7 @@ def _merged(runs: Iterable[range], others: LineGroup, chunk: Chunk) -> LineGroup
 
 
 def _with_lists(events: pa.Table, name: str, lists: Mapping[int, Sequence[Any]]) -> pa.Table:
-    """Return a table of the staged columns with the lists of a column put in, which are given by line number."""
+    """Return a table of the staged columns with the lists of one column filled in, given by line number."""
     if not lists:
         return events
     place = events.schema.get_field_index(name)
@@ -443,15 +443,15 @@ def _names_of(part: Part) -> list[str]:
 
 @cache
 def stager_for(more_delivery_keys: frozenset[str]) -> Stager:
-    """Return what makes tables of lines that hold events of the payload that the models declare.
+    """Return what makes tables from lines that hold events of the payload that the models declare.
 
-    The given keys at their top are no content, besides DELIVERY_KEYS.
+    The given top-level keys are not content, nor are DELIVERY_KEYS.
     """
     return Stager(PAYLOAD, more_delivery_keys.union(DELIVERY_KEYS))
 
 
 STAGER = stager_for(frozenset())
-"""The one for producers whose deliveries have no keys of their own."""
+"""For producers whose deliveries have no keys of their own."""
 
 
 def _rejected_table(rejected: list[tuple[int, bytes, Rejection]]) -> pa.Table:

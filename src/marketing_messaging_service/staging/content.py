@@ -1,4 +1,4 @@
-"""What a file is by its beginning: lines or documents that hold events, or something that holds none to be read."""
+"""Tells from its beginning what a file is: lines or documents with events, or something without readable events."""
 
 import itertools
 import json
@@ -16,23 +16,23 @@ from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 BEGINNING_BYTES = 64 << 10
-"""How much of a file's text is looked at to see what the file is."""
+"""How much of a file's text is read to see what the file is."""
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _AROUND = b" \t\r\n\0\x1e"
 _AROUND_TEXT = _AROUND.decode() + "\ufeff"
-"""What may stand around a JSON text and is none of it: white space, the zero bytes that a power cut leaves, the
+"""What may surround a JSON text without being part of it: white space, the zero bytes that a power cut leaves, the
 separators of JSON text sequences, and the byte order marks of files that were joined."""
 _GAP = re.compile(rb"(?:[%b]|%b)*+" % (_AROUND, BYTE_ORDER_MARK))
 
 WORDS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
-"""The words of JSON, which the end of a text may cut off as it may an escape."""
+"""The words of JSON; like an escape, the end of a text may cut them off."""
 LONGEST_ESCAPE = len("\\u0000")
 
 
 class Form(Enum):
-    """In what form a text holds events; the value is what people call it."""
+    """The form in which a text holds events; the value is what people call it."""
 
     NOTHING = "empty"
     LINES = "JSON lines"
@@ -42,25 +42,25 @@ class Form(Enum):
 
     @property
     def is_documents(self) -> bool:
-        """Whether events are to be distinguished by their brackets, and not by line ends."""
+        """Whether events are separated by their brackets, not by line ends."""
         return self in (Form.ARRAY, Form.OBJECTS)
 
     @property
     def holds_events(self) -> bool:
-        """Whether it is one of the forms that are read."""
+        """Whether this project reads the form."""
         return self.is_documents or self is Form.LINES
 
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
-    """A kind of file that holds no text with events, by what it begins with."""
+    """A kind of file without a text of events, recognised by how it begins."""
 
     name: str
     reason_code: ReasonCode
     advice: str
     signs: tuple[bytes, ...]
     position: int = 0
-    """Where the sign is in the file."""
+    """Where in the file the sign is."""
 
 
 _UNPACK = "unpack it, and deliver what is inside plain or as gzip or zstd"
@@ -102,10 +102,10 @@ _WIDE_MARKS = (
     (b"\xfe\xff", ReasonCode.UTF_16, "UTF-16"),
 )
 BYTE_ORDER_MARKS = frozenset({BYTE_ORDER_MARK, *(mark for mark, _, _ in _WIDE_MARKS)})
-"""What stands alone in a file that a program wrote nothing into but its encoding."""
+"""The whole content of a file into which a program wrote only the mark of its encoding."""
 _ASCII = rb"[\t\n\r -~]"
 _WIDE_TEXT = (
-    # Without a mark: several characters of ASCII in a row, each with the zeros of its encoding.
+    # Without a mark: several ASCII characters in a row, each with the zeros of its encoding.
     (re.compile(rb"(?:%b\0\0\0){4}" % _ASCII), ReasonCode.UTF_32, "UTF-32"),
     (re.compile(rb"(?:\0\0\0%b){4}" % _ASCII), ReasonCode.UTF_32, "UTF-32"),
     (re.compile(rb"(?:%b\0){4}" % _ASCII), ReasonCode.UTF_16, "UTF-16"),
@@ -118,26 +118,26 @@ _PADDING = re.compile(rb"\0{8,}")
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b\x1e")
 _LEAST_CONTROLS = 8
 _ONE_CONTROL_IN = 32
-"""Text has next to no control characters; of a packed or encrypted file every tenth byte is one."""
+"""Text has next to no control characters; in a packed or encrypted file every tenth byte is one."""
 
 _JSON = json.JSONDecoder()
 
 
 def after_gap(text: bytes, position: int = 0) -> int:
-    """Return where the next JSON text begins, or the length where there is none."""
+    """Return where the next JSON text begins, or the length if there is none."""
     gap = _GAP.match(text, position)
     assert gap is not None  # noqa: S101  it also matches nothing
     return gap.end()
 
 
 def refusal_of(beginning: bytes) -> Rejection | None:
-    """Return why a file is refused as a whole by the beginning of its text, or None when it is not."""
+    """Return why the beginning of its text gets a whole file refused, or None if it is not."""
     fault = _fault(beginning)
     return Rejection(fault.reason_code, None, f"The file is {fault.name}; {fault.advice}.") if fault else None
 
 
 def seeming(packed: Iterator[bytes]) -> tuple[str, Form | None]:
-    """Return what a file seems to be, in a word or two, and in what form it holds events if it does."""
+    """Return what a file seems to be, in a word or two, and the form in which it holds events, if any."""
     text, layers = unpacked(Lookahead(packed))
     beginning = text.beginning(BEGINNING_BYTES)
     form = form_of(beginning)
@@ -149,14 +149,14 @@ def seeming(packed: Iterator[bytes]) -> tuple[str, Form | None]:
 
 
 def begins_with_json(beginning: bytes) -> bool:
-    """Whether a text begins with an object on a line of its own, or is certain to hold some otherwise."""
+    """Whether a text begins with an object on its own line, or certainly holds objects in another form."""
     start = after_gap(beginning)
     line, _, _ = beginning[start:].partition(b"\n")
     return form_of(beginning).is_documents or isinstance(_decoded(bare(line)), dict)
 
 
 def refusal_of_table(beginning: bytes) -> Rejection | None:
-    """Return why a text that is a table, and holds no JSON as far as it is seen, is refused; None for any other."""
+    """Return why a text is refused if it is a table and shows no JSON; None for any other."""
     is_table = form_of(beginning) is Form.OTHER and _is_table(beginning) and not _has_objects(beginning)
     return Rejection(ReasonCode.NOT_JSON, None, f"The file is a table; {_AS_CSV}.") if is_table else None
 
@@ -221,7 +221,7 @@ def _has_objects(beginning: bytes) -> bool:
 
 
 def bare(line: bytes) -> bytes:
-    """Return a line without what may stand around a JSON text, and without a comma that sets it apart from others."""
+    """Return a line without what may surround a JSON text, and without a separating comma."""
     text = line
     while True:
         inner = text.strip(_AROUND).removeprefix(BYTE_ORDER_MARK).removesuffix(BYTE_ORDER_MARK)
@@ -236,10 +236,10 @@ def bare(line: bytes) -> bytes:
 
 
 def form_of(beginning: bytes) -> Form:
-    """Return in what form a text holds events, by its beginning; anything but lines is said only where it is certain.
+    """Return the form in which a text holds events, from its beginning; anything but lines only if it is certain.
 
-    Certain is an array whose first element is followed by a comma or the end, an object that goes on over line
-    ends, and a second object on the line of the first.
+    It is certain for an array whose first element is followed by a comma or the end, for an object that continues over
+    line ends, and for a second object on the line of the first.
     """
     start = after_gap(beginning)
     opening = beginning[start : start + 1]
@@ -270,7 +270,7 @@ def _form_of_array(text: str) -> Form:
         return Form.OTHER
     whole_end = _end_of_value(text, 0)
     if whole_end is not None and "\n" not in text[:whole_end]:
-        # One line with an array on it is a line that holds no event, unless all of the file is like it.
+        # A single line with an array is a line without an event, unless the whole file is like it.
         following = text[_start_after_gap(text, whole_end) :][:1]
         return Form.ARRAY if text[first] != "[" and following in ("", "[") else Form.OTHER
     end = _end_of_value(text, first)
@@ -280,7 +280,7 @@ def _form_of_array(text: str) -> Form:
 
 
 def _end_of_value(text: str, start: int) -> int | None:
-    """Return where the JSON value ends that begins somewhere in a text, None when no whole one does."""
+    """Return where the JSON value that begins somewhere in a text ends, None if no complete one begins there."""
     try:
         return _JSON.raw_decode(text, start)[1]
     except (json.JSONDecodeError, RecursionError):
@@ -288,7 +288,7 @@ def _end_of_value(text: str, start: int) -> int | None:
 
 
 def _goes_on(text: str, start: int) -> bool:
-    """Return whether a JSON value that begins somewhere in a text is faultless up to where the text ends."""
+    """Return whether a JSON value that begins somewhere in a text is valid up to the end of the text."""
     try:
         _JSON.raw_decode(text, start)
     except json.JSONDecodeError as error:
@@ -309,7 +309,7 @@ def _start_after_gap(text: str, position: int) -> int:
 
 
 def _decoded(text: bytes) -> Any:
-    """Return the JSON value that a text is, None where it is none."""
+    """Return the JSON value that a text is, None if it is not one."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""The content ids of many events at once, made of their columns."""
+"""Makes the content ids of many events at once from their columns."""
 
 from collections.abc import Collection, Iterator, Sequence
 from math import copysign
@@ -22,7 +22,7 @@ from src.marketing_messaging_service.vocabulary.kinds import stored_instants
 
 
 class ContentColumns:
-    """Makes the ids of events of one payload; the given keys at the top of their lines are no content."""
+    """Makes the ids of events of one payload; the given top-level keys are not content."""
 
     def __init__(self, payload: Payload, delivery_keys: Collection[str]) -> None:
         self._delivery_keys = delivery_keys
@@ -34,7 +34,7 @@ class ContentColumns:
     ) -> Iterator[ContentIds | None]:
         """Yield the ids of events, given in the staged columns, as lines, and with the values of their unknown keys.
 
-        Yields None where these do not say all that the line does.
+        Yields None where these do not hold everything that the line does.
         """
         if self._plain_fields is None:
             yield from [None] * len(lines)
@@ -50,7 +50,7 @@ class ContentColumns:
             amount = properties[0]
             is_negative_zero = amount == 0 and copysign(1, amount) < 0
             if b"\\" in line:
-                # A key may be written in another way than its name.
+                # A key may be spelled differently from its field's name.
                 yield None
                 continue
             said = [(field, values[place]) for key, values, field in others if key in line]
@@ -93,6 +93,6 @@ def _plain_fields(payload: Payload) -> list[list[Field]] | None:
 def _is_in_form(field: Field, form: PlainForm) -> bool:
     least = field.taken.least
     if isinstance(field.column.type, Integer) and (least is None or least < 0):
-        # A count below zero has no plain form.
+        # A negative count has no plain form.
         return False
     return isinstance(field.column.type, DECODED_AS[form])

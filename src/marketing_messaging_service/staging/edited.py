@@ -1,4 +1,4 @@
-"""Reading back rejected lines that were exported, and that somebody has edited."""
+"""Reads back rejected lines that were exported and then edited."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,8 +21,8 @@ _decode_text = msgspec.json.Decoder(str).decode
 def read_edited_lines(path: Path) -> Mapping[int, EditedLine]:
     """Return the lines of a file of edited lines, by their ids in rejected_rows.
 
-    A line is an object that has the id and the line as --export wrote them; what else it has is not read. Raises
-    ParameterError, naming the line, for what is none, and when the file cannot be read or has no line.
+    Each line is an object with the id and the line as --export wrote them; other keys are not read. Raises
+    ParameterError, naming the line, for anything else, and when the file cannot be read or has no line.
     """
     found: dict[int, EditedLine] = {}
     try:
@@ -36,14 +36,14 @@ def read_edited_lines(path: Path) -> Mapping[int, EditedLine]:
                     _refuse(f"{path}, line {number}", f"the id {row_id} was already in line {found[row_id].number}")
                 found[row_id] = EditedLine(line, number)
     except (OSError, ValueError) as error:
-        # The ValueError is that of a name with a null character in it.
+        # A ValueError comes from a name with a null character in it.
         reason = (error.strerror or error) if isinstance(error, OSError) else error
         raise ParameterError(
             f"{path} cannot be read as edited lines: {reason}; name the file that was edited."
         ) from None
     if not found:
         raise ParameterError(f"{path} holds no line; name the file that was exported and edited.")
-    # Of a plain dict Prefect would look into every line whenever a step is given it.
+    # Given a plain dict, Prefect would look into every line whenever a step gets it.
     return MappingProxyType(found)
 
 

@@ -1,4 +1,4 @@
-"""Lines that hold several events at once, as clients post them: each of the events is a line of its own."""
+"""Takes apart lines that hold several events, as clients post them: each event becomes its own line."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 def opened(chunks: Iterator[Chunk], key: str) -> Iterator[Chunk]:
     """Yield chunks in which an array of events under a key at the top of a line is taken apart.
 
-    Lines are counted as they are then. What stands beside the array is not read; an empty array is a blank line.
+    Lines are numbered after that. What is beside the array is not read; an empty array is a blank line.
     """
     next_number = 1
     for chunk in chunks:
@@ -47,7 +47,7 @@ def _opened(chunk: Chunk, key: str) -> Iterator[Chunk]:
 
 
 def events_on(line: bytes, key: str) -> Sequence[bytes]:
-    """Return the events in the array under a key at the top of a line; a line without one as it is."""
+    """Return the events in the array under a line's top-level key; a line without one is returned as it is."""
     written = msgspec.json.encode(key)
     if written not in line:
         return (line,)
@@ -62,7 +62,7 @@ def events_on(line: bytes, key: str) -> Sequence[bytes]:
 
 
 def _stands_twice(line: bytes, key: str) -> bool:
-    """Whether a key stands more than once at the top of a line, so that only the close look says what is wrong."""
+    """Whether a top-level key appears more than once on a line, so that only the close look can say what is wrong."""
     try:
         document = json_object(line)
     except RefusedValueError:

@@ -1,4 +1,4 @@
-"""What is in landing, and which of it has not been taken yet."""
+"""Finds the files in landing that have not been taken yet."""
 
 import hashlib
 import time
@@ -30,10 +30,10 @@ from src.marketing_messaging_service.staging.untaken import look_at_untaken
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 READ_AHEAD = 1_000
-"""Files read at most before the first of them is looked at, where several are read at once."""
+"""How many files at most are read ahead, where several are read at once."""
 
 TELL_SECONDS = 10.0
-"""How often a long look says how far it has come."""
+"""How often a long look reports its progress."""
 
 HASHED_BYTES = 1 << 18
 """How much of a file is hashed at once."""
@@ -51,15 +51,14 @@ def discover(
     sleep: Callable[[float], None] = time.sleep,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Discovery:
-    """Look into landing and what is below it for files that no load has taken, oldest first by modification time.
+    """Look in landing and its subfolders for files that no load has taken, oldest first by modification time.
 
     A file is taken when a pattern of the sources names it. One whose path and signature are known is not read again;
-    every other one is hashed. A file that changed within the last `settle_seconds` is looked at again after that long,
-    all such files after one common wait, and left for the next run when it has changed in between: it is still being
-    written. What is passed over and what links lead to is said by `folder`, and what becomes of files that no pattern
-    names by `untaken`. A file that cannot be read becomes a problem, not an error. `tell` is given a sentence now and
-    then when it takes long. Raises LandingError when landing
-    itself cannot be listed.
+    every other one is hashed. A file that changed within the last `settle_seconds` is checked again after that time
+    (all such files after one common wait), and left for the next run if it has changed meanwhile: it is still being
+    written. `folder` says what is passed over and where links lead, and `untaken` what happens to files that no pattern
+    names. A file that cannot be read becomes a problem, not an error. `tell` gets a sentence now and then if it takes
+    long. Raises LandingError when landing itself cannot be listed.
     """
     source = BucketSource(landing) if isinstance(landing, Bucket) else Folder(landing)
     looking = _Looking(source, Memory(known, sources), sources, _Pace(str(landing), tell))
@@ -68,7 +67,7 @@ def discover(
 
 
 class _Pace:
-    """Says now and then how far a long look has come."""
+    """Reports the progress of a long look now and then."""
 
     def __init__(self, where: str, tell: Callable[[str], None]) -> None:
         self._where = where
@@ -99,10 +98,10 @@ class _Looking:
         self._untaken: list[Sighting] = []
         self._notes: list[str] = []
         self._youngest = 0.0
-        """Files that were changed later than that, by the file system's clock, may still be on their way."""
+        """Files changed later than this, by the file system's clock, may still be being written."""
 
     def walk_through(self, settle_seconds: float, sleep: Callable[[float], None]) -> None:
-        """Look at every file, and hash those that are not known by their place."""
+        """Look at every file, and hash those that are not known at their place."""
         seen = self._pace.over(self._landing.sightings(), "files seen")
         unknown = [sighting for sighting in seen if not self._is_known_by_place(sighting)]
         seconds = settle_seconds if self._landing.grows else 0
@@ -131,7 +130,7 @@ class _Looking:
         )
 
     def _is_known_by_place(self, sighting: Sighting) -> bool:
-        """Whether a file need not be read; a known one is counted, and so is one of another name."""
+        """Whether a file need not be read; known files, and files that no pattern names, are counted."""
         refused_code = self._memory.refused_place(sighting)
         if self._memory.is_taken_place(sighting):
             self._known_count += 1
@@ -164,12 +163,12 @@ class _Looking:
             return error
 
     def _earlier(self, sighting: Sighting) -> Sequence[KnownFile]:
-        """Return what a file may have grown from."""
+        """Return the earlier files that a file may have grown from."""
         is_named = self._sources.number_of(sighting.display_path) is not None
         return self._memory.earlier_states(sighting.display_path) if is_named else self._memory.may_go_on(sighting)
 
     def _look_into(self, sighting: Sighting, file: LandingFile) -> None:
-        """Tell by its content whether a file is new."""
+        """Decide from its content whether a file is new."""
         number = self._sources.number_of(sighting.display_path)
         memory, earlier = self._memory, self._earlier(sighting)
         grown_from = next((each.path for each in earlier if each.content_hash in file.grown_from), None)
@@ -203,8 +202,8 @@ class _Looking:
 def _settled(
     sightings: Sequence[Sighting], settle_seconds: float, sleep: Callable[[float], None]
 ) -> tuple[list[Sighting], list[str]]:
-    """Return the files that nobody is writing any more, and the names of those that changed while this waited."""
-    # A copied file may bear the time of its original; only ctime says when it was changed here.
+    """Return the files that nobody is writing any more, and the names of those that changed during the wait."""
+    # A copied file may have the time of its original; only ctime says when it was changed here.
     latest = time.time() - settle_seconds
     young = [each for each in sightings if max(each.modified, each.changed) > latest]
     if not settle_seconds or not young:
@@ -216,7 +215,7 @@ def _settled(
 
 
 def _has_changed(sighting: Sighting) -> bool | None:
-    """Return whether a file has changed since it was seen, None when it has vanished."""
+    """Return whether a file has changed since it was seen, None if it has vanished."""
     try:
         return sighting.place.signature() != sighting.signature
     except FileNotFoundError:
@@ -228,7 +227,7 @@ def _age(file: LandingFile) -> tuple[datetime, str]:
 
 
 def _grouped(problems: Iterable[FileProblem]) -> list[FileProblem]:
-    """Return problems in order of their files; what many files have in common is one problem that counts them."""
+    """Return problems in the order of their files; a problem that many files share is one, with their number."""
     alike: dict[str, list[str]] = defaultdict(list)
     for problem in sorted(problems, key=lambda problem: problem.display_path):
         alike[problem.explanation].append(problem.display_path)
@@ -244,7 +243,7 @@ def _grouped(problems: Iterable[FileProblem]) -> list[FileProblem]:
 
 
 def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFile:
-    """Return a file with its hash, and those of the earlier ones that it begins with."""
+    """Return a file with its hash, and the hashes of the earlier files that it begins with."""
     shorter = {file.size_bytes: file for file in earlier if 0 < file.size_bytes < sighting.size_bytes}
     content_hash, beginnings = _hashes(sighting.place, sorted(shorter))
     grown_from = [
@@ -262,9 +261,9 @@ def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFi
 
 
 def grown_since(file: LandingFile, known: Iterable[KnownFile]) -> LandingFile:
-    """Return a file with those of some known ones that it begins with, which were read since it was found.
+    """Return a file with those of some known files, read since it was found, that it begins with.
 
-    One that has changed, or vanished, is returned as it was found: whoever stages it says so.
+    One that has changed or vanished is returned as it was found: staging will report it.
     """
     shorter = {
         each.size_bytes: each.content_hash
@@ -284,7 +283,7 @@ def grown_since(file: LandingFile, known: Iterable[KnownFile]) -> LandingFile:
 
 
 def _hashes(place: RawPlace, sizes: Sequence[int]) -> tuple[str, dict[int, str]]:
-    """Return the SHA-256 of a file, and those of its first so many bytes, for sizes in rising order."""
+    """Return the SHA-256 of a file, and of its beginnings of given sizes, in rising order."""
     with place.open() as stream:
         digest = hashlib.sha256()
         beginnings: dict[int, str] = {}
@@ -300,7 +299,7 @@ def _hashes(place: RawPlace, sizes: Sequence[int]) -> tuple[str, dict[int, str]]
 
 
 def _instant(timestamp: float) -> datetime:
-    """Return a modification time, which a damaged archive or clock may have put outside the years of a datetime."""
+    """Return a modification time; a damaged archive or clock may have put it outside the years of a datetime."""
     try:
         return datetime.fromtimestamp(timestamp, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,7 +1,7 @@
-"""One raw line, looked at closely: an event in its plain form, or the reason why there is none.
+"""Looks closely at one raw line: an event in its plain form, or the reason why there is none.
 
-This is the definition of what a valid raw event is; what a valid value of each kind is, the vocabulary says. Most lines
-never come here: `columnar` passes those that a compiled decoder finds to be plain, and asks here only about the others.
+This defines what a valid raw event is; the vocabulary says what a valid value of each kind is. Most lines never come
+here: `columnar` passes those that a compiled decoder finds to be plain, and asks here only about the others.
 """
 
 import json
@@ -40,34 +40,34 @@ MAX_LENGTHS: Mapping[str, int] = {
     "user_id": _length(Event.user_id),
     "event_type": _length(Event.event_type),
 }
-"""Characters that each text beside the payload may have: what its column holds."""
+"""How many characters each text outside the payload may have: what its column holds."""
 
 OWN_KEYS = frozenset({*MAX_LENGTHS, "event_timestamp"})
-"""The known keys of an event beside those of its payload."""
+"""The known keys of an event outside its payload."""
 
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "user_id": ("uid", "user", "distinct_id", "customer", "customer_id"),
     "event_type": ("event", "event_name", "type"),
     "event_timestamp": ("timestamp", "event_time", "time", "ts", "occurred_at", "created_at"),
 }
-"""What other systems call the required keys, by our name. Such a key is only named: it is not read."""
+"""What other systems call the required keys, by our name. Such a key is only mentioned in errors, not read."""
 
 MOST_LEVELS = 100
-"""Levels of objects and arrays on a line. Beyond them the parsers' own limits would speak, which move with the depth of
-the caller's stack."""
-# Also a string that is never closed; the quantifiers give nothing back.
+"""How many levels of objects and arrays a line may have. Beyond that the parsers' own limits would apply, which vary
+with the depth of the caller's stack."""
+# Also matches a string that is never closed; the quantifiers do not backtrack.
 _STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _LEVELS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class DuplicateKeys(dict[str, Any]):
-    """An object in which some keys stood more than once; it holds the last value of each, and their names."""
+    """An object in which some keys appeared more than once; it holds each one's last value, and their names."""
 
     duplicated: frozenset[str]
 
 
 class LeftOut(NamedTuple):
-    """An invalid value that an event is kept without."""
+    """An invalid value that is left out of its event."""
 
     field_path: str
     explanation: str
@@ -76,20 +76,20 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ParsedLine:
-    """The event on a raw line, and the paths of the keys on it that are not known."""
+    """The event on a raw line, and the paths of its unknown keys."""
 
     event: Mapping[str, Any]
-    """Its plain form, ready to be written as JSON: known keys with a value alone, each value of its own type, the
+    """Its plain form, ready to be written as JSON: only known keys that have a value, each value of its own type, the
     instant as text in UTC."""
     unknown_keys: tuple[str, ...]
     former_ids: tuple[str, ...] = ()
-    """Ids under which an earlier version may have loaded the event, where its producer gave it none."""
+    """Ids under which an earlier version may have loaded the event, if its producer gave it none."""
     left_out: tuple[LeftOut, ...] = ()
-    """The values that were invalid, and that the event is kept without."""
+    """The invalid values that are left out of the event."""
 
 
 class LineParser:
-    """Looks closely at lines that hold events of one payload; the given keys at their top are no content."""
+    """Looks closely at lines that hold events of one payload; the given top-level keys are not content."""
 
     def __init__(self, payload: Payload, delivery_keys: Collection[str] = DELIVERY_KEYS) -> None:
         self._parts = payload.parts
@@ -99,10 +99,10 @@ class LineParser:
         """The known keys of each object of the payload."""
 
     def parse(self, line: bytes) -> ParsedLine:
-        """Return the event on a raw line, of which `bare` says what else may stand on it.
+        """Return the event on a raw line; `bare` says what else may be on it.
 
-        Raises RefusedValueError with the first thing that is wrong, in the order: text, depth, JSON, object, then
-        field by field.
+        Raises RefusedValueError with the first thing that is wrong, in the order: text, depth, JSON, object, then field
+        by field.
         """
         document = json_object(line)
         _refuse_duplicates(document, self.top_keys, "")
@@ -111,9 +111,9 @@ class LineParser:
     def look_at(
         self, document: Mapping[str, Any], content: Mapping[str, Any], optional_fields: Collection[str] = ()
     ) -> ParsedLine:
-        """Return the event in a document, numbers as WrittenNumber.
+        """Return the event in a document whose numbers are WrittenNumber.
 
-        `content` is what makes its id when it has none. An invalid value of one of the optional fields, such as
+        If it has no id, `content` makes one. An invalid value of one of the optional fields, such as
         user_traits.country, is left out. Raises RefusedValueError as `parse` does.
         """
         event: dict[str, Any] = {"message_id": None}
@@ -142,9 +142,9 @@ class LineParser:
 def _values(
     level: Mapping[str, Any], part: Part, optional_fields: Collection[str], left_out: list[LeftOut]
 ) -> dict[str, Any]:
-    """Return the known values of an object of the payload, typed, without those that are absent or null.
+    """Return the known values of an object of the payload, typed, without absent or null ones.
 
-    Those that are left out because they are invalid are added to the list.
+    Values left out because they are invalid are added to the list.
     """
     values = {}
     for field in part.fields:
@@ -166,9 +166,9 @@ def as_text(instant: datetime) -> str:
 
 
 def json_object(raw_line: bytes) -> Mapping[str, Any]:
-    """Return the JSON object on a raw line, of which `bare` says what else may stand on it; numbers as WrittenNumber.
+    """Return the JSON object on a raw line, with numbers as WrittenNumber; `bare` says what else may be on it.
 
-    Raises RefusedValueError where there is none.
+    Raises RefusedValueError if there is none.
     """
     line = bare(raw_line)
     try:
@@ -181,7 +181,7 @@ def json_object(raw_line: bytes) -> Mapping[str, Any]:
         )
     _refuse_depth(line)
     if line.startswith(b"[") and _is_json(line):
-        # Without making objects of its elements, which take thirty times their text.
+        # Without making objects of its elements, which take thirty times the memory of their text.
         refuse(ReasonCode.NOT_AN_OBJECT, None, f"Expected a JSON object with an event's keys, found {found([])}.")
     try:
         document = _JSON.decode(text)
@@ -222,7 +222,7 @@ def _refuse_depth(line: bytes) -> None:
     if line.count(b"{") + line.count(b"[") <= MOST_LEVELS:
         return
     depth = 0
-    # One by one, because all pieces of a line at once can take fifty times its memory.
+    # One by one, because all pieces of a line together can take fifty times its memory.
     for token in _STRING_OR_BRACKET.finditer(line):
         depth += _LEVELS.get(line[token.start()], 0)
         if depth > MOST_LEVELS:
@@ -259,7 +259,7 @@ def _refuse_duplicates(document: Mapping[str, Any], known: frozenset[str], prefi
 
 
 def refuse_twice(name: str) -> NoReturn:
-    """Raise RefusedValueError for a key that stands more than once."""
+    """Raise RefusedValueError for a key that appears more than once."""
     refuse(ReasonCode.DUPLICATE_KEY, name, f"{name} is in the object more than once; only one can be meant.")
 
 
@@ -276,7 +276,7 @@ def _refuse_missing(document: Mapping[str, Any], name: str) -> NoReturn:
 
 
 def other_name_hint(document: Mapping[str, Any], name: str) -> str:
-    """Return what to do about a key that is probably meant by a required one; nothing where there is none."""
+    """Return what to do about a key that probably stands for a required one; nothing if there is none."""
     other = other_name(document, name)
     if other is None:
         return ""
@@ -284,15 +284,15 @@ def other_name_hint(document: Mapping[str, Any], name: str) -> str:
 
 
 def other_name(document: Mapping[str, Any], name: str) -> str | None:
-    """Return the key that is probably meant by a required one; None where there is none."""
+    """Return the key that probably stands for a required one; None if there is none."""
     meant = {_letters(each) for each in (name, *OTHER_NAMES[name])}
     others = [key for key, value in document.items() if key != name and value is not None and _letters(key) in meant]
-    # The name itself in other letters says more than another word for it.
+    # The same name in other letters is better evidence than a synonym.
     return min(others, key=lambda key: _letters(key) != _letters(name), default=None)
 
 
 def _letters(key: str) -> str:
-    """Return a key as it reads aloud: userId, User_Id and user-id are one."""
+    """Return a key as it is read aloud: userId, User_Id and user-id are the same."""
     return _BETWEEN_WORDS.sub("", key).lower()
 
 

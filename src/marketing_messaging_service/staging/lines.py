@@ -1,4 +1,4 @@
-"""From a file's bytes to numbered lines, whatever is wrong with the bytes."""
+"""Turns a file's bytes into numbered lines, whatever is wrong with the bytes."""
 
 import hashlib
 import itertools
@@ -20,10 +20,10 @@ READ_BYTES = 1 << 20
 """How much of a file is read at once."""
 
 CHUNK_BYTES = 8 << 20
-"""How much text one chunk holds, give or take a line. Memory follows this, never the file's size."""
+"""How much text one chunk holds, give or take a line. Memory depends on this, never on the file's size."""
 
 CHUNK_LINES = 50_000
-"""How many lines one chunk holds at most, so that a file of blank or tiny lines does not fill the memory either."""
+"""The most lines in one chunk, so that a file of blank or tiny lines does not fill the memory either."""
 
 MAX_LINE_BYTES = 16 << 20
 """The longest line taken; a longer one is rejected with its beginning kept, so that memory stays bounded."""
@@ -31,15 +31,15 @@ MAX_LINE_BYTES = 16 << 20
 KEPT_BYTES_OF_LONG_LINE = 64 << 10
 
 KEPT_BYTES_OF_REFUSED_FILE = 1 << 10
-"""How much of a file that is refused as a whole is kept; it is in landing, and its beginning shows what it is."""
+"""How much is kept of a file that is refused as a whole; the file is in landing, and its beginning shows what it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Consecutive lines of a file, without their line ends.
 
-    `fault` is set when the line after the last one of `lines` cannot be read as a line at all; `fault_bytes` is
-    what there is of it.
+    `fault` is set when the line after the last one of `lines` cannot be read as a line at all; `fault_bytes` is what
+    there is of it.
     """
 
     first_line_number: int
@@ -47,11 +47,11 @@ class Chunk:
     fault: Rejection | None = None
     fault_bytes: bytes = b""
     replaces_all: bool = False
-    """Whether nothing of the file can be taken after all; then this, the last chunk, takes the place of all others."""
+    """Whether nothing of the file can be taken after all; then this last chunk replaces all others."""
     refused: Mapping[int, Rejection] = field(default_factory=dict)
-    """Why lines cannot be read as such, by their places in `lines`, which hold what there is of them."""
+    """Why some lines cannot be read as such, by their places in `lines`, where there is what is left of them."""
     cells: Cells | None = None
-    """How values are written where these are rows of a CSV, in each of which every one is text; None elsewhere."""
+    """How values are written if these are rows of a CSV, where every value is text; otherwise None."""
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Return the lines that can be read as such with their numbers."""
@@ -61,7 +61,7 @@ class Chunk:
         return ((number, line) for number, line in lines if number - self.first_line_number not in self.refused)
 
     def refused_lines(self) -> list[tuple[int, bytes, Rejection]]:
-        """Return the others with their numbers, and why."""
+        """Return the other lines with their numbers, and the reasons."""
         first = self.first_line_number
         refused = [(first + place, self.lines[place], reason) for place, reason in sorted(self.refused.items())]
         if self.fault is not None:
@@ -92,12 +92,11 @@ class HashedReader:
 
 
 def read_text_chunks(text: Lookahead, beginning: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> Iterator[Chunk]:
-    """Yield the lines of what a file holds once it is unpacked, in chunks of about `chunk_bytes`, given its beginning.
+    """Yield the lines of an unpacked file in chunks of about `chunk_bytes`, given its beginning.
 
-    A line ends at LF; a CR before it belongs to the line end, and a last line without LF is a line. Where the file
-    holds an array, or objects that are not one per line, each element or object is a line, and lines are counted as
-    they are. A file that cannot hold events is one fault. Where that comes to light only after chunks have been given,
-    the last one takes the place of them all.
+    A line ends at LF; a CR before it belongs to the line end, and a last line without LF is a line. In an array, or
+    where objects are not one per line, each element or object is a line and is counted as one. A file that cannot hold
+    events is one fault. If that is found only after chunks have been given, the last chunk replaces them all.
     """
     splitter: _Splitter = (_DocumentSplitter if form_of(beginning).is_documents else _LineSplitter)(chunk_bytes)
     try:
@@ -113,7 +112,7 @@ def read_text_chunks(text: Lookahead, beginning: bytes, *, chunk_bytes: int = CH
 
 
 class _Splitter(Protocol):
-    """Cuts text that comes in pieces into chunks of numbered lines."""
+    """Cuts text that arrives in pieces into chunks of numbered lines."""
 
     def feed(self, piece: bytes) -> Iterator[Chunk]:
         """Take the next piece of text, and yield the chunks that it completes."""

@@ -1,4 +1,4 @@
-"""Bytes that come in pieces, and of which the first are looked at before they are read."""
+"""Bytes that arrive in pieces, the first of which are looked at before they are read."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ class Lookahead:
         self._is_at_end = False
 
     def beginning(self, size: int) -> bytes:
-        """Return the next `size` bytes, or fewer at the end; damage that lies ahead is raised when it is come to."""
+        """Return the next `size` bytes, or fewer at the end; damage further on is raised only when it is reached."""
         length = sum(map(len, self._ahead))
         while length < size and not self._is_at_end:
             try:

@@ -1,4 +1,4 @@
-"""What earlier runs have read, as a file in landing is compared with it."""
+"""What earlier runs have read, for comparing files in landing with it."""
 
 import re
 import time
@@ -12,11 +12,11 @@ from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_EARLIER = 100
-"""How many earlier states of a file a later one is compared with, the last ones."""
+"""How many of a file's latest earlier states a new one is compared with."""
 
 
 class Memory:
-    """The files that the ledger knows, by place, by content, and by what they may have become."""
+    """The files that the ledger knows, by place, by content, and by what they may have turned into."""
 
     def __init__(self, known: KnownFiles, sources: SourcesFile) -> None:
         self._sources = sources
@@ -33,11 +33,11 @@ class Memory:
             self._by_inode[inode_of(file.file_signature)] = file
 
     def is_taken_place(self, sighting: Sighting) -> bool:
-        """Whether a file lies where and as it did when it was taken."""
+        """Whether a file is where and as it was when it was taken."""
         return (sighting.display_path, sighting.signature) in self._taken_places
 
     def refused_place(self, sighting: Sighting) -> ReasonCode | None:
-        """Return why a file was refused that lies where and as it did then."""
+        """Return why a file was refused, if it is still where and as it was then."""
         file = self._refused_places.get((sighting.display_path, sighting.signature))
         return file.refused_code if file and self._would_be_read_alike(file, sighting) else None
 
@@ -46,12 +46,12 @@ class Memory:
         return content_hash in self._taken_hashes
 
     def refused_content(self, content_hash: str, sighting: Sighting) -> KnownFile | None:
-        """Return the file of the content of the one that is seen, if it was refused and would be read as it was."""
+        """Return the refused file with the same content as this one, if it would be read in the same way again."""
         file = self._refused_hashes.get(content_hash)
         return file if file and self._would_be_read_alike(file, sighting) else None
 
     def _would_be_read_alike(self, file: KnownFile, sighting: Sighting) -> bool:
-        """Whether neither a newer version nor a changed sources.yaml may read what was refused."""
+        """Whether no newer version and no changed sources.yaml could read what was refused."""
         return self._sources.reader_number_of(sighting.display_path) in (file.reader_number, None)
 
     def earlier_states(self, path: str) -> list[KnownFile]:
@@ -59,9 +59,9 @@ class Memory:
         return self._by_path.get(path, [])[-MOST_EARLIER:]
 
     def may_go_on(self, sighting: Sighting) -> list[KnownFile]:
-        """Return which known files a file with another ending may be, or may have grown from.
+        """Return the known files that a file with another ending may be, or may have grown from.
 
-        It is the same file by its inode, or a copy of one by its name, as programs that rotate files make them.
+        By its inode it is the same file, or by its name a copy, as programs that rotate files make them.
         """
         same = self._by_inode.get(inode_of(sighting.signature))
         copied = [file for path in _before_rotation(sighting.display_path) for file in self.earlier_states(path)]
@@ -74,7 +74,7 @@ def inode_of(signature: str) -> str:
 
 
 def is_same_file(file: KnownFile, sighting: Sighting) -> bool:
-    """Whether a file is a known one under another name, which changes no more than the time of its entry."""
+    """Whether a file is a known one renamed, which changes only the time of its entry."""
     size, modified, _, inode = sighting.signature.split(":")
     return f"{size}:{modified}" == file.file_signature.rpartition(":")[0].rpartition(":")[0] and inode == inode_of(
         file.file_signature
@@ -82,9 +82,9 @@ def is_same_file(file: KnownFile, sighting: Sighting) -> bool:
 
 
 def was_delivered_after(sighting: Sighting, read_at: datetime | None) -> bool:
-    """Whether a file has come to lie where it lies, or was changed there, since content like its own was read.
+    """Whether a file has appeared at its place, or was changed there, since the same content was read.
 
-    A reading that is yet to come was dated by a clock that has been set back since, and tells nothing.
+    A reading dated in the future comes from a clock that has since been set back, and proves nothing.
     """
     return read_at is None or not sighting.changed <= read_at.timestamp() <= time.time()
 
@@ -93,6 +93,6 @@ _ENDING = re.compile(r"[-._~]")
 
 
 def _before_rotation(path: str) -> Iterator[str]:
-    """Yield the paths that a rotated file may have had: its own without a number, a date or another ending behind."""
+    """Yield the paths that a rotated file may have had: its own without a trailing number, date or other ending."""
     name_start = path.rfind("/") + 1
     return (path[: sign.start()] for sign in _ENDING.finditer(path, name_start + 1))

@@ -1,7 +1,7 @@
-"""Lines of ordinary producers that are not quite plain, brought into plain form by compiled code.
+"""Brings ordinary producers' lines that are not quite plain into plain form by compiled code.
 
-They have keys that are not known, numbers as text, or no message_id. Nothing is decided here that `line_parser` would
-decide otherwise; whatever is in doubt is left to it.
+They have unknown keys, numbers as text, or no message_id. Nothing is decided here differently from `line_parser`;
+whatever is doubtful is left to it.
 """
 
 import re
@@ -27,16 +27,16 @@ encode = msgspec.json.Encoder().encode
 _decode_text = msgspec.json.Decoder(str).decode
 _Keys = dict[str, msgspec.Raw]
 _Unread = tuple[msgspec.Struct, str, Field]
-"""A number that is still to be read: the part of the event, the name in it, and the field."""
+"""A number still to be read: the part of the event, the name in it, and the field."""
 _decode_keys = msgspec.json.Decoder(_Keys | None).decode
 
 
 TextPaths = frozenset[str]
-"""The paths of the fields of which a producer writes the numbers as text."""
+"""The paths of the fields whose numbers a producer writes as text."""
 NO_TEXTS: TextPaths = frozenset()
 
 MOST_FORMS = 8
-"""Ways of mixing numbers and texts that have a decoder of their own; producers have one or two."""
+"""How many ways of mixing numbers and texts get their own decoder; producers have one or two."""
 
 
 class InDoubtError(Exception):
@@ -44,14 +44,14 @@ class InDoubtError(Exception):
 
 
 class PlainLine(NamedTuple):
-    """A line that a reader of columns takes for the event that it holds, though perhaps without a message_id."""
+    """A line that a column reader takes for the event that it holds, perhaps without a message_id."""
 
     text: bytes
     text_paths: TextPaths
-    """The fields whose numbers stand as text, or may; nothing where none does."""
+    """The fields whose numbers are text, or may be; empty if there are none."""
     unknown_keys: Sequence[str]
     unknown_values: Unknown | None
-    """Their values, where there is no message_id."""
+    """The unknown keys' values, if there is no message_id."""
 
 
 def struct_types(
@@ -61,15 +61,15 @@ def struct_types(
     *,
     strict: bool,
 ) -> type[msgspec.Struct]:
-    """Return the struct of an event for a decoder, its fields unset where nothing stands on a line.
+    """Return the struct of an event for a decoder; fields missing on a line are unset.
 
-    `field_type` gives the type of a field's values, and `own_types` those beside the payload, by name. A strict struct
-    takes no key that is not known.
+    `field_type` gives the type of a field's values, and `own_types` those outside the payload, by name. A strict struct
+    refuses unknown keys.
     """
     struct = partial(msgspec.defstruct, forbid_unknown_fields=strict, gc=False)
 
     def part_type(part: Part) -> Any:
-        # A key in a raw event may be a word that is no name in Python.
+        # A key in a raw event may not be a valid name in Python.
         keys = {attribute(place): field for place, field in enumerate(part.fields)}
         fields = [(name, _or_nothing(field_type(field)), UNSET) for name, field in keys.items()]
         return struct(part.key, fields, rename={name: field.name for name, field in keys.items()})
@@ -93,17 +93,17 @@ def _own_field(named: tuple[str, Any]) -> tuple[Any, ...]:
 
 
 def _or_nothing(type_: Any) -> Any:
-    # A raw value is null by itself, and msgspec takes no union with one.
+    # A raw value can itself be null, and msgspec does not allow a union with one.
     return type_ if type_ is msgspec.Raw else type_ | None | UnsetType
 
 
 def attribute(place: int) -> str:
-    """Return the name that the field at a place of its part has in a struct."""
+    """Return the name that a field, by its place in its part, has in a struct."""
     return f"field_{place}"
 
 
 def text_of(most: int) -> Any:
-    """Return the type of a text of 1 to so many characters."""
+    """Return the type of a text of 1 to `most` characters."""
     return Annotated[str, msgspec.Meta(min_length=1, max_length=most)]
 
 
@@ -142,7 +142,7 @@ class NearlyPlain:
         return PlainLine(plain, NO_TEXTS, *self._unknown(event, levels or self._levels(line)))
 
     def _in_form(self, line: bytes, text_paths: TextPaths) -> PlainLine | None:
-        """Return a line whose numbers stand as text exactly in some fields; None for another one."""
+        """Return a line if its numbers are text in exactly these fields; otherwise None."""
         try:
             event = self._decoders[text_paths](line)
         except msgspec.ValidationError:
@@ -150,20 +150,20 @@ class NearlyPlain:
         return PlainLine(line, text_paths, *self._unknown(event, self._levels(line)))
 
     def _new_form(self, unread: Sequence[_Unread]) -> TextPaths:
-        """Return the fields that stand as text on a line, and make a decoder for that; nothing where there is none."""
+        """Return the fields that are text on a line, and make a decoder for them; empty if there are none."""
         values = [(getattr(part, name), field) for part, name, field in unread]
         are_texts = all(type(value) is str and takes_text(field) for value, field in values)
         if not are_texts or len(self._decoders) == MOST_FORMS:
             return NO_TEXTS
         text_paths = frozenset(field.path for _, field in values)
         if text_paths and text_paths not in self._decoders:
-            # Made again, so that whoever goes through them beside this does so undisturbed.
+            # A new collection, so that another thread can iterate over the old one undisturbed.
             self._decoders = {**self._decoders, text_paths: text_decoder(self._payload, text_paths, strict=False)}
             return text_paths
         return NO_TEXTS
 
     def tidy(self, line: bytes) -> bytes:
-        """Return a line that is plain but for the way it is written, in the usual way. Raises what `bring` does."""
+        """Return a line, plain except for the way it is written, in the usual form. Raises what `bring` does."""
         event = self._decode_any(line)
         added_marks = self._read(self._unread_numbers(event), line, None)
         tidied = encode(event)
@@ -171,16 +171,16 @@ class NearlyPlain:
         return tidied
 
     def _event(self, line: bytes) -> tuple[Any, list[_Keys] | None]:
-        """Return the event on a line, and the keys on all levels of it unless they are known."""
+        """Return the event on a line, and the unknown keys on all of its levels."""
         try:
             return self._decode_known(line), None
         except msgspec.ValidationError:
             return self._decode_any(line), self._levels(line)
 
     def _levels(self, line: bytes) -> list[_Keys]:
-        """Return the keys at the top of a line and those of each object of its payload, with their values."""
+        """Return the keys and values at the top of a line and of each object of its payload."""
         if not line.isascii():
-            # No decoder looks at the bytes of values that it skips.
+            # Decoders do not look at the bytes of values that they skip.
             line.decode("utf-8")
         if line.count(b"{") + line.count(b"[") > MOST_LEVELS:
             raise RecursionError
@@ -188,7 +188,7 @@ class NearlyPlain:
         return [top, *[(_decode_keys(top[name]) if name in top else None) or {} for name, _ in self._parts]]
 
     def _unknown(self, event: Any, levels: Sequence[_Keys]) -> tuple[list[str], Unknown | None]:
-        """Return the paths of the keys that are not known, and their values where they are wanted for an id."""
+        """Return the paths of the unknown keys, and their values if an id needs them."""
         top, *parts = levels
         known = self._parser.top_keys
         paths = [key for key in top if key not in known]
@@ -198,7 +198,7 @@ class NearlyPlain:
         return paths, None if event.message_id or not paths else self._unknown_values(levels)
 
     def _refuse_no_instants(self, event: Any) -> None:
-        """Raise InDoubtError when a text that has the form of an instant names none."""
+        """Raise InDoubtError when a text in the form of an instant names none."""
         try:
             datetime.fromisoformat(event.event_timestamp)
             for key, instants in self._instants:
@@ -210,7 +210,7 @@ class NearlyPlain:
             raise InDoubtError from None
 
     def _unread_numbers(self, event: Any) -> list[_Unread]:
-        """Return the numbers that are in another form than that of their field."""
+        """Return the numbers that are not in the form of their field."""
         unread: list[_Unread] = []
         for key, numbers in self._numbers:
             if part := getattr(event, key):
@@ -221,9 +221,9 @@ class NearlyPlain:
         return unread
 
     def _read(self, unread: Sequence[_Unread], line: bytes, levels: Sequence[_Keys] | None) -> int:
-        """Put the numbers that are still to be read in their places, and return how many quotation marks that adds.
+        """Put the numbers still to be read in their places, and return how many quotation marks that adds.
 
-        Raises RefusedValueError for one that is no number of its field.
+        Raises RefusedValueError for one that is not a number for its field.
         """
         added_marks = 0
         for part, name, field in unread:
@@ -238,13 +238,13 @@ class NearlyPlain:
         return added_marks
 
     def _refuse_doubles(self, line: bytes, plain: bytes, added_marks: int, levels: Sequence[_Keys] | None) -> None:
-        """Raise InDoubtError unless it is certain that no key on a line stands twice.
+        """Raise InDoubtError unless it is certain that no key on a line appears twice.
 
-        The decoder takes the last of several values without a word. Written again, what it took has as many quotation
-        marks as the line only if nothing was lost; how many were added is given.
+        The decoder silently takes the last of several values. What it took, written again, has as many quotation marks
+        as the line (plus `added`) only if nothing was lost.
         """
         if b"\\\\" in line:
-            # Whether a mark behind two of these ends a text cannot be known by counting.
+            # Counting cannot tell whether a mark after two of these ends a text.
             raise InDoubtError
         lost = _marks(line) + added_marks - _marks(plain)
         if lost and levels is None:
@@ -265,13 +265,13 @@ class NearlyPlain:
 
 
 def plain_decoder(payload: Payload, *, strict: bool) -> Callable[[bytes], Any]:
-    """Return a decoder that accepts plain events alone, which may be without a message_id."""
+    """Return a decoder that accepts only plain events, with or without a message_id."""
     instant = Annotated[datetime, msgspec.Meta(tz=True)]
     return _decoder(payload, lambda field: field.kind.plain_type(field), instant, strict=strict)
 
 
 def text_decoder(payload: Payload, text_paths: TextPaths, *, strict: bool) -> Callable[[bytes], Any]:
-    """Return a decoder that accepts what a plain one does, but the numbers of some fields as text alone."""
+    """Return a decoder that accepts what a plain one does, but with some fields' numbers only as text."""
     instant = Annotated[datetime, msgspec.Meta(tz=True)]
     return _decoder(
         payload,
@@ -308,7 +308,7 @@ def _without(doubtful: Collection[re.Pattern[bytes] | None], decode: Callable[[b
 
 
 def _chosen(payload: Payload, is_chosen: Callable[[Field], bool]) -> list[tuple[str, list[tuple[str, Field]]]]:
-    """Return, by part, the chosen fields with their names in a struct."""
+    """Return the chosen fields with their names in a struct, by part."""
     chosen = {
         part.key: [(attribute(place), field) for place, field in enumerate(part.fields) if is_chosen(field)]
         for part in payload.parts
@@ -317,7 +317,7 @@ def _chosen(payload: Payload, is_chosen: Callable[[Field], bool]) -> list[tuple[
 
 
 def _marks(text: bytes) -> int:
-    """Return how many quotation marks begin or end a text, in JSON without a doubled backslash."""
+    """Return how many quotation marks begin or end a text, for JSON without a doubled backslash."""
     marks = text.count(b'"')
     return marks - text.count(b'\\"') if b"\\" in text else marks
 

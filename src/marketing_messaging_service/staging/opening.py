@@ -1,4 +1,4 @@
-"""Opening what is to be a raw file, whatever has been put in its place meanwhile."""
+"""Opens what should be a raw file, whatever has been put in its place meanwhile."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ KINDS_OF_FILE = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
-"""What may lie where a regular file is expected, by its mode."""
+"""What may be where a regular file is expected, by its mode."""
 
 
 def kind_of_file(mode: int) -> str:
@@ -22,10 +22,10 @@ def kind_of_file(mode: int) -> str:
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """Open a regular file for reading. Raises OSError, also when something else lies there.
+    """Open a regular file for reading. Raises OSError, also when something else is there.
 
-    It never waits: a FIFO that has taken the file's place since it was listed would block an ordinary `open` until
-    somebody writes into it.
+    It never waits: a FIFO that has replaced the file since it was listed would block an ordinary `open` until somebody
+    writes into it.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode

@@ -1,4 +1,4 @@
-"""Where raw files lie: a folder, or a bucket of object storage; each is one file beside this one."""
+"""What a place with raw files must offer: a folder or a bucket of object storage, each in its own module."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -8,8 +8,8 @@ from typing import ClassVar
 from src.marketing_messaging_service.staging.results import FileProblem, RawPlace
 
 PASSED_OVER = ("_", ".")
-"""What the names of files and folders begin with that are none of ours: Spark writes below `_temporary` what it may
-throw away again, and hidden files are other programs' own."""
+"""Files and folders whose names begin like this are not ours: Spark writes below `_temporary` what it may throw away
+again, and hidden files belong to other programs."""
 
 KEEPS_THE_FOLDER = ".gitkeep"
 """The empty file that keeps the landing folder in git; no report mentions it."""
@@ -26,10 +26,10 @@ class Sighting:
     modified: float
     """When its content was written, in seconds since 1970 (UTC)."""
     changed: float
-    """When it came to lie where it lies, or was last changed there, in seconds since 1970 (UTC)."""
+    """When it appeared at its place, or was last changed there, in seconds since 1970 (UTC)."""
     signature: str
-    """By which the file is known without being read again: four parts joined by colons, of which the first two are its
-    size and when its content was written, and the last one tells the file whatever its name is."""
+    """Identifies the file without reading it again: four parts joined by colons. The first two are its size and when
+    its content was written, and the last identifies the file whatever its name."""
 
 
 class RawSource(ABC):
@@ -38,11 +38,11 @@ class RawSource(ABC):
     grows: ClassVar[bool]
     """Whether a file may be seen there while it is still being written."""
     reads_at_once: ClassVar[int]
-    """Files that are best read at the same time: where each is waited for, several take no longer than one."""
+    """How many files are best read at once: where each means waiting, several take no longer than one."""
 
     def __init__(self) -> None:
         self.problems: list[FileProblem] = []
-        """What of it cannot be read, and why."""
+        """What cannot be read, and why."""
         self.passed_over: list[str] = []
         """Display paths of files and whole folders whose names begin with one of PASSED_OVER."""
 
@@ -52,7 +52,7 @@ class RawSource(ABC):
 
 
 def printable_path(place: str) -> str:
-    """Return a path as text that a terminal shows and does not act on."""
+    """Return a path as text that a terminal shows but does not act on."""
     if place.isprintable():
         return place
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in place)

@@ -17,7 +17,7 @@ class Rejection:
 
 
 class DamagedFileError(Exception):
-    """What is packed breaks off or is damaged; everything before the damage has been given."""
+    """A packed file breaks off or is damaged; everything before the damage has been given."""
 
     def __init__(self, reason_code: ReasonCode, explanation: str) -> None:
         super().__init__(explanation)

@@ -1,4 +1,4 @@
-"""Where staged rows wait: anonymous temporary files that vanish with the process, however it ends."""
+"""Keeps staged rows in anonymous temporary files that vanish with the process, however it ends."""
 
 import contextlib
 import os
@@ -19,16 +19,15 @@ MEMORY_BYTES = 16 << 20
 
 
 class SpoolWriter:
-    """Writes tables of one schema as an Arrow stream: to an anonymous temporary file, or to one that is given.
+    """Writes tables of one schema as an Arrow stream: to an anonymous temporary file, or to a given one.
 
-    Such a one is in the folder that STAGED_PATH names, as what is said of errors has it.
-
-    The file is closed by whoever loads what was staged, or here after an error.
+    A given file is in the folder that STAGED_PATH names, and errors say so. Whoever loads the rows closes the file;
+    after an error it is closed here.
     """
 
     def __init__(self, schema: pa.Schema, file: IO[bytes] | None = None) -> None:
         self._schema = schema
-        # It outlives this writer: whoever loads the staged file reads it, and closes it.
+        # It outlives this writer: whoever loads the staged file reads and closes it.
         self.file = file or cast(IO[bytes], tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES))  # noqa: SIM115
         self._errors_told = partial(errors_told, str(Path(file.name).parent), "STAGED_PATH") if file else errors_told
         self._writer = self._new_writer()
@@ -46,7 +45,7 @@ class SpoolWriter:
             self._close_file()
 
     def restart(self) -> None:
-        """Forget what was written, and begin again."""
+        """Forget what was written, and start again."""
         with self._closed_on_error():
             self._writer.close()
             self.file.seek(0)
@@ -72,14 +71,14 @@ class SpoolWriter:
             raise
 
     def _close_file(self) -> None:
-        # On a full disk even closing fails, because something is left to be written; the file is closed all the same.
+        # On a full disk even closing fails, because something is left to write; the file is closed all the same.
         with contextlib.suppress(OSError):
             self.file.close()
 
 
 @contextmanager
 def errors_told(where: str = "the folder for temporary files", setting: str = "TMPDIR") -> Iterator[None]:
-    """Turn what keeps staged rows from being written somewhere, which a setting names, into a SpoolError."""
+    """Turn an OSError from writing staged rows to a place that a setting names into a SpoolError."""
     try:
         yield
     except OSError as error:

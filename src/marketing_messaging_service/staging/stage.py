@@ -1,4 +1,4 @@
-"""Raw files, staged: a large one by itself, small ones many at once."""
+"""Stages raw files: a large one alone, many small ones at once."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -39,23 +39,23 @@ from src.marketing_messaging_service.staging.tables import TableLines
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS
 
 SMALL_FILE_BYTES = 4 << 20
-"""Files up to this size are staged and loaded together with their neighbours: what a step and a transaction cost by
-themselves is a tenth of what one of this size takes, and 50 times what one of a single line takes."""
+"""Files up to this size are staged and loaded together with their neighbours: the fixed cost of a step and a
+transaction is a tenth of what a file of this size takes, and 50 times what a file of a single line takes."""
 
 MOST_FILES = 1_000
-"""Files that are staged and loaded together at most; their step and transaction cost each of them 0.1 ms then."""
+"""At most this many files are staged and loaded together; then step and transaction cost 0.1 ms per file."""
 
 MOST_BYTES = 32 << 20
-"""Bytes that they have together at most, as they lie there and unpacked, give or take a file: two seconds of work."""
+"""Their most bytes together, both as stored and unpacked, give or take a file: two seconds of work."""
 
 MOST_UNKNOWN_KEYS = 1_000
-"""Names of unknown keys counted one by one in a file, the first met; the keys beyond them are counted together."""
+"""How many unknown keys a file counts by name (the first ones met); all others are counted together."""
 
 LONGEST_KEY_PATH = 255
 
 
 def next_files(files: Sequence[LandingFile]) -> Sequence[LandingFile]:
-    """Return the first files that can be staged together: a large one alone, or small ones that follow each other."""
+    """Return the first files that can be staged together: a large one alone, or small ones in a row."""
     size = 0
     for count, file in enumerate(files[:MOST_FILES]):
         size += file.size_bytes
@@ -95,14 +95,14 @@ def stage_files(
     on_progress: Callable[[int], None] = lambda _: None,
     event_file: IO[bytes] | None = None,
 ) -> StagedFiles:
-    """Read raw files once, and return what became of the first of them: as many as can be staged together.
+    """Read raw files once, and return the first of them staged: as many as can be staged together.
 
-    A file is staged by itself, and as it is read, when it holds more than one chunk: a small packed file may. Other
-    files are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that
-    costs the others nothing. How each is written one of the sources says, which are those that it was
-    discovered with. The given keys at the top of a line describe its delivery, besides DELIVERY_KEYS.
-    `on_progress` gets how many bytes were read since the last call. The events are written to `event_file` where
-    one is given, an empty one. Raises SpoolError when there is no room for the rows.
+    A file with more than one chunk (which a small packed file may have) is staged alone, while it is read. Other files
+    are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that does not
+    affect the others. `sources` are those that the files were discovered with; one of them says how each is written.
+    The given top-level keys of a line, and DELIVERY_KEYS, describe its delivery. `on_progress` gets the number of bytes
+    read since the last call. The events are written to `event_file` if an (empty) one is given. Raises SpoolError when
+    there is no room for the rows.
     """
     stager = stager_for(frozenset(delivery_keys))
     written = as_written(files, sources, frozenset(delivery_keys))
@@ -115,7 +115,7 @@ def stage_files(
                 typing = _Typing(stager, events, rejected)
                 _stage_in_two_threads(reading.groups(), typing.add)
         except LandingError as error:
-            # Of the first file alone: any other is known to be whole before it is typed.
+            # Only for the first file: any other is known to be complete before it is typed.
             return StagedFiles((), (FileFailure(files[0], error),), StagedRows(events.file, rejected.file))
         rows = StagedRows(events.file, rejected.file, typing.has_former_ids, kept.pop_all())
     return StagedFiles(tuple(each.staged(rows) for each in reading.taken), tuple(reading.failures), rows)
@@ -137,7 +137,7 @@ class _Written:
         Raises LandingError when it cannot be read, and, at its end, when it has changed.
         """
         file, source = self.file, self.source
-        assert file.place is not None  # noqa: S101  only what is replayed lies nowhere
+        assert file.place is not None  # noqa: S101  only replayed lines are in no place
         try:
             with file.place.open() as stream:
                 reader = HashedReader(stream, on_progress)
@@ -156,7 +156,7 @@ class _Written:
         """Nothing of it is open."""
 
     def raw_lines(self, numbers: Iterable[int]) -> Iterator[RawLine]:
-        """Yield the lines of the given numbers, which ascend. Raises LandingError as `chunks` does, at the end."""
+        """Yield the lines with the given ascending numbers. Raises LandingError as `chunks` does, at the end."""
         wanted = iter(numbers)
         number = next(wanted, None)
         for chunk in self.chunks(CHUNK_BYTES, lambda _: None):
@@ -169,7 +169,7 @@ _Readable = _Written | KeptFile
 
 
 def as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Readable]:
-    """Return files with how each is written; each reads its own lines again."""
+    """Return readers of files that know how each is written; each can read its own lines again."""
     used = {file.source_number: sources.sources[file.source_number] for file in files}
     sort_lines = {number: _sorter(source, delivery_keys) for number, source in used.items()}
     stager = stager_for(delivery_keys)
@@ -186,7 +186,7 @@ def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], 
     native = stager_for(delivery_keys)
 
     def sort_lines(chunk: Chunk) -> SortedLines:
-        # Our own words need no mapping, and most of their lines no close look.
+        # Files in our own words need no mapping, and most of their lines no close look.
         is_native = source.mapping is NATIVE and not (chunk.cells or isinstance(chunk.lines, TableLines))
         return (native if is_native else mapped).sort_lines(chunk)
 
@@ -195,7 +195,7 @@ def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], 
 
 @dataclass(slots=True)
 class _FileLines:
-    """A file whose lines have been read, and what is known of them."""
+    """A file whose lines have been read, and what is known about them."""
 
     written: _Readable
     lines_before: int
@@ -222,7 +222,7 @@ class _FileLines:
 
 
 class _Group:
-    """Lines of one file or of several that are typed at once, numbered through."""
+    """Lines of one or several files that are typed at once, numbered continuously."""
 
     def __init__(self) -> None:
         self.files: list[_FileLines] = []
@@ -230,7 +230,7 @@ class _Group:
         self.line_count = 0
         self.size_bytes = 0
         self.replaces_all = False
-        """Whether it takes the place of every group before it."""
+        """Whether it replaces every group before it."""
 
     def add(self, file: _FileLines, chunk: Chunk) -> None:
         """Add the next lines of a file."""
@@ -324,8 +324,8 @@ def _size(chunk: Chunk) -> int:
 def _stage_in_two_threads(groups: Iterable[_Group], add: Callable[[_Group], None]) -> None:
     """Type groups of lines, in order; while one is made into columns, the lines of the next are looked at.
 
-    Columns are made by compiled code that leaves the interpreter to others: a million lines take 3.4 s like this
-    and 5.1 s one after the other. No more than one group is ahead, so that memory stays bounded.
+    Compiled code makes the columns and releases the interpreter meanwhile: a million lines take 3.4 s like this and 5.1
+    s one after the other. Only one group is ahead, so memory stays bounded.
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="columns") as columns:
         ahead: Future[None] | None = None
@@ -338,7 +338,7 @@ def _stage_in_two_threads(groups: Iterable[_Group], add: Callable[[_Group], None
 
 
 class _Typing:
-    """Makes rows of groups of lines, as they come."""
+    """Makes rows from groups of lines, as they come."""
 
     def __init__(self, stager: Stager, events: SpoolWriter, rejected: SpoolWriter) -> None:
         self._stager = stager
@@ -377,16 +377,16 @@ class _Typing:
 
 
 def _counts_by_file(table: pa.Table, befores: Sequence[int]) -> list[int]:
-    """Return how many of the rows, which are in line order, belong to each file, by the lines before its own."""
+    """Return how many of the rows, in line order, belong to each file, given how many lines precede the file's."""
     numbers = table["line_number"].to_numpy()
     counts: list[int] = np.diff([*np.searchsorted(numbers, befores, side="right"), len(numbers)]).tolist()
     return counts
 
 
 def _count(found_keys: Counter[str], unknown_keys: Counter[str]) -> None:
-    """Add a chunk's unknown keys to those of its file, whose names stay few and short whatever an event invents.
+    """Add a chunk's unknown keys to its file's; the names stay few and short whatever an event invents.
 
-    The names that come first in the file have a count of their own, so that chunk borders do not matter.
+    The names that come first in the file are counted by name, so chunk borders do not matter.
     """
     for key, count in found_keys.items():
         name = _storable_form(key)

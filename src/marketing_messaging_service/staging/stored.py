@@ -1,7 +1,7 @@
-"""Staged rows that are in a folder until they are loaded: one process stages raw files, another one loads them.
+"""Keeps staged rows in a folder until they are loaded: one process stages raw files, another loads them.
 
-A stored file has a name by the content of its raw files and is whole or not there. In it lie the events and the
-rejected rows as Arrow streams, one after the other, then as JSON what else there is to know, and where each begins.
+A stored file is named by the content of its raw files, and is complete or not there. It holds the events and the
+rejected rows as Arrow streams, one after the other, then all other facts as JSON, and where each begins.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from src.marketing_messaging_service.staging.spool import errors_told
 from src.marketing_messaging_service.staging.stage import as_written, stage_files
 
 LEFTOVER_HOURS = 24
-"""After how long a stored file that nobody has loaded is removed: its run was killed, or its worker."""
+"""A stored file that nobody has loaded is removed after this long: its run or its worker was killed."""
 
 SETTING = "STAGED_PATH"
 
@@ -51,15 +51,15 @@ _OURS = re.compile(rf"[0-9a-f]{{64}}{re.escape(STAGED_ENDING)}|\.[0-9a-f]{{64}}\
 
 
 class StagingOrder:
-    """Raw files that another process is to stage, and all that it has to know for that.
+    """Raw files that another process is to stage, and all that it needs to know for that.
 
-    It is no record, because Dask and Prefect would look into all of one. It holds no setting but what is named here.
+    Not a dataclass, because Dask and Prefect would look into all of one. It holds only the settings named here.
     """
 
     def __init__(
         self, files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: Collection[str], folder: Path
     ) -> None:
-        """Take files that can be staged together, and the folder in which their rows are to lie."""
+        """Take files that can be staged together, and the folder for their rows."""
         self.files = [_reachable(file) for file in files]
         self.sources = sources
         self.delivery_keys = frozenset(delivery_keys)
@@ -67,32 +67,31 @@ class StagingOrder:
         self.code_version = code_version()
 
     def made_by(self) -> str:
-        """Return a checksum of all that decides what becomes of the bytes of a raw file."""
+        """Return a checksum of everything that determines what a raw file's bytes become."""
         said = [self.code_version, self.sources.yaml_text, *sorted(self.delivery_keys)]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Rows that were stored: the name of their file in the folder, and what a run needs to know before it opens it."""
+    """Stored rows: the name of their file in the folder, and what a run needs to know before it opens it."""
 
     name: str
     file_count: int
-    """How many raw files were looked at, in the order in which they were given."""
+    """How many raw files were read, in the order given."""
     seconds: float
-    """How long staging them took; 0 where their rows lay there already."""
+    """How long staging them took; 0 if their rows were there already."""
     worker: str
     """The process that stored them, for a sentence."""
     passing_failure: str = ""
-    """Why one of the files could not be read, where it may well be read a little later."""
+    """Why one of the files could not be read, if it may be readable a little later."""
 
 
 def store(order: StagingOrder) -> list[Stored]:
     """Stage raw files in this process, and leave their rows in the folder: in one file, or in a few, part by part.
 
-    What lies there already, whole, of the same content and made in the same way, is not made again. Raises DaskError
-    when this process does not run the program of the run, or cannot write into the folder, and SpoolError when there is
-    no room.
+    A complete file of the same content, made in the same way, is reused. Raises DaskError when this process does not
+    run the same program as the run, or cannot write into the folder, and SpoolError when there is no room.
     """
     if order.code_version != code_version():
         raise DaskError(
@@ -116,7 +115,7 @@ def store(order: StagingOrder) -> list[Stored]:
 
 
 def open_stored(stored: Stored, files: Sequence[LandingFile], order: StagingOrder) -> StagedFiles:
-    """Return what was stored of the first of some raw files of an order; closing its rows removes the file.
+    """Return what was stored for the first raw files of an order; closing its rows removes the file.
 
     Raises DaskError when it is not in the folder.
     """
@@ -150,9 +149,9 @@ def open_stored(stored: Stored, files: Sequence[LandingFile], order: StagingOrde
 
 
 def sweep(folder: Path, now: float) -> int:
-    """Remove stored files, whole ones and others, that were written a day before `now`; return how many these were.
+    """Remove stored files, complete or not, that were written a day before `now`; return how many.
 
-    What cannot be looked at or removed stays.
+    What cannot be read or removed stays.
     """
     removed = 0
     with suppress(OSError), os.scandir(folder) as entries:
@@ -166,13 +165,13 @@ def sweep(folder: Path, now: float) -> int:
 
 
 def _reachable(file: LandingFile) -> LandingFile:
-    """Return a file as a process finds it that works in another folder."""
+    """Return a file such that a process in another working directory finds it."""
     place = file.place
     return replace(file, place=FolderFile(place.path.absolute())) if isinstance(place, FolderFile) else file
 
 
 def _name_of(files: Sequence[LandingFile]) -> str:
-    """Return the content hash of a raw file, and of several a hash of theirs, as the name of a file."""
+    """Return a file name: a raw file's content hash, or for several files a hash of their hashes."""
     if len(files) == 1:
         return f"{files[0].content_hash}{STAGED_ENDING}"
     hashes = "\n".join(file.content_hash for file in files)
@@ -180,9 +179,9 @@ def _name_of(files: Sequence[LandingFile]) -> str:
 
 
 def _count_in(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> int | None:
-    """Return how many of the raw files a stored file is of, None where none lies there that can be taken as it is.
+    """Return how many of the raw files a stored file covers, None if there is none that can be reused.
 
-    One that can be is as young again, so that it is not swept before it is loaded.
+    One that can is given a new time, so that it is not swept before it is loaded.
     """
     with suppress(OSError), (order.folder / name).open("rb") as stream:
         _, facts = _read_facts(stream)
@@ -195,7 +194,7 @@ def _count_in(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> i
 
 
 def _write(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> StagedFiles:
-    """Stage the first of some raw files into a stored file, and return what came of them; its rows are closed."""
+    """Stage the first of some raw files into a stored file, and return the result, its rows closed."""
     partial = order.folder / f".{name.removesuffix(STAGED_ENDING)}.{uuid.uuid4().hex}.partial"
     try:
         stream = partial.open("xb")
@@ -212,7 +211,7 @@ def _write(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> Stag
                 files, sources=order.sources, delivery_keys=order.delivery_keys, event_file=cast(IO[bytes], stream)
             )
         with closing(staged.rows), errors_told(str(order.folder), SETTING):
-            # Where the first file failed, what was written of it is of no use.
+            # If the first file failed, what was written of it is useless.
             with partial.open("ab" if staged.files else "wb") as end:
                 _finish(end, staged, files, order)
                 end.flush()
@@ -224,7 +223,7 @@ def _write(order: StagingOrder, name: str, files: Sequence[LandingFile]) -> Stag
 
 
 def _finish(stream: IO[bytes], staged: StagedFiles, files: Sequence[LandingFile], order: StagingOrder) -> None:
-    """Add to the events what else there is to know of raw files."""
+    """Add the rejected rows and all other facts about the raw files to the events."""
     rejected_start = stream.tell()
     if staged.files:
         staged.rows.rejected_spool.seek(0)
@@ -236,7 +235,7 @@ def _finish(stream: IO[bytes], staged: StagedFiles, files: Sequence[LandingFile]
 
 
 def _facts(staged: StagedFiles, files: Sequence[LandingFile], order: StagingOrder) -> dict[str, Any]:
-    # By identity: files are alike only where they are the same.
+    # By identity: files are equal only if they are the same object.
     places = {id(file): place for place, file in enumerate(files)}
     return {
         "made_by": order.made_by(),
@@ -257,7 +256,7 @@ def _facts(staged: StagedFiles, files: Sequence[LandingFile], order: StagingOrde
 
 
 def _read_facts(stream: IO[bytes]) -> tuple[int, dict[str, Any] | None]:
-    """Return where the rejected rows begin, and what else is known; None where the file is not whole."""
+    """Return where the rejected rows begin, and the facts; None if the file is not complete."""
     size = stream.seek(0, os.SEEK_END)
     if size < _FOOTER.size:
         return 0, None
@@ -289,7 +288,7 @@ def _staged(
 
 
 class _Section(io.FileIO):
-    """What is in a file from some place on; that place counts as its beginning."""
+    """A file from some place on; that place counts as its beginning."""
 
     def __init__(self, path: Path, start: int) -> None:
         super().__init__(path, "rb")
@@ -307,7 +306,7 @@ class _Section(io.FileIO):
 
 
 def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Make sure that a folder's names are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -316,7 +315,7 @@ def _sync(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file; one that cannot be removed is left over, and swept later."""
+    """Remove a file; one that cannot be removed is swept later."""
     with suppress(OSError):
         path.unlink()
 

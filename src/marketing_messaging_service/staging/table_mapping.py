@@ -1,7 +1,7 @@
-"""The columns of a table brought into our words all at once: plain lines for its rows, where that is certain.
+"""Maps the columns of a table to our words all at once: plain lines for its rows, where that is certain.
 
-Nothing is decided here that the close look at a row would decide otherwise. A row that is in doubt has no plain line;
-a table whose columns a mapping takes in a way that is not foreseen here has none at all.
+Nothing is decided here differently from the close look at a row. A doubtful row has no plain line; a table whose
+columns a mapping uses in a way not foreseen here has none at all.
 """
 
 import re
@@ -29,7 +29,7 @@ Mask = npt.NDArray[np.bool_]
 
 _NUMBER = r"^-?(?:0|[1-9][0-9]*)(?:%s[0-9]+)?(?:[eE][-+]?[0-9]+)?\z"
 _ESCAPED = bytes(range(32)) + b'"\\'
-"""What JSON has no text with as it stands."""
+"""What JSON text cannot contain unescaped."""
 
 
 class UnforeseenError(Exception):
@@ -42,14 +42,14 @@ class PlainRows:
 
     lines: Sequence[bytes]
     is_odd: Mask
-    """Which rows are to be looked at closely; their lines say nothing."""
+    """Which rows need a close look; their lines mean nothing."""
     is_dropped: Mask
     unknown_keys: Sequence[tuple[str, ...]] | None
-    """The paths of the keys that are not known, by row; None where there are none in any."""
+    """The paths of the unknown keys, by row; None if no row has any."""
 
 
 class TableMapping:
-    """Makes plain lines of the rows of tables, by one mapping; without a message_id where the table gives none."""
+    """Makes plain lines from table rows by one mapping; without a message_id if the table gives none."""
 
     def __init__(self, mapping: SourceMapping, payload: Payload) -> None:
         self._mapping = mapping
@@ -57,7 +57,7 @@ class TableMapping:
         self._takes_numbers_as_ids = mapping is not NATIVE
 
     def plain_rows(self, table: TableLines, message_ids: Callable[[Sequence[int]], Sequence[str]]) -> PlainRows:
-        """Return the rows of a table; `message_ids` gives the ids of those that have none, by their places.
+        """Return the rows of a table; `message_ids` makes ids for those that have none, by their places.
 
         Raises UnforeseenError.
         """
@@ -121,7 +121,7 @@ class TableMapping:
         return _first_of(found)
 
     def _part(self, leaves: "_Leaves", part: str, cells: Cells | None, odd: "_Odd") -> dict[str, pa.Array]:
-        """Return the values of the known fields of a part in JSON, by name, as far as any row has one."""
+        """Return the JSON values of a part's known fields, by name, for fields that some row has."""
         places = self._mapping.parts[part]
         sources = {each.name: each for each in self._mapping.fields if each.part == part and each.places}
         self._refuse_unforeseen_part(leaves, part, places, sources.values())
@@ -134,7 +134,7 @@ class TableMapping:
             found = []
             for values in leaves.at_places(said):
                 if pa.types.is_string(values.type):
-                    # Nothing, for which the next place counts.
+                    # Empty, so the next place counts.
                     odd.add(pc.equal(values, ""))
                 found.append(_in_json(values, each, cells, odd))
             found += [_in_json(values, each, cells, odd) for values in leaves.at_places(own)]
@@ -148,7 +148,7 @@ class TableMapping:
         if any(place.only_types and leaves.have(place.keys) for place in places):
             raise UnforeseenError
         if any(place.keys in leaves.values for place in places):
-            # No object stands there, about which the close look has something to say.
+            # Not an object: the close look will report it.
             raise UnforeseenError
         names = {each.name for each in self._payload.fields if each.part == part}
         for source in sources:
@@ -165,7 +165,7 @@ class TableMapping:
         if len(names) == 1:
             said: Sequence[tuple[str, ...]] = [(), (names[0],)]
             return [said[each] for each in found[names[0]].tolist()]
-        # Rows have few patterns between them: each is made a tuple of names once.
+        # Rows share few patterns: a tuple of names is made once for each.
         packed = np.packbits(np.stack([found[name] for name in names], axis=1), axis=1)
         patterns, which = np.unique(packed, axis=0, return_inverse=True)
         bits = np.unpackbits(patterns, axis=1, count=len(names)).astype(np.bool_)
@@ -173,7 +173,7 @@ class TableMapping:
         return [tuples[each] for each in which.reshape(-1).tolist()]
 
     def _unknown_masks(self, leaves: "_Leaves") -> Mapping[str, Mask]:
-        """Return by the paths of keys that are not known which rows have them."""
+        """Return which rows have unknown keys, by the keys' paths."""
         found: dict[str, Mask] = {}
         top_keys = self._mapping.top_keys
         for path, is_there in leaves.presences():
@@ -197,7 +197,7 @@ class TableMapping:
 
 @dataclass(slots=True)
 class _Odd:
-    """Which rows are in doubt."""
+    """Which rows are doubtful."""
 
     row_count: int
     rows: Mask = field(init=False)
@@ -206,7 +206,7 @@ class _Odd:
         self.rows = np.zeros(self.row_count, np.bool_)
 
     def add(self, rows: pa.Array | bool) -> None:
-        """Put further rows in doubt: all, none, or those that an array says."""
+        """Mark more rows as doubtful: all, none, or those in an array."""
         self.rows |= rows if isinstance(rows, bool) else _mask(rows)
 
 
@@ -233,11 +233,11 @@ class _Leaves:
             self._take((*path, inner.name), pc.struct_field(column, [place]))
 
     def have(self, path: Path) -> bool:
-        """Whether anything stands at the end of the keys, or further in."""
+        """Whether there is anything at the end of the keys, or further in."""
         return any(each[: len(path)] == path for each in (*self.values, *self._objects))
 
     def at_places(self, places: Places) -> Iterator[pa.Array]:
-        """Yield the values at each of some places that has any. Raises UnforeseenError where an object stands."""
+        """Yield the values at each of the places that has any. Raises UnforeseenError where there is an object."""
         for place in places:
             if place.only_types and self.have(place.keys):
                 raise UnforeseenError
@@ -254,13 +254,13 @@ class _Leaves:
 
 
 def _usual(column: pa.Array) -> pa.Array:
-    """Return a column in the one type of those that hold the same. Raises UnforeseenError for an odd one."""
+    """Return a column with the usual type among equivalent ones. Raises UnforeseenError for an odd type."""
     try:
         if pa.types.is_dictionary(column.type):
             column = column.dictionary_decode()
         kind = column.type
         if pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_binary(kind):
-            # Binary that is no text is refused, and read byte by byte then.
+            # Binary that is not text is refused, and then read byte by byte.
             return column.cast(pa.string())
         if pa.types.is_floating(kind):
             return column.cast(pa.float64())
@@ -282,7 +282,7 @@ def _first_of(found: Sequence[pa.Array | None]) -> pa.Array | None:
 
 
 def _texts_alone(values: pa.Array, odd: _Odd) -> pa.Array | None:
-    """Return values where they are texts; rows that have others, or an empty one, are in doubt."""
+    """Return values that are texts; rows with other values, or an empty one, become doubtful."""
     if not pa.types.is_string(values.type):
         odd.add(pc.is_valid(values))
         return None
@@ -291,20 +291,20 @@ def _texts_alone(values: pa.Array, odd: _Odd) -> pa.Array | None:
 
 
 def _iso_texts(values: pa.Array, odd: _Odd) -> pa.Array | None:
-    """Return instants as ISO 8601 text; rows that have no certain one are in doubt."""
+    """Return instants as ISO 8601 text; rows without a certain one become doubtful."""
     if not (pa.types.is_timestamp(values.type) and values.type.tz):
         return _texts_alone(values, odd)
     is_finer = values.type.unit == "ns"
     if is_finer:
-        # Cut off as the close look does; before 1970 a cast would cut towards it.
+        # Cut off as the close look does; before 1970 a cast would round towards it.
         odd.add(pc.less(values.cast(pa.int64()), 0))
     texts = values.cast(pa.timestamp("us", "UTC"), safe=not is_finer).cast(pa.string())
-    # A year of five digits is no instant, and a decoder's business.
+    # A year of five digits is not an instant; that is left to a decoder.
     return pc.replace_substring(texts, " ", "T")
 
 
 def _times_read(values: pa.Array, read_time: ReadTime, odd: _Odd) -> pa.Array:
-    """Return the instants that values mean, in JSON; rows that mean none are in doubt."""
+    """Return the instants that values mean, in JSON; rows that mean none become doubtful."""
     if not pa.types.is_string(values.type):
         is_time = pa.types.is_timestamp(values.type) and values.type.unit != "ns"
         if not (is_time or pa.types.is_integer(values.type)):
@@ -326,7 +326,7 @@ def _times_read(values: pa.Array, read_time: ReadTime, odd: _Odd) -> pa.Array:
 
 
 def _python_values(values: pa.Array) -> Iterator[Any]:
-    """Yield values as the close look has them."""
+    """Yield values as the close look reads them."""
     if pa.types.is_integer(values.type):
         return (None if each is None else WrittenNumber(str(each)) for each in values.to_pylist())
     if pa.types.is_timestamp(values.type):
@@ -335,7 +335,7 @@ def _python_values(values: pa.Array) -> Iterator[Any]:
 
 
 def _in_json(values: pa.Array, field: Field, cells: Cells | None, odd: _Odd) -> pa.Array:
-    """Return the values of a field in JSON, null where there is none; rows that have no certain one are in doubt."""
+    """Return a field's values in JSON, null where there is none; rows without a certain one become doubtful."""
     if cells is not None:
         return _cells_in_json(values, field, cells, odd)
     kind, data_type = values.type, field.kind.view_data_type
@@ -353,7 +353,7 @@ def _in_json(values: pa.Array, field: Field, cells: Cells | None, odd: _Odd) -> 
 
 
 def _cells_in_json(texts: pa.Array, field: Field, cells: Cells, odd: _Odd) -> pa.Array:
-    """Return what cells say for a field, in JSON."""
+    """Return the values of cells for a field, in JSON."""
     data_type = field.kind.view_data_type
     if data_type is DataType.BOOLEAN:
         said = _by_word(texts, lambda word: _TRUTHS.get(cells.truths.get(word.lower())))
@@ -371,7 +371,7 @@ _TRUTHS: Mapping[bool | None, str] = {True: "true", False: "false"}
 
 
 def _by_word(texts: pa.Array, said: Callable[[str], str | None]) -> pa.Array:
-    """Return what is said of each text; there are few different ones."""
+    """Return the result for each text; there are few different ones."""
     encoded = texts.dictionary_encode()
     words = pa.array([said(word) for word in encoded.dictionary.to_pylist()], pa.string())
     return words.take(encoded.indices)
@@ -394,7 +394,7 @@ def _needs_escapes(texts: pa.Array) -> bool:
 
 
 def _with_made_ids(ids: pa.Array, is_unwanted: Mask, make: Callable[[Sequence[int]], Sequence[str]]) -> pa.Array:
-    """Return ids in JSON, with one made for each wanted row that has none."""
+    """Return ids in JSON, made where a wanted row has none."""
     quoted = _quoted(ids)
     is_missing = _mask(pc.is_null(ids)) & ~is_unwanted
     if not is_missing.any():
@@ -406,7 +406,7 @@ def _with_made_ids(ids: pa.Array, is_unwanted: Mask, make: Callable[[Sequence[in
 def _joined(
     texts: Mapping[str, pa.Array | None], parts: Mapping[str, Mapping[str, pa.Array]], row_count: int
 ) -> Sequence[bytes]:
-    """Return a line for each row, of the values in JSON."""
+    """Return a line per row from the values in JSON."""
     pieces: list[Any] = []
     beginning = "{"
     for name, values in texts.items():

@@ -1,4 +1,4 @@
-"""Files in landing that no pattern of the sources names, and what they seem to be."""
+"""Finds out what files in landing seem to be that no pattern of the sources names."""
 
 import re
 from collections import defaultdict
@@ -32,10 +32,10 @@ _ROTATED = re.compile(r"(?P<path>.*?)[-._][-._0-9T]+", re.IGNORECASE | re.DOTALL
 def look_at_untaken(
     sightings: Sequence[Sighting], youngest: float, sources: SourcesFile
 ) -> tuple[list[FileProblem], list[Remark]]:
-    """Return what there is to say of files that are not taken because no pattern of the sources names them.
+    """Return the problems with files that are not taken because no pattern of the sources names them.
 
-    One that seems to hold events, and whose name says nothing else, is a problem: somebody meant it to be taken. One
-    that was changed after `youngest`, a time of the file system, may get its true name in a moment.
+    One that seems to hold events, and whose name does not say otherwise, is a problem: somebody meant it to be taken.
+    One changed after `youngest`, a time of the file system, may get its real name in a moment.
     """
     meant: dict[str, list[str]] = defaultdict(list)
     others: dict[str, list[str]] = defaultdict(list)

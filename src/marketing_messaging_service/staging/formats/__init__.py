@@ -1,6 +1,6 @@
 """The formats in which raw files hold events, whatever they are packed with: each gives lines, in chunks.
 
-A further one is a record here, with a module that reads it.
+To add one, add a record here and a module that reads it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,7 +47,7 @@ FORMATS: Mapping[str, FileFormat] = {
 def read_rows(reader: HashedReader, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
     """Yield all lines of a file in chunks of about `chunk_bytes`.
 
-    The file is unpacked, and read for what it is: its source says of what format it is where it does not show that.
+    The file is unpacked and read as what it is; where it does not show its format, its source names it.
     """
     content, _ = unpacked(Lookahead(iter(reader.read, b"")))
     beginning = content.beginning(BEGINNING_BYTES)

@@ -1,4 +1,4 @@
-"""What there is to know of a format."""
+"""What there is to know about a format."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,1 +1,1 @@
-"""Which raw file is written how: sources.yaml, and the mappings that bring a producer's words into ours."""
+"""Knows how each raw file is written: sources.yaml, and the mappings from a producer's words to ours."""

@@ -1,4 +1,4 @@
-"""Reading sources.yaml: which files are raw events, in which format, and by which mapping their words become ours."""
+"""Reads sources.yaml: which files are raw events, in which format, and which mapping turns their words into ours."""
 
 import re
 import time
@@ -61,13 +61,13 @@ _GRAMMAR = Grammar(
 
 
 class SourcesFile:
-    """A version of sources.yaml that has been read and found right; never changed.
+    """A version of sources.yaml that was read and is valid; never changed.
 
-    It is no record, because Prefect would look into all of one that a step is given. Another process is given its text.
+    Not a dataclass, because Prefect would look into all of one that a step gets. Another process gets its text.
     """
 
     def __init__(self, sources: Sequence[Source], origin: str = "sources.yaml", yaml_text: str = "") -> None:
-        """Take sources; `origin` is what the file is called, and `yaml_text` what it says."""
+        """Take sources; `origin` is the file's name for errors, and `yaml_text` its text."""
         self.sources = tuple(sources)
         self.origin = origin
         self.yaml_text = yaml_text
@@ -78,17 +78,17 @@ class SourcesFile:
         return (_read_once, (self.yaml_text, self.origin)) if self.yaml_text or self is SHIPPED_SOURCES else _unsent()
 
     def number_of(self, path: str) -> int | None:
-        """Return the place of the first source whose pattern fits a path from landing, with slashes; None for none."""
+        """Return the place of the first source whose pattern fits a path from landing, with slashes; else None."""
         fitting = (number for number, expression in enumerate(self._expressions) if expression.fullmatch(path))
         return next(fitting, None)
 
     def reader_number_of(self, path: str) -> int | None:
-        """Return the number of the reader that reads a file by its path from landing; None when none does."""
+        """Return the number of the reader for a file, by its path from landing; None if none reads it."""
         source = self.source_of(path)
         return None if source is None else source.reader_number
 
     def source_of(self, path: str) -> Source | None:
-        """Return how a file is written by its path from landing; None when no pattern names it."""
+        """Return how a file is written, by its path from landing; None if no pattern names it."""
         number = self.number_of(path)
         return None if number is None else self.sources[number]
 
@@ -98,8 +98,8 @@ def read_sources(
 ) -> SourcesFile:
     """Read and check a sources file, once nobody has written it for `settle_seconds`.
 
-    Without a path they are those that come with the project. Raises SourcesError, naming every source,
-    mapping and key that is wrong, what stood there and what was expected, and when the file keeps changing.
+    Without a path, the sources are those that come with the project. Raises SourcesError, naming every source, mapping
+    and key that is wrong, what was there and what was expected, and when the file keeps changing.
     """
     if path is None:
         return SHIPPED_SOURCES
@@ -136,7 +136,7 @@ def parse_sources(yaml_text: str, origin: str) -> SourcesFile:
 
 @lru_cache(maxsize=8)
 def _read_once(yaml_text: str, origin: str) -> SourcesFile:
-    """Return what another process was given; many tasks of one run are given the same."""
+    """Return the sources that another process was given; many tasks of one run get the same text."""
     return parse_sources(yaml_text, origin) if yaml_text else SHIPPED_SOURCES
 
 
@@ -145,7 +145,7 @@ def _unsent() -> NoReturn:
 
 
 def _wrong_names(said: Sources) -> list[str]:
-    """Return a sentence for each mapping that has a shipped name, or that is named and is not there."""
+    """Return a sentence for each mapping that has a shipped name, or that is named but missing."""
     known = {*SHIPPED, *said.mappings}
     expected = ", ".join(sorted(known))
     sentences = [
@@ -173,7 +173,7 @@ def _wrong_names(said: Sources) -> list[str]:
 
 
 def _ancestors(name: str, forms: Mapping[str, MappingForm]) -> list[str]:
-    """Return the mappings that one extends, its own name among them when it comes to stand on itself."""
+    """Return the mappings that one extends, including its own name if it extends itself."""
     ancestors: list[str] = []
     while name in forms and forms[name].extends not in ancestors:
         name = forms[name].extends
@@ -253,12 +253,12 @@ def _cells(name: str, forms: Mapping[str, MappingForm]) -> Cells:
 
 
 def _line_of(name: str, forms: Mapping[str, MappingForm]) -> list[MappingForm]:
-    """Return what the file says of a mapping and of those that it extends, itself first."""
+    """Return the file's entries for a mapping and those that it extends, itself first."""
     return [forms[each] for each in (name, *_ancestors(name, forms)) if each in forms]
 
 
 def _reader_number(format_name: str, mapping: str, forms: Mapping[str, MappingForm] = {}) -> int:
-    """Return the version of the reader, and above it a checksum of what a source says of how a file is written."""
+    """Return the reader's version and, in the higher digits, a checksum of how a source says a file is written."""
     said = repr((format_name, mapping, _line_of(mapping, forms)))
     return READER_VERSION + (zlib.crc32(said.encode("utf-8", "surrogatepass")) << 16)
 
@@ -270,7 +270,7 @@ def _expression(patterns: Sequence[str]) -> re.Pattern[str]:
 def _translated(pattern: str) -> str:
     """Return a pattern of paths as a regular expression: `*` and `?` within a name, `**` over folders.
 
-    A pattern without a slash is one of names, in whatever folder.
+    A pattern without a slash matches names in any folder.
     """
     if "/" not in pattern:
         pattern = f"**/{pattern}"
@@ -294,4 +294,4 @@ SHIPPED_SOURCES = SourcesFile(
         for file_format in FORMATS.values()
     )
 )
-"""What the file says that comes with the project."""
+"""The contents of the file that comes with the project."""

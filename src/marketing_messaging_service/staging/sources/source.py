@@ -12,7 +12,7 @@ class Cells:
     """How the cells of a CSV are written."""
 
     delimiter: str | None = None
-    """What separates them; None for the comma, or what a header without one has in its place."""
+    """What separates them; None for the comma, or whatever a header without commas uses instead."""
     decimal: str = "."
     """What stands before the decimals of a number."""
     truths: Mapping[str, bool] = field(default_factory=lambda: {"true": True, "false": False})
@@ -29,4 +29,4 @@ class Source:
     mapping: SourceMapping
     cells: Cells = Cells()
     reader_number: int = READER_VERSION
-    """A number that changes when staging, or the source itself, comes to read a file otherwise."""
+    """A number that changes when staging, or the source itself, reads a file differently than before."""
