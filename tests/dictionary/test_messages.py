@@ -11,10 +11,13 @@ from flows.leftovers import FOUND_AT_START
 from flows.stopping import CUT_OFF
 from flows.up import STOPPED_BY_HAND
 from src.marketing_messaging_service import errors
+from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.dictionary.messages import Message, error_messages, kind_of
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RulesError
+from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.reporting import check_headline
 from src.marketing_messaging_service.reporting.health import too_many_rejected
-from src.marketing_messaging_service.reporting.run_report import LineCounts, LoadReport
+from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, LoadReport
 from src.marketing_messaging_service.reporting.sentences import WITHOUT_A_WORD, headline, problem_sentence
 from src.marketing_messaging_service.vocabulary import ReasonCode, RunEnding
 from tests.reporting.runs import LOAD, NOTHING, run_report
@@ -24,12 +27,17 @@ PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 TABLE = PAGE.split("## What a run can say")[1].split("<!-- end of messages -->")[0]
 ROWS = [line.strip("| ").split(" | ") for line in TABLE.splitlines() if line.startswith("| ")][1:]
 MESSAGES = error_messages()
+BREACH = Finding("one_decision", "No rule decided twice", 1, ("events.id 1",))
 
 
 def says(ending: RunEnding, sentence: str) -> bool:
     """Whether a sentence is one of an ending, in which `…` stands for what differs."""
     pattern = ".*".join(re.escape(part) for part in ending.split("…"))
     return re.fullmatch(f"{pattern}.*", sentence, re.DOTALL) is not None
+
+
+def left(kind: RemarkKind) -> LeftFiles:
+    return LeftFiles(kind, "a.dat, b.dat", "JSON lines", 2)
 
 
 def test_the_page_has_one_row_for_everything_a_run_can_say_each_with_what_to_do() -> None:
@@ -49,6 +57,11 @@ def test_the_page_has_one_row_for_everything_a_run_can_say_each_with_what_to_do(
         (defect_sentence(KeyError("x")), RunEnding.DEFECT),
         (headline(run_report(loads=(LOAD, LOAD))), RunEnding.WORK),
         (headline(run_report(**NOTHING)), RunEnding.NOTHING_NEW),
+        (headline(run_report(**NOTHING, left=(left(RemarkKind.IGNORED),))), RunEnding.NOT_TAKEN),
+        (headline(run_report(**NOTHING, left=(left(RemarkKind.UNREADABLE),))), RunEnding.NOT_READ),
+        (headline(run_report(left=(left(RemarkKind.WAITING),))).split("alert. ")[1], RunEnding.BEING_WRITTEN),
+        (headline(run_report(ahead_count=2, max_event_ahead_hours=1)).split("alert. ")[1], RunEnding.IN_THE_FUTURE),
+        (check_headline(CheckReport("messaging.db", "", "0024", {}, (BREACH, BREACH))), RunEnding.BROKEN),
     ],
 )
 def test_the_sentences_of_the_code_are_those_of_the_page(sentence: str, ending: RunEnding) -> None:

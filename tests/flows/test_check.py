@@ -56,7 +56,7 @@ def test_of_a_sound_database_it_prints_what_it_checked_and_exits_with_0(
     assert printed.startswith(
         f"Self-check of {database}: version {VERSION}, schema {newest_revision()}, loads 6, events 21, "
     )
-    assert f"Everything holds: {len(EVERYTHING)} invariants." in printed
+    assert f"Everything holds: {len(EVERYTHING)} promises." in printed
     assert [line.split()[0] for line in printed.splitlines() if line.split()[1:2] == ["holds"]] == [
         invariant.name for invariant in EVERYTHING
     ]
@@ -69,7 +69,7 @@ def test_of_a_broken_database_it_prints_where_it_is_broken_and_exits_with_1(
     execute(database, "DELETE FROM rejected_rows")
     assert main() == 1
     printed = capsys.readouterr().out
-    assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: rejected_count." in printed
+    assert f"BROKEN: 1 of {len(EVERYTHING)} promises: rejected_count." in printed
     assert "\n  loads.id 1: rejected_count 1, rows 0\n" in printed
 
 
@@ -89,7 +89,7 @@ def test_a_repair_makes_views_and_indexes_anew_and_then_checks(
     printed = capsys.readouterr().out
     assert "Rebuilt: the view event_dates.\n" in printed
     assert "Rebuilt: the index uq_events_message_id.\n" in printed
-    assert f"BROKEN: 1 of {len(EVERYTHING)} invariants: schema_as_made." in printed
+    assert f"BROKEN: 1 of {len(EVERYTHING)} promises: schema_as_made." in printed
     assert "the trigger strange on events is not part of this project" in printed
 
 
@@ -122,7 +122,7 @@ def test_what_was_found_fails_the_run_and_is_left_on_its_page(
     execute(database, "DELETE FROM rejected_rows")
     state = run()
     assert state.is_failed()
-    assert state.message == f"BROKEN: 1 of {len(EVERYTHING)} invariants: rejected_count."
+    assert state.message == f"BROKEN: 1 of {len(EVERYTHING)} promises: rejected_count."
     assert "Traceback" not in errors_logged.text
     with get_client(sync_client=True) as client:
         artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["self-check"])))

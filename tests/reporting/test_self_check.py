@@ -22,7 +22,7 @@ def report(*findings: Finding) -> CheckReport:
 def test_a_sound_database_is_one_line_and_a_table() -> None:
     assert check_text(report(SOUND)) == (
         f"Self-check of messaging.db: version {VERSION}, schema 0003, loads 2, events 10\n\n"
-        "Everything holds: 1 invariant.\n\n"
+        "Everything holds: 1 promise.\n\n"
         "What must hold, and what was found\n"
         "  invariant   found  what must hold\n"
         "  sound_file  holds  SQLite finds no damage"
@@ -31,7 +31,7 @@ def test_a_sound_database_is_one_line_and_a_table() -> None:
 
 def test_the_headline_names_what_is_broken_and_what_could_not_be_checked() -> None:
     assert check_headline(report(SOUND, BROKEN, UNCHECKED)) == (
-        "BROKEN: 2 of 3 invariants: one_decision, like_its_event."
+        "BROKEN: 2 of 3 promises: one_decision, like_its_event."
     )
 
 

@@ -164,7 +164,7 @@ def test_of_many_problems_the_sentence_says_the_first_and_how_many_more_there_ar
     assert "The report names 9997 more." in sentence
     told = problems_told(run_report(problems=problems))
     assert len(told) == 26
-    assert told[-1] == "and 9975 more problems; all of them stand in run_remarks, under run 17"
+    assert told[-1] == "and 9975 more problems; all of them are in run_remarks, under run 17"
 
 
 def test_a_problem_of_several_lines_is_told_on_one() -> None:
@@ -220,12 +220,12 @@ def test_a_load_is_told_in_one_line() -> None:
 def test_events_that_lie_in_the_future_are_told_with_what_becomes_of_them() -> None:
     report = run_report(decided_count=3, ahead_count=2, max_event_ahead_hours=1)
     assert headline(report).endswith(
-        "2 events lie more than 1 h ahead of as_of and wait until their times have come, because a clock must be wrong."
+        "2 events are more than 1 h in the future of as_of and wait until their times have come; a clock must be wrong."
     )
     one = replace(report, ahead_count=1, decided_count=0, loads=(), mode=RunMode.PREVIEW)
     assert headline(one) == (
         "Preview, nothing was kept. Nothing new. 0 events would be decided: 3 sends, 1 suppression, 1 alert. 1 event "
-        "lies more than 1 h ahead of as_of and would wait until its time has come, because a clock must be wrong."
+        "is more than 1 h in the future of as_of and would wait until its time has come; a clock must be wrong."
     )
 
 

@@ -53,6 +53,9 @@ _SAYINGS = {
 }
 """Functions other than the errors themselves that sentences are given to."""
 
+_PARTS = frozenset({"StoppedError"})
+"""Errors that are made with a part of their sentence; RunEnding has the whole."""
+
 _OWN_CHECKS = frozenset({"choice.py", "schedulers.py", "settings.py", "url.py"})
 """The modules in which a ValueError is of a setting, and becomes a sentence; elsewhere it is a defect."""
 
@@ -113,7 +116,12 @@ class _Module:
                 continue
             name = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
             saying = _Saying(name) if name in kinds else _SAYINGS.get(name)
-            if saying is None or len(node.args) <= saying.place or (name == "ValueError" and not self._has_own_checks):
+            if (
+                name in _PARTS
+                or saying is None
+                or len(node.args) <= saying.place
+                or (name == "ValueError" and not self._has_own_checks)
+            ):
                 continue
             for text in self._texts(node.args[saying.place]):
                 if sum(character.isalpha() for character in text) >= FEWEST_LETTERS:

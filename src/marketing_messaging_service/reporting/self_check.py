@@ -27,12 +27,12 @@ LONGEST_EXAMPLE = 240
 
 def check_headline(report: CheckReport) -> str:
     """Return the whole self-check in one line."""
-    invariants = many(len(report.findings), "invariant")
+    promises = many(len(report.findings), "promise")
     if not report.broken:
         warnings = f" {many(len(report.warnings), 'warning')}." if report.warnings else ""
-        return f"Everything holds: {invariants}.{warnings}"
+        return f"Everything holds: {promises}.{warnings}"
     names = ", ".join(finding.invariant for finding in report.broken)
-    return f"BROKEN: {len(report.broken)} of {invariants}: {names}."
+    return f"BROKEN: {len(report.broken)} of {promises}: {names}."
 
 
 def _advice(report: CheckReport) -> str:

@@ -189,11 +189,11 @@ def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -
     """Return what becomes of events that lie too far in the future, nothing when there are none."""
     if not count:
         return ""
-    lie, wait = ("lies", "waits") if count == 1 else ("lie", "wait")
+    are, wait = ("is", "waits") if count == 1 else ("are", "wait")
     wait = "would wait" if is_preview else wait
     its = "its time has" if count == 1 else "their times have"
     return (
-        f"{many(count, 'event')} {lie} more than {hours} h ahead of as_of and {wait} until {its} come, because a clock "
+        f"{many(count, 'event')} {are} more than {hours} h in the future of as_of and {wait} until {its} come; a clock "
         "must be wrong."
     )
 
@@ -257,7 +257,7 @@ def problems_told(report: RunReport) -> tuple[str, ...]:
         return tuple(filter(None, [ending_sentence(report)]))
     beyond = len(report.problems) - MOST_PROBLEMS
     first = [told(problem) for problem in report.problems[:MOST_PROBLEMS]]
-    more = f"and {many(beyond, 'more problem')}; all of them stand in run_remarks, under run {report.run_id}"
+    more = f"and {many(beyond, 'more problem')}; all of them are in run_remarks, under run {report.run_id}"
     return (*first, more) if beyond > 0 else tuple(first)
 
 

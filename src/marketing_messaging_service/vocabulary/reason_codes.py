@@ -47,7 +47,8 @@ class ReasonCode(StrEnum):
     )
     CORRUPT_ZSTD = (
         "corrupt_zstd",
-        "the same for a zstd file; up to 128 KiB of text before the damage can be lost too",
+        "the zstd file ends too early or is damaged at this line; up to 128 KiB of text before the damage can be lost "
+        "too",
         "deliver the whole file again: what was taken counts as duplicate",
         _IN_PART,
     )
@@ -60,7 +61,7 @@ class ReasonCode(StrEnum):
     )
     ASTRAY = (
         "astray",
-        "a file of arrays, or of objects that are not one per line, holds something else; nothing of it was taken",
+        "a file of arrays, or of objects that are not one per line, also holds something else; nothing of it was taken",
         "correct the file, and deliver it again",
         _IN_PART,
     )
@@ -111,7 +112,7 @@ class ReasonCode(StrEnum):
         _IN_PART,
     )
     LINE_TOO_LONG = "line_too_long", "over 16 MiB; the first 64 KiB are kept", "look for a missing line end", _IN_PART
-    INVALID_UTF8 = "invalid_utf8", "bytes that are no UTF-8 text", "write the file as UTF-8"
+    INVALID_UTF8 = "invalid_utf8", "the line is not UTF-8 text", "write the file as UTF-8"
     NUL_BYTES = (
         "nul_bytes",
         "zero bytes within a line, such as a power cut leaves; before and after an event they do not matter",
@@ -145,7 +146,11 @@ class ReasonCode(StrEnum):
         "deliver the event with the user's id; or take the anonymous id (docs/sources.md says what that means) and "
         "replay the line",
     )
-    WRONG_TYPE = "wrong_type", "another kind of value than the key takes", "write the value as the table above says"
+    WRONG_TYPE = (
+        "wrong_type",
+        "another kind of value than the key takes",
+        "write the value as the table of keys in docs/raw-events.md says",
+    )
     EMPTY_TEXT = "empty_text", "a required text, or a message_id, is empty", "write it, or leave out the message_id"
     TEXT_TOO_LONG = "text_too_long", "more characters than fit", "shorten it, or give its field a greater length"
     INVALID_UNICODE = "invalid_unicode", "half a surrogate pair, which is no character", "write whole characters"
@@ -156,11 +161,15 @@ class ReasonCode(StrEnum):
     )
     INVALID_TIMESTAMP = (
         "invalid_timestamp",
-        "no ISO 8601 instant, a date that does not exist, or a leap second",
+        "not a date and time in ISO 8601, a date that does not exist, or a leap second",
         "write it like 2026-11-23T10:15:00Z",
     )
-    NAIVE_TIMESTAMP = "naive_timestamp", "no offset, so the instant is unknown", "end it in Z or an offset"
-    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range", "outside the years 0001–9999 once in UTC", "correct the year"
+    NAIVE_TIMESTAMP = (
+        "naive_timestamp",
+        "no UTC offset, so the instant is unknown",
+        "end it in Z (for UTC) or an offset such as +01:00",
+    )
+    TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range", "in UTC, outside the years 0001–9999", "correct the year"
     INVALID_DATE = (
         "invalid_date",
         "not a date, or one that does not exist; an instant is not a date, as its date depends on the time zone",
@@ -176,7 +185,7 @@ class ReasonCode(StrEnum):
     TOO_MANY_DECIMALS = (
         "too_many_decimals",
         "money in smaller units than its field holds; it is never rounded",
-        "write no more decimals than the table above says",
+        "write no more decimals than the table of keys in docs/raw-events.md says",
     )
     NEGATIVE_NUMBER = "negative_number", "below 0 where a count belongs", "count from 0"
     NUMBER_TOO_SMALL = "number_too_small", "below the least number that the key takes", "correct it, or write null"

@@ -31,6 +31,30 @@ class RunEnding(StrEnum):
         "no file came since the previous run (*no files in landing*: the folder is empty)",
         "nothing; *watch* says when that lasts too long",
     )
+    NOT_TAKEN = (
+        "… files not taken because of their names: …",
+        "Completed",
+        "no pattern of sources.yaml takes files named like that; behind each name is what the file seems to be",
+        "rename a file of events, or add a pattern (docs/sources.md): the next run takes it; move any other file away",
+    )
+    NOT_READ = (
+        "… files of which no line can be read: …",
+        "Completed",
+        "they are still there, and an earlier run has failed because of them",
+        "what the sentence says behind each name, then put the corrected file in its place; the next run takes it",
+    )
+    BEING_WRITTEN = (
+        "… files still being written, left for the next run.",
+        "Completed",
+        "they changed while the run looked at them (`LANDING_SETTLE_SECONDS`)",
+        "nothing",
+    )
+    IN_THE_FUTURE = (
+        "… events are more than … h in the future of as_of and wait until their times have come…",
+        "Completed",
+        "a clock is wrong, of a producer or of this machine; as_of is the time of the run",
+        "have the clock corrected; a later run decides the events when their time has come",
+    )
     REPLAYED = (
         "… rejected lines read again: … taken, … still rejected. …",
         "Completed",
@@ -47,8 +71,8 @@ class RunEnding(StrEnum):
         "… messages were not sent, because their events are older than the limit of … h.",
         "Completed",
         "the run's limit of age, `max_event_age_hours`, held them back",
-        "look for the reason `expired` in `suppressions`; a larger `max_event_age_hours` lets later files of that age "
-        "through; a backfill of their time with `decide_again` and such a limit lets the rules decide them again",
+        "nothing, if they may stay unsent (they are in `suppressions`, with the reason `expired`); else start a "
+        "backfill of their time with `decide_again` and a larger `max_event_age_hours`",
     )
     UNUSUAL = (
         "Unusual: … at this hour of the last four weeks it was … to ….",
@@ -66,8 +90,8 @@ class RunEnding(StrEnum):
         "…: … of … lines could not be read (… %), which is more than the … % that max_rejected_percent allows. …",
         "Failed",
         "a producer writes lines that are not events; the others were taken",
-        "have the producer corrected, and the rejected lines, which `rejected_rows` holds, delivered in another file "
-        "or replayed",
+        "get the producer fixed; correct the rejected lines, which are in `rejected_rows`, and replay them or deliver "
+        "them in another file ([how](raw-events.md#reading-rejected-lines-again))",
     )
     RETRIED = (
         "…: An earlier attempt of this run took it, and a retry reads no line again. …",
@@ -79,7 +103,7 @@ class RunEnding(StrEnum):
         "Another run is at work…",
         "Cancelled",
         "a run before it took longer than `RUN_LOCK_TIMEOUT_SECONDS`",
-        "look at the run that the sentence names; start a backfill again; *hourly* carries on without help",
+        "look at the run that the sentence names; nothing for *hourly*; start any other run again",
     )
     CANCELLED = (
         "Stopped by Cancel, or together with its worker. …",
@@ -102,13 +126,14 @@ class RunEnding(StrEnum):
     KILLED = (
         "Process exited with status code: …",
         "Crashed",
-        "something killed the process: too little memory, or a person; the next run puts the report on this run's page",
-        "look at the machine's log (`journalctl -k`); nothing for *hourly*; start any other run again",
+        "the process was killed, mostly for lack of memory, or by a person; the next run puts the report on this run's "
+        "page",
+        "look for the reason in the machine's log (`journalctl -k`); nothing for *hourly*; start any other run again",
     )
     WORKER_DIED = (
         "The worker, or the whole machine, stopped in the middle of this run. …",
         "Crashed",
-        "found when the worker was started again",
+        "worker or machine went down; this was found out when the worker was started again",
         "nothing for *hourly*; start any other run again",
     )
     STOPPED_WITH_UP = (
@@ -121,18 +146,18 @@ class RunEnding(StrEnum):
         "The run has given no sign of life. …",
         "Crashed",
         "worker and run died, and nobody started the worker again",
-        "start the worker",
+        "start the worker; then nothing for *hourly*; start any other run again",
     )
     WITHOUT_A_WORD = (
         "It ended without a word. …",
         "Crashed; `killed` in `runs`",
-        "the report of a run that was killed",
+        "the run was killed, by a power cut for example, so it could not say why",
         "nothing for *hourly*; start any other run again",
     )
     DEFECT = (
         "A defect, please report it: …",
         "Failed, with a traceback",
-        "something that nobody foresaw; the run's transaction was rolled back",
+        "a mistake in this program; the run's transaction was rolled back",
         "report it with the log; start the run again, which may well succeed",
     )
     LATE = ("no sentence, no log; the state stays", "Late", "no worker takes the run", "start the worker")
@@ -143,14 +168,15 @@ class RunEnding(StrEnum):
         "start the worker",
     )
     BROKEN = (
-        "BROKEN: … of … invariants: …",
+        "BROKEN: … of … promises: …",
         "*check* Failed",
-        "the database does not hold a promise; the report names the rows",
-        "what the report says; keep a copy of the file as it is, put one back, or ask",
+        "the database breaks a promise; the report names the rows",
+        "first copy the database as it is, then do what the report says; if that does not help, restore a copy "
+        "([how](#what-to-back-up)), or ask",
     )
     READERS = (
         "a warning in the log: messaging.db-wal holds … MB",
         "Completed",
-        "a program kept one snapshot open for the whole of a run or longer",
-        "end that program, or what it is reading; the next run empties the file",
+        "another program has been reading the database for a whole run or longer, so the file grows",
+        "end that program, or its query; the next run empties the file",
     )
