@@ -22,8 +22,8 @@ from flows.processes import PROJECT, Place
 from src.marketing_messaging_service.settings import Settings
 from tests.prefect_home import make_home
 
-UP_SECONDS = 90.0
-RUN_SECONDS = 60.0
+UP_SECONDS = 120.0
+RUN_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

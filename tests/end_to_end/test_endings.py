@@ -21,7 +21,7 @@ from prefect.states import AwaitingRetry, Cancelling
 from flows.stopping import CUT_OFF
 from flows.up import STOPPED_BY_HAND
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
-from tests.end_to_end.system import System, started, wait_until
+from tests.end_to_end.system import RUN_SECONDS, System, started, wait_until
 
 pytestmark = pytest.mark.server
 
@@ -72,7 +72,7 @@ def processes_of_runs(system: System) -> list[int]:
 def run_at_work(system: System) -> FlowRun:
     """Start an hourly run and wait until it loads a file of some size."""
     run = system.start_run("hourly/hourly")
-    wait_until(lambda: any(line.startswith("Staged") for line in system.log_of(run)), 60.0, "it loads")
+    wait_until(lambda: any(line.startswith("Staged") for line in system.log_of(run)), RUN_SECONDS, "it loads")
     return run
 
 

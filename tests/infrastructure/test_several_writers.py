@@ -58,9 +58,9 @@ def placed(
 
 
 def cut(server: Server, url: str, condition: str) -> None:
-    """End the sessions of a database that hold some lock."""
+    """End the sessions of a database that hold some lock, and wait until they have ended."""
     server.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
         f"WHERE locktype = 'advisory' AND datname = '{make_url(url).database}' AND {condition}"
     )
 
