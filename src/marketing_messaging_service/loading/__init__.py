@@ -1,4 +1,4 @@
-"""From typed rows to the tables, each file whole or not at all. Knows the database, reads no raw file."""
+"""Puts typed rows into the tables, each file whole or not at all. Knows the database, reads no raw file."""
 
 from src.marketing_messaging_service.loading.ledger import (
     held_event_count,

@@ -1,4 +1,4 @@
-"""Lines with the message_id of another event: each is kept whole, among the rejected rows, once."""
+"""Keeps lines with another event's message_id: each is kept whole, once, among the rejected rows."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -24,11 +24,11 @@ _kept = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""What is kept already, by the event that stands; a line is compared as it came."""
+"""What is kept already, by the stored event; a line is compared as it came."""
 
 
 class CollisionKeeper:
-    """Keeps lines whose message_id another event has, but none that is kept already."""
+    """Keeps lines with another event's message_id, unless they are kept already."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -49,7 +49,7 @@ class CollisionKeeper:
                 yield collision.line_number
 
         count = 0
-        # To the end of the file: only there is it known whether the file has changed.
+        # To the end of the file: only there is it clear whether the file has changed.
         lines = staged.raw_lines(numbers())
         while some := list(islice(lines, LINES_AT_ONCE)):
             count += self._keep(load_id, list(zip(asked, some, strict=True)))
@@ -57,7 +57,7 @@ class CollisionKeeper:
         return count
 
     def end(self) -> None:
-        """Let go of what was needed for telling what is kept already."""
+        """Release what was needed to find out what is kept already."""
         # A preview's loads share one connection.
         if self._has_begun:
             _kept.drop(self._connection, checkfirst=False)
@@ -65,13 +65,13 @@ class CollisionKeeper:
     def _begin(self) -> None:
         self._has_begun = True
         if several := writers_of(self._connection):
-            # Or two that load at the same time would keep one line twice.
+            # Otherwise two runs that load at the same time would keep a line twice.
             several.take_turns(self._connection, "keep collisions")
         _kept.create(self._connection, checkfirst=False)
         earlier = (
             select(RejectedRow.event_id, RejectedRow.raw_line)
             .where(RejectedRow.event_id.in_(standing_events()))
-            # A line that stands twice was kept before this was looked at, or by hand.
+            # A line that is there twice was kept before this was checked, or by hand.
             .distinct()
         )
         self._connection.execute(insert(_kept).from_select(["event_id", "raw_line"], earlier))

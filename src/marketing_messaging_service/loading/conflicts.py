@@ -1,4 +1,4 @@
-"""Events that were delivered again, and whether they still say the same."""
+"""Compares events that were delivered again with the stored ones."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -63,7 +63,7 @@ _otherwise = Table(
     prefixes=["TEMPORARY"],
     sqlite_with_rowid=False,
 )
-"""Those that differ from the event that stands, and in what."""
+"""The duplicates that differ from the stored event, and in what."""
 
 # Tables, because SQLAlchemy takes several times as long to compile a statement over the models.
 _events, _loads, _unknown_keys = Event.__table__, Load.__table__, UnknownKey.__table__
@@ -86,11 +86,11 @@ class Collision:
 
 
 RETRY = Event.event_timestamp.key
-"""All that a retry may differ in: some producers stamp it with the time of the retry."""
+"""The only thing in which a retry may differ: some producers stamp it with the time of the retry."""
 
 
 class DuplicateCheck:
-    """Collects the duplicates of loads in a temporary table, and compares all of them with what stands at once."""
+    """Collects the duplicates of loads in a temporary table, and compares them all at once with what is stored."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -106,7 +106,7 @@ class DuplicateCheck:
         self.count += bulk_insert(self._connection, insert(_delivered), columns)
 
     def refuse_lost(self) -> None:
-        """Raise LostRowsError when an event that was taken for a duplicate does not stand: it was kept out.
+        """Raise LostRowsError when an event taken for a duplicate is not stored: it was kept out.
 
         Only a trigger can do that.
         """
@@ -118,7 +118,7 @@ class DuplicateCheck:
 
     @contextmanager
     def compared(self) -> Iterator[None]:
-        """Have those that differ from the event that is in a table of their own.
+        """Put those that differ from the stored event into their own table.
 
         A line that an earlier load of the same file has recorded is left out.
         """
@@ -133,9 +133,9 @@ class DuplicateCheck:
             table.drop(self._connection, checkfirst=False)
 
     def record_conflicts(self, load_ids: range) -> dict[int, int]:
-        """Record those that differ in the time alone, and return how many there are by load.
+        """Record those that differ only in time, and return how many there are by load.
 
-        Raises LostRowsError when not all of them stand.
+        Raises LostRowsError when some are not stored.
         """
         if self.count == 0:
             return {}
@@ -152,7 +152,7 @@ class DuplicateCheck:
         return counts
 
     def collisions(self) -> Iterator[tuple[int, Iterator[Collision]]]:
-        """Yield the loads with lines that differ in more than the time, each with these in their order."""
+        """Yield the loads with lines that differ in more than time, each with these lines in order."""
         if self.count == 0:
             return
         found = select(*_otherwise.c).where(_is_collision()).order_by(*_otherwise.primary_key)
@@ -167,7 +167,7 @@ def standing_events() -> Select[int]:
 
 @cache
 def _insert_otherwise() -> Insert:
-    """Enter those that differ from the event that stands; written once, because that takes longer than most loads."""
+    """Insert those that differ from the stored event; compiled once, because that takes longer than most loads."""
     differs = {name: _differs(name) for name in _COMPARED}
     # Each differing field adds ", name"; the text proper begins at its third character.
     names = reduce(add, (case((condition, f", {name}"), else_="") for name, condition in differs.items()))
@@ -187,10 +187,10 @@ def _is_collision() -> ColumnElement[bool]:
 
 
 def _differs(name: str) -> ColumnElement[bool]:
-    """Whether a delivered line says something else than the event that stands.
+    """Whether a delivered line says something different from the stored event.
 
-    An event has no value in a field that was declared after it came, and the line that stands may have had one: its
-    file is one of those in which the key was not known.
+    An event has no value in a field that was declared after it came, though its line may have had one: then its file is
+    one of those with the key among the unknown ones.
     """
     delivered, standing = _delivered.c[name], _COMPARED[name]
     differs = delivered.is_distinct_from(standing)

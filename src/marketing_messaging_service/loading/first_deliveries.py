@@ -1,4 +1,4 @@
-"""Which events are delivered for the first time, found out without an index."""
+"""Finds out without an index which events are delivered for the first time."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -11,20 +11,20 @@ Hashes = np.ndarray[Any, np.dtype[np.uint32]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 MOST_REPEATED = 100_000
-"""Message ids remembered by their text, which are 13 MB; of a million events ten thousand are delivered twice."""
+"""How many message ids are remembered as text, in 13 MB; of a million events ten thousand are delivered twice."""
 
 
 class FirstDeliveries:
-    """Tells first deliveries from repeated ones, exactly, and with four bytes an event.
+    """Distinguishes first deliveries from repeated ones, exactly, with four bytes per event.
 
-    Every message_id is hashed beforehand. One whose hash no other has stands once; the few others are compared as
-    text when they come.
+    Every message_id is hashed beforehand. One with a unique hash occurs once; the few others are compared as text when
+    they come.
     """
 
     def __init__(
         self, known: Callable[[], Iterable[Sequence[str]]], coming: Iterable[Sequence[str]], most_count: int
     ) -> None:
-        """Look at the message ids in the table, which can be gone through twice, and at those that are coming.
+        """Look at the message ids in the table, which can be iterated twice, and at those that are coming.
 
         Together they are no more than `most_count`.
         """
@@ -43,11 +43,11 @@ class FirstDeliveries:
 
     @property
     def can_tell(self) -> bool:
-        """Whether so few of them are repeated that they can be remembered."""
+        """Whether few enough of them are repeated for all to be remembered."""
         return len(self._repeated) <= MOST_REPEATED
 
     def are_first(self, message_ids: Sequence[str]) -> Mask:
-        """Return which of the next message ids have neither been known nor come before."""
+        """Return which of the next message ids are neither known nor have come before."""
         are_first = np.ones(len(message_ids), dtype=np.bool_)
         for place in self._places_of_repeated(message_ids):
             are_first[place] = message_ids[place] not in self._seen

@@ -1,4 +1,4 @@
-"""Events without a message_id that an earlier version loaded under another id than they have today."""
+"""Recognises events without a message_id that an earlier version loaded under another id."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -24,10 +24,10 @@ _standing = Table(
 
 
 class StandingIds:
-    """Knows of the events that come which of them stand under a former id, and gives them that one.
+    """Knows which of the coming events are stored under a former id, and gives them that id.
 
-    So an event that was loaded before is known when it is delivered again. Which ones stand is kept in a temporary
-    table, so that memory does not follow their number; `close` drops it.
+    So an event that was loaded before is recognised when it is delivered again. The stored ones are kept in a temporary
+    table, so that memory does not grow with their number; `close` drops it.
     """
 
     def __init__(self, connection: Connection, coming: Iterable[pd.DataFrame]) -> None:
@@ -40,12 +40,12 @@ class StandingIds:
                 self._look_up(events.loc[former_ids.notna()])
 
     def put_in(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Yield frames of EVENT_SCHEMA with the ids under which their events stand."""
+        """Yield frames of EVENT_SCHEMA with the ids under which their events are stored."""
         for events in frames:
             yield self._with_standing_ids(events) if self._count else events
 
     def close(self) -> None:
-        """Forget what stands."""
+        """Forget the stored ids."""
         if self._count:
             _standing.drop(self._connection, checkfirst=False)
 
@@ -77,7 +77,7 @@ class StandingIds:
 def _standing_of(
     message_ids: Sequence[str], connection: Connection, looked_up: Any, wanted: Any
 ) -> list[tuple[str, str]]:
-    """Return each of the ids that is in a column, with what stands beside it."""
+    """Return each of the ids found in a column, with another column's value."""
     found: list[tuple[str, str]] = []
     for start in range(0, len(message_ids), IDS_AT_ONCE):
         some = message_ids[start : start + IDS_AT_ONCE]

@@ -39,7 +39,7 @@ from src.marketing_messaging_service.staging.results import READER_VERSION, Land
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_PARAMETERS = 1_000
-"""Values that one statement is given in a list."""
+"""How many values one statement gets in a list."""
 
 COUNT_NAMES = (
     "read_count",
@@ -52,20 +52,20 @@ COUNT_NAMES = (
     "dropped_count",
     "outside_count",
 )
-"""The counts of lines of a load; each of them is a field of LoadResult too."""
+"""A load's counts of lines; each is also a field of LoadResult."""
 
 
 def known_files(engine: Engine) -> KnownFiles:
-    """Return the files that landing can be compared with: those taken to the end, and those that could not be read.
+    """Return the files that landing is compared with: those taken completely, and those that could not be read.
 
-    One that could not be read is taken when replays have taken every line of it.
+    One that could not be read counts as taken once replays have taken every line of it.
     """
     with read_transaction(engine) as connection:
         return KnownFiles(tuple(_known_files(connection)))
 
 
 def known_files_at(engine: Engine, paths: Collection[str]) -> Sequence[KnownFile]:
-    """Return the files, as landing can be compared with them, that lay at some display paths."""
+    """Return the files that were at some display paths, for comparing landing with them."""
     wanted = sorted(paths)
     with read_transaction(engine) as connection:
         return [
@@ -92,7 +92,7 @@ def _known_files(connection: Connection, *conditions: ColumnElement[bool]) -> It
         )
         .where(
             or_(SourceFile.refused_code.is_not(None), is_taken),
-            # Nobody has delivered what a replay takes.
+            # What a replay takes was not delivered by anybody.
             SourceFile.replayed_file_id.is_(None),
             *conditions,
         )
@@ -130,7 +130,7 @@ class FileHistory:
     source_file_id: int | None
     """None when the content is new."""
     is_taken: bool = False
-    """Whether one has taken it to the end."""
+    """Whether one has taken it completely."""
     is_refused: bool = False
     """Whether one could read no line of it."""
     reader_number: int = READER_VERSION
@@ -145,7 +145,7 @@ class FileHistory:
 
 
 def file_histories(connection: Connection, files: Sequence[LandingFile]) -> list[FileHistory]:
-    """Return what is known of the content of each file, under whatever name."""
+    """Return what is known about the content of each file, under whatever name."""
     wanted = {each for file in files for each in (file.content_hash, *file.grown_from)}
     known = _known_contents(connection, sorted(wanted))
     histories = []
@@ -179,20 +179,20 @@ def _known_contents(connection: Connection, content_hashes: Sequence[str]) -> di
 
 
 def known_contents(engine: Engine, content_hashes: Collection[str]) -> Mapping[str, FileHistory]:
-    """Return what is known of those of some contents of which anything is."""
+    """Return what is known about contents, for those about which anything is."""
     with read_transaction(engine) as connection:
         return _known_contents(connection, sorted(content_hashes))
 
 
 def refused_contents(engine: Engine) -> frozenset[str]:
-    """Return the contents that a load could read no line of."""
+    """Return the contents of which a load could read no line."""
     with read_transaction(engine) as connection:
         refused = select(SourceFile.content_hash).where(SourceFile.refused_code.is_not(None))
         return frozenset(connection.execute(refused).scalars())
 
 
 def record_files(connection: Connection, files: Sequence[LandingFile], taken_at: datetime) -> range:
-    """Record files that nothing was taken of before, and return their ids."""
+    """Record files of which nothing was taken before, and return their ids."""
     rows = [
         {
             "content_hash": file.content_hash,
@@ -209,9 +209,9 @@ def record_files(connection: Connection, files: Sequence[LandingFile], taken_at:
 def note_readings(
     connection: Connection, readings: Sequence[tuple[int, LandingFile, ReasonCode | None]], read_at: datetime
 ) -> None:
-    """Record where files lay when they were read, by the ids of source_files, and why no line of one could be.
+    """Record where files were when they were read, by their ids in source_files, and why no line could be read.
 
-    They are known there without being read again.
+    They are then recognised there without being read again.
     """
     rows = [
         {"read_id": file_id, "refused_code": refused_code, **_reading_of(file, read_at)}
@@ -232,14 +232,14 @@ def _reading_of(file: LandingFile, read_at: datetime) -> dict[str, Any]:
 
 
 def open_loads(connection: Connection, source_file_ids: Sequence[int], **values: Any) -> range:
-    """Record the loads of files, their counts still zero, and return their ids, which follow each other."""
+    """Record the loads of files, their counts still zero, and return their ids, which are consecutive."""
     zero_counts = dict.fromkeys(COUNT_NAMES, 0)
     rows = [{"source_file_id": file_id, **zero_counts, **values} for file_id in source_file_ids]
     return _insert_all(connection, Load, rows)
 
 
 def close_loads(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Enter counts, range of event ids and duration of loads, each named by `loaded_id`."""
+    """Record counts, range of event ids and duration of loads, each named by `loaded_id`."""
     _update_each(connection, update(Load).where(Load.id == bindparam("loaded_id")), rows)
 
 
@@ -252,9 +252,9 @@ def forget_loads(connection: Connection, load_ids: Sequence[int]) -> None:
 
 
 def hold_events(connection: Connection, load_ids: range, first_event_id: int | None, last_event_id: int | None) -> None:
-    """Enter the events of loads among those that only a backfill decides.
+    """Put the events of loads among those that only a backfill decides.
 
-    Raises LostRowsError when not all of them stand.
+    Raises LostRowsError when some are not stored.
     """
     if first_event_id is None:
         return
@@ -269,7 +269,7 @@ def hold_events(connection: Connection, load_ids: range, first_event_id: int | N
 
 
 def _insert_all(connection: Connection, model: type[SourceFile | Load], rows: Sequence[Mapping[str, Any]]) -> range:
-    """Insert rows under the next ids, and return these. Raises LostRowsError when not all of them stand."""
+    """Insert rows under the next ids, and return these. Raises LostRowsError when some are not stored."""
     if not rows:
         return range(0)
     first_id = next_ids(connection, model, len(rows))

@@ -1,4 +1,4 @@
-"""Files on their way into the tables: everything of one appears together, or nothing does."""
+"""Loads files into the tables: everything of a file appears together, or nothing does."""
 
 import time
 from collections import Counter
@@ -51,7 +51,7 @@ from src.marketing_messaging_service.staging.results import LEFT_OUT, REJECTED_S
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
 
 RETRIES_BESIDE_OTHERS = 2
-"""How often files are loaded again when a row was refused that another run may have committed meanwhile."""
+"""How often files are loaded again when a row was refused because another run may have committed it meanwhile."""
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class _FileLoad:
 
     @property
     def is_first_load(self) -> bool:
-        """Whether nothing of the file was taken before, so that what is said of the file as a whole is still unsaid."""
+        """Whether nothing of the file was taken before, so that facts about the whole file are still to be recorded."""
         return self.history.is_first
 
     @property
@@ -87,7 +87,7 @@ class _FileLoad:
 
     @property
     def earlier_file_ids(self) -> list[int]:
-        """Where the ledger has files whose rejected lines are not to stand there once more, in source_files."""
+        """The files (ids in source_files) whose rejected lines must not be recorded a second time."""
         if self.is_unreadable:
             return []
         own = [] if self.history.source_file_id is None else [self.history.source_file_id]
@@ -95,22 +95,22 @@ class _FileLoad:
 
     @property
     def brings_nothing(self) -> bool:
-        """Whether only a part of the file was wanted, and that had been taken before."""
+        """Whether only a part of the file was wanted, and that was taken before."""
         brought = self.inserted_count or self.rejected_by_reason or self.conflict_count or self.collision_count
         return not self.is_first_load and self.outside_count > 0 and not brought
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the file is loaded: it was not taken before, and not read before as in vain as now."""
+        """Whether the file is loaded: it was not taken before, nor read before without result, as now."""
         return not (self.history.is_taken or (self.history.is_refused and self.is_unreadable) or self.is_still_rejected)
 
     @property
     def is_still_rejected(self) -> bool:
-        """Whether it is made of rejected lines of which none is taken."""
+        """Whether it is made of rejected lines, none of which is taken."""
         return self.staged.replayed is not None and not self.staged.replayed.row_ids
 
     def outcome(self) -> LoadResult | NotLoaded | Unreadable:
-        """Return what became of the file."""
+        """Return the result for the file."""
         if self.history.is_taken:
             return NotLoaded.TAKEN
         if not self.is_wanted and self.refused_code is not None:
@@ -159,17 +159,16 @@ def load_files(
 ) -> list[LoadResult | NotLoaded | Unreadable]:
     """Put staged files into the tables in one transaction, and return the counts of each.
 
-    The files are one, or several that follow each other in the same rows; what they leave is what they would leave one
-    after the other, each with a row of its own in the ledger. Events whose message_id is known, in this file or any
-    before, are left out and counted; those among them that name another time are recorded in `conflicts`. A line that
-    differs in more is no retry, and is kept whole in `rejected_rows`. What a file made of
-    rejected lines takes of these is marked. With a window, the events outside of it are left for whoever takes the
-    rest; what concerns the whole file (rejected lines, unknown keys) is recorded by its first
-    load. With `is_held` the events are entered in `held_events` and decided only by a run that asks for their time.
-    NotLoaded stands for a file of which nothing is changed, because another run has taken the same content meanwhile or
-    the window holds nothing new, and Unreadable for one of which no line can be read, as an earlier load found.
-    `on_progress` gets how many events were handled since the last call. Raises LoadError, and keeps nothing, when
-    the counts of a file do not add up, and LandingError when a line that is to be kept cannot be read again.
+    There is one file, or several in a row in the same staged rows; the outcome is the same as loading them one after
+    the other, each with its own row in the ledger. Events with a known message_id, from this file or an earlier one,
+    are left out and counted; those that name another time are recorded in `conflicts`. A line that differs in more than
+    that is not a retry, and is kept whole in `rejected_rows`. Rejected lines that a file made of them takes are marked.
+    With a window, the events outside it are left for whoever takes the rest; facts about the whole file (rejected
+    lines, unknown keys) are recorded by its first load. With `is_held` the events go into `held_events` and are decided
+    only by a run that asks for their time. NotLoaded means that nothing changed for a file, because another run has
+    taken the same content meanwhile or the window holds nothing new; Unreadable, that no line can be read, as an
+    earlier load found. `on_progress` gets the number of events handled since the last call. Raises LoadError, and keeps
+    nothing, when a file's counts do not add up, and LandingError when a line to be kept cannot be read again.
     """
     outside = _files_outside(files, window)
     if len(outside) == len(files):
@@ -184,7 +183,7 @@ def load_files(
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """What is entered beside every load, and which events are wanted."""
+    """What is recorded with every load, and which events are wanted."""
 
     as_of: datetime
     flow_run_id: str | None
@@ -200,7 +199,7 @@ def _load_together(
     order: _Order,
     on_progress: Callable[[int], None],
 ) -> list[LoadResult | NotLoaded | Unreadable]:
-    """Put files into the tables, but for those at some places of which no event is wanted."""
+    """Put files into the tables, except for those at the given places, of which no event is wanted."""
     began = time.monotonic()
     with write_transaction(engine) as connection:
         histories = file_histories(connection, [each.file for each in files])
@@ -221,7 +220,7 @@ def _load_together(
 
 
 def _files_outside(files: Sequence[StagedFile], window: Window | None) -> set[int]:
-    """Return the places of the files all of whose events are outside of the window; a file without any is none."""
+    """Return the places of the files that have events, all of them outside the window."""
     if window is None:
         return set()
     outside = {place for place, each in enumerate(files) if each.valid_count}
@@ -249,7 +248,7 @@ _INSERT_TYPE = sqlite_insert(EventType).on_conflict_do_nothing(index_elements=[E
 
 
 class _Loading:
-    """The transaction in which files are loaded, each by a load of its own."""
+    """The transaction in which files are loaded, each by its own load."""
 
     def __init__(
         self, connection: Connection, files: Sequence[StagedFile], loads: Mapping[int, _FileLoad], window: Window | None
@@ -293,7 +292,7 @@ class _Loading:
             each.load_id = load_id
 
     def load(self, on_progress: Callable[[int], None]) -> None:
-        """Insert the rows of the files, and count what became of their lines."""
+        """Insert the rows of the files, and count the fates of their lines."""
         duplicates = DuplicateCheck(self._connection)
         standing = StandingIds(self._connection, self._rows.event_chunks() if self._rows.has_former_ids else ())
         coming_count = sum(each.staged.valid_count for each in self._loads)
@@ -319,7 +318,7 @@ class _Loading:
         self._refuse_lost_rows()
 
     def close(self, began: float, *, is_held: bool) -> None:
-        """Enter the loads' counts in the ledger, and take back those that brought nothing."""
+        """Record the loads' counts in the ledger, and take back loads that brought nothing."""
         for each in self._loads:
             _refuse_wrong_counts(each.result())
         forget_loads(self._connection, [each.load_id for each in self._loads if each.brings_nothing])
@@ -360,7 +359,7 @@ class _Loading:
             yield rows, load_ids
 
     def _inside_of_loads(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, Numbers]]:
-        """Yield the same of events, those outside of the window aside."""
+        """Yield the same for events, without those outside the window."""
         for events, load_ids in self._of_loads(frames):
             is_inside = self._is_inside(events)
             yield events.loc[is_inside], load_ids[is_inside]
@@ -400,7 +399,7 @@ class _Loading:
         self._insert_left_out(events, load_ids, event_ids)
 
     def _insert_left_out(self, events: pd.DataFrame, load_ids: Numbers, event_ids: Numbers) -> None:
-        """Keep what is wrong with the values that inserted events are kept without."""
+        """Record the invalid values that were left out of inserted events."""
         if not (has_any := events[LEFT_OUT].notna().to_numpy(dtype=np.bool_)).any():
             return
         columns = left_out_columns(events.loc[has_any], load_ids[has_any], event_ids[has_any])
@@ -409,13 +408,13 @@ class _Loading:
         self._insert(insert(LeftOutValue), columns)
 
     def _insert_rejected_and_collisions(self, duplicates: DuplicateCheck) -> None:
-        """Keep what became no event: load by load the rejected lines, and after them those with a known message_id."""
+        """Keep what did not become an event: per load the rejected lines, then the lines with a known message_id."""
         keeper = CollisionKeeper(self._connection)
         colliding = duplicates.collisions()
         following = next(colliding, None)
         for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
             start = 0
-            # Only when rows of a later load have come, none of a load is to come any more.
+            # A load is complete only once rows of a later load have come.
             while following is not None and following[0] < load_ids[-1]:
                 end = int(np.searchsorted(load_ids, following[0], side="right"))
                 self._insert_rejected(rejected.iloc[start:end], load_ids[start:end])
@@ -474,9 +473,9 @@ class _Loading:
         refuse_lost_rows(self._connection, {str(statement.table): (len(next(iter(columns.values()))), inserted)})
 
     def _refuse_lost_rows(self) -> None:
-        """Count what is in the tables of what the loads wrote; raise LostRowsError when some of it is missing.
+        """Count what the loads wrote in the tables; raise LostRowsError when some of it is missing.
 
-        Only a trigger can take away what went in, that of any table.
+        Only a trigger (on any table) can remove what went in.
         """
         if not triggers_on(self._connection, *Event.metadata.tables):
             return
@@ -510,14 +509,14 @@ class _Loading:
             refuse_lost_rows(self._connection, {str(table): (count, found)})
 
     def _share_time(self, seconds: float) -> None:
-        """Tell each load its share of the time, by the lines of its file."""
+        """Give each load its share of the time, by the lines of its file."""
         whole = sum(each.staged.read_count + 1 for each in self._loads)
         for each in self._loads:
             each.seconds = round(seconds * (each.staged.read_count + 1) / whole, 3)
 
 
 def _find_refused(files: Sequence[StagedFile], loads: Mapping[int, _FileLoad]) -> None:
-    """Enter why no line of a file could be read, by its first one, where that is so."""
+    """Record, where it is so, why no line of a file could be read, judging by its first line."""
     unknown = {place for place, each in loads.items() if each.is_unreadable}
     for rejected in lines_between(files[0].rows.rejected_chunks(), files[0].lines_before, files[-1].last_line):
         if not unknown:
@@ -530,7 +529,7 @@ def _find_refused(files: Sequence[StagedFile], loads: Mapping[int, _FileLoad]) -
 
 
 def _note_unreadable(connection: Connection, loads: Iterable[_FileLoad]) -> None:
-    """Record of files that are as unreadable as before that they have been read once more."""
+    """Record that files which are as unreadable as before have been read once more."""
     read = [
         (each.history.source_file_id, each.staged.file, each.refused_code)
         for each in loads
@@ -540,9 +539,9 @@ def _note_unreadable(connection: Connection, loads: Iterable[_FileLoad]) -> None
 
 
 def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Numbers) -> dict[int, str]:
-    """Return the lines that an earlier load of the file has rejected, from the first to the last of the numbers.
+    """Return the lines that an earlier load of the file rejected, from the first to the last of the numbers.
 
-    So were those of the file that it has grown from; it is for the caller to see which lines are still the same.
+    Those of the file that it has grown from count too; the caller checks which lines are still the same.
     """
     lines = (
         select(RejectedRow.line_number, RejectedRow.raw_line)
@@ -558,13 +557,13 @@ def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Num
 
 
 def _count(load_ids: Numbers) -> Iterable[tuple[int, int]]:
-    """Return which loads are in a sequence in their order, and how often each."""
+    """Return the loads in a sequence, in order, and how often each occurs."""
     found, counts = np.unique(load_ids, return_counts=True)
     return zip(found.tolist(), counts.tolist(), strict=True)
 
 
 def _ledger_row(load: _FileLoad, *, is_held: bool) -> dict[str, Any]:
-    """Return what is entered in the ledger at the end of a load."""
+    """Return what is recorded in the ledger at the end of a load."""
     result = load.result()
     row = {
         "loaded_id": load.load_id,
@@ -575,7 +574,7 @@ def _ledger_row(load: _FileLoad, *, is_held: bool) -> dict[str, Any]:
     }
     if not is_held:
         return row
-    # A load without events has none to wait for.
+    # A load without events has nothing to wait for.
     waits = result.inserted_count > 0
     return row | {
         "state": LoadState.HELD if waits else LoadState.DECIDED,

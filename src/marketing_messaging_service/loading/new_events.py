@@ -1,4 +1,4 @@
-"""Events on their way into their table: those that stand there are left out, and its indexes kept up or rebuilt."""
+"""Inserts new events into their table, leaving out those that it has; keeps up its indexes or rebuilds them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,21 +21,21 @@ from src.marketing_messaging_service.loading.split import event_columns, scalars
 from src.marketing_messaging_service.models import Event
 
 SMALLEST_REBUILD = 50_000
-"""Events below which a load keeps the indexes: at 10,000 either way takes 0.2 s, at 100,000 rebuilding takes a third
-less."""
+"""Below this many events a load keeps the indexes: at 10,000 either way takes 0.2 s, at 100,000 rebuilding takes a
+third less."""
 
 LARGEST_STANDING = 0.5
-"""How many times the coming events may stand already for the indexes to be rebuilt. With as many standing as coming, a
-load takes as long either way at 100,000 and 45 s instead of 32 at a million; with a tenth standing, a million take less
-than half as long with rebuilding as without."""
+"""Indexes are rebuilt if the table has at most this many times the coming events. With as many stored as coming, a load
+of 100,000 takes equally long either way, and one of a million 45 s instead of 32; with a tenth stored, a million take
+less than half as long with rebuilding as without."""
 
 STANDING_AT_ONCE = 50_000
 
 LOOKED_UP_AT_ONCE = 1_000
 
 InsertNew = Callable[[pd.DataFrame, Numbers], tuple[Mask, Numbers]]
-"""Inserts those of a frame of EVENT_SCHEMA that are new, given the load of each, and returns which they are and the id
-that each has, or would have."""
+"""Inserts the new events of an EVENT_SCHEMA frame, given the load of each, and returns which they are and the id that
+each has, or would have."""
 
 _STANDING_AMONG = select(Event.message_id).where(Event.message_id.in_(bindparam("message_ids", expanding=True)))
 _INSERT = insert(Event)
@@ -43,9 +43,9 @@ _INSERT_UNKNOWN = sqlite_insert(Event).on_conflict_do_nothing(index_elements=[Ev
 
 
 class EventIds:
-    """Numbers events that come load by load, as if each load were a transaction by itself.
+    """Numbers events that come load by load, as if each load were its own transaction.
 
-    An event that is not new leaves a gap before the next one of its load, and none before the next load.
+    An event that is not new leaves a gap before the next one of its load, but none before the next load.
     """
 
     def __init__(self, next_id: int) -> None:
@@ -79,14 +79,14 @@ def new_events(
     load_count: int,
     created_at: str,
 ) -> Iterator[InsertNew]:
-    """Yield the way to insert the events of loads, and leave the table with every index that it had.
+    """Yield a function that inserts the events of loads, and leave the table with every index that it had.
 
-    Where many come against what stands already, the indexes are dropped and rebuilt from sorted rows: a
-    million events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is
-    part of the transaction, so that no crash can leave a table without them, and the unique index, when it is built,
-    holds the new rows against each other and those that stood. `coming` gives the frames of EVENT_SCHEMA
-    that are to come, each with the load of its events, for looking at their message ids beforehand. Where other runs
-    load at the same time, all of them go in by one statement before the first is asked for.
+    Where many events come compared with those stored, the indexes are dropped and rebuilt from sorted rows: a million
+    events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is part of
+    the transaction, so no crash can leave a table without them, and building the unique index checks the new rows
+    against each other and the old ones. `coming` gives the EVENT_SCHEMA frames to come, each with the load of its
+    events, for checking their message ids beforehand. Where other runs load at the same time, one statement inserts
+    them all before the first is asked for.
     """
     if (several := writers_of(connection)) is not None:
         yield _inserting_at_once(connection, several, coming, next_id, created_at)
@@ -103,18 +103,18 @@ def new_events(
                 insert_many = partial(bulk_insert, connection, _INSERT)
                 yield _inserting_told(connection, insert_many, deliveries.are_first, event_ids, created_at)
             return
-    # Of each page that a statement with many rows changes SQLite keeps a copy, to undo a half of it: where every row
-    # changes pages of its own, as 100,000 on five million do, that took 5.2 s instead of 3.3.
+    # SQLite keeps a copy of each page that a statement with many rows changes, to be able to undo half of it. Where
+    # every row changes different pages, as with 100,000 on five million, that took 5.2 s instead of 3.3.
     insert_each = partial(bulk_insert, connection, _INSERT_UNKNOWN, rows_a_statement=1, unique="message_id")
     if load_count == 1:
         yield _inserting_unknown(connection, insert_each, event_ids, created_at)
     else:
-        # Which of them are new has to be known before they have ids, because a load's ids follow on those before.
+        # Which are new must be known before they get ids, because a load's ids continue from those before it.
         yield _inserting_told(connection, insert_each, partial(_are_new, connection), event_ids, created_at)
 
 
 def _standing_ids(connection: Connection) -> Iterator[Sequence[str]]:
-    # From the driver itself, in 0.6 s a million; by way of SQLAlchemy's rows it takes 2.9 s.
+    # Straight from the driver: 0.6 s per million; through SQLAlchemy's rows it takes 2.9 s.
     cursor = connection.connection.cursor()
     cursor.execute(str(select(Event.message_id).compile(connection)))
     while found := cursor.fetchmany(STANDING_AT_ONCE):
@@ -141,7 +141,7 @@ def _inserting_told(
     event_ids: EventIds,
     created_at: str,
 ) -> InsertNew:
-    """Return the way to insert events if it is known beforehand whether they are new."""
+    """Return a function that inserts events, if it is known beforehand whether they are new."""
 
     def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
         is_new = are_new(scalars(events, "message_id"))
@@ -171,7 +171,7 @@ def _are_new(connection: Connection, message_ids: Sequence[str]) -> Mask:
 def _inserting_unknown(
     connection: Connection, insert_each: Callable[[Columns], int], event_ids: EventIds, created_at: str
 ) -> InsertNew:
-    """Return the way to insert events of one load, where the table itself shows whether they are new."""
+    """Return a function that inserts events of one load, where the table itself shows whether they are new."""
 
     def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
         is_new = np.ones(len(events), dtype=np.bool_)
@@ -191,9 +191,9 @@ def _inserting_at_once(
     next_id: int,
     created_at: str,
 ) -> InsertNew:
-    """Insert all that is to come, and return the way to find out which of it went in.
+    """Insert all that is to come, and return a function that finds out which of it went in.
 
-    Row after row has the next id, so that an event that is not new leaves a gap.
+    Each row takes the next id, so an event that is not new leaves a gap.
     """
     table = Event.__table__
     assert isinstance(table, Table)  # noqa: S101  the type checker knows less of declarative classes

@@ -1,4 +1,4 @@
-"""The lines of rejected_rows that are not events yet: chosen for a replay, read, and marked when it has them."""
+"""Lines of rejected_rows that are not events yet: chooses and reads them for a replay, and marks those it takes."""
 
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -23,18 +23,18 @@ from src.marketing_messaging_service.staging.results import LandingFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 LINES_AT_ONCE = 2_000
-"""Rejected lines that are read at once at most."""
+"""How many rejected lines are read at once."""
 
 BYTES_AT_ONCE = 8 << 20
 """How much text they have together, give or take a line."""
 
 NO_SIGNATURE = "replayed"
-"""Stands where another file has what the file system said of it."""
+"""Stands in for the signature that the file system gives other files."""
 
 
 @dataclass(slots=True)
 class _File:
-    """A file in which lines were rejected that are to be read again."""
+    """A file with rejected lines that are to be read again."""
 
     source_file_id: int
     path: str
@@ -42,23 +42,23 @@ class _File:
     line_counts: Counter[ReasonCode] = field(default_factory=Counter)
     size_bytes: int = 0
     has_header: bool = False
-    """Whether it is a CSV of which rows are kept with its header."""
+    """Whether it is a CSV whose rows are kept with its header."""
     load_ids: list[int] = field(default_factory=list)
     """The loads that rejected them, in order."""
     row_ids: list[int] = field(default_factory=list)
-    """The lines themselves, where they are asked for one by one."""
+    """The lines' ids, if they are asked for one by one."""
 
 
 @dataclass(slots=True)
 class _Chosen:
-    """What there is of a choice."""
+    """What a choice covers."""
 
     files: dict[int, _File] = field(default_factory=dict)
     in_part_counts: Counter[ReasonCode] = field(default_factory=Counter)
     taken_before_counts: Counter[ReasonCode] = field(default_factory=Counter)
 
     def add(self, row: Row[Any], line_count: int, size_bytes: int) -> _File | None:
-        """Count lines of one load and reason, and return their file; None where too little of them is kept."""
+        """Count lines of one load and reason, and return their file; None if too little of them is kept."""
         reason_code = ReasonCode.of(row.reason_code)
         if reason_code.is_kept_in_part:
             self.in_part_counts[reason_code] += line_count
@@ -73,7 +73,7 @@ class _Chosen:
 
 
 _home = aliased(SourceFile, name="home")
-"""The file that was delivered, also of lines that a replay has rejected for another reason."""
+"""The file that was delivered, also for lines that a replay has rejected for another reason."""
 
 _OF_FILE = (
     RejectedRow.load_id,
@@ -98,7 +98,7 @@ def choose_rejected_lines(engine: Engine, choice: ReplayChoice) -> RejectedLines
 
 
 def count_kept_in_part(connection: Connection, choice: ReplayChoice) -> int:
-    """Return how many lines of a choice are kept in part, and can be neither exported nor replayed."""
+    """Return how many lines of a choice are kept only in part, so that they can be neither exported nor replayed."""
     return _chosen(connection, choice).in_part_counts.total()
 
 
@@ -120,7 +120,7 @@ def exported_lines(connection: Connection, choice: ReplayChoice) -> Iterator[Rej
 
 
 def mark_replayed(connection: Connection, load_id: int, row_ids: Sequence[int]) -> None:
-    """Enter the load that took rejected lines. Raises LostRowsError when not all of them were waiting for one."""
+    """Record the load that took rejected lines. Raises LostRowsError when not all of them were waiting for one."""
     marked = (
         update(RejectedRow)
         .where(RejectedRow.id == bindparam("row_id"), RejectedRow.replayed_load_id.is_(None))
@@ -139,7 +139,7 @@ def note_replay(
     still_rejected: Mapping[tuple[ReasonCode, ReasonCode], int],
     without_source: Mapping[ReasonCode, int],
 ) -> None:
-    """Record what became of the lines that a replay was to read again."""
+    """Record the fates of the lines that a replay was to read again."""
     counts: Counter[tuple[str, str]] = Counter()
     for outcome, by_reason in (
         (ReplayOutcome.KEPT_IN_PART, chosen.in_part_counts),
@@ -156,7 +156,7 @@ def note_replay(
             counts[reason, ReplayOutcome.TAKEN.value] = count
         for reason, count in read.items():
             before = counts[reason, ReplayOutcome.TAKEN_BEFORE.value]
-            # Nothing is kept in part of a reason of which lines are read.
+            # Reasons whose lines are read have none that are kept only in part.
             known = sum(each for (other, _), each in counts.items() if other == reason) - before
             counts[reason, ReplayOutcome.FAILED.value] = count - known
         rows = [
@@ -245,7 +245,7 @@ def _of_files(*columns: Any) -> Any:
 
 
 def _conditions(choice: ReplayChoice) -> Iterator[ColumnElement[bool]]:
-    """Yield what holds of the lines of a choice, but for the path of their file."""
+    """Yield the conditions on the lines of a choice, except for their file's path."""
     yield RejectedRow.replayed_load_id.is_(None)
     if choice.reason_code is not None:
         yield RejectedRow.reason_code == choice.reason_code.value
@@ -254,7 +254,7 @@ def _conditions(choice: ReplayChoice) -> Iterator[ColumnElement[bool]]:
 
 
 def _fits(path: str, pattern: str) -> bool:
-    """Whether a path is the one that is asked for, or one of a pattern of paths or names."""
+    """Whether a path is the one asked for, or fits a pattern of paths or names."""
     return path == pattern or fnmatchcase(path, pattern) or fnmatchcase(path.rpartition("/")[2], pattern)
 
 
@@ -262,7 +262,7 @@ def _landing_file(engine: Engine, file: _File, choice: ReplayChoice) -> LandingF
     return LandingFile(
         place=None,
         display_path=file.path,
-        # Only when they have been read is it known which of the lines are taken, and they are the content.
+        # The lines taken are the content, and which ones are is known only after reading.
         content_hash="",
         size_bytes=file.size_bytes,
         modified_at=file.modified_at,
@@ -291,7 +291,7 @@ def _kept_lines(engine: Engine, file: _File, choice: ReplayChoice) -> Generator[
 
 
 def _rows(connection: Connection, file: _File, choice: ReplayChoice) -> Iterator[Row[Any]]:
-    """Yield what is known of the rejected lines of a file, in their order."""
+    """Yield what is known about the rejected lines of a file, in order."""
     lines = (
         select(RejectedRow.__table__, Event.message_id, Load.loaded_at)
         .join_from(RejectedRow, Load, Load.id == RejectedRow.load_id)

@@ -1,4 +1,4 @@
-"""The record of runs: what each was asked to do, how it ended, and what it left undone."""
+"""Records runs: what each was asked to do, how it ended, and what it left undone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,8 @@ from src.marketing_messaging_service.version import VERSION
 def runs_under_way(engine: Engine) -> dict[int, str | None]:
     """Return the runs that are recorded as running and were killed, each with its id in Prefect.
 
-    Whoever calls this holds the lease, so that each of them was; or is one of several, each of which shows its life.
+    The caller holds the lease, so each of them was killed; or is one of several writers, each of which shows that it is
+    alive.
     """
     with read_transaction(engine) as connection:
         rows = connection.execute(select(Run.id, Run.flow_run_id).where(Run.state == RunState.RUNNING)).all()
@@ -28,8 +29,8 @@ def runs_under_way(engine: Engine) -> dict[int, str | None]:
 def open_run(engine: Engine, order: RunOrder, place: PlaceAmongWriters | None = None) -> int:
     """Record that a run begins, and return its id.
 
-    Whoever calls this holds the lease, so that a run which is still recorded as running was killed; or has a place
-    among several writers, and shows that it lives before anybody can see that it runs.
+    The caller holds the lease, so a run still recorded as running was killed; or it has a place among several writers,
+    and shows that it is alive before anybody can see that it runs.
     """
     with write_transaction(engine) as connection:
         running = select(Run.id).where(Run.state == RunState.RUNNING)
@@ -48,7 +49,7 @@ def _living(connection: Connection, run_ids: Sequence[int]) -> set[int]:
 
 
 def running_runs(engine: Engine) -> str | None:
-    """Return a text that says which runs are at work beside each other; None when none is."""
+    """Return a text that names the runs at work beside each other; None if there are none."""
     with read_transaction(engine) as connection:
         rows = connection.execute(
             select(Run.flow_name, Run.flow_run_name, Run.started_at)
@@ -63,7 +64,7 @@ def running_runs(engine: Engine) -> str | None:
 
 
 def note_files(engine: Engine, run_id: int, *, known_file_count: int, outside_file_count: int) -> None:
-    """Record how many files a run left alone, because they were taken before or are outside its window."""
+    """Record how many files a run skipped because they were taken before or are outside its window."""
     with write_transaction(engine) as connection:
         connection.execute(
             update(Run)
@@ -95,7 +96,7 @@ def close_run(connection: Connection, run_id: int, state: RunState, remarks: Seq
 
 
 def note_message(connection: Connection, run_id: int, message: str) -> None:
-    """Record what a run says of itself."""
+    """Record what a run says about itself."""
     connection.execute(update(Run).where(Run.id == run_id).values(message=message))
 
 

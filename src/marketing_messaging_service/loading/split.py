@@ -1,4 +1,4 @@
-"""One frame of staged events, taken apart into the columns of three tables."""
+"""Splits a frame of staged events into the columns of three tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ def event_columns(events: pd.DataFrame, event_ids: Sequence[int], load_ids: Sequ
 def part_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.int64]], part: Part) -> Columns:
     """Return the columns of a part's table: a row for each event with at least one of its fields.
 
-    A field that no event has is left out, since most producers know but some of them, and writing nothing takes time.
+    A field that no event has is left out, since most producers know only some fields, and writing nothing takes time.
     """
     has_values = {field: events[field.staged_name].notna().to_numpy(dtype=bool) for field in part.fields}
     fields = [field for field, has in has_values.items() if has.any()]
@@ -42,7 +42,7 @@ def part_columns(events: pd.DataFrame, event_ids: np.ndarray[Any, np.dtype[np.in
 def left_out_columns(
     events: pd.DataFrame, load_ids: np.ndarray[Any, np.dtype[np.int64]], event_ids: np.ndarray[Any, np.dtype[np.int64]]
 ) -> Columns:
-    """Return the columns of `left_out_values` for events of which each is kept without at least one value."""
+    """Return the columns of `left_out_values` for events that each lack at least one invalid value."""
     rows = [
         (load_id, number, each["field_path"], event_id, each["explanation"])
         for load_id, event_id, number, found in zip(
@@ -59,7 +59,7 @@ def left_out_columns(
 
 
 def duplicate_columns(duplicates: pd.DataFrame) -> Columns:
-    """Return every column of a frame of EVENT_SCHEMA, for comparing with the events that stand."""
+    """Return every column of a frame of EVENT_SCHEMA, for comparing with the stored events."""
     return {
         **{name: scalars(duplicates, name) for name in ("line_number", "message_id", "user_id", "event_type")},
         "event_timestamp": _values(stored_instants(pa.array(duplicates["event_timestamp"]))),
