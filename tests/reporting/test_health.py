@@ -59,9 +59,27 @@ def test_a_file_over_the_limit_is_told_with_its_first_line_and_what_to_do() -> N
     assert problem.explanation == (
         "12 of 100 lines could not be read (12.0 %), which is more than the 5 % that max_rejected_percent allows. The "
         "first is line 4: user_id is required and is absent. The other 88 lines were taken. Correct the rejected "
-        "lines, which are in rejected_rows, and deliver them in another file, or replay them (`python -m "
-        "flows.replay`)."
+        "lines, which are in rejected_rows: write them into a file (`python -m flows.replay --export FILE`), edit it, "
+        "and take it (`--from FILE`); or deliver them in another file. If sources.yaml was wrong, correct it and run "
+        "`python -m flows.replay`."
     )
+
+
+def test_a_file_refused_as_a_whole_is_told_without_a_replay_that_it_cannot_have() -> None:
+    refused = RejectedExample(
+        "1.jsonl", 1, None, "The file is UTF-16; save it as UTF-8, and deliver it again.", "", True
+    )
+    (problem,) = too_many_rejected([load(1, 1, 1)], 5, {1: refused})
+    assert problem.explanation.endswith(
+        "The first is line 1: The file is UTF-16; save it as UTF-8, and deliver it again."
+    )
+
+
+def test_whether_a_line_is_kept_in_part_is_read_with_it(pipeline: Pipeline) -> None:
+    pipeline.land_bytes('{"user_id": "ada"}\n'.encode("utf-16"))
+    run_id = run_pipeline(pipeline, RULES, max_rejected_percent=5.0)
+    ((_, refused),) = problems_of(pipeline, run_id)
+    assert refused.endswith("save it as UTF-8, and deliver it again.")
 
 
 def test_of_a_file_of_which_nothing_was_taken_nothing_is_said_to_be_taken() -> None:

@@ -40,8 +40,9 @@ _REJECTED = _Trouble(
     "Rejected lines",
     "could not be read",
     "",
-    "Correct the rejected lines, which are in rejected_rows, and deliver them in another file, or replay them "
-    "(`python -m flows.replay`).",
+    "Correct the rejected lines, which are in rejected_rows: write them into a file (`python -m flows.replay --export "
+    "FILE`), edit it, and take it (`--from FILE`); or deliver them in another file. If sources.yaml was wrong, correct "
+    "it and run `python -m flows.replay`.",
 )
 _COLLISION = _Trouble(
     lambda lines: lines.collision,
@@ -199,5 +200,6 @@ def _explained(
         good = lines.inserted + lines.duplicate
         others = "The other line was taken." if good == 1 else f"The other {good} lines were taken."
         parts += [others] if good else []
-        parts.append(trouble.remedy)
+        # What is refused as a whole cannot be replayed, and its explanation says what to do.
+        parts += [] if count == 1 and first is not None and first.is_kept_in_part else [trouble.remedy]
     return " ".join(parts)

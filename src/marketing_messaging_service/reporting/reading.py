@@ -221,7 +221,7 @@ def _first_examples(
         .join(Load, Load.id == RejectedRow.load_id)
         .join(SourceFile, SourceFile.id == Load.source_file_id)
     )
-    return {load_id: _example(*values) for load_id, *values in rows}
+    return {load_id: _example(*values, is_kept_in_part=in_part) for load_id, *values, in_part in rows}
 
 
 _EXAMPLE = (
@@ -230,11 +230,14 @@ _EXAMPLE = (
     RejectedRow.field_name,
     RejectedRow.explanation,
     func.substr(RejectedRow.raw_line, 1, LONGEST_READ),
+    RejectedRow.reason_code.in_([code.value for code in ReasonCode if code.is_kept_in_part]),
 )
 
 
-def _example(path: str, line_number: int, field_name: str | None, explanation: str, raw_line: str) -> RejectedExample:
-    return RejectedExample(path, line_number, field_name, masked(explanation), masked(raw_line))
+def _example(
+    path: str, line_number: int, field_name: str | None, explanation: str, raw_line: str, *, is_kept_in_part: bool
+) -> RejectedExample:
+    return RejectedExample(path, line_number, field_name, masked(explanation), masked(raw_line), is_kept_in_part)
 
 
 def _loads(connection: Connection, condition: ColumnElement[bool]) -> tuple[LoadReport, ...]:
@@ -299,8 +302,9 @@ def _reasons(
         .order_by(numbered.c.line_count.desc(), RejectedRow.reason_code, *in_order)
     )
     examples: dict[tuple[str, int], list[RejectedExample]] = {}
-    for reason_code, line_count, *values in rows:
-        examples.setdefault((reason_code, line_count), []).append(_example(*values))
+    for reason_code, line_count, *values, in_part in rows:
+        example = _example(*values, is_kept_in_part=in_part)
+        examples.setdefault((reason_code, line_count), []).append(example)
     return tuple(ReasonReport(*reason, tuple(shown)) for reason, shown in examples.items())
 
 

@@ -65,6 +65,8 @@ class RejectedExample:
     field_name: str | None
     explanation: str
     shown_line: str
+    is_kept_in_part: bool = False
+    """Whether too little of the line, or file, is kept for a replay."""
 
 
 @dataclass(frozen=True, slots=True)
