@@ -8,8 +8,8 @@ import pytest
 from flows.ctrl_c import StoppedError
 from flows.endings import defect_sentence
 from flows.leftovers import FOUND_AT_START
+from flows.local_server import STOPPED_BY_HAND
 from flows.stopping import CUT_OFF
-from flows.up import STOPPED_BY_HAND
 from src.marketing_messaging_service import errors
 from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.dictionary.messages import Message, error_messages, kind_of

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from PIL import Image
 
-from flows.processes import PROJECT
+from flows.local_server import PROJECT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

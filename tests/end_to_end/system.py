@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
 
 from flows.leftovers import WORK_POOL
-from flows.processes import PROJECT, Place
+from flows.local_server import PROJECT, Place
 from src.marketing_messaging_service.settings import Settings
 from tests.prefect_home import make_home
 

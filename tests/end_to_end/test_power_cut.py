@@ -13,7 +13,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun, StateType
 
 from flows.leftovers import FOUND_AT_START
-from flows.processes import PROJECT
+from flows.local_server import PROJECT
 from tests.end_to_end.system import System, started
 
 pytestmark = pytest.mark.server

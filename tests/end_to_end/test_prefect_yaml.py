@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
 from flows.leftovers import WORK_POOL
-from flows.processes import PROJECT
+from flows.local_server import PROJECT
 
 
 class Known(BaseModel):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from flows.processes import PROJECT
+from flows.local_server import PROJECT
 from tests.end_to_end.browser import Operator, browser_path, operator
 from tests.end_to_end.system import System, started
 

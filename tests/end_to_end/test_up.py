@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.processes import PROJECT
+from flows.local_server import PROJECT
 from tests.end_to_end.system import System, started, wait_until
 
 

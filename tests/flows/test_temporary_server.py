@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows import temporary_server
-from flows.processes import PROJECT
+from flows.local_server import PROJECT
 
 SECONDS = 30.0
 
