@@ -27,7 +27,7 @@ RUNS = {
 }
 """The examples, and the logical times of the runs by which the page shows them."""
 
-HEADS = ("decided by", "user", "event", "rule", "what comes of it", "what stood in the way")
+HEADS = ("decision time", "user", "event", "rule", "outcome", "what stood in the way")
 
 # Where something waits, nothing is decided; what waited and did not match leaves no row here.
 OUTCOMES = """

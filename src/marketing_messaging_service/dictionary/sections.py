@@ -41,7 +41,7 @@ def rule_fields() -> str:
 def operators() -> str:
     """Return the operators, and what stands beside each."""
     return _table(
-        ("operator", "holds when the field", "beside it"),
+        ("operator", "holds when the field", "takes"),
         [(f"`{operator}`", operator.words, operator.operand.value) for operator in Operator],
     )
 
