@@ -84,7 +84,6 @@ from src.marketing_messaging_service.decisions import AUDIT, decide_pending, rea
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.schema import migrate
 from src.marketing_messaging_service.loading import known_files, load_file
-from src.marketing_messaging_service.results import KnownFiles
 from src.marketing_messaging_service.staging import discover, stage_file
 
 url, as_of = "sqlite:///messaging.db", datetime(2026, 11, 23, tzinfo=UTC)
