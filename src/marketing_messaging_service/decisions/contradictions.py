@@ -73,7 +73,7 @@ def _ways(condition: Condition, *, holds: bool) -> list[tuple[_Demand, ...]] | N
 
 
 def _of_parts(parts: Sequence[Condition], *, holds: bool, is_joined: bool) -> list[tuple[_Demand, ...]] | None:
-    """Return the ways in which all of the conditions hold (or do not) if `joined`, else in which one does."""
+    """Return the ways in which all of the conditions hold (or do not) if `is_joined`, else in which one does."""
     each = [_ways(part, holds=holds) for part in parts]
     known = [ways for ways in each if ways is not None]
     count = math.prod(map(len, known)) if is_joined else sum(map(len, known))

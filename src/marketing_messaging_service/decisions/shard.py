@@ -26,7 +26,7 @@ class Shard:
 
 
 def shard_number(user_id: SQLColumnExpression[Any], count: int | SQLColumnExpression[int]) -> ColumnElement[int]:
-    """Return which of `shards` parts a user is in; only on a server, which alone has shards."""
+    """Return which of `count` parts a user is in; only on a server, which alone has shards."""
     return _Hash(user_id) % count + 1
 
 

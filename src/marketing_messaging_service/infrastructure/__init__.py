@@ -1,1 +1,1 @@
-"""What every stage stands on: the database, its migrations, and the lock that keeps runs apart."""
+"""What every stage builds on: the database, its migrations, and the lock that keeps runs apart."""

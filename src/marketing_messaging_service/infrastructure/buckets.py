@@ -1,4 +1,4 @@
-"""Object storage that speaks S3, by boto3, which comes as an extra: what it says of faults becomes an OSError."""
+"""Object storage that speaks S3, through boto3 (an optional extra); its errors become OSErrors."""
 
 import errno
 import io
@@ -19,7 +19,7 @@ MISSING_CLIENT = (
 READ_AHEAD_BYTES = 1 << 20
 
 PAGE_SIZE = 1_000
-"""Objects listed by one request: the most that S3 gives."""
+"""How many objects one request lists: the most that S3 allows."""
 
 _DENIED = (errno.EACCES, "access is denied")
 _BUSY = (errno.EIO, "the object store is busy")
@@ -36,11 +36,11 @@ _ANSWERS = {
     "NoSuchBucket": (errno.ENOENT, "there is no such bucket"),
     "InvalidObjectState": (errno.EPERM, "it is archived, and has to be restored in the bucket first"),
 }
-"""What an object store answers, as a number of the operating system and words for a sentence."""
+"""An object store's answers, as errno and words for a sentence."""
 
 
 def usable_place(text: str) -> Place:
-    """Return the folder or bucket that a setting names. Raises ValueError for a bucket that cannot be meant or read."""
+    """Return the folder or bucket that a setting names. Raises ValueError for a bucket that is invalid or unusable."""
     place = place_of(text)
     if isinstance(place, Bucket) and find_spec("boto3") is None:
         raise ValueError(MISSING_CLIENT)
@@ -58,7 +58,7 @@ def client() -> Any:
 
 
 def listed(bucket: Bucket) -> Iterator[dict[str, Any]]:
-    """Yield what S3 says of each object below a prefix, by key, a page of a thousand at a time. Raises OSError."""
+    """Yield S3's entry for each object below a prefix, by key, in pages of a thousand. Raises OSError."""
     with explained():
         pages = (
             client()
@@ -72,7 +72,7 @@ def listed(bucket: Bucket) -> Iterator[dict[str, Any]]:
 def open_object(bucket: Bucket, key: str, etag: str) -> io.BufferedReader:
     """Open an object for reading, as it was listed.
 
-    Raises OSError when it cannot be read, also when it is another one by now.
+    Raises OSError when it cannot be read, also when it has been replaced since.
     """
     with explained():
         body = client().get_object(Bucket=bucket.name, Key=key, IfMatch=etag)["Body"]
@@ -80,14 +80,14 @@ def open_object(bucket: Bucket, key: str, etag: str) -> io.BufferedReader:
 
 
 def put_file(bucket: Bucket, name: str, path: Path) -> None:
-    """Put a file below a prefix; who reads it finds the whole of it, or what was there before. Raises OSError."""
+    """Put a file below a prefix; readers find all of it, or what was there before. Raises OSError."""
     with explained():
         client().upload_file(str(path), bucket.name, f"{bucket.beginning}{name}")
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what boto3 raises into an OSError whose words are for a sentence, and whose number says if it may pass."""
+    """Turn boto3's errors into an OSError with words for a sentence, and a number that shows if a retry may help."""
     from boto3.exceptions import Boto3Error  # noqa: PLC0415
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
@@ -112,12 +112,12 @@ def _explained(error: Exception) -> OSError:
             "no credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, in the "
             "environment",
         )
-    # Of the connection: nothing listens, it was cut, or it took too long. Its own words may hold the endpoint.
+    # The connection: nothing listens, it was cut, or it took too long. Its own message may contain the endpoint.
     return OSError(errno.ETIMEDOUT, f"the object store does not answer ({type(error).__name__})")
 
 
 class _Body(io.RawIOBase):
-    """The bytes of an object as they come, asked for once."""
+    """The bytes of an object as they arrive, requested once."""
 
     def __init__(self, body: Any) -> None:
         self._body = body
@@ -127,13 +127,13 @@ class _Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Put the next bytes into a buffer and return how many these are. Raises OSError where they stop coming."""
+        """Put the next bytes into a buffer and return their number. Raises OSError when they stop coming."""
         with explained():
             data = self._body.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection to the pool."""
         self._body.close()
         super().close()

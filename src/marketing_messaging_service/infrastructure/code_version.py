@@ -1,4 +1,4 @@
-"""Which version of the program a process runs, so that two processes know whether they do the same."""
+"""Identifies the version of the program in a process, so that two processes know whether they run the same."""
 
 import hashlib
 import sys
@@ -9,14 +9,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 READING_LIBRARIES = ("msgspec", "numpy", "pandas", "pyarrow")
-"""The libraries that a raw file is read with; another version of one may read it otherwise."""
+"""The libraries that read raw files; another version of one may read differently."""
 
 
 @cache
 def code_version() -> str:
-    """Return a checksum of the program and of what it reads raw files with, as they were when this was first asked.
+    """Return a checksum of the program and of the libraries that read raw files, as they were at the first call.
 
-    It takes some 20 ms, once in a process.
+    It takes some 20 ms, once per process.
     """
     digest = hashlib.sha256(f"{sys.version_info[:2]}".encode())
     for library in READING_LIBRARIES:

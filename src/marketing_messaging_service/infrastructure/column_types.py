@@ -1,4 +1,4 @@
-"""Types of columns that every database holds exactly: money, and dates."""
+"""Column types that every database stores exactly: money and dates."""
 
 from datetime import date
 from decimal import Decimal
@@ -8,14 +8,14 @@ from sqlalchemy import BigInteger, Date, Dialect, Integer, Numeric, String, Type
 from sqlalchemy.types import TypeEngine
 
 WHOLE_NUMBER = BigInteger().with_variant(Integer, "sqlite")
-"""A whole number of 64 bits, as every number and id is. SQLite's INTEGER is one, and alone numbers rows by itself."""
+"""A 64-bit whole number, used for every number and id. SQLite's INTEGER is one, and its only type that numbers rows."""
 
 MONEY_DIGITS = 18
-"""Digits of an amount of money, those behind the point among them; in any scale they fit into 64 bits."""
+"""Digits of an amount of money, including those after the point; in any scale they fit into 64 bits."""
 
 
 def units_of(amount: Decimal, scale: int) -> int | None:
-    """Return an amount as a whole number of the smallest unit, None where it does not fit exactly."""
+    """Return an amount as a whole number of the smallest unit, None if it does not fit exactly."""
     if not amount:
         return 0
     if not amount.is_finite() or amount.adjusted() >= MONEY_DIGITS - scale:
@@ -30,10 +30,10 @@ def units_of(amount: Decimal, scale: int) -> int | None:
 
 
 class Money(TypeDecorator[Decimal]):
-    """An exact decimal with a fixed number of digits behind the point.
+    """An exact decimal with a fixed number of digits after the point.
 
-    SQLite has no decimals: it holds the amount as a whole number of the smallest unit, in a scale of 2 of hundredths.
-    Every other database holds it as NUMERIC. Raises ValueError on the way in for an amount that does not fit.
+    SQLite has no decimals: it stores the amount as a whole number of the smallest unit (hundredths for a scale of 2).
+    Every other database stores it as NUMERIC. Raises ValueError on the way in for an amount that does not fit.
     """
 
     impl = BigInteger

@@ -1,4 +1,4 @@
-"""The one place that knows how the database is opened, and how time is stored in it."""
+"""The one place that knows how to open the database and how it stores time."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -32,13 +32,13 @@ _OTHER_SCHEMA = (
 )
 
 SORTING_THREADS = 2
-"""Threads that help with sorting for indexes. Matches are sorted without: no quicker with them, and in 45 MB more."""
+"""Threads that help with sorting for indexes. Matches are sorted without: no quicker, and 45 MB less."""
 
 FEW_ADDED = 1_000
-"""Rows that no plan goes wrong about, however few stood before."""
+"""With this few new rows no plan goes wrong, however few there were before."""
 
 LONGEST_SHOWN = 40
-"""Characters that are shown of a value that is not what it should be."""
+"""How many characters of a wrong value are shown."""
 
 
 class Base(DeclarativeBase):
@@ -60,9 +60,9 @@ class Base(DeclarativeBase):
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime in Python, UTC in the database: in SQLite text of one format.
 
-    `DateTime(timezone=True)` on SQLite drops the offset without a word; this type turns every instant to
-    UTC on the way in and raises ValueError on a naive one. SQLite's DATETIME would be a kind of number, in comparing
-    with which `'2026'` is one too, and smaller than every text; TEXT is compared as it stands there.
+    `DateTime(timezone=True)` on SQLite silently drops the offset; this type converts every instant to UTC on the way in
+    and raises ValueError on a naive one. SQLite's DATETIME has numeric affinity: compared with it, `'2026'` becomes a
+    number too, and smaller than every text. TEXT is compared as it is.
     """
 
     impl = DateTime
@@ -86,7 +86,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if isinstance(value, str):
-            # As it should stand there; to give a time its zone afterwards takes four times as long as to read both.
+            # In the expected form; adding the zone afterwards takes four times as long as reading both.
             with suppress(ValueError):
                 value = datetime.fromisoformat(f"{value}+00:00")
         instant = value if isinstance(value, datetime) else _read_timestamp(value)
@@ -124,12 +124,12 @@ def _utc(instant: datetime) -> datetime:
 
 
 def url_of(path: Path) -> str:
-    """Return the URL of a SQLite file, whose name may hold what means something in a URL."""
+    """Return the URL of a SQLite file, whose name may contain characters with a meaning in URLs."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def file_of(engine: Engine) -> Path | None:
-    """Return the path of the file that an engine is on, None where the database is none."""
+    """Return the path of an engine's database file, None if it is not a file."""
     return dialect_named(engine.dialect.name).file_of(engine.url)
 
 
@@ -152,24 +152,24 @@ def copy_name(database_url: str) -> str:
 
 
 def copy_command(database_url: str) -> str:
-    """Return the command that keeps a copy of a database as it is."""
+    """Return the command that copies a database as it is."""
     return dialect_of(database_url).copy_command(make_url(database_url))
 
 
 def is_there(database_url: str) -> bool:
-    """Whether it is worth while to open a database for reading; a server can only be asked."""
+    """Whether it is worth opening a database for reading; a server can only be asked."""
     return dialect_of(database_url).is_there(make_url(database_url))
 
 
 def refuse_missing(database_url: str) -> None:
-    """Raise DatabaseError, saying what is wrong, when there is nothing to be opened for reading."""
+    """Raise DatabaseError, saying what is wrong, when there is nothing to open for reading."""
     dialect_of(database_url).refuse_missing(make_url(database_url))
 
 
 def create_database_engine(database_url: str, *, foreign_keys: bool = True, create: bool = False) -> Engine:
-    """Return an engine whose every transaction is the only one that writes, but for a `read_transaction`.
+    """Return an engine whose every transaction is the only one that writes, except a `read_transaction`.
 
-    `foreign_keys=False` is for migrations alone, which rebuild tables, and so is `create=True`: everywhere else a
+    `foreign_keys=False` is only for migrations, which rebuild tables, and so is `create=True`: everywhere else a
     missing SQLite file is an error and not a new, empty database.
     """
     return dialect_of(database_url).write_engine(database_url, Base.metadata, foreign_keys=foreign_keys, create=create)
@@ -181,13 +181,13 @@ def create_read_only_engine(database_url: str) -> Engine:
 
 
 def ended_by(look: Callable[[], None]) -> Callable[[], bool]:
-    """Return for `interruptible` whether a function raises, which within SQLite would only end the statement."""
+    """Return, for `interruptible`, whether a function raises; within SQLite, raising would only end the statement."""
 
     def is_over() -> bool:
         try:
             look()
         except Exception:
-            # It raises again when it is called elsewhere.
+            # It will raise again when it is called elsewhere.
             return True
         return False
 
@@ -200,12 +200,12 @@ def is_reading(connection: Connection) -> bool:
 
 
 def cache_for_sorting(connection: Connection, *, threads: int = 0) -> AbstractContextManager[None]:
-    """Give a connection the cache that is best for sorting, and so many threads that may help with it."""
+    """Give a connection the cache that is best for sorting, and this many threads to help."""
     return dialect_named(connection.dialect.name).cache_for_sorting(connection, threads)
 
 
 def tell_planner(connection: Connection, tables: Sequence[type[Base]], *, added: int, stood: int) -> None:
-    """Have the statements to come planned by what is in tables, where rows just added are a large part of it."""
+    """Update the planner's statistics of tables in which the rows just added are a large part."""
     if added > FEW_ADDED and added > stood // 4:
         dialect_named(connection.dialect.name).tell_planner(connection, [table.__tablename__ for table in tables])
 
@@ -213,9 +213,8 @@ def tell_planner(connection: Connection, tables: Sequence[type[Base]], *, added:
 def interruptible(engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
     """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
 
-    So does the waiting for another program's write lock.
-
-    What comes after that, such as the record of how the run ended, is left alone.
+    A wait for another program's write lock ends in the same way. Later statements, such as the record of how the run
+    ended, are left alone.
     """
     return dialect_named(engine.dialect.name).interruptible(engine, is_over)
 
@@ -224,25 +223,25 @@ def interruptible(engine: Engine, is_over: Callable[[], bool]) -> AbstractContex
 def preview_engine(database_url: str, is_over: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
     """Yield an engine on which everything works and nothing is kept; it keeps every writer out all the while.
 
-    All its transactions share one connection and one transaction of the database, in which each sees what those
-    before it did, and which is rolled back at the end. Raises DatabaseError for what comes from the surroundings, and
-    when `is_over` says, while another program is waited for, that nobody wants it any more.
+    All its transactions share one connection and one database transaction, which is rolled back at the end; each sees
+    what earlier ones did. Raises DatabaseError for outside causes, and when `is_over` says during a wait for another
+    program that nobody wants it any more.
     """
     with foreseeable_errors(), dialect_of(database_url).preview_engine(database_url, Base.metadata, is_over) as engine:
         yield engine
 
 
 def make_ready(engine: Engine) -> None:
-    """See to what else is promised of a database whose schema is current, such as WAL mode.
+    """Establish what else is promised of a database whose schema is current, such as WAL mode.
 
-    Raises DatabaseError when another program does not let go of it.
+    Raises DatabaseError when another program does not release it.
     """
     with foreseeable_errors():
         dialect_named(engine.dialect.name).make_ready(engine)
 
 
 def remark_on_readers(engine: Engine) -> str | None:
-    """Return a sentence about readers that stand in the way, None when there is nothing to remark on."""
+    """Return a sentence about readers that are in the way, None if there are none."""
     with foreseeable_errors():
         return dialect_named(engine.dialect.name).remark_on_readers(engine)
 
@@ -251,8 +250,8 @@ def remark_on_readers(engine: Engine) -> str | None:
 def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Yield a connection inside one write transaction: committed at the end, rolled back on any error.
 
-    Raises DatabaseError for what comes from the surroundings: a full disk, a lock, a file that is no database or has
-    another schema; and RefusedRowError when a constraint refuses a row.
+    Raises DatabaseError for outside causes (a full disk, a lock, a file that is not a database or has another schema),
+    and RefusedRowError when a constraint refuses a row.
     """
     try:
         with foreseeable_errors(), _schema_faults(engine), _strangers_faults(engine), engine.begin() as connection:
@@ -282,13 +281,13 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def words_of(engine: Engine, error: DBAPIError) -> str:
-    """Return what the database says of an error, without what is in a row."""
+    """Return the database's message of an error, without anything from a row."""
     return dialect_named(engine.dialect.name).words(error.orig or error)
 
 
 @contextmanager
 def foreseeable_errors() -> Iterator[None]:
-    """Turn a database's complaints about the surroundings into a DatabaseError; everything else passes as it is."""
+    """Turn a database's complaints about outside conditions into a DatabaseError; everything else passes unchanged."""
     try:
         yield
     except Exception as error:
@@ -301,7 +300,7 @@ def foreseeable_errors() -> Iterator[None]:
 
 @contextmanager
 def _schema_faults(engine: Engine) -> Iterator[None]:
-    """Turn a database's complaints about what is not in the schema into a DatabaseError, but for a migration's."""
+    """Turn a database's complaints about missing parts of the schema into a DatabaseError, except in a migration."""
     try:
         yield
     except (OperationalError, ProgrammingError) as error:
@@ -313,7 +312,7 @@ def _schema_faults(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def _strangers_faults(engine: Engine) -> Iterator[None]:
-    """Turn what a trigger or index of somebody else does to a statement into a sentence that names it."""
+    """Turn an error caused by somebody else's trigger or index into a sentence that names it."""
     try:
         yield
     except (IntegrityError, OperationalError) as error:
@@ -330,9 +329,9 @@ def _strangers_faults(engine: Engine) -> Iterator[None]:
 
 @contextmanager
 def damage_told(engine: Engine) -> Iterator[None]:
-    """Turn an exception that nobody foresaw into a DatabaseError when the file is damaged.
+    """Turn an unforeseen exception into a DatabaseError if the file is damaged.
 
-    Rows of a damaged file can be read and yet lack what their table demands, which no code that uses them expects.
+    Rows of a damaged file can be readable and yet lack what their table demands, which no code expects.
     """
     try:
         yield

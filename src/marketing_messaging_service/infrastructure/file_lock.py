@@ -1,4 +1,4 @@
-"""One at a time where a file lies: by a lock file beside it."""
+"""Keeps runs on one machine apart by a lock file beside the database."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ from src.marketing_messaging_service.places import LOCK, companion
 
 
 def lock_path(guarded: Path) -> Path:
-    """Return the lock file that belongs to a database file, the same one by whatever link it is reached."""
+    """Return the lock file of a database file; the same one whatever link leads to it."""
     return companion(guarded, LOCK)
 
 
@@ -26,9 +26,9 @@ def file_lock(
 ) -> Iterator[None]:
     """Hold the lock of a file; `on_wait` is called about once a second while another run holds it.
 
-    The operating system frees the lock when its process ends, however it ends. Raises RunInProgressError when
-    the other run does not end in time, and DatabaseError, naming the setting that leads there, when the lock file
-    cannot be made or opened.
+    The operating system releases the lock when its process ends, however it ends. Raises RunInProgressError when the
+    other run does not end in time, and DatabaseError, naming the setting that leads there, when the lock file cannot be
+    created or opened.
     """
     path = lock_path(guarded)
     if not os.path.isdir(path.parent):  # noqa: PTH112  Path.is_dir raises where a folder above may not be looked into
@@ -53,7 +53,7 @@ def file_lock(
 
 
 def _refusal(path: Path, setting: str, error: OSError) -> str:
-    """Return why a lock file cannot be had, and what to do."""
+    """Return why a lock file cannot be used, and what to do."""
     complaint = _complaint(path) if error.errno != errno.EROFS else None
     if complaint is None:
         reason = os.strerror(error.errno or 0)
@@ -65,7 +65,7 @@ def _refusal(path: Path, setting: str, error: OSError) -> str:
 
 
 def _complaint(path: Path) -> str | None:
-    """Return what is wrong with the lock file itself, None when it is not there or nothing is."""
+    """Return what is wrong with the lock file itself, None if it is fine or missing."""
     try:
         status = path.lstat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Indexes that hold a part of the rows, on every kind of database."""
+"""Partial indexes, on every kind of database."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from sqlalchemy import ColumnElement, TextClause
 
 
 def partial(condition: TextClause | ColumnElement[bool]) -> dict[str, Any]:
-    """Return the options of an index that holds the rows of a condition.
+    """Return the options of a partial index on the rows that meet a condition.
 
-    They are SQLite's; another kind of database takes them over when it makes the index. To name that one here would
-    have SQLAlchemy import all that it knows of it, a tenth of a second for whoever has SQLite.
+    They are SQLite's; another kind of database adopts them when it makes the index. Naming that one here would make
+    SQLAlchemy import its whole dialect, a tenth of a second for everyone who uses SQLite.
     """
     return {"sqlite_where": condition}

@@ -1,4 +1,4 @@
-"""Arithmetic with instants that knows where the calendar ends: Python's has the years 0001 to 9999."""
+"""Arithmetic with instants that respects the ends of Python's calendar: the years 0001 to 9999."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -8,7 +8,7 @@ LAST_INSTANT = datetime.max.replace(tzinfo=UTC)
 
 
 def shifted(instant: datetime, seconds: int) -> datetime:
-    """Return the instant so many seconds after an aware one, or before it, in UTC; at most the calendar's end."""
+    """Return the instant a number of seconds after (or before) an aware one, in UTC; at most the calendar's end."""
     try:
         return instant.astimezone(UTC) + timedelta(seconds=seconds)
     except OverflowError:
@@ -16,20 +16,20 @@ def shifted(instant: datetime, seconds: int) -> datetime:
 
 
 def hours_before(instant: datetime, hours: int) -> datetime:
-    """Return the instant so many hours before an aware one, in UTC; the calendar's first where that would lie before.
+    """Return the instant a number of hours before an aware one, in UTC; at the earliest the calendar's first.
 
-    Nothing can be older than that, so that a limit of age which reaches beyond the calendar keeps its meaning.
+    Nothing can be older than that, so an age limit that reaches beyond the calendar keeps its meaning.
     """
     return shifted(instant, -3600 * hours)
 
 
 def hours_after(instant: datetime, hours: int) -> datetime:
-    """Return the instant so many hours after an aware one, in UTC; the calendar's last where that would lie after."""
+    """Return the instant a number of hours after an aware one, in UTC; at the latest the calendar's last."""
     return shifted(instant, 3600 * hours)
 
 
 def within_calendar(instant: datetime) -> datetime:
-    """Return an aware instant in UTC; the nearest end of the calendar where it lies beyond once it is in UTC."""
+    """Return an aware instant in UTC; the nearest end of the calendar if it would be beyond it in UTC."""
     try:
         return instant.astimezone(UTC)
     except OverflowError:

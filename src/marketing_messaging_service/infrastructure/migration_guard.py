@@ -1,4 +1,4 @@
-"""What surrounds every migration: room on the disk, a copy from before, and what others keep in the file."""
+"""Guards every migration: checks disk space, keeps a copy from before, and protects what others keep in the file."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -22,23 +22,23 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.stranger_col
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.strangers import NOT_ANYBODYS, Schema, Strangers
 
 SECONDS_A_MILLION = "SECONDS_A_MILLION"
-"""The name under which a revision may say how many seconds a million rows of a table take that it rebuilds, and
-which other tables it changes in every row, because somebody has measured it."""
+"""The name under which a revision may state measurements: how many seconds a million rows of each rebuilt table take,
+and which other tables it changes in every row."""
 
 USUAL_SECONDS = 20.0
-"""Seconds that a million rows take to be rebuilt where nobody has measured it, as those of `events` do."""
+"""Seconds that rebuilding a million rows takes if nobody has measured it; as for `events`."""
 
 
 SCRATCH_PREFIXES = ("_alembic_tmp_", SCRATCH_PREFIX)
-"""How the names of tables begin that are there while another one is rebuilt."""
+"""The prefix of the temporary tables of a rebuild."""
 
 LEAST_SHARE = 50
-"""A table with less than this part of the largest one's rows is not named in what is said of the time."""
+"""A table with less than this share of the largest one's rows is left out of the estimate's sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What stands when a revision has been applied, and the tables that it rebuilds, in either direction."""
+    """The schema after a revision, and the tables that it rebuilds, in either direction."""
 
     schema: Schema
     rebuilt: frozenset[str]
@@ -47,7 +47,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """Gets to know what a migration does, and may end it by raising."""
+    """Hears what a migration does, and may end it by raising."""
 
     info: Callable[[str], None] = lambda _: None
     warning: Callable[[str], None] = lambda _: None
@@ -55,7 +55,7 @@ class Audience:
 
 
 class MigrationGuard:
-    """Goes along with one migration of a database that holds something, inside its transaction."""
+    """Accompanies one migration of a non-empty database, inside its transaction."""
 
     def __init__(
         self, connection: Connection, path: Path, scripts: Path, audience: Audience, *, is_copied: bool
@@ -69,7 +69,7 @@ class MigrationGuard:
         self._strangers: Strangers | None = None
 
     def begin(self, heads: Iterable[str], steps: Iterable[tuple[ModuleType, bool]]) -> None:
-        """Prepare for going through revisions, each given as its module and whether it goes up.
+        """Prepare for revisions, each given as its module and whether it is an upgrade.
 
         Raises DatabaseError when there is no room.
         """
@@ -129,7 +129,7 @@ class MigrationGuard:
             )
 
     def end(self, heads: Iterable[str]) -> None:
-        """Put back what stood aside, and say what is not as it was. Raises DatabaseError at rows without a parent."""
+        """Put back what was set aside, and say what is not as it was. Raises DatabaseError at rows without a parent."""
         if self._made is None:
             return
         own = self._own(heads)
@@ -140,7 +140,7 @@ class MigrationGuard:
         self._refuse_broken_views(own)
 
     def succeeded(self) -> None:
-        """Forget the copy from before; to be called when everything is committed."""
+        """Remove the copy from before; call this when everything is committed."""
         before_migrating.forget_copy(self._path)
 
     def _own(self, heads: Iterable[str]) -> Schema:
@@ -148,13 +148,13 @@ class MigrationGuard:
         return next((made[head].schema for head in heads if head in made), {})
 
     def _refuse_orphans(self, own: Schema) -> None:
-        # Table by table, because those of others may point at what is not unique, or need what this program lacks.
+        # Table by table, because other people's may point at what is not unique, or need what this program lacks.
         tables = [each.name for each in own.values() if each.kind is Kind.TABLE]
         orphans = [
             (table, orphan)
             for table in tables
             for orphan in self._connection.exec_driver_sql(f"PRAGMA foreign_key_check({quoted(table)})").fetchall()
-            # Where somebody's own column points is their affair.
+            # Where somebody's own column points is their business.
             if orphan.parent in tables
         ]
         if orphans:
@@ -171,7 +171,7 @@ class MigrationGuard:
 
 
 def _tables_told(counts: Mapping[str, int]) -> str:
-    """Return the tables that matter for how long it takes, with their rows."""
+    """Return the tables that determine how long it takes, with their row counts."""
     largest = sorted(counts.items(), key=lambda entry: -entry[1])
     told = [f"{table} ({count:,} rows)" for table, count in largest if count * LEAST_SHARE >= largest[0][1]]
     others = len(counts) - len(told)
@@ -181,12 +181,12 @@ def _tables_told(counts: Mapping[str, int]) -> str:
 
 @cache
 def made_by_revision(scripts: Path) -> Mapping[str, Made]:
-    """Return what each revision makes, by making it in memory and taking it back: so it is known what is ours."""
+    """Return what each revision makes, by making it in memory and reverting it: this shows what is ours."""
     history = [*ScriptDirectory(str(scripts)).walk_revisions()][::-1]
     engine = create_engine("sqlite://", isolation_level="AUTOCOMMIT")
     schemas: list[Schema] = []
     rebuilt: list[frozenset[str]] = []
-    # By the naming convention of which a table that is rebuilt gets its constraints back.
+    # A rebuilt table gets its constraints back by this naming convention.
     options = {"target_metadata": Base.metadata}
     with engine.connect() as connection, Operations.context(MigrationContext.configure(connection, opts=options)):
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
@@ -195,7 +195,7 @@ def made_by_revision(scripts: Path) -> Mapping[str, Made]:
             try:
                 script.module.upgrade()
             except SQLAlchemyError:
-                # One that fails here fails on the database too, where it is reported.
+                # One that fails here also fails on the database, where it is reported.
                 break
             rebuilt.append(_moved(before, _places(connection)))
             schemas.append({each.key: each for each in standing_objects(connection)})
@@ -214,7 +214,7 @@ def made_by_revision(scripts: Path) -> Mapping[str, Made]:
 
 
 def _places(connection: Connection) -> dict[str, int]:
-    """Return where each table is in the schema; one that is rebuilt stands at the end."""
+    """Return each table's place in the schema; a rebuilt one is at the end."""
     rows = connection.exec_driver_sql("SELECT name, rowid FROM sqlite_master WHERE type = 'table'")
     return {row.name: row.rowid for row in rows}
 

@@ -1,4 +1,4 @@
-"""Bringing a database to the schema that this code expects."""
+"""Brings a database to the schema that this code expects."""
 
 from pathlib import Path
 from typing import Any
@@ -46,19 +46,19 @@ DATABASE_URL_ATTRIBUTE = "database_url"
 """Where a caller in Python leaves the URL for alembic/env.py; on the command line it is absent."""
 
 MOVING = "moving"
-"""What stands for the revision of a database while rows are moved into it, so that no run begins on a part of them."""
+"""The revision recorded while rows are moved into a database, so that no run begins with part of them."""
 
 AUDIENCE_ATTRIBUTE = "audience"
 """Where a caller in Python leaves an Audience for alembic/env.py."""
 
 COPY_ATTRIBUTE = "is_copied"
-"""Where a caller in Python leaves whether a copy is kept until a migration has succeeded; absent, the settings say."""
+"""Where a caller in Python leaves whether to keep a copy during a migration; otherwise the settings decide."""
 
 INSTANT = Text().with_variant(DateTime(), "postgresql")
 """An instant in a column that a migration adds: UTC, as text in SQLite."""
 
 APPLIED_ATTRIBUTE = "applied_revisions"
-"""Where alembic/env.py leaves the ids of the revisions it really applied, in order."""
+"""Where alembic/env.py leaves the ids of the revisions that it actually applied, in order."""
 
 
 def alembic_config(database_url: str) -> Config:
@@ -72,11 +72,11 @@ def alembic_config(database_url: str) -> Config:
 def upgrade_to_head(database_url: str, audience: Audience | None = None, *, is_copied: bool = True) -> list[str]:
     """Apply every migration that the database lacks, in one transaction, and return their revision ids in order.
 
-    A new database is created. Two upgrades at once are serialised by SQLite's write lock: the second finds
-    nothing left to do. Before tables are rebuilt, a copy is kept beside the database until everything is committed,
-    unless `is_copied` is false; the audience is told how long it may take, and what of other people's is not as it was.
-    Raises DatabaseError, before anything is written, when the file is not a SQLite database, its schema is not one of
-    this code's, or the disk has no room; and when a migration fails, which leaves the schema as it was.
+    A new database is created. SQLite's write lock serialises two upgrades at once: the second finds nothing left to do.
+    Before tables are rebuilt, a copy is kept beside the database until everything is committed, unless `is_copied` is
+    false; the audience hears how long it may take, and what of other people's is not as it was. Raises DatabaseError,
+    before anything is written, when the file is not a SQLite database, its schema is not one of this code's, or the
+    disk has no room; and when a migration fails, which leaves the schema unchanged.
     """
     config = alembic_config(database_url)
     config.attributes[AUDIENCE_ATTRIBUTE] = audience or Audience()
@@ -95,7 +95,7 @@ def upgrade_to_head(database_url: str, audience: Audience | None = None, *, is_c
 
 
 def _missing_revisions(database_url: str) -> list[str]:
-    """Return the revisions that the database lacks; raise DatabaseError when it is not one of this code's."""
+    """Return the revisions that the database lacks; raise DatabaseError when its schema is not one of this code's."""
     try:
         # One snapshot: another run may be migrating at this moment.
         with read_transaction(create_database_engine(database_url, create=True)) as connection:
@@ -132,7 +132,7 @@ def missing_revisions(connection: Connection) -> list[str]:
 
 
 def current_revision(connection: Connection) -> str | None:
-    """Return the database's revision id, or None when no migration has run yet."""
+    """Return the database's revision id, or None if no migration has run yet."""
     return MigrationContext.configure(connection).get_current_revision()
 
 
@@ -148,7 +148,7 @@ def where(condition: TextClause) -> dict[str, Any]:
 
 
 def times_are_text() -> bool:
-    """Return whether the database that is migrated holds instants as text; for migrations."""
+    """Return whether the database being migrated stores instants as text; for migrations."""
     return dialect_named(op.get_bind().dialect.name).times_are_text
 
 
@@ -158,9 +158,9 @@ def text_of_json(column: str, key: str) -> str:
 
 
 def create_view(name: str, *, version: int) -> None:
-    """Create a view from its text frozen in alembic/views, replacing the version that is there; for migrations.
+    """Create a view from its text frozen in alembic/views, replacing the existing version; for migrations.
 
-    Where these texts, which are SQLite's, cannot be read, there are views at the newest revision alone.
+    A database that does not understand these texts, which are SQLite's, has views only at the newest revision.
     """
     if not dialect_named(op.get_bind().dialect.name).has_frozen_views:
         return

@@ -1,4 +1,4 @@
-"""Whether another database was put in the place of the one that a run began with."""
+"""Finds out whether the database that a run began with was replaced by another."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,7 +31,7 @@ _VERSION = table("alembic_version", column("version_num"))
 
 @dataclass(frozen=True, slots=True)
 class Imprint:
-    """What a database is known by: its file, its schema, and the last run that it records."""
+    """What identifies a database: its file, its schema, and the last run that it records."""
 
     file: FileIdentity
     revisions: tuple[str, ...]
@@ -39,7 +39,7 @@ class Imprint:
 
 
 def take_imprint(engine: Engine) -> Imprint:
-    """Return what the database is known by at this moment; its schema must be the newest."""
+    """Return what identifies the database at this moment; its schema must be the newest."""
     with read_transaction(engine) as connection:
         last_run = connection.execute(
             select(_RUNS.c.id, _RUNS.c.started_at).order_by(_RUNS.c.id.desc()).limit(1)
@@ -48,7 +48,7 @@ def take_imprint(engine: Engine) -> Imprint:
 
 
 def refuse_another_file(path: Path | None, identity: FileIdentity) -> None:
-    """Raise DatabaseError if the path leads to another file than it did; it costs a look at the file system."""
+    """Raise DatabaseError if the path now leads to another file; this costs one look at the file system."""
     if path is not None and file_identity(path) != identity:
         raise DatabaseError(_sentence(str(path), "another file lies there"))
 
@@ -59,9 +59,9 @@ _MAY_FOLLOW = (DatabaseError, LeaseLostError, LostRowsError, RefusedRowError)
 
 @contextmanager
 def replacement_told(engine: Engine, imprint: Imprint) -> Iterator[None]:
-    """Turn a failure that follows from another database in the place of the one that a run began with into a sentence.
+    """Turn a failure caused by a replaced database into a sentence.
 
-    Such a run finds its lease gone, or tables that are others; nobody took over and nothing is defective.
+    Such a run finds its lease gone, or different tables, although nobody took over and nothing is defective.
     """
     try:
         yield
@@ -82,7 +82,7 @@ def _sentence(database: str, difference: str) -> str:
 
 
 def _difference(engine: Engine, imprint: Imprint) -> str | None:
-    """Return what is other than it was, None when it is the same database, or cannot be read."""
+    """Return what differs from before, None if it is the same database, or cannot be read."""
     path = file_of(engine)
     if file_identity(path) != imprint.file:
         return "another file lies there"
@@ -105,13 +105,13 @@ def _revisions(connection: Connection) -> tuple[str, ...]:
         return tuple(sorted(connection.execute(select(_VERSION.c.version_num)).scalars()))
     except DBAPIError as error:
         if error.connection_invalidated:
-            # The table is not missing: the connection is lost.
+            # Not a missing table: the connection is lost.
             raise
         return ()
 
 
 def file_identity(path: Path | None) -> FileIdentity:
-    """Return by what the file system knows the file that a path leads to, None where there is none."""
+    """Return the file system's identity of the file that a path leads to, None if there is none."""
     if path is None:
         return None
     try:

@@ -1,9 +1,9 @@
 """The lease: the right to write, held by one run at a time and recorded in the database itself.
 
-The run lock keeps runs apart at once, and its holder cannot die without letting go: a lock file those of one machine,
-a lock of a server all. The lease says who is at work and since when, holds between machines that share a file, and
-guards every transaction: one whose run has lost the lease is rolled back. So a run of which the server has forgotten
-the lock, because their connection broke, writes nothing beside the run that took its place.
+The run lock keeps runs apart immediately, and is released even if its holder dies: a lock file for the runs of one
+machine, a server's lock for all. The lease says who is at work and since when, also holds between machines that share a
+file, and guards every transaction: if its run has lost the lease, it is rolled back. So a run whose lock the server has
+dropped, because the connection broke, writes nothing beside the run that replaced it.
 """
 
 import os
@@ -58,15 +58,15 @@ RENEWALS_A_LEASE = 4
 LONGEST_LEASE = timedelta(days=1)
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""Where Linux says which start of the system this is; all containers of a machine read the same."""
+"""Where Linux identifies the current boot; all containers of a machine read the same."""
 
 _MACHINE_LETTERS = 24
 
 _AFTER_MACHINE = "-"
-"""What is in a holder's id between its machine and what is the run's own."""
+"""Separates the machine and the run's own part in a holder's id."""
 
 LARGEST_SKEW = timedelta(minutes=1)
-"""How far another machine's clock may be ahead of this one's without being remarked on."""
+"""How far another machine's clock may be ahead of this one's without a remark."""
 
 LEASE = table(
     "run_leases",
@@ -80,7 +80,7 @@ LEASE = table(
     column("renewed_at", UtcDateTime),
     column("expires_at", UtcDateTime),
 )
-"""The model RunLease says what the columns mean."""
+"""The model RunLease describes the columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,11 @@ class Holder:
     renewed_at: datetime
     expires_at: datetime
     seen_at: datetime = field(compare=False)
-    """When this machine read it, by its own clock; the other times are of the holder's."""
+    """When this machine read it, by its own clock; the other times come from the holder's clock."""
 
     @property
     def duration(self) -> timedelta:
-        """How long a heartbeat of the holder lasts, which no setting makes longer than a day."""
+        """How long a heartbeat of the holder lasts; no setting makes it longer than a day."""
         return min(self.expires_at - self.renewed_at, LONGEST_LEASE)
 
     def __str__(self) -> str:
@@ -114,7 +114,7 @@ class Holder:
 
 
 def read_holder(engine: Engine) -> Holder | None:
-    """Return who holds the lease; None when nobody does, or the database does not know leases yet."""
+    """Return who holds the lease; None if nobody does, or the database has no leases yet."""
     with read_transaction(engine) as connection:
         return _holder(connection) if inspect(connection).has_table(LEASE.name) else None
 
@@ -128,14 +128,14 @@ def run_lease(
     lease_seconds: float,
     wait: Callable[[Holder], bool],
 ) -> Iterator[None]:
-    """Hold the lease, renewed by a thread and by each write transaction of the engine, and give it back at the end.
+    """Hold the lease, renewed by a thread and by each write transaction of the engine, and release it at the end.
 
-    While another run holds it, `wait` is called with its holder over and over; it sleeps, and returns whether to go
-    on waiting. The lease of a run that was killed on this machine since it started is taken at once, because whoever
-    calls this holds the run lock; so is any lease where that lock keeps all machines apart. Elsewhere one of another
-    machine, be it of the same name, is taken when it has expired, or when no heartbeat was seen for as long as one
-    lasts: that machine's clock may be wrong. Raises RunInProgressError when the waiting is over, and a write
-    transaction of the engine raises LeaseLostError when another run has taken the lease meanwhile.
+    While another run holds it, `wait` is called repeatedly with the holder; it sleeps, and returns whether to continue
+    waiting. The lease of a run killed on this machine since it booted is taken at once, because the caller holds the
+    run lock; so is any lease where that lock covers all machines. Otherwise the lease of another machine, even one of
+    the same name, is taken when it has expired, or when no heartbeat was seen for as long as one lasts: that machine's
+    clock may be wrong. Raises RunInProgressError when the wait is over, and a write transaction of the engine raises
+    LeaseLostError when another run has taken the lease meanwhile.
     """
     lease = _Lease(engine, holder_name, flow_run_id, lease_seconds)
     lease.acquire(wait)
@@ -165,7 +165,7 @@ class _Lease:
                 raise RunInProgressError(f"Another run is at work: {holder}.")
 
     def _try_to_acquire(self) -> Holder | None:
-        """Take the lease unless somebody holds it; return who does, or None when it was taken."""
+        """Take the lease unless somebody holds it; return the holder, or None if it was taken."""
         now = utc_now()
         with read_transaction(self._engine) as connection:
             holder = _holder(connection)
@@ -178,8 +178,8 @@ class _Lease:
                     return current or holder
                 self._take(connection, now)
         except DatabaseError as error:
-            # One that holds the lease may be busy in a transaction for longer than the lease lasts. No other trouble,
-            # such as a full disk that kept a failed run from giving its lease back, passes by waiting for it.
+            # The holder may be busy in a transaction for longer than the lease lasts. Waiting does not help with any
+            # other trouble, such as a full disk that kept a failed run from releasing its lease.
             if holder is None or not error.may_pass:
                 raise
             return holder
@@ -215,13 +215,13 @@ class _Lease:
     def guarding_transactions(self) -> Iterator[None]:
         """Make each transaction of the engine renew the lease before its commit, and fail when it is lost.
 
-        A long transaction keeps the thread from renewing, and with the same lock everybody else from taking it; the
-        renewal in the transaction itself leaves no gap between them.
+        A long transaction keeps the thread from renewing, but the same lock keeps everybody else from taking the lease;
+        renewing within the transaction leaves no gap.
         """
 
         def renew(connection: Connection) -> None:
             if not is_reading(connection):
-                # Or what is committed would be gone with a file that was moved away.
+                # Otherwise the commit would go into a file that was moved away.
                 refuse_another_file(file_of(self._engine), self._file)
                 self._renew(connection)
 
@@ -246,7 +246,7 @@ class _Lease:
     def _beat(self, is_over: threading.Event) -> None:
         interval = self._duration.total_seconds() / RENEWALS_A_LEASE
         while not is_over.wait(interval):
-            # Busy: the run itself writes, and renews. Lost, or a disk in trouble: its next transaction says so.
+            # Busy: the run itself writes, and renews. Lease lost, or disk trouble: its next transaction will say so.
             with suppress(DatabaseError, LeaseLostError, DBAPIError), write_transaction(self._engine):
                 pass
 
@@ -268,27 +268,27 @@ class _Lease:
             )
 
     def release(self) -> None:
-        """Give the lease back, if it is held still; one that cannot be given back expires."""
+        """Release the lease, if it is still held; one that cannot be released expires."""
         with suppress(DatabaseError, DBAPIError), write_transaction(self._engine) as connection:
             connection.execute(delete(LEASE).where(LEASE.c.holder_id == self._holder_id))
 
 
 def _is_of_this_machine(holder: Holder) -> bool:
-    """Whether the holder ran on this machine, since it was last started, so that the lock file kept them apart.
+    """Whether the holder ran on this machine since it last booted, so that the lock file kept them apart.
 
-    Machines and containers that are copies of each other have the same name, and their process numbers say nothing
-    here. What cannot be known to be of this machine is taken to be of another one, whose lease is waited for.
+    Machines and containers that are copies of each other share a name, and their process numbers mean nothing here. If
+    it is not certain that the holder was on this machine, it is taken to be on another one, whose lease is waited for.
     """
     machine, _, rest = holder.holder_id.partition(_AFTER_MACHINE)
     return bool(rest) and machine == _machine() and holder.host_name == socket.gethostname()
 
 
 def _machine() -> str:
-    """Return what distinguishes one start of this machine's system from every other, and from other machines."""
+    """Return an id of this machine's current boot, different from all other boots and machines."""
     try:
         name = _BOOT_ID.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
-        # Where there is none: the address of a network card, or a number of this process's own where there is no card.
+        # If there is none: the address of a network card or, without a card, a number of this process.
         name = f"{getnode()}"
     return sha256(name.encode()).hexdigest()[:_MACHINE_LETTERS]
 
@@ -308,7 +308,7 @@ def _holder(connection: Connection) -> Holder | None:
 
 
 def _length(time_span: timedelta) -> str:
-    """A stretch of time in the largest unit of which it has two."""
+    """A length of time in the largest unit of which it has at least two."""
     seconds = time_span.total_seconds()
     for unit, length in (("days", 86_400), ("hours", 3_600)):
         if seconds >= 2 * length:

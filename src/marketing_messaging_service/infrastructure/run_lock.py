@@ -11,8 +11,8 @@ from src.marketing_messaging_service.infrastructure.dialects.choice import diale
 def run_lock(database_url: str, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
     """Hold the run lock of a database; `on_wait` is called about once a second while another run holds it.
 
-    It is free when the process that holds it ends, however that ends. Raises RunInProgressError when the other run
-    does not end in time, and DatabaseError when the lock cannot be asked for.
+    It is released when the process that holds it ends, however it ends. Raises RunInProgressError when the other run
+    does not end in time, and DatabaseError when the lock cannot be requested.
     """
     with ExitStack() as held:
         with foreseeable_errors():

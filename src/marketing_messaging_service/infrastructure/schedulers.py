@@ -1,4 +1,4 @@
-"""Dask, by which many raw files are staged at once, as a setting names it; its packages come as an extra."""
+"""The Dask scheduler that a setting names, for staging many raw files at once; its packages are an optional extra."""
 
 import re
 from dataclasses import dataclass
@@ -19,19 +19,19 @@ _LOCAL = re.compile(r"local:(\d{1,3})")
 
 @dataclass(frozen=True, slots=True)
 class DaskScheduler:
-    """A scheduler that stands, or so many workers that a run starts on its own machine for itself."""
+    """A running scheduler, or a number of workers that a run starts for itself on its own machine."""
 
     address: str = ""
-    """Where the scheduler stands, as tcp://host:port; empty for workers of the run's own."""
+    """The scheduler's address, as tcp://host:port; empty for the run's own workers."""
     worker_count: int = 0
-    """How many workers the run starts for itself; 0 where the scheduler stands."""
+    """How many workers the run starts for itself; 0 if there is a running scheduler."""
 
     def __str__(self) -> str:
         return self.address or f"local:{self.worker_count}"
 
 
 def usable_scheduler(text: str) -> DaskScheduler:
-    """Return the scheduler that a setting names. Raises ValueError for one that cannot be meant or used."""
+    """Return the scheduler that a setting names. Raises ValueError if it is invalid or unusable."""
     address, local = _ADDRESS.fullmatch(text), _LOCAL.fullmatch(text)
     if address is not None and 0 < int(address[1]) < 1 << 16:
         scheduler = DaskScheduler(address=text.rstrip("/"))

@@ -1,4 +1,4 @@
-"""Whether a database has the newest schema, found out without Alembic, and migrating it when it has not."""
+"""Checks without Alembic whether a database has the newest schema, and migrates it if not."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +23,12 @@ def migrate(
     look: Callable[[], None] = lambda: None,
     is_copied: bool = True,
 ) -> list[str]:
-    """Bring a database to the newest schema, and return the revisions applied; what it raises, `upgrade_to_head` does.
+    """Bring a database to the newest schema, and return the revisions applied; raises what `upgrade_to_head` does.
 
-    `info` and `warning` are told what a migration does, and what of other people's is not as it was; `look` is called
-    again and again while a copy is made, which `is_copied` switches off, and may end it by raising.
-
-    Nearly every run finds the schema current, and does not import Alembic, which takes 0.4 s. What else is promised of
-    a file that a run works on, WAL mode, is made true of a current one too.
+    `info` and `warning` receive what a migration does, and what of other people's is not as it was; `look` is called
+    repeatedly while a copy is made (`is_copied` switches that off), and may end it by raising. Nearly every run finds
+    the schema current, and does not import Alembic, which takes 0.4 s. WAL mode, which a run's file must also have, is
+    set on a current one too.
     """
     if is_current(database_url):
         make_ready(create_database_engine(database_url))
@@ -46,7 +45,7 @@ def is_current(database_url: str) -> bool:
 
 
 def newest_revision() -> str:
-    """Return the newest revision, by the number that the name of each revision's file begins with."""
+    """Return the newest revision, by the number at the beginning of each revision's file name."""
     return max(path.name.partition("_")[0] for path in VERSIONS.glob("[0-9]*_*.py"))
 
 

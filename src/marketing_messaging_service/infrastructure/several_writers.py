@@ -1,4 +1,4 @@
-"""Runs that write at the same time, where the database is a server that lets them."""
+"""Lets several runs write at the same time, where the database is a server that allows it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -36,7 +36,7 @@ __all__ = [
 
 
 def writers_of(bind: Connection | Engine) -> SeveralWriters | None:
-    """Return what keeps runs apart that write at the same time; None where one at a time writes."""
+    """Return what keeps runs that write at the same time apart; None if only one writes at a time."""
     return dialect_named(bind.dialect.name).several_writers if is_beside_others(bind) else None
 
 
@@ -59,10 +59,10 @@ def place_among_writers(
     is_ready: Callable[[], bool],
     make_ready: Callable[[], None],
 ) -> Iterator[PlaceAmongWriters]:
-    """Hold the right to run beside others that hold a place; no run that is to be alone begins meanwhile.
+    """Hold the right to run beside others with a place; no run that has to be alone begins meanwhile.
 
-    `make_ready` is called, while no other run is at work, where the database is not ready. Raises RunInProgressError
-    when a run that is alone does not end in time, and DatabaseError when the place cannot be asked for.
+    If the database is not ready, `make_ready` is called while no other run is at work. Raises RunInProgressError when a
+    run that works alone does not end in time, and DatabaseError when the place cannot be requested.
     """
     with ExitStack() as held:
         with foreseeable_errors():
@@ -72,13 +72,13 @@ def place_among_writers(
 
 
 def end_lease(engine: Engine) -> None:
-    """Let a run that wrote alone, and was killed, or lives on and was forgotten by the server, hold no lease."""
+    """Take the lease from a run that wrote alone and was killed, or is alive but was dropped by the server."""
     with write_transaction(engine) as connection:
         connection.execute(delete(LEASE))
 
 
 def decide_transaction(engine: Engine) -> AbstractContextManager[Connection]:
-    """Yield a connection inside the one transaction that decides; it sees one moment, whoever loads beside it."""
+    """Yield a connection inside the one deciding transaction; it sees one snapshot, whatever others load meanwhile."""
     if is_beside_others(engine):
         return write_transaction(engine.execution_options(**{DECIDES_OPTION: True}))
     return write_transaction(engine)
@@ -86,7 +86,7 @@ def decide_transaction(engine: Engine) -> AbstractContextManager[Connection]:
 
 @contextmanager
 def deciding_alone(engine: Engine) -> Iterator[Decider]:
-    """Be the only one that decides, in several transactions. Raises DatabaseError when it takes others too long."""
+    """Be the only one that decides, in several transactions. Raises DatabaseError when others take too long."""
     several = _several_of(engine)
     with ExitStack() as held:
         with foreseeable_errors():
@@ -96,9 +96,9 @@ def deciding_alone(engine: Engine) -> Iterator[Decider]:
 
 @contextmanager
 def alone_transaction(engine: Engine, decider: Decider) -> Iterator[tuple[Connection, Callable[[], str]]]:
-    """Yield a connection inside a transaction that nobody writes beside, and how to keep the moment after it.
+    """Yield a connection in a transaction during which nobody else writes, and a function that keeps a snapshot.
 
-    That is for afterwards: it ends the transaction, and returns the name of a moment which holds what it wrote.
+    Call the function last: it ends the transaction, and returns the name of a snapshot that contains what it wrote.
     """
     with foreseeable_errors(), decider.alone():
         moments: list[str] = []
@@ -108,26 +108,26 @@ def alone_transaction(engine: Engine, decider: Decider) -> Iterator[tuple[Connec
 
 
 def transaction_of_moment(engine: Engine, moment: str) -> AbstractContextManager[Connection]:
-    """Yield a connection inside a transaction that writes, and sees a moment that was kept."""
+    """Yield a connection inside a transaction that writes, and that sees a kept snapshot."""
     return write_transaction(engine.execution_options(**{MOMENT_OPTION: moment}))
 
 
 def by_index(connection: Connection) -> AbstractContextManager[None]:
-    """Have statements look rows up by indexes where others fill the same tables meanwhile.
+    """Make statements look rows up by indexes where others are filling the same tables.
 
-    To the planner such a table may be empty still, so that it would have all of it read for each row.
+    To the planner such a table may still be empty, so it would read all of it for each row.
     """
     several = writers_of(connection)
     return several.by_index(connection) if several else nullcontext()
 
 
 def next_ids(connection: Connection, model: type[Any], count: int) -> int:
-    """Return the first of so many ids of a table that follow each other; nobody else is given any of them."""
+    """Return the first of `count` consecutive ids of a table; nobody else gets any of them."""
     table = model.__table__
     assert isinstance(table, Table)  # noqa: S101  the type checker knows less of declarative classes
     if several := writers_of(connection):
         return several.next_ids(connection, table, count)
-    # Whoever writes alone numbers rows as if nothing had ever been taken back.
+    # A run that writes alone numbers rows as if nothing had ever been rolled back.
     return int(connection.execute(select(func.coalesce(func.max(table.c.id), 0) + 1)).scalar_one())
 
 

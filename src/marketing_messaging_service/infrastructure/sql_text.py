@@ -1,4 +1,4 @@
-"""Words and columns as one text, in SQL, and what else each database says in its own words."""
+"""Text functions in SQL, written for each database."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def _value(column: SQLColumnExpression[Any]) -> ColumnElement[str]:
 
 
 def row_told(table: Table) -> ColumnElement[str]:
-    """Return which row of a table it is, by its key."""
+    """Return text that identifies a row of a table by its key."""
     first, *others = table.primary_key.columns
     parts = [part for column in others for part in (", ", column)]
     return told(f"{table.name}.{first.name} ", first, *parts)
@@ -63,7 +63,7 @@ def _epoch_seconds_postgresql(element: EpochSeconds, compiler: SQLCompiler, **op
 
 
 class SecondPart(FunctionElement[str]):
-    """What is in a text between its first colon and its second."""
+    """The part of a text between its first and second colon."""
 
     inherit_cache = True
     type = String()
@@ -82,7 +82,7 @@ def _second_part_postgresql(element: SecondPart, compiler: SQLCompiler, **option
 
 
 class Fits(FunctionElement[bool]):
-    """Whether a text is like a pattern in which * stands for any characters, and [] for one of those in it."""
+    """Whether a text fits a pattern in which * matches any characters, and [] one of those in it."""
 
     inherit_cache = False
     type = Boolean()
@@ -122,7 +122,7 @@ def _numbers_postgresql(element: _Numbers, compiler: SQLCompiler, **options: Any
 
 
 def numbers_as_rows(numbers: Sequence[int]) -> TableValuedAlias:
-    """Return numbers as rows with a column `value`, however many they are, in one parameter."""
+    """Return any number of numbers as rows with a column `value`, in one parameter."""
     return _Numbers(literal(json.dumps(list(numbers)))).table_valued("value", name="number")
 
 

@@ -1,4 +1,4 @@
-"""Waiting for one's turn where one run at a time may be."""
+"""Waits for a turn where only one run may be at work."""
 
 import time
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from collections.abc import Callable
 from src.marketing_messaging_service.errors import RunInProgressError
 
 WAIT_SECONDS = 1.0
-"""How often a waiting run looks up from its waiting."""
+"""How often a waiting run calls `on_wait`."""
 
 
 def take_turn(
     has_taken: Callable[[float], bool], what: str, timeout_seconds: float, on_wait: Callable[[], None]
 ) -> None:
-    """Take a turn, with `has_taken`, which tries for so many seconds; between tries `on_wait` is called.
+    """Take a turn by calling `has_taken`, which tries for a number of seconds; `on_wait` is called between tries.
 
-    Raises RunInProgressError, which names what others are at work on, when none is to be had in time.
+    Raises RunInProgressError, naming what others are working on, when there is no turn in time.
     """
     deadline = time.monotonic() + timeout_seconds
     seconds = 0.0

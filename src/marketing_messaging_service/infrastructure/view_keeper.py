@@ -1,4 +1,4 @@
-"""Views of a database that cannot read the frozen texts: they stand at the newest revision alone."""
+"""Keeps the views of a database that does not understand the frozen texts: they exist only at the newest revision."""
 
 from collections.abc import Iterable, Mapping
 from types import ModuleType
@@ -7,16 +7,16 @@ from sqlalchemy import Connection
 
 
 class ViewKeeper:
-    """Goes along with one migration: takes every view away before it, and makes them again at the newest revision."""
+    """Accompanies one migration: drops every view before it, and recreates them at the newest revision."""
 
     def __init__(self, connection: Connection, newest: Iterable[str], views: Mapping[str, str]) -> None:
-        """Prepare for views, given by name with their SELECT in an order in which each reads only those before it."""
+        """Prepare for views, given by name with their SELECT, ordered so that each reads only earlier ones."""
         self._connection = connection
         self._newest = set(newest)
         self._views = views
 
     def begin(self, heads: Iterable[str], steps: Iterable[tuple[ModuleType, bool]]) -> None:
-        """Take the views away, which would keep the columns that they read as they are."""
+        """Drop the views, which would keep the columns that they read from being changed."""
         del heads
         if not list(steps):
             return
@@ -24,7 +24,7 @@ class ViewKeeper:
             self._connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
 
     def end(self, heads: Iterable[str]) -> None:
-        """Make the views, where the newest revision has been reached."""
+        """Create the views, if the newest revision has been reached."""
         if set(heads) != self._newest:
             return
         for name, select in self._views.items():

@@ -1,4 +1,4 @@
-"""Whether what was written stands: a trigger can take rows away, or keep them out, without an error."""
+"""Checks that what was written is stored: a trigger can remove rows, or keep them out, without an error."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from src.marketing_messaging_service.infrastructure.dialects.choice import diale
 
 
 def insert_one(connection: Connection, statement: Insert) -> int:
-    """Insert one row of a table with an integer key `id`, and return that id. Raises LostRowsError when none stands."""
+    """Insert one row into a table with an integer key `id`, and return the id. Raises LostRowsError if it is lost."""
     table = statement.table
     inserted: int | None = connection.execute(statement.returning(table.c.id)).scalar_one_or_none()
     if inserted is None:
@@ -19,15 +19,15 @@ def insert_one(connection: Connection, statement: Insert) -> int:
 
 
 def update_all(connection: Connection, statement: Update, row_count: int = 1) -> None:
-    """Change so many rows. Raises LostRowsError when the table lets fewer be changed."""
+    """Change `row_count` rows. Raises LostRowsError when the table lets fewer be changed."""
     found = connection.execute(statement).rowcount
     refuse_lost_rows(connection, {str(statement.table): (row_count, found)})
 
 
 def refuse_lost_rows(connection: Connection, counts: Mapping[str, tuple[int, int]]) -> None:
-    """Raise LostRowsError when, in one of the tables, other rows stand than were written.
+    """Raise LostRowsError when one of the tables has not exactly the rows that were written.
 
-    `counts` gives by table how many rows were written and how many of them stand.
+    `counts` gives, by table, how many rows were written and how many of them are stored.
     """
     for table_name, (written, standing) in counts.items():
         if written != standing:

@@ -1,1 +1,1 @@
-"""What one kind of database does unlike another, a folder each."""
+"""What the kinds of database do differently, one folder each."""

@@ -1,4 +1,4 @@
-"""Which kind of database it is: chosen once, by its URL."""
+"""Chooses the kind of database, once, by its URL."""
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -23,12 +23,12 @@ def dialect_named(name: str) -> Dialect:
 def checked_url(value: str) -> str:
     """Return a URL that names a database for a run.
 
-    Raises ValueError, which says what is wrong and never repeats the value: a password may be in it.
+    Raises ValueError, which says what is wrong and never repeats the value, because it may contain a password.
     """
     try:
         url = make_url(value)
     except (ArgumentError, ValueError):
-        # The ValueError of a port that is no number repeats it, and it may be half a password.
+        # The ValueError for a port that is not a number repeats it, and it may be half a password.
         raise ValueError("is not a database URL; expected the form sqlite:///./messaging.db") from None
     dialect = next((each for each in DIALECTS if each.name == url.get_backend_name()), None)
     if dialect is None:

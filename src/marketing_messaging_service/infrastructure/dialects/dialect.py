@@ -1,4 +1,4 @@
-"""What a kind of database has to say and do for itself; each is one folder beside this file."""
+"""What each kind of database must define; each kind is a folder beside this file."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,21 +17,21 @@ READS_OPTION = "reads"
 """The execution option of a connection that only reads."""
 
 BESIDE_OTHERS_OPTION = "beside_others"
-"""The execution option of an engine beside whose transactions those of other runs write."""
+"""The execution option of an engine whose transactions run while other runs write."""
 
 DECIDES_OPTION = "decides"
-"""The execution option of a connection, of such an engine, that decides."""
+"""The execution option of a connection of such an engine that decides."""
 
 ALONE_OPTION = "alone"
-"""The execution option of a connection that writes while whoever decides keeps all others from it."""
+"""The execution option of a connection that writes while the deciding run keeps all others from writing."""
 
 MOMENT_OPTION = "moment"
-"""The execution option of a connection that sees a moment which somebody else has found; its value names that."""
+"""The execution option of a connection that uses a snapshot exported by another; its value names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What a database says of its surroundings, and what to do about it."""
+    """What a database says about outside conditions, and what to do about it."""
 
     sentence: str
     may_pass: bool = False
@@ -39,34 +39,34 @@ class Complaint:
 
     @property
     def told(self) -> str:
-        """The whole of what there is to be said."""
+        """The whole message."""
         return f"The database cannot be used: {self.sentence}"
 
 
 class PlaceAmongWriters(Protocol):
-    """What a run holds of a server as long as it is one of several that write."""
+    """What a run holds on a server while it is one of several that write."""
 
     def claim(self, names: Collection[str]) -> set[str]:
-        """Claim names that no other run has, and that are not claimed yet; return which these are."""
+        """Claim the names that are not claimed yet, by this or any other run; return those claimed."""
 
     def let_go(self, names: Collection[str]) -> None:
-        """Let other runs have claimed names; those of a run that was killed are free by themselves."""
+        """Release claimed names; those of a killed run are released automatically."""
 
     def show_life(self, run_id: int) -> None:
-        """Let everybody see, for as long as this run lives, that the run with that number does."""
+        """Show everybody that the run with that number is alive, for as long as it is."""
 
     def guarding(self, engine: Engine) -> AbstractContextManager[None]:
         """Have each transaction of an engine that writes fail before its commit when the place is lost."""
 
 
 class Decider(Protocol):
-    """The one that decides, in several transactions."""
+    """The run that decides, in several transactions."""
 
     def alone(self) -> AbstractContextManager[None]:
-        """Keep everybody else from writing, when what is under way has ended."""
+        """Keep everybody else from writing, once what is under way has ended."""
 
     def moment(self) -> str:
-        """Keep the present moment of the database, for transactions that are to see it, and return its name."""
+        """Keep a snapshot of the database for other transactions, and return its name."""
 
 
 class SeveralWriters(Protocol):
@@ -80,10 +80,10 @@ class SeveralWriters(Protocol):
         is_ready: Callable[[], bool],
         make_ready: Callable[[], None],
     ) -> AbstractContextManager[PlaceAmongWriters]:
-        """Hold the right to run beside others that hold a place, which is free when its holder is gone.
+        """Hold the right to run beside others with a place; it is released when its holder is gone.
 
-        A database that is not ready is made so by a run that is alone for that while. Raises RunInProgressError where
-        no place is to be had in time; `on_wait` is called about once a second while it is waited for.
+        If the database is not ready, one run makes it so while it is alone. Raises RunInProgressError when no place is
+        free in time; `on_wait` is called about once a second during the wait.
         """
 
     def engine(self, database_url: str, own: MetaData) -> Engine:
@@ -93,76 +93,76 @@ class SeveralWriters(Protocol):
         """Be the only one that decides."""
 
     def next_ids(self, connection: Connection, table: Table, count: int) -> int:
-        """Return the first of so many ids of a table that follow each other, and that nobody else is given."""
+        """Return the first of `count` consecutive ids of a table that nobody else gets."""
 
     def copy_new_rows(
         self, connection: Connection, table: Table, parts: Iterable[Mapping[str, Sequence[Any]]], *, unique: str
     ) -> int:
-        """Append rows of which some may stand already by one statement, and return how many went in."""
+        """Append rows, some of which may be there already, by one statement, and return how many went in."""
 
     def by_index(self, connection: Connection) -> AbstractContextManager[None]:
-        """Have statements look rows up by indexes, whatever the planner knows of tables that others fill meanwhile."""
+        """Make statements look rows up by indexes, whatever the planner knows about tables that others are filling."""
 
     def take_turns(self, connection: Connection, what: str) -> None:
-        """Let one transaction at a time, from here to its end, do something."""
+        """Let one transaction at a time do something, from here to its end."""
 
     def living_runs(self, connection: Connection, run_ids: Collection[int]) -> set[int]:
-        """Return which of some runs show that they live."""
+        """Return which of some runs show that they are alive."""
 
 
 class Dialect(Protocol):
     """One kind of database."""
 
     name: str
-    """As SQLAlchemy calls it."""
+    """Its name in SQLAlchemy."""
     times_are_text: bool
-    """Whether instants are held as text."""
+    """Whether instants are stored as text."""
     has_frozen_views: bool
-    """Whether the texts of views that are frozen in alembic/views can be read."""
+    """Whether it understands the view texts frozen in alembic/views."""
 
     holds_views: bool
     """Whether a view that another one reads cannot be dropped."""
 
     rebuilds_indexes: bool
-    """Whether a large load may drop the indexes of a table and build them again."""
+    """Whether a large load may drop a table's indexes and rebuild them."""
 
     lock_spans_machines: bool
-    """Whether the run lock keeps runs of all machines apart, so that whoever holds it is alone."""
+    """Whether the run lock covers all machines, so that its holder is alone."""
 
     holds_nul: bool
     """Whether a text may hold the character NUL."""
 
     several_writers: SeveralWriters | None
-    """What it does for runs that write at the same time, None where one at a time writes."""
+    """What it does for runs that write at the same time, None if only one writes at a time."""
 
     after_damage: str
     """What to do about a damaged database."""
 
     def refuse_url(self, url: URL, as_written: str) -> None:
-        """Raise ValueError, which says what is wrong with a URL as a setting and has no password in it."""
+        """Raise ValueError, saying what is wrong with a URL as a setting, without any password."""
 
     def copy_name(self, url: URL) -> str:
         """Return the name of a copy for analysts, which is a SQLite file."""
 
     def copy_command(self, url: URL) -> str:
-        """Return the command that keeps a copy of the database as it is."""
+        """Return the command that copies the database as it is."""
 
     def file_of(self, url: URL) -> Path | None:
-        """Return the file that the database is, None where it is none."""
+        """Return the database's file, None if it is not a file."""
 
     def shown(self, url: URL) -> str:
         """Return the database as people see it, with no password in it."""
 
     def is_there(self, url: URL) -> bool:
-        """Whether it is worth while to open the database for reading."""
+        """Whether it is worth opening the database for reading."""
 
     def refuse_missing(self, url: URL) -> None:
-        """Raise DatabaseError, saying what is wrong, when there is nothing to be opened for reading."""
+        """Raise DatabaseError, saying what is wrong, when there is nothing to open for reading."""
 
     def run_lock(
         self, database_url: str, timeout_seconds: float, on_wait: Callable[[], None]
     ) -> AbstractContextManager[None]:
-        """Hold the right to run, which is free when its holder is gone; raise RunInProgressError where it is not had.
+        """Hold the right to run, released when its holder is gone; raise RunInProgressError if it is not free in time.
 
         `on_wait` is called about once a second while another run holds it.
         """
@@ -172,36 +172,36 @@ class Dialect(Protocol):
     ) -> int | None:
         """Append rows given as columns, in the form that SQLite stores, and return how many went in.
 
-        With a unique column, those whose value stands already are left out, and of several the first goes in. None
-        where the database has no quicker way than statements.
+        With a unique column, rows whose value is already there are left out, and of several the first goes in. Returns
+        None if the database has no quicker way than statements.
         """
 
     def insert_ignoring(self, table: Table) -> Insert:
-        """Return the statement that inserts rows of a table, but for those whose key stands already."""
+        """Return the statement that inserts rows into a table, except those whose key is already there."""
 
     def text_of_json(self, column: str, key: str) -> str:
         """Return the SQL expression that takes the text of a key from a column of JSON."""
 
     def write_engine(self, database_url: str, own: MetaData, *, foreign_keys: bool, create: bool) -> Engine:
-        """Return an engine whose every transaction is the only one that writes, but for those that say they read."""
+        """Return an engine whose every transaction is the only one that writes, except those marked as reading."""
 
     def read_engine(self, database_url: str) -> Engine:
-        """Return an engine that neither creates nor writes anything, and reads also what is damaged."""
+        """Return an engine that neither creates nor writes anything, and can also read what is damaged."""
 
     def make_ready(self, engine: Engine) -> None:
-        """See to what else is promised of a database whose schema is current."""
+        """Establish what else is promised of a database whose schema is current."""
 
     def remark_on_readers(self, engine: Engine) -> str | None:
-        """Return a sentence about readers that stand in the way, None when there is nothing to remark on."""
+        """Return a sentence about readers that are in the way, None if there are none."""
 
     def damage(self, engine: Engine) -> str | None:
-        """Return what is damaged in the database; None when nothing is, or it cannot be known."""
+        """Return what is damaged in the database; None if nothing is, or it cannot be found out."""
 
     def may_be_of_others(self, error: BaseException | None) -> bool:
-        """Whether an error of the driver is one that an object of somebody else can bring about."""
+        """Whether an error of the driver can be caused by somebody else's object."""
 
     def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
-        """Return a sentence about the object of somebody else that an error came from, None without one."""
+        """Return a sentence about somebody else's object that caused an error, None if there is none."""
 
     def after_moving(self, connection: Connection, own: MetaData) -> None:
         """Do what is still needed after rows were written with their ids, such as setting sequences."""
@@ -212,19 +212,19 @@ class Dialect(Protocol):
         """Yield an engine on which everything works and nothing is kept."""
 
     def complaint(self, error: BaseException) -> Complaint | None:
-        """Return what an error of the driver says of the surroundings, None for any other error."""
+        """Return what an error of the driver says about outside conditions, None for any other error."""
 
     def words(self, error: BaseException) -> str:
-        """Return what the driver says of an error, without what is in a row."""
+        """Return the driver's message of an error, without anything from a row."""
 
     def is_schema_fault(self, error: BaseException | None) -> bool:
         """Whether an error of the driver says that a table, column, index or view is not there."""
 
     def cache_for_sorting(self, connection: Connection, threads: int) -> AbstractContextManager[None]:
-        """Give a connection what is best for sorting, and so many threads that may help with it."""
+        """Give a connection what is best for sorting, and this many threads to help."""
 
     def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
-        """Have statements planned by what is in tables that the transaction, or one just before, has filled."""
+        """Update the planner's statistics of tables that this transaction, or one just before, has filled."""
 
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
         """End a long statement of the engine soon after `is_over` has become true, once."""
@@ -233,22 +233,22 @@ class Dialect(Protocol):
         """Return the names of the triggers on some tables, none of which is this project's."""
 
     def prepare_migration(self, connection: Connection) -> None:
-        """Make a connection ready for changing the schema; raise DatabaseError where the database is not fit."""
+        """Make a connection ready for changing the schema; raise DatabaseError if the database is not suitable."""
 
     def damages(self) -> Sequence[Select[Any]]:
-        """Return queries of which each row reports a damage."""
+        """Return queries whose rows each report a damage."""
 
     def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
-        """Return a query of which each row reports a row that points at none."""
+        """Return a query whose rows each report a row with a foreign key that points at nothing."""
 
     def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
-        """Return queries of which each row reports that the database is not as runs need it."""
+        """Return queries whose rows each report a way in which the database is not as runs need it."""
 
     def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
-        """Return queries of which each row reports a value that is not an instant, where one belongs."""
+        """Return queries whose rows each report a value that should be an instant and is not."""
 
     def standing_objects(self, connection: Connection) -> list[SchemaObject]:
-        """Return the objects of a database's schema, those aside that it makes of a table's constraints."""
+        """Return the objects of a database's schema, except those that it makes for a table's constraints."""
 
     def declared_objects(
         self, connection: Connection, own: MetaData, views: Mapping[str, str]
@@ -256,4 +256,4 @@ class Dialect(Protocol):
         """Return what the migrations make, as `standing_objects` would describe it; views are given by their SELECT."""
 
     def making_problem(self, error: BaseException | None) -> str | None:
-        """Return what an error says of an index or view that cannot be made; None when it is of the surroundings."""
+        """Return an error's message about an index or view that cannot be made; None if the cause is outside."""

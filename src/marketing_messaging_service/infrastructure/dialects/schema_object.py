@@ -29,13 +29,13 @@ class SchemaObject:
 
     @property
     def key(self) -> str:
-        """By what no two objects are the same: case does not count, and triggers have names of their own."""
+        """Identifies an object: case does not count, and triggers have a namespace of their own."""
         space = "trigger " if self.kind is Kind.TRIGGER else ""
         return space + self.name.lower()
 
     @property
     def has_condition(self) -> bool:
-        """Whether it is an index that holds what an expression or a comparison says, and not columns alone."""
+        """Whether it is an index on an expression or with a condition, and not only on columns."""
         words = tokens(self.sql)
         return self.kind is Kind.INDEX and ("WHERE" in words or words.count("(") > 1)
 
@@ -45,19 +45,19 @@ class SchemaObject:
 
 
 def quoted(name: str) -> str:
-    """Return a name as it may be in a statement, whatever is in it."""
+    """Return a name quoted for a statement, whatever it contains."""
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
 
 def tokens(sql: str) -> tuple[str, ...]:
-    """Return the words and signs of a statement: two are the same when these are, whatever lies between them."""
+    """Return the words and signs of a statement: two statements are the same if these are, whatever is in between."""
     found = [_plain(token) for token in _TOKEN.findall(sql.removesuffix(";"))]
     return tuple(_without_needless_parentheses(found))
 
 
 def token_spans(sql: str) -> list[tuple[str, int, int]]:
-    """Return the words and signs of a statement, each with where it begins and ends."""
+    """Return the words and signs of a statement, each with its beginning and end."""
     return [(_plain(found.group()), found.start(), found.end()) for found in _TOKEN.finditer(sql)]
 
 
@@ -70,7 +70,7 @@ def _plain(token: str) -> str:
 
 
 def _without_needless_parentheses(found: Sequence[str]) -> Iterator[str]:
-    """A default that is one word is in parentheses or without, by whether a migration built its table again."""
+    """A one-word default has parentheses or not, depending on whether a migration rebuilt its table."""
     skipped = {
         place
         for start, token in enumerate(found)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table
 from src.marketing_messaging_service.infrastructure.column_types import Money
 
 STAGE = "copied_rows"
-"""The temporary table of rows some of which may stand already; gone with the statement that empties it."""
+"""The temporary table of rows, some of which may be there already; dropped after it is emptied."""
 
 
 def copy_rows(connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None) -> int:
@@ -26,7 +26,7 @@ def copy_rows(connection: Connection, table: Table, columns: Mapping[str, Sequen
 def copy_new_rows(
     connection: Connection, table: Table, parts: Iterable[Mapping[str, Sequence[Any]]], *, unique: str
 ) -> int:
-    """Append rows, given as columns in parts, by one statement; the first of each value that does not stand yet.
+    """Append rows, given as columns in parts, by one statement: the first of each value that is not there yet.
 
     Return how many went in.
     """
@@ -47,7 +47,7 @@ def copy_new_rows(
         count += rows
     if not count:
         return 0
-    # In one order whoever comes, so that of two that write the same keys at once the second waits.
+    # Always in the same order, so that if two write the same keys at once, the second simply waits.
     inserted = connection.exec_driver_sql(
         f'INSERT INTO "{table.name}" ({names}) SELECT {names} FROM (SELECT DISTINCT ON ("{unique}") * FROM {STAGE} '  # noqa: S608  names of our own tables
         f'ORDER BY "{unique}", row_place) AS firsts ORDER BY "{unique}" ON CONFLICT ("{unique}") DO NOTHING'
@@ -64,8 +64,8 @@ def _copy(connection: Connection, table: str, names: str, values: Mapping[str, S
 
 
 def _csv(values: Mapping[str, Sequence[Any]]) -> Any:
-    """Return rows as CSV, in which nothing at all stands for NULL; row by row it would take four times as long."""
-    # Whoever loads has imported both; the settings, which know the dialects, need not.
+    """Return rows as CSV, where an empty cell means NULL; row by row it would take four times as long."""
+    # Loading has imported both anyway; the settings, which import the dialects, need not.
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 

@@ -57,7 +57,7 @@ from src.marketing_messaging_service.infrastructure.sql_text import row_told, to
 from src.marketing_messaging_service.infrastructure.turns import take_turn
 
 SAMPLE = 10
-"""How large a sample of a table is looked at in a transaction: 3,000 rows, a tenth of the server's own."""
+"""How large a sample of a table ANALYZE reads in a transaction: 3,000 rows, a tenth of the server's default."""
 
 ORDERED_BY_CODE_POINT = ("C", "POSIX", "C.UTF-8", "C.utf8")
 
@@ -67,8 +67,8 @@ _PREVIEW = "preview"
 class PostgresqlDialect:
     """PostgreSQL by psycopg.
 
-    A transaction that writes takes an advisory lock before it begins, so that one at a time writes, as on SQLite: each
-    sees all that those before it have committed, and none fails half-way because of another.
+    A transaction that writes takes an advisory lock before it begins, so only one writes at a time, as on SQLite: each
+    sees everything committed before it, and none fails half-way because of another.
     """
 
     name = "postgresql"
@@ -100,20 +100,20 @@ class PostgresqlDialect:
         return None
 
     def shown(self, url: URL) -> str:
-        """Return user, server and database, and nothing of what else a URL may hold, such as a password."""
+        """Return user, server and database, and nothing else from a URL, such as a password."""
         return shown(url)
 
     def is_there(self, url: URL) -> bool:
-        """Return that it is: the server says so otherwise."""
+        """Return True: the server itself will say if not."""
         del url
         return True
 
     def refuse_missing(self, url: URL) -> None:
-        """Do nothing: the server says so when it is asked."""
+        """Do nothing: the server will say so when connecting."""
 
     @contextmanager
     def run_lock(self, database_url: str, timeout_seconds: float, on_wait: Callable[[], None]) -> Iterator[None]:
-        """Hold an advisory lock in a session of its own, with which it is gone."""
+        """Hold an advisory lock in its own session; it ends with the session."""
         url = make_url(database_url)
         engine = engine_of(url, poolclass=NullPool)
 
@@ -133,18 +133,18 @@ class PostgresqlDialect:
             finally:
                 with suppress(Exception):
                     connection.exec_driver_sql(f"SELECT pg_advisory_unlock({RUN_LOCK})")
-                # Where the server does not answer any more, the lock goes with the session.
+                # If the server no longer answers, the lock goes with the session.
                 connection.invalidate()
 
     def copy_rows(
         self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
     ) -> int | None:
-        """Append rows by COPY; with a unique column by way of a temporary stage, in one order."""
+        """Append rows by COPY; with a unique column through a temporary table, in a fixed order."""
         return copying.copy_rows(connection, table, columns, unique=unique)
 
     def insert_ignoring(self, table: Table) -> Insert:
-        """Return the statement that inserts rows of a table, but for those whose key stands already."""
-        # Who has SQLite, and knows this dialect by name alone, need not import SQLAlchemy's.
+        """Return the statement that inserts rows into a table, except those whose key is already there."""
+        # Those who use SQLite need only this dialect's name, and should not import SQLAlchemy's dialect.
         from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415
 
         return insert(table).on_conflict_do_nothing()
@@ -154,10 +154,10 @@ class PostgresqlDialect:
         return f"(CAST({column} AS json) ->> '{key}')"
 
     def write_engine(self, database_url: str, own: MetaData, *, foreign_keys: bool, create: bool) -> Engine:
-        """Return an engine whose every transaction holds the writer's lock, but for those that say they read.
+        """Return an engine whose every transaction holds the writer's lock, except those marked as reading.
 
-        Rows are numbered as if nothing had ever been taken back: before the first transaction, and after one that was,
-        the sequences are set to where the rows end.
+        Rows are numbered as if nothing was ever rolled back: before the first transaction, and after a rollback, the
+        sequences are set to where the rows end.
         """
         del foreign_keys  # SQLite's need: no table is rebuilt here.
         engine = engine_of(make_url(database_url), poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
@@ -188,20 +188,20 @@ class PostgresqlDialect:
         )
 
     def make_ready(self, engine: Engine) -> None:
-        """Do nothing: there is nothing else to see to."""
+        """Do nothing: nothing else is needed."""
 
     def remark_on_readers(self, engine: Engine) -> str | None:
-        """Return None: readers are in nobody's way."""
+        """Return None: readers do not get in the way."""
         del engine
         return None
 
     def damage(self, engine: Engine) -> str | None:
-        """Return None: the server says what is damaged when it meets it."""
+        """Return None: the server reports damage when it meets it."""
         del engine
         return None
 
     def may_be_of_others(self, error: BaseException | None) -> bool:
-        """Return that it is not: the server names what it was that refused."""
+        """Return False: the server names what refused."""
         del error
         return False
 
@@ -211,7 +211,7 @@ class PostgresqlDialect:
         return None
 
     def after_moving(self, connection: Connection, own: MetaData) -> None:
-        """Set the sequences to go on after the ids that exist, and let the planner know what the tables hold."""
+        """Set the sequences to continue after the existing ids, and update the planner's statistics."""
         _set_sequences(connection, own)
         connection.exec_driver_sql(f"ANALYZE {', '.join(own.tables)}")
 
@@ -219,7 +219,7 @@ class PostgresqlDialect:
     def preview_engine(self, database_url: str, own: MetaData, is_over: Callable[[], bool]) -> Iterator[Engine]:
         """Yield an engine on which everything works and nothing is kept; it holds the writer's lock all the while.
 
-        All its transactions are savepoints of one that is rolled back at the end, and the sequences set back.
+        All its transactions are savepoints of one that is rolled back at the end; then the sequences are reset.
         """
         del is_over  # The server itself ends the waiting, in LOCK_TIMEOUT_SECONDS.
         engine = engine_of(
@@ -246,11 +246,11 @@ class PostgresqlDialect:
             engine.dispose()
 
     def complaint(self, error: BaseException) -> Complaint | None:
-        """Return what an error of psycopg says of the surroundings, None for any other error."""
+        """Return what an error of psycopg says about outside conditions, None for any other error."""
         return errors.complaint(error)
 
     def words(self, error: BaseException) -> str:
-        """Return what the server says of an error, without what is in a row."""
+        """Return the server's message of an error, without anything from a row."""
         return errors.words(error)
 
     def is_schema_fault(self, error: BaseException | None) -> bool:
@@ -259,14 +259,14 @@ class PostgresqlDialect:
 
     @contextmanager
     def cache_for_sorting(self, connection: Connection, threads: int) -> Iterator[None]:
-        """Let the server sort as it is set up to."""
+        """Do nothing: the server sorts as it is configured."""
         del connection, threads
         yield
 
     def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
-        """Look at a sample of the rows: the server itself does so a minute later, and plans by what stood before.
+        """Analyze a sample of the rows: the server only does so a minute later, and plans by the old rows until then.
 
-        A table of which some statement, such as a manual VACUUM, has hold is left out.
+        A table locked by another statement, such as a manual VACUUM, is skipped.
         """
         connection.exec_driver_sql(f"SET LOCAL default_statistics_target = {SAMPLE}")
         connection.exec_driver_sql(f"ANALYZE (SKIP_LOCKED) {', '.join(tables)}")
@@ -329,7 +329,7 @@ class PostgresqlDialect:
         return ()
 
     def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
-        """Return a query for rows that point at none, which a constraint that was dropped would not refuse."""
+        """Return a query for rows whose foreign key points at nothing; a dropped constraint would not refuse them."""
         del connection
         dangling = []
         for table in own.sorted_tables:
@@ -340,33 +340,33 @@ class PostgresqlDialect:
         return select(*union(*dangling).subquery("dangling").c)
 
     def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
-        """Return nothing: any mode of a server does."""
+        """Return nothing: a server may be in any mode."""
         del connection
         return ()
 
     def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
-        """Return nothing: the column holds instants alone."""
+        """Return nothing: the column can only hold instants."""
         del column
         return ()
 
     def standing_objects(self, connection: Connection) -> list[SchemaObject]:
-        """Return the objects of the schema, those aside that the server makes of a table's constraints."""
+        """Return the objects of the schema, except those that the server makes for a table's constraints."""
         return objects.standing_objects(connection, "current_schema()::regnamespace")
 
     def declared_objects(
         self, connection: Connection, own: MetaData, views: Mapping[str, str]
     ) -> Iterable[SchemaObject]:
-        """Return what the migrations make, as the server describes it when it is made for a moment."""
+        """Return what the migrations make, as the server describes it when it is made temporarily."""
         with engine_of(connection.engine.url, poolclass=NullPool).connect() as scratch:
             return objects.declared_objects(scratch, own, views)
 
     def making_problem(self, error: BaseException | None) -> str | None:
-        """Return what the server says of an index or view that cannot be made; None when it is of the surroundings."""
+        """Return the server's message about an index or view that cannot be made; None if the cause is outside."""
         return errors.making_problem(error)
 
 
 def _lock_and_begin() -> tuple[str, ...]:
-    # Before the transaction: its snapshot, taken by its first statement, must not miss what the holder before wrote.
+    # Before the transaction: its snapshot, taken by its first statement, must not miss what the previous holder wrote.
     return (
         f"SELECT pg_advisory_lock({WRITER_LOCK})",
         "BEGIN ISOLATION LEVEL REPEATABLE READ",
@@ -388,7 +388,7 @@ def _set_sequences(connection: Connection, own: MetaData) -> None:
 
 
 def _preview_connection() -> Any:
-    """Return a class of connections each of whose transactions is a savepoint of one that is never committed."""
+    """Return a connection class whose transactions are savepoints of one that is never committed."""
     try:
         import psycopg  # noqa: PLC0415  an extra that need not be installed
     except ModuleNotFoundError:

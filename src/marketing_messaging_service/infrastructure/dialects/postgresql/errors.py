@@ -1,4 +1,4 @@
-"""What PostgreSQL complains of, by its sqlstate, as sentences."""
+"""Turns PostgreSQL's errors, by their sqlstate, into sentences."""
 
 import re
 
@@ -32,10 +32,10 @@ _ADVICE = {
     "XX001": "Its data is damaged: restore a backup, then run again.",
     "XX002": "An index is damaged: rebuild it (REINDEX DATABASE), then run again.",
 }
-"""What to do by how the sqlstate begins; the first that fits counts."""
+"""What to do, by the beginning of the sqlstate; the first that fits counts."""
 
 _MAY_PASS = ("08", "25006", "40", "53300", "55P03", "57P")
-"""How the sqlstates begin of what may work a moment later."""
+"""The beginnings of the sqlstates of errors that a retry may solve."""
 
 _REFUSALS = (
     (re.compile("password|pg_hba|authentication|role .* (does not exist|is not permitted)"), "28P01"),
@@ -46,8 +46,7 @@ _REFUSALS = (
     (re.compile("could not write init file|No space left on device"), "53100"),
     (re.compile("starting up|shutting down|not yet accepting|recovery"), "57P03"),
 )
-"""The sqlstates of what a server says that lets nobody in: the driver gives its words, and not its sqlstate.
-
+"""The sqlstates of a server that lets nobody in: the driver gives only its message, without the sqlstate.
 A pooler has none of its own for what it refuses.
 """
 
@@ -55,14 +54,14 @@ _SCHEMA_FAULTS = ("42P01", "42703", "42P10", "42704", "42809")
 
 
 def is_of_driver(error: BaseException) -> bool:
-    """Whether an error is one of psycopg, which need not be installed."""
+    """Whether an error comes from psycopg, which need not be installed."""
     return type(error).__module__.partition(".")[0] == "psycopg"
 
 
 def complaint(error: BaseException) -> Complaint | None:
-    """Return what an error of psycopg says of the surroundings, None for any other error.
+    """Return what an error of psycopg says about outside conditions, None for any other error.
 
-    A connection that failed, or broke, has no sqlstate: either the server lets nobody in, or it does not answer.
+    A connection that failed or broke has no sqlstate: either the server lets nobody in, or it does not answer.
     """
     if not is_of_driver(error):
         return None
@@ -80,7 +79,7 @@ def complaint(error: BaseException) -> Complaint | None:
 
 
 def words(error: BaseException) -> str:
-    """Return what the server says in its first line: the others may hold what is in a row."""
+    """Return the first line of the server's message: the others may quote a row."""
     primary = getattr(getattr(error, "diag", None), "message_primary", None)
     return " ".join((primary or str(error)).split()).rstrip(".")
 
@@ -91,12 +90,12 @@ def _refusal(error: BaseException) -> str | None:
 
 
 def is_schema_fault(error: BaseException | None) -> bool:
-    """Whether an error says that a table, column, index or view is not there, or is another one."""
+    """Whether an error says that a table, column, index or view is missing or different."""
     return error is not None and is_of_driver(error) and getattr(error, "sqlstate", None) in _SCHEMA_FAULTS
 
 
 def making_problem(error: BaseException | None) -> str | None:
-    """Return what an error says of an index or view that cannot be made, None when it is of the surroundings."""
+    """Return an error's message about an index or view that cannot be made, None if the cause is outside."""
     if error is None:
         return None
     state = getattr(error, "sqlstate", None) or ""

@@ -73,9 +73,9 @@ def _plain(sql: str) -> str:
 
 
 def declared_objects(connection: Connection, own: MetaData, views: Mapping[str, str]) -> list[SchemaObject]:
-    """Return what the models declare, as the server describes it: made as temporary objects, and taken back at once.
+    """Return what the models declare as the server describes it: made as temporary objects and rolled back at once.
 
-    Raises DatabaseError on a standby, which makes no such objects either.
+    Raises DatabaseError on a standby, which cannot make temporary objects.
     """
     if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
         raise DatabaseError(

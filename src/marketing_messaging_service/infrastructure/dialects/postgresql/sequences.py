@@ -1,4 +1,4 @@
-"""The sequences that number rows: they go on where the rows end, as on SQLite, whatever was taken back."""
+"""Makes the sequences that number rows continue where the rows end, as on SQLite, whatever was rolled back."""
 
 from sqlalchemy import MetaData
 
@@ -19,17 +19,17 @@ _RAISE = (
 
 
 def raise_sequences(own: MetaData) -> str:
-    """Return the statement that lets sequences that lag behind the rows go on behind them, and never back.
+    """Return the statement that moves sequences that lag behind the rows forward, and never back.
 
-    One that lags was used by nobody who writes beside others, each of whom raises it first.
+    No run that writes beside others used a lagging one: each of them raises it first.
     """
     return _for_each(own, f"format('{_RAISE}', each.counter, each.numbered, each.named, each.counter)")
 
 
 def set_sequences(own: MetaData) -> str:
-    """Return the statement that lets the sequences of tables go on behind the rows that stand there.
+    """Return the statement that makes the sequences of tables continue after the stored rows.
 
-    Setting one is at once and for everybody, so whoever does it must hold the writer's lock.
+    Setting one takes effect immediately and for everybody, so the caller must hold the writer's lock.
     """
     return _for_each(own, f"format('{_SET}', each.counter, each.numbered, each.numbered, each.named)")
 

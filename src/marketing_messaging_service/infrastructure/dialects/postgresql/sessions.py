@@ -8,10 +8,10 @@ from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER
 
 WRITER_LOCK = 6_017_342_201
-"""The advisory lock that a transaction which writes holds from before its beginning to its end."""
+"""The advisory lock that a writing transaction holds from before its beginning to its end."""
 
 RUN_LOCK = 6_017_342_202
-"""The advisory lock that a run holds, in a session of its own, from its beginning to its end."""
+"""The advisory lock that a run holds, in its own session, from beginning to end."""
 
 LOCK_TIMEOUT_SECONDS = 60
 """How long a transaction waits for another one that writes before it gives up."""
@@ -19,14 +19,14 @@ LOCK_TIMEOUT_SECONDS = 60
 CONNECT_TIMEOUT_SECONDS = 10
 
 LOOK_SECONDS = 0.2
-"""How often it is looked at whether a long statement is still wanted."""
+"""How often to check whether a long statement is still wanted."""
 
 _SESSION = {
     "timezone": "UTC",
-    # The locks of a killed client are free within a second, and not at the end of its statement.
+    # So that a killed client's locks are released within a second, and not at the end of its statement.
     "client_connection_check_interval": "1s",
     "standard_conforming_strings": "on",
-    # To compile one of our statements takes seconds, to execute it uncompiled a fraction.
+    # Compiling one of our statements takes seconds, executing it uncompiled a fraction.
     "jit": "off",
     # A session that holds the run lock has nothing else to do.
     "idle_session_timeout": "0",
@@ -46,14 +46,14 @@ _CONNECTING: dict[str, Any] = {
 def engine_of(
     url: URL, *, factory: Any = None, lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS, **options: Any
 ) -> Engine:
-    """Return an engine whose connections begin no transaction by themselves."""
+    """Return an engine whose connections do not begin transactions on their own."""
     settings = {**_SESSION, "lock_timeout": f"{lock_timeout_seconds}s"}
     each_set = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in settings.items())
     try:
         engine = create_engine(url, connect_args=_CONNECTING, **options)
     except ModuleNotFoundError:
         raise DatabaseError(f"DATABASE_URL {MISSING_DRIVER}.") from None
-    # SQLAlchemy forgets the count of an INSERT … SELECT otherwise, and gives -1.
+    # Otherwise SQLAlchemy forgets the row count of an INSERT … SELECT, and gives -1.
     engine = engine.execution_options(preserve_rowcount=True)
 
     @event.listens_for(engine, "do_connect")
@@ -62,14 +62,14 @@ def engine_of(
 
     @event.listens_for(engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        # Not among what a connection begins with: a pooler refuses that, or leaves it out without a word.
+        # Not as connection options: a pooler refuses them, or silently drops them.
         connection.execute(f"SELECT {each_set}")
 
     return engine
 
 
 def refuse_pooler(engine: Engine, connection: Connection, database: str) -> None:
-    """Raise DatabaseError where sessions are not what they seem: one is another later, or two are one."""
+    """Raise DatabaseError if sessions are not what they seem: one becomes another later, or two are the same."""
     with engine.connect() as other:
         asked = (connection, other, connection, other)
         first, second, *again = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in asked]

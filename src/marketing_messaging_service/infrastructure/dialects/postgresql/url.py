@@ -1,4 +1,4 @@
-"""What a URL must be like that names a database of a PostgreSQL server."""
+"""Checks a URL that names a database of a PostgreSQL server."""
 
 from importlib.util import find_spec
 
@@ -21,7 +21,7 @@ PARAMETERS = (
     "sslrootcert",
     "target_session_attrs",
 )
-"""What may stand after the question mark of a URL: none of it is a secret, or is this program's own to say."""
+"""What a URL may contain after its question mark: nothing secret, and nothing that this program sets itself."""
 
 
 def refuse_url(url: URL) -> None:
@@ -38,7 +38,7 @@ def refuse_url(url: URL) -> None:
 
 
 def shown(url: URL) -> str:
-    """Return user, server and database, and nothing of what else a URL may hold, such as a password."""
+    """Return user, server and database, and nothing else from a URL, such as a password."""
     host = url.query.get("host") if url.host is None else None
     shown = URL.create("postgresql", url.username, None, url.host, url.port, url.database)
     return shown.render_as_string() + (f" ({host})" if isinstance(host, str) else "")

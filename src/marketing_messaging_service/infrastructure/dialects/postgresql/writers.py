@@ -1,13 +1,13 @@
-"""Several runs that write at the same time: what each holds of the server, and how their transactions begin.
+"""Lets several runs write at the same time: what each holds on the server, and how their transactions begin.
 
-What a run holds it holds by advisory locks of one session, which are free when the run is gone, however it ends:
+A run holds advisory locks in one session, which are released when the run is gone, however it ends:
 
-- the run lock, shared with its like, so that no run that writes alone begins meanwhile;
-- a lock for each file that it is taking, by content, and one that shows that it lives.
+- the run lock, shared with runs like it, so that no run that writes alone begins meanwhile; - a lock for each file that
+  it is taking, by content, and one that shows that it is alive.
 
-Their transactions hold the writer's lock, which one that writes alone takes for itself, shared. One that decides is let
-in when no other one is under way, and shares the lock as soon as it has its snapshot. So loads are numbered in an order
-that every batch agrees with: it sees those up to one number, and none behind it.
+Their transactions share the writer's lock, which a run that writes alone takes exclusively. A deciding transaction
+starts when no other one is under way, and shares the lock as soon as it has its snapshot. So loads are numbered in an
+order that every batch agrees with: it sees those up to one number, and none after it.
 """
 
 import threading
@@ -44,10 +44,10 @@ from src.marketing_messaging_service.infrastructure.dialects.postgresql.url impo
 from src.marketing_messaging_service.infrastructure.turns import take_turn
 
 DECIDER_LOCK = 6_017_342_203
-"""The advisory lock that a transaction which decides holds from before its beginning to its end."""
+"""The advisory lock that a deciding transaction holds from before its beginning to its end."""
 
 NUMBERS_LOCK = 6_017_342_204
-"""The advisory lock under which blocks of ids are given out, for a moment."""
+"""The advisory lock held briefly while blocks of ids are given out."""
 
 LOCK_TIMEOUT_SECONDS = 600
 """How long a transaction waits for others: for one that loads the same events, or that decides."""
@@ -62,11 +62,11 @@ _HELD = (
     "SELECT (CAST(classid AS bigint) << 32) | CAST(objid AS bigint) FROM pg_locks WHERE locktype = 'advisory' AND "
     "objsubid = 1 AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
-"""The keys of the advisory locks that anybody holds in the database."""
+"""The keys of all advisory locks held in the database."""
 
 
 def key_of(name: str) -> int:
-    """Return the key of an advisory lock that has a name and no number: 64 bits of its hash, with a sign."""
+    """Return the key of an advisory lock that has a name instead of a number: its hash as a signed 64-bit number."""
     return int.from_bytes(blake2b(name.encode(), digest_size=BITS // 8).digest(), signed=True)
 
 
@@ -83,7 +83,7 @@ class Place:
         self._turn = threading.Lock()
 
     def claim(self, names: Collection[str]) -> set[str]:
-        """Claim names that no other run has, and that are not claimed yet; return which these are."""
+        """Claim the names that are not claimed yet, by this or any other run; return those claimed."""
         by_key = {key_of(name): name for name in names}
         if not by_key:
             return set()
@@ -93,19 +93,19 @@ class Place:
         return {by_key[key] for key, is_had in tried if is_had}
 
     def let_go(self, names: Collection[str]) -> None:
-        """Let other runs have claimed names; those of a run that was killed are free by themselves."""
-        # The claims of a session that broke are free by themselves, too.
+        """Release claimed names; those of a killed run are released automatically."""
+        # The claims of a broken session are released automatically, too.
         with self._turn, suppress(DBAPIError, PendingRollbackError):
             self._connection.execute(_UNLOCK, {"keys": [key_of(name) for name in names]})
 
     def show_life(self, run_id: int) -> None:
-        """Let everybody see, for as long as this run lives, that the run with that number does."""
+        """Show everybody that the run with that number is alive, for as long as it is."""
         with self._turn:
             self._refuse_lost()
             self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({_key_of_run(run_id)})")
 
     def _refuse_lost(self) -> None:
-        """Raise LeaseLostError when it has shown already, while names were let go, that the session broke."""
+        """Raise LeaseLostError when releasing names has already shown that the session broke."""
         if self._connection.invalidated:
             raise _lost_place()
 
@@ -113,8 +113,8 @@ class Place:
     def guarding(self, engine: Engine) -> Iterator[None]:
         """Have each transaction of an engine that writes fail before its commit when the place is lost.
 
-        Were it lost between the look and the commit, whoever writes alone would still wait for the commit, because
-        the transaction shares the writer's lock until then.
+        If it were lost between the check and the commit, a run that writes alone would still wait for the commit,
+        because the transaction shares the writer's lock until then.
         """
 
         def look(connection: Connection) -> None:
@@ -151,7 +151,7 @@ class PostgresqlWriters:
         is_ready: Callable[[], bool],
         make_ready: Callable[[], None],
     ) -> Iterator[PlaceAmongWriters]:
-        """Hold the run lock, shared, in a session of its own, with which everything that the run holds is gone."""
+        """Hold the run lock, shared, in its own session; everything that the run holds ends with that session."""
         url = make_url(database_url)
         engine = engine_of(url, poolclass=NullPool)
 
@@ -163,7 +163,7 @@ class PostgresqlWriters:
                 if is_ready():
                     return True
                 tried("pg_advisory_unlock_shared")
-                # Of several that find it so at once, those that come second find it ready when they look again.
+                # If several find it not ready at once, the later ones find it ready when they check again.
                 if tried("pg_try_advisory_lock"):
                     make_ready()
                     connection.exec_driver_sql(f"SELECT pg_advisory_lock_shared({RUN_LOCK})")
@@ -186,7 +186,7 @@ class PostgresqlWriters:
             finally:
                 with suppress(Exception):
                     connection.exec_driver_sql("SELECT pg_advisory_unlock_all()")
-                # Where the server does not answer any more, the locks go with the session.
+                # If the server no longer answers, the locks go with the session.
                 connection.invalidate()
 
     def engine(self, database_url: str, own: MetaData) -> Engine:
@@ -220,21 +220,21 @@ class PostgresqlWriters:
 
     @contextmanager
     def decider(self, engine: Engine) -> Iterator[DeciderProtocol]:
-        """Be the only one that decides, by a lock of a session of its own."""
+        """Be the only one that decides, by a lock in its own session."""
         with engine.connect() as connection:
             session: Any = connection.connection.driver_connection
             try:
                 session.execute(f"SELECT pg_advisory_lock({DECIDER_LOCK})")
                 yield Decider(session)
             finally:
-                # The lock goes with the session, and so does the moment that it kept.
+                # The lock goes with the session, and so does the kept snapshot.
                 connection.invalidate()
 
     def next_ids(self, connection: Connection, table: Table, count: int) -> int:
-        """Return the first of so many ids of a table that follow each other, and that nobody else is given.
+        """Return the first of `count` consecutive ids of a table that nobody else gets.
 
-        The sequence gives ids of the table to nobody in another way; those of a transaction that is rolled back are
-        not given again.
+        The table's ids come from its sequence only in this way; those of a transaction that is rolled back are not
+        given again.
         """
         counter = f"pg_get_serial_sequence('\"{table.name}\"', 'id')"
         with _numbers_in_turn(connection):
@@ -246,32 +246,32 @@ class PostgresqlWriters:
     def copy_new_rows(
         self, connection: Connection, table: Table, parts: Iterable[Mapping[str, Sequence[Any]]], *, unique: str
     ) -> int:
-        """Append rows of which some may stand already by one statement, and return how many went in.
+        """Append rows, some of which may be there already, by one statement, and return how many went in.
 
-        Where another run inserts the same ones, the statement waits until it is known whether they stand. As all go
-        in the order of their keys, of two such statements none waits for one that waits for it.
+        If another run inserts the same ones, the statement waits until they are committed or rolled back. All go in the
+        order of their keys, so two such statements never wait for each other.
         """
         return copying.copy_new_rows(connection, table, parts, unique=unique)
 
     @contextmanager
     def by_index(self, connection: Connection) -> Iterator[None]:
-        """Have no table read from end to end that has an index to look rows up by."""
+        """Use indexes for lookups instead of reading whole tables."""
         connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         yield
         connection.exec_driver_sql("SET LOCAL enable_seqscan TO DEFAULT")
 
     def take_turns(self, connection: Connection, what: str) -> None:
-        """Let one transaction at a time, from here to its end, do something."""
+        """Let one transaction at a time do something, from here to its end."""
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({key_of(what)})")
 
     def living_runs(self, connection: Connection, run_ids: Collection[int]) -> set[int]:
-        """Return which of some runs show that they live."""
+        """Return which of some runs show that they are alive."""
         held = set(connection.exec_driver_sql(_HELD).scalars())
         return {run_id for run_id in run_ids if _key_of_run(run_id) in held}
 
 
 _WRITING = (
-    # Each statement sees what others have committed: what was new a moment ago may stand by now.
+    # Each statement sees what others have committed: what was new a moment ago may be stored by now.
     "BEGIN ISOLATION LEVEL READ COMMITTED",
     f"SELECT pg_advisory_xact_lock_shared({WRITER_LOCK})",
 )
@@ -283,7 +283,7 @@ _DECIDING = (
     f"SELECT pg_advisory_xact_lock({DECIDER_LOCK}), pg_advisory_xact_lock_shared({WRITER_LOCK})",
     f"SELECT pg_advisory_unlock({WRITER_LOCK}), pg_advisory_unlock({DECIDER_LOCK})",
 )
-"""Between the two last no transaction of another run is under way, so that every load is committed or to come."""
+"""Between the last two, no transaction of another run is under way, so every load is committed or yet to come."""
 
 
 _ALONE = ("BEGIN ISOLATION LEVEL REPEATABLE READ",)
@@ -292,7 +292,7 @@ _ALONE = ("BEGIN ISOLATION LEVEL REPEATABLE READ",)
 def _beginning(options: Mapping[str, Any]) -> Sequence[str]:
     """Return how a transaction that writes begins."""
     if moment := options.get(MOMENT_OPTION):
-        # Before its first query. What it sees was committed before, whatever was since.
+        # Before its first query. It sees what was committed before, nothing since.
         seen = f"SET TRANSACTION SNAPSHOT '{moment}'"
         return (*_ALONE, seen, f"SELECT pg_advisory_xact_lock_shared({WRITER_LOCK})")
     if options.get(ALONE_OPTION):
@@ -315,7 +315,7 @@ class Decider:
         self._session.execute(f"SELECT pg_advisory_unlock({WRITER_LOCK})")
 
     def moment(self) -> str:
-        """Export the snapshot of a transaction that lasts until the next moment is kept, or as long as the session."""
+        """Export the snapshot of a transaction that lasts until the next snapshot is kept, or the session ends."""
         if self._has_moment:
             self._session.execute("ROLLBACK")
         self._has_moment = True
@@ -326,7 +326,7 @@ class Decider:
 
 @contextmanager
 def _numbers_in_turn(connection: Connection) -> Iterator[None]:
-    """Give out ids alone; a session that fails in between is closed, and the lock gone with it."""
+    """Give out ids exclusively; a session that fails in between is closed, and the lock with it."""
     connection.exec_driver_sql(f"SELECT pg_advisory_lock({NUMBERS_LOCK})")
     yield
     connection.exec_driver_sql(f"SELECT pg_advisory_unlock({NUMBERS_LOCK})")

@@ -1,4 +1,4 @@
-"""What is done before a migration that builds tables again: is there room, how long may it take, and a copy is kept."""
+"""Prepares a migration that rebuilds tables: checks the room, estimates the time, and keeps a copy."""
 
 import os
 import shutil
@@ -15,17 +15,17 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy im
 from src.marketing_messaging_service.places import COPY_BEFORE_MIGRATION, companion
 
 ROOM_A_TABLE = 3
-"""How many times the size of a table that is rebuilt must be free: for the new one in the -wal file, for the
-database to grow by it when that is moved there, and for sorting its indexes."""
+"""How many times a rebuilt table's size must be free: for the new table in the -wal file, for the database to grow when
+it is moved there, and for sorting its indexes."""
 
 
 def copy_path(database_path: Path) -> Path:
-    """Return where the copy from before a migration lies until the migration has succeeded."""
+    """Return where the copy from before a migration is kept until the migration has succeeded."""
     return companion(database_path, COPY_BEFORE_MIGRATION)
 
 
 def row_counts(connection: Connection, tables: Collection[str]) -> dict[str, int]:
-    """Return how many rows each of the tables has that are there."""
+    """Return the row counts of those tables that exist."""
     counts = {}
     for table in tables:
         if _is_there(connection, table):
@@ -39,14 +39,14 @@ def _is_there(connection: Connection, table: str) -> bool:
 
 
 def refuse_full_disk(connection: Connection, path: Path, tables: Collection[str], *, is_copied: bool) -> None:
-    """Raise DatabaseError if the disk has no room for building tables again, and for a copy if there is to be one."""
+    """Raise DatabaseError if the disk has no room for rebuilding tables, and for a copy if there is to be one."""
     database_bytes = _database_bytes(connection)
     rebuilding = ROOM_A_TABLE * _bytes_of(connection, tables, database_bytes)
     needed = rebuilding + (database_bytes if is_copied else 0)
     free = shutil.disk_usage(path.resolve().parent).free
     old_copy = copy_path(path)
     if is_copied and old_copy.exists():
-        # It is replaced by the new one.
+        # The new copy replaces it.
         free += old_copy.stat().st_size
     if free < needed:
         without = (
@@ -70,7 +70,7 @@ def _database_bytes(connection: Connection) -> int:
 
 
 def _bytes_of(connection: Connection, tables: Collection[str], database_bytes: int) -> int:
-    """Return the size of tables with their indexes; that of the whole database where SQLite lacks dbstat."""
+    """Return the size of tables with their indexes; the whole database's if SQLite lacks dbstat."""
     places = ", ".join("?" * len(tables))
     query = (
         "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN "  # noqa: S608  places only
@@ -84,16 +84,16 @@ def _bytes_of(connection: Connection, tables: Collection[str], database_bytes: i
 
 
 def duration_told(counts: Mapping[str, int], seconds_a_million: Mapping[str, float]) -> str:
-    """Return how long it may take to build tables again, by their rows and by what was measured."""
+    """Return how long rebuilding tables may take, by their rows and the measurements."""
     seconds = sum(count * seconds_a_million[table] / 1e6 for table, count in counts.items())
     return f"about {seconds / 60:.0f} minutes" if seconds >= 120 else f"about {max(1, round(seconds))} s"
 
 
 def keep_copy(path: Path, on_progress: Callable[[], None]) -> Path:
-    """Keep a copy of the database, as it is committed, beside it; return where. It replaces one from before.
+    """Keep a copy of the committed database beside it; return where. It replaces an older copy.
 
-    Whoever calls this holds the write lock, so that nothing changes meanwhile. The pages are copied as they are,
-    because VACUUM INTO makes every index again, and fails at one that uses a function of another program.
+    The caller holds the write lock, so nothing changes meanwhile. The pages are copied as they are, because VACUUM INTO
+    rebuilds every index, and fails if one uses another program's function.
     """
     copy = copy_path(path)
     partial = copy.with_name(f"{copy.name}.partial")
@@ -104,7 +104,7 @@ def keep_copy(path: Path, on_progress: Callable[[], None]) -> Path:
             os.fsync(stream.fileno())
         partial.replace(copy)
     except (OSError, sqlite3.OperationalError) as error:
-        # SQLite says of a disk that fills up meanwhile that it is full, and of a place it may not write to what it is.
+        # SQLite reports a disk that fills up as full, and names what is wrong with a place that it cannot write to.
         reason = error.strerror if isinstance(error, OSError) else error
         raise DatabaseError(
             f"The database was not migrated: a copy from before cannot be kept in {copy.parent} ({reason}). Free some "

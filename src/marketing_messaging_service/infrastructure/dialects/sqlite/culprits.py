@@ -1,4 +1,4 @@
-"""Whose object it is that keeps a run from writing: a trigger or index of somebody else on a table of this project."""
+"""Finds the trigger or index of somebody else, on a table of this project, that keeps a run from writing."""
 
 import re
 import sqlite3
@@ -16,7 +16,7 @@ _UNIQUE_COLUMNS = re.compile(r"UNIQUE constraint failed: (.+)")
 
 
 def may_be_of_others(error: BaseException | None) -> bool:
-    """Whether an error of the driver is one that an object of somebody else can bring about."""
+    """Whether an error of the driver can be caused by somebody else's object."""
     if not isinstance(error, sqlite3.Error):
         return False
     told = (_FUNCTION, _MISSING, _UNIQUE_COLUMNS)
@@ -25,7 +25,7 @@ def may_be_of_others(error: BaseException | None) -> bool:
 
 
 def culprit_told(connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
-    """Return a sentence about the object of somebody else that an error of the driver came from, None without one."""
+    """Return a sentence about somebody else's object that caused an error of the driver, None if there is none."""
     if not isinstance(error, sqlite3.Error) or not may_be_of_others(error):
         return None
     found = next(_culprits(connection, error, own), None)
@@ -75,6 +75,6 @@ def _own_names(own: MetaData) -> set[str]:
 
 
 def _columns_of(connection: Connection, index: SchemaObject) -> list[str]:
-    """Return the columns of an index as SQLite names them when it refuses a row."""
+    """Return an index's columns as SQLite names them when it refuses a row."""
     rows = connection.exec_driver_sql(f"PRAGMA index_info({quoted(index.name)})").fetchall()
     return [f"{index.table_name}.{name}" for _, _, name in rows]

@@ -49,31 +49,31 @@ BUSY_TIMEOUT_SECONDS = 60
 """How long a connection waits for another program's write lock, such as an analyst's, before it gives up."""
 
 CACHE_KIBIBYTES = 32 * 1024
-"""Page cache of a connection, and as much again while it sorts. With 64 MB nothing that was measured is quicker; with
-SQLite's default of 2 MB a million events load in 17.7 s instead of 11."""
+"""Page cache of a connection; sorting takes as much again. With 64 MB nothing measured is quicker; with SQLite's
+default of 2 MB a million events load in 17.7 s instead of 11."""
 
 SORTING_CACHE_KIBIBYTES = 8 * 1024
-"""Page cache while indexes are built or matches are sorted. SQLite sorts as much at once as the cache holds, and with
-threads beside the next lot: three indexes of a million rows take 2.6 s and 40 MB, with the larger one 3.6 s and 150 MB.
-Deciding four million events takes as long with either, and 60 MB less with this one."""
+"""Page cache while indexes are built or matches are sorted. SQLite sorts as much at once as the cache holds, while
+threads sort the next lot: three indexes of a million rows take 2.6 s and 40 MB, with the larger cache 3.6 s and 150 MB.
+Deciding four million events takes equally long with either, and 60 MB less with this one."""
 
 _SCHEMA_FAULT = re.compile(
     "no such (table|column|index|view)|has no column|ON CONFLICT clause does not match|foreign key mismatch|"
     "cannot modify .* because it is a view"
 )
-"""What SQLite says when a table, column, index or view is not there, or is another one, that a statement needs."""
+"""What SQLite says when a table, column, index or view that a statement needs is missing or different."""
 
 LOCK_LOOK_SECONDS = 0.25
-"""How often a transaction that waits for the write lock looks whether it is still wanted."""
+"""How often a transaction that waits for the write lock checks whether it is still wanted."""
 
 STEPS_BETWEEN_LOOKS = 1_000_000
-"""How many steps of SQLite's machine lie between two looks whether a statement is still wanted: 20 ms or so."""
+"""How many steps of SQLite's machine between checks whether a statement is still wanted: about 20 ms."""
 
 _LOOK = "is_over"
-"""The function of `interruptible` among what is known of a connection."""
+"""The key for the function of `interruptible` in a connection's info."""
 
 _PRIMARY_CODE = 0xFF
-"""The part of an extended result code of SQLite that is its primary one."""
+"""The part of SQLite's extended result code that is the primary code."""
 
 _CHECK_FILE = "Check that DATABASE_URL names a SQLite file that this user may write to."
 
@@ -97,11 +97,11 @@ _ADVICE = {
     "PERM": _CHECK_FILE,
     "READONLY": _CHECK_FILE,
 }
-"""What to do about each of SQLite's result codes that come from the surroundings and not from a defect."""
+"""What to do about each of SQLite's result codes that come from outside and are not a defect."""
 
 
 class _PreviewConnection(sqlite3.Connection):
-    """Ends a transaction without keeping it: each is a part of one that `preview_engine` rolls back at the end."""
+    """Ends a transaction without keeping it: all are part of one that `preview_engine` rolls back at the end."""
 
     def commit(self) -> None:
         if self.in_transaction:
@@ -131,19 +131,19 @@ class SqliteDialect:
         refuse_url(url, as_written)
 
     def copy_name(self, url: URL) -> str:
-        """Return the name of a copy for analysts, which is that of the file."""
+        """Return the name of a copy for analysts: that of the file."""
         return Path(url.database or "").name
 
     def copy_command(self, url: URL) -> str:
-        """Return the command that copies the file with what still stands beside it."""
+        """Return the command that copies the file, including what is still in the -wal."""
         return f'sqlite3 {shlex.quote(url.database or "")} ".backup copy.db"'
 
     def file_of(self, url: URL) -> Path | None:
-        """Return the file that the database is."""
+        """Return the database's file."""
         return Path(url.database or "")
 
     def shown(self, url: URL) -> str:
-        """Return the database as people see it, which is its file."""
+        """Return the database as people see it: its file."""
         return str(self.file_of(url))
 
     def is_there(self, url: URL) -> bool:
@@ -175,12 +175,12 @@ class SqliteDialect:
     def copy_rows(
         self, connection: Connection, table: Table, columns: Mapping[str, Sequence[Any]], *, unique: str | None
     ) -> int | None:
-        """Leave the rows to statements, than which nothing is quicker here."""
+        """Leave the rows to statements; nothing is quicker here."""
         del connection, table, columns, unique
         return None
 
     def insert_ignoring(self, table: Table) -> Insert:
-        """Return the statement that inserts rows of a table, but for those whose key stands already."""
+        """Return the statement that inserts rows into a table, except those whose key is already there."""
         return insert(table).on_conflict_do_nothing()
 
     def text_of_json(self, column: str, key: str) -> str:
@@ -190,9 +190,9 @@ class SqliteDialect:
     def write_engine(self, database_url: str, own: MetaData, *, foreign_keys: bool, create: bool) -> Engine:
         """Return an engine whose every transaction takes the write lock at its start.
 
-        A transaction that begins as a reader and writes later can fail half-way with "database is locked", so
-        BEGIN IMMEDIATE is the rule and reading the exception. Connections are not pooled: the last one to close leaves
-        no -wal file behind. Unless it is to be created, a missing file is an error and not a new, empty database.
+        A transaction that begins as a reader and writes later can fail half-way with "database is locked", so BEGIN
+        IMMEDIATE is the rule and reading the exception. Connections are not pooled: the last one to close leaves no
+        -wal file behind. A missing file is an error, not a new, empty database, unless it is to be created.
         """
         del own
         engine = create_engine(database_url, poolclass=NullPool, execution_options={MIGRATES_OPTION: create})
@@ -204,8 +204,8 @@ class SqliteDialect:
     def read_engine(self, database_url: str) -> Engine:
         """Return an engine that neither creates nor writes the file.
 
-        SQLite itself may leave an empty -wal file and a -shm file beside it; the next writer takes them away. Text that
-        is no UTF-8 comes with replacement characters instead of an error.
+        SQLite itself may leave an empty -wal file and a -shm file; the next writer removes them. Text that is not UTF-8
+        gets replacement characters instead of an error.
         """
         path = Path(make_url(database_url).database or "")
         url = URL.create("sqlite", database=path.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
@@ -219,7 +219,7 @@ class SqliteDialect:
         return engine
 
     def make_ready(self, engine: Engine) -> None:
-        """Bring the file into WAL mode, and forget a copy that a migration left which was killed in its last moment."""
+        """Bring the file into WAL mode, and remove a copy left by a migration that was killed at the very end."""
         with engine.connect() as connection:
             wal.bring_into_wal(driver_connection(connection), BUSY_TIMEOUT_SECONDS)
         forget_copy(Path(engine.url.database or ""))
@@ -239,7 +239,7 @@ class SqliteDialect:
         )
 
     def damage(self, engine: Engine) -> str | None:
-        """Return the first thing that SQLite finds wrong with the file itself, None when it is sound."""
+        """Return the first thing that SQLite finds wrong with the file itself, None if it is sound."""
         try:
             with engine.connect().execution_options(**{READS_OPTION: True}) as connection, connection.begin():
                 found: str = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
@@ -249,23 +249,23 @@ class SqliteDialect:
         return None if found == "ok" else found
 
     def may_be_of_others(self, error: BaseException | None) -> bool:
-        """Whether an error of SQLite is one that an object of somebody else can bring about."""
+        """Whether an error of SQLite can be caused by somebody else's object."""
         return culprits.may_be_of_others(error)
 
     def culprit_told(self, connection: Connection, error: BaseException | None, own: MetaData) -> str | None:
-        """Return a sentence about the object of somebody else that an error came from, None without one."""
+        """Return a sentence about somebody else's object that caused an error, None if there is none."""
         return culprits.culprit_told(connection, error, own)
 
     def after_moving(self, connection: Connection, own: MetaData) -> None:
-        """Do nothing: the next id follows from the rows."""
+        """Do nothing: SQLite works out the next id from the rows."""
 
     @contextmanager
     def preview_engine(self, database_url: str, own: MetaData, is_over: Callable[[], bool]) -> Iterator[Engine]:
         """Yield an engine on which everything works and nothing is kept; it holds the write lock all the while.
 
-        All its transactions share one connection and one transaction of the database, in which each sees what those
-        before it did, and which is rolled back at the end. Once an error has made SQLite itself roll it back, as one
-        of a full disk may, every further transaction raises that error.
+        All its transactions share one connection and one database transaction, which is rolled back at the end; each
+        sees what earlier ones did. Once an error, such as a full disk, has made SQLite itself roll it back, every
+        further transaction raises that error.
         """
         del own
         engine = create_engine(
@@ -286,7 +286,7 @@ class SqliteDialect:
 
         @event.listens_for(engine, "begin")
         def refuse_after_end(_connection: Connection) -> None:
-            # Outside of a transaction a savepoint begins one, and its release would commit.
+            # Outside a transaction, a savepoint begins one, and its release would commit.
             if ended_by:
                 raise ended_by[0]
 
@@ -301,9 +301,9 @@ class SqliteDialect:
             engine.dispose()
 
     def complaint(self, error: BaseException) -> Complaint | None:
-        """Return what an error of SQLite says of the surroundings, None for any other error."""
+        """Return what an error of SQLite says about outside conditions, None for any other error."""
         if isinstance(error, UnicodeDecodeError):
-            # What the driver raises when SQLite quotes damaged bytes in the message of an error.
+            # The driver raises this when SQLite quotes damaged bytes in an error message.
             return Complaint(f"it holds text that is not UTF-8. {DAMAGED}")
         if not isinstance(error, sqlite3.Error):
             return None
@@ -318,7 +318,7 @@ class SqliteDialect:
         return Complaint(f"{error}. {advice}", may_pass=code.startswith(("BUSY", "LOCKED")))
 
     def words(self, error: BaseException) -> str:
-        """Return what SQLite says of an error, in which nothing of a row stands."""
+        """Return SQLite's message of an error, which contains nothing from a row."""
         return str(error)
 
     def is_schema_fault(self, error: BaseException | None) -> bool:
@@ -327,24 +327,24 @@ class SqliteDialect:
 
     @contextmanager
     def cache_for_sorting(self, connection: Connection, threads: int) -> Iterator[None]:
-        """Give a connection the cache that is best for sorting, and so many threads that may help with it."""
+        """Give a connection the cache that is best for sorting, and this many threads to help."""
         connection.exec_driver_sql(f"PRAGMA cache_size=-{SORTING_CACHE_KIBIBYTES}")
         connection.exec_driver_sql(f"PRAGMA threads={threads}")
         yield
-        # Not after an error, which speaks for itself and ends the transaction.
+        # Not after an error, which ends the transaction anyway.
         connection.exec_driver_sql(f"PRAGMA cache_size=-{CACHE_KIBIBYTES}")
         connection.exec_driver_sql("PRAGMA threads=0")
 
     def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
-        """Do nothing: every statement is written for the plan that it should have, whatever stands there."""
+        """Do nothing: every statement is written for the plan that it should have, whatever the tables hold."""
         del connection, tables
 
     @contextmanager
     def interruptible(self, engine: Engine, is_over: Callable[[], bool]) -> Iterator[None]:
         """End a long statement of the engine with a DatabaseError soon after `is_over` has become true, once.
 
-        What comes after that, such as the record of how the run ended, is left alone. It is looked at from within the
-        statement, so that Python takes the signals of a process whose main thread is at work in SQLite.
+        Later statements, such as the record of how the run ended, are left alone. The check runs within the statement,
+        so that Python handles signals while the main thread is busy in SQLite.
         """
         was_interrupted = False
 
@@ -372,7 +372,7 @@ class SqliteDialect:
         return sorted(each.name for each in triggers if each.tbl_name.lower() in table_names)
 
     def prepare_migration(self, connection: Connection) -> None:
-        """Let tables be rebuilt that views read, which fails unless SQLite looks away."""
+        """Allow tables that views read to be rebuilt; otherwise SQLite refuses."""
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")
 
     def damages(self) -> Sequence[Select[Any]]:
@@ -380,7 +380,7 @@ class SqliteDialect:
         return faults.damages()
 
     def dangling_references(self, connection: Connection, own: MetaData) -> Select[Any]:
-        """Return a query for rows that point at none, also in tables of somebody else."""
+        """Return a query for rows whose foreign key points at nothing, also in other people's tables."""
         return faults.dangling_references(connection, own)
 
     def other_modes(self, connection: Connection) -> Sequence[Select[Any]]:
@@ -388,22 +388,22 @@ class SqliteDialect:
         return faults.other_modes(connection)
 
     def other_timestamps(self, column: Column[Any]) -> Sequence[Select[Any]]:
-        """Return a query for texts that are not of the one form of instants."""
+        """Return a query for texts that are not in the one form of instants."""
         return faults.other_timestamps(column)
 
     def standing_objects(self, connection: Connection) -> list[SchemaObject]:
-        """Return the objects of a file's schema, those aside that SQLite makes of a table's constraints."""
+        """Return the objects of a file's schema, except those that SQLite makes for a table's constraints."""
         return standing_objects(connection)
 
     def declared_objects(
         self, connection: Connection, own: MetaData, views: Mapping[str, str]
     ) -> Iterable[SchemaObject]:
-        """Return what the migrations make, by the statements that SQLite would keep."""
+        """Return what the migrations make, as the statements that SQLite would keep."""
         del connection
         return declared_objects(own, views)
 
     def making_problem(self, error: BaseException | None) -> str | None:
-        """Return what SQLite says of an index or view that cannot be made; None when it is of the surroundings."""
+        """Return SQLite's message about an index or view that cannot be made; None if the cause is outside."""
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
         if code == sqlite3.SQLITE_CONSTRAINT:
             return f"rows stand against it ({error}); the self-check says which"
@@ -419,7 +419,7 @@ def _refuse_missing_file(engine: Engine) -> None:
 
 
 def configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | None = None) -> None:
-    """Let each connection of an engine be set up for this project, and each transaction begin as it must."""
+    """Set up each connection of an engine for this project, and begin each transaction as needed."""
 
     @event.listens_for(engine, "connect")
     def configure(dbapi_connection: Any, _record: Any) -> None:
@@ -435,8 +435,8 @@ def configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | No
 
     @event.listens_for(engine, "handle_error")
     def keep_connection(context: ExceptionContext) -> None:
-        # A connection that a signal interrupts is as good as before. SQLAlchemy would close it instead of rolling
-        # back, and SQLite would hold its lock for as long as anybody remembers the exception.
+        # A connection interrupted by a signal is still good. SQLAlchemy would close it instead of rolling back, and
+        # SQLite would keep its lock for as long as anything refers to the exception.
         if not isinstance(context.original_exception, Exception):
             context.is_disconnect = False
 
@@ -454,8 +454,8 @@ def configure_connections(engine: Engine, *, foreign_keys: bool, begin: str | No
 def _begin_writing(connection: sqlite3.Connection, is_over: Callable[[], bool]) -> None:
     """Begin a write transaction, and wait for another program's as long as it may take.
 
-    SQLite itself would wait without letting Python take the signals of the process. Raises sqlite3.OperationalError
-    when the lock is not to be had in time, or `is_over` says that nobody wants it any more.
+    SQLite's own wait would not let Python handle signals. Raises sqlite3.OperationalError when the lock is not free in
+    time, or `is_over` says that nobody wants it any more.
     """
     deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
     connection.execute(f"PRAGMA busy_timeout={LOCK_LOOK_SECONDS * 1000:.0f}")

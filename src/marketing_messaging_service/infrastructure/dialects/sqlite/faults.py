@@ -1,4 +1,4 @@
-"""What is wrong with a file whatever its rows mean, as queries of which each row reports one fault."""
+"""Finds what is wrong with a file, whatever its rows mean; each row of these queries reports one fault."""
 
 from typing import Any
 
@@ -36,10 +36,10 @@ def damages() -> list[Select[Any]]:
 
 
 def dangling_references(connection: Connection, own: MetaData) -> Select[Any]:
-    """Return the rows that point at none, also in tables of somebody else."""
+    """Return the rows whose foreign key points at nothing, also in other people's tables."""
     declared = func.pragma_foreign_key_check().table_valued("table", "rowid", "parent", name="declared").c
     dangling = [select(told(declared.table, ".rowid ", declared.rowid, " points at no row of ", declared.parent))]
-    # A table that was rebuilt by hand may have lost foreign keys that the models declare.
+    # A table rebuilt by hand may have lost foreign keys that the models declare.
     foreign_keys = func.pragma_foreign_key_list(bindparam("table")).table_valued("from", "table", name="foreign_key").c
     for table in own.sorted_tables:
         in_file = connection.execute(select(foreign_keys["from"], foreign_keys.table), {"table": table.name}).all()
@@ -65,7 +65,7 @@ def other_modes(connection: Connection) -> list[Select[Any]]:
 
 
 def other_timestamps(column: Column[Any]) -> list[Select[Any]]:
-    """Return the values of a column of instants that are not of the one form, or no instant."""
+    """Return the values of a column of instants that are not in the one form, or are not instants."""
     text = type_coerce(column, String)
     second = func.substr(text, 1, 19)
     place = told(f"{column.table.name}.rowid ", _rowid(column.table), f": {column.name} is ", column)
@@ -75,7 +75,7 @@ def other_timestamps(column: Column[Any]) -> list[Select[Any]]:
             or_(
                 func.typeof(column) != "text",
                 not_(Fits(text, TIMESTAMP_PATTERN)),
-                # A date such as 2026-02-30 has the format and yet is none.
+                # A date such as 2026-02-30 has the right format but does not exist.
                 func.datetime(second, "+0 days").is_distinct_from(second),
             ),
         )

@@ -11,7 +11,7 @@ _SQLITE = make_url("sqlite://").get_dialect()()
 
 
 def standing_objects(connection: Connection) -> list[SchemaObject]:
-    """Return the objects of a file's schema, those aside that SQLite makes of a table's constraints."""
+    """Return the objects of a file's schema, except those that SQLite makes for a table's constraints."""
     rows = connection.exec_driver_sql(
         "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
     )
@@ -19,7 +19,7 @@ def standing_objects(connection: Connection) -> list[SchemaObject]:
 
 
 def declared_objects(own: MetaData, views: Mapping[str, str]) -> Iterator[SchemaObject]:
-    """Yield what the migrations make, by the statements that SQLite would keep."""
+    """Yield what the migrations make, as the statements that SQLite would keep."""
     for table in own.sorted_tables:
         yield SchemaObject(Kind.TABLE, table.name, table.name, _sql(CreateTable(table)))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):

@@ -1,4 +1,4 @@
-"""A copy of a database page by page, which nothing in its schema can keep from being made."""
+"""Copies a database page by page, which nothing in its schema can prevent."""
 
 import sqlite3
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from contextlib import closing
 from pathlib import Path
 
 PAGES_AT_ONCE = 4_096
-"""Pages that are copied between two looks at how far it has come, and whether it is still wanted."""
+"""How many pages are copied between reports of progress and checks whether the copy is still wanted."""
 
 
 def copy_pages(database_path: Path, copy_path: Path, on_progress: Callable[[int], None]) -> None:
-    """Copy a database, as it is committed at this moment, into a file that must not be there yet.
+    """Copy a database, as committed at this moment, into a file that must not exist yet.
 
-    One snapshot is read, what is still in the -wal included, so that a run may keep writing. `on_progress` gets
-    the bytes that were written since the last call; what it raises ends the copy.
+    It reads one snapshot, including what is still in the -wal, so a run may keep writing. `on_progress` gets the bytes
+    written since the last call; an exception that it raises ends the copy.
     """
     written = 0
 

@@ -1,8 +1,8 @@
-"""Another type for columns of a table that stands.
+"""Changes the type of columns in an existing table.
 
-SQLite keeps the statement that made a table, and reads from it of which kind a column is; the rows say nothing of it.
-So the statement is changed and no row is touched: a million events take a second, where building the table again takes
-twenty, and as much disk again. Where SQLite was built not to let that statement be changed, the table is rebuilt.
+SQLite keeps the statement that made a table, and reads a column's type from it; the rows do not contain it. So the
+statement is changed and no row is touched: a million events take a second, where rebuilding the table takes twenty, and
+as much disk space again. Where SQLite was built not to allow this, the table is rebuilt.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,8 +21,8 @@ SCRATCH_PREFIX = "_retyped_"
 def retype(connection: Connection, columns: Mapping[str, Collection[str]], *, old: str, new: str) -> None:
     """Give columns of tables another declared type, within the migration's transaction.
 
-    Both types must hold the values in the same way, but for numbers where the new one is text: those become text.
-    Raises DatabaseError when a column has neither type, and when SQLite reads of the tables anything else than before.
+    Both types must store the values in the same way, except that numbers become text if the new type is text. Raises
+    DatabaseError when a column has neither type, and when SQLite then reads anything else about the tables differently.
     """
     standing = {each.name: each for each in standing_objects(connection) if each.kind is Kind.TABLE}
     changed = {}
@@ -31,7 +31,7 @@ def retype(connection: Connection, columns: Mapping[str, Collection[str]], *, ol
         if sql != standing[table].sql:
             changed[table] = sql
     before = {table: _shape(connection, table) for table in changed}
-    # Among text its index would not find a number any more, in order to make text of it.
+    # Once the column is text, its index would no longer find a number in order to convert it.
     odd = {table for table in changed if new == "TEXT" and _holds_number(connection, table, columns[table])}
     _build_anew(connection, {table: sql for table, sql in changed.items() if table in odd})
     as_they_are = {table: sql for table, sql in changed.items() if table not in odd}
@@ -46,9 +46,9 @@ def retype(connection: Connection, columns: Mapping[str, Collection[str]], *, ol
 
 
 def retyped(sql: str, names: Collection[str], *, old: str, new: str) -> str:
-    """Return a CREATE TABLE statement with another type for columns; one that has the new type already stays.
+    """Return a CREATE TABLE statement with another type for columns; one that already has the new type stays.
 
-    Raises DatabaseError when a column is not there, or has neither type.
+    Raises DatabaseError when a column is missing, or has neither type.
     """
     spans = token_spans(sql)
     wanted = {name.upper() for name in names}
@@ -71,13 +71,13 @@ def retyped(sql: str, names: Collection[str], *, old: str, new: str) -> str:
 
 
 def _shape(connection: Connection, table: str) -> list[tuple[Any, ...]]:
-    """Return what SQLite reads of each column: its name, its type, and the rest."""
+    """Return what SQLite reads about each column: its name, its type, and the rest."""
     rows = connection.exec_driver_sql(f"PRAGMA table_xinfo({quoted(table)})").fetchall()
     return [(row.name, row.type, row.notnull, row.dflt_value, row.pk, row.hidden) for row in rows]
 
 
 def change_statements(connection: Connection, statements: Mapping[str, str]) -> bool:
-    """Change the statements that SQLite keeps of tables; return False where it was built not to let that be done."""
+    """Change the statements that SQLite keeps for tables; return False if it was built not to allow that."""
     version: int = connection.exec_driver_sql("PRAGMA schema_version").scalar_one()
     connection.exec_driver_sql("PRAGMA writable_schema=ON")
     try:
@@ -88,7 +88,7 @@ def change_statements(connection: Connection, statements: Mapping[str, str]) -> 
     except DBAPIError:
         connection.exec_driver_sql("PRAGMA writable_schema=OFF")
         return False
-    # By the version other connections notice it; this one reads the schema again at once.
+    # Other connections notice it by the version; this one reads the schema again at once.
     connection.exec_driver_sql(f"PRAGMA schema_version={version + 1}")
     connection.exec_driver_sql("PRAGMA writable_schema=RESET")
     return True
@@ -121,14 +121,14 @@ def _named(sql: str, name: str) -> str:
 
 
 def _holds_number(connection: Connection, table: str, names: Collection[str]) -> bool:
-    """Whether somebody has put a number in place of text, which no run does."""
+    """Whether somebody has put a number where text belongs, which no run does."""
     is_number = " OR ".join(f"typeof({quoted(name)}) IN ('integer', 'real')" for name in names)
     query = f"SELECT 1 FROM {quoted(table)} WHERE {is_number} LIMIT 1"  # noqa: S608  quoted
     return connection.exec_driver_sql(query).first() is not None
 
 
 def _reindex_conditions(connection: Connection, table: str) -> None:
-    """Fill the indexes of a table again that hold what a comparison said, which may say something else now."""
+    """Rebuild a table's indexes on comparisons, whose results may have changed."""
     for each in standing_objects(connection):
         if each.has_condition and each.table_name.lower() == table.lower():
             connection.exec_driver_sql(f"REINDEX {quoted(each.name)}")

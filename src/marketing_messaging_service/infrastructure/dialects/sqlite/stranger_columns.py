@@ -1,7 +1,7 @@
-"""Columns that others have added to tables of this project: a table that is rebuilt keeps them as they were.
+"""Keeps columns that others have added to this project's tables as they were when a table is rebuilt.
 
-Alembic builds a table again by what it understands of a column, which is not its collation or what it checks, and it
-cannot fill a generated one.
+Alembic rebuilds a table from what it understands of a column, which excludes its collation and checks, and it cannot
+fill a generated one.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -23,14 +23,14 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects impo
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.retyping import change_statements
 
 _VIRTUAL, _STORED = 2, 3
-"""What SQLite's table_xinfo calls `hidden` of columns that are generated when they are read, or a row is written."""
+"""The value of `hidden` in SQLite's table_xinfo for columns generated when they are read, or when a row is written."""
 
 _CONSTRAINTS = ("CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN")
 
 
 @dataclass(frozen=True, slots=True)
 class StrangeColumn:
-    """A column of somebody else, and what makes it."""
+    """Somebody else's column, and the SQL that makes it."""
 
     table: str
     name: str
@@ -41,7 +41,7 @@ class StrangeColumn:
 def columns_to_rename(
     connection: Connection, own: Mapping[str, SchemaObject], needed: Mapping[str, Collection[str]]
 ) -> list[tuple[str, str]]:
-    """Return table and name of the columns of others of which a migration needs the name.
+    """Return table and name of other people's columns whose names a migration needs.
 
     `needed` are the names, in capitals, of all columns that a table of this project ever has.
     """
@@ -55,7 +55,7 @@ def columns_to_rename(
 
 
 def rename_columns(connection: Connection, columns: Collection[tuple[str, str]], suffix: str) -> list[str]:
-    """Give columns another name and return a sentence about each."""
+    """Rename columns, and return a sentence about each."""
     told = []
     for table, name in columns:
         new = f"{name}{suffix}"
@@ -70,9 +70,9 @@ def rename_columns(connection: Connection, columns: Collection[tuple[str, str]],
 def set_columns_aside(
     connection: Connection, own: Mapping[str, SchemaObject], rebuilt: Collection[str]
 ) -> list[StrangeColumn]:
-    """Find the columns of others in tables that are to be rebuilt, and take the generated ones away.
+    """Find other people's columns in tables to be rebuilt, and remove the generated ones.
 
-    Raises DatabaseError at one that is generated and stored, which cannot be added to a table again.
+    Raises DatabaseError for a stored generated column, which cannot be added to a table again.
     """
     columns = [
         column
@@ -87,7 +87,7 @@ def set_columns_aside(
 
 
 def put_columns_back(connection: Connection, columns: Collection[StrangeColumn]) -> Iterator[str]:
-    """Make the columns of others what they were, and yield a sentence about each that cannot be."""
+    """Restore other people's columns, and yield a sentence about each that cannot be restored."""
     tables = {each.name: each for each in standing_objects(connection) if each.kind is Kind.TABLE}
     for column in columns:
         if column.table not in tables:
@@ -100,7 +100,7 @@ def put_columns_back(connection: Connection, columns: Collection[StrangeColumn])
 
 
 def definitions(sql: str) -> dict[str, tuple[int, int]]:
-    """Return where in a CREATE TABLE statement each column is defined, from and to, by its name in capitals."""
+    """Return where a CREATE TABLE statement defines each column (from, to), by its name in capitals."""
     places: dict[str, tuple[int, int]] = {}
     depth, first = 0, None
     for word, start, end in token_spans(sql):

@@ -1,8 +1,7 @@
-"""What other people keep in the file: neither harmed by a migration nor in its way.
+"""Keeps what other people have in the file unharmed by a migration, and out of its way.
 
-Their views and triggers stand aside while it is at work, and so do their indexes on tables that are rebuilt; what
-has a name that a migration needs is given another one. At the end everything of theirs is as it was, or is named with
-what to do.
+Their views and triggers are set aside meanwhile, and so are their indexes on rebuilt tables; anything with a name that
+a migration needs is renamed. At the end everything of theirs is as it was, or is named with what to do.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -31,27 +30,27 @@ Schema = Mapping[str, SchemaObject]
 """The objects of a schema by their key."""
 
 NOT_ANYBODYS = ("alembic_version",)
-"""Tables that no revision makes, and that are Alembic's."""
+"""Tables that no revision makes because they are Alembic's."""
 
 _OF_SQLITE = "sqlite_"
-"""How names begin that SQLite keeps for itself, such as those of what it has measured."""
+"""The prefix of SQLite's own names, such as those of its statistics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strangers:
-    """What others keep in a file, as it stood before a migration."""
+    """What others keep in a file, as it was before a migration."""
 
     objects: tuple[SchemaObject, ...]
     readable_views: frozenset[str]
-    """The keys of their views that could be read."""
+    """The keys of those of their views that could be read."""
     renamed_tables: Mapping[str, str]
-    """Their tables that had to be given another name: old name to new one."""
+    """Their tables that had to be renamed: old name to new one."""
     columns: tuple[StrangeColumn, ...]
     """Their columns in tables that are rebuilt."""
     told: tuple[str, ...]
-    """What there is to be said of columns that had to be given another name."""
+    """Sentences about columns that had to be renamed."""
     suffix: str
-    """What is added to a name that a migration needs for itself."""
+    """The suffix for a name that a migration needs itself."""
 
 
 def set_aside(
@@ -64,24 +63,24 @@ def set_aside(
     changed: Collection[str],
     needed_columns: Mapping[str, Collection[str]],
 ) -> Strangers:
-    """Find what others keep in the file, and take away what would be in the way of a migration.
+    """Find what others keep in the file, and remove what would be in the way of a migration.
 
-    `own` is what the migrations have made so far, `needed_names` (in lower case) what those to come make besides,
-    `rebuilt` the tables that they rebuild, and `changed` those that they change as a whole where they stand.
-    `needed_columns` are all that a table ever has, in capitals, by the key of the table.
+    `own` is what the migrations have made so far, `needed_names` (in lower case) what the coming ones will also make,
+    `rebuilt` the tables that they rebuild, and `changed` those that they change as a whole in place. `needed_columns`
+    are all columns that a table ever has, in capitals, by the table's key.
     """
     renamed = _renamed_tables(connection, own, needed_names, suffix)
     found = _strangers(connection, own)
     readable = frozenset(
         each.key for each in found if each.kind is Kind.VIEW and problem_of_view(connection, each.name) is None
     )
-    # SQLite looks through every view and trigger when a column is renamed or dropped, and gives up at a broken one. A
-    # view takes the triggers on it with it, and so comes after them.
+    # SQLite checks every view and trigger when a column is renamed or dropped, and gives up at a broken one. Dropping a
+    # view also drops its triggers, so views come after triggers.
     looked_through = [each for each in found if each.kind in {Kind.VIEW, Kind.TRIGGER}]
     for each in sorted(looked_through, key=lambda each: each.kind is Kind.VIEW):
         connection.exec_driver_sql(f"DROP {each.kind.upper()} {quoted(each.name)}")
     told = rename_columns(connection, columns_to_rename(connection, own, needed_columns), suffix)
-    # Of a column that was renamed they say so by now.
+    # They already have the new name of a renamed column.
     others = [each for each in _strangers(connection, own) if each.kind not in {Kind.VIEW, Kind.TRIGGER}]
     for each in others:
         is_on_rebuilt, is_on_changed = (each.table_name.lower() in tables for tables in (rebuilt, changed))
@@ -99,7 +98,7 @@ def _strangers(connection: Connection, own: Schema) -> list[SchemaObject]:
 def _renamed_tables(
     connection: Connection, own: Schema, needed_names: Collection[str], suffix: str
 ) -> Mapping[str, str]:
-    """Give the tables of others whose names are needed other ones, and return them: old name to new one."""
+    """Rename other people's tables whose names are needed, and return them: old name to new one."""
     objects = standing_objects(connection)
     renamed = {
         each.name: _free_name(objects, each.name + suffix, needed_names)
@@ -112,14 +111,14 @@ def _renamed_tables(
 
 
 def put_back(connection: Connection, strangers: Strangers) -> list[str]:
-    """Make again what a migration took away, and return a sentence about everything that is not as it was."""
+    """Recreate what a migration removed, and return a sentence about everything that is not as it was."""
     told = [
         f"The table {old} is not part of this project, and its name was needed: it is called {new} now, with every "
         "row. Change what reads it."
         for old, new in strangers.renamed_tables.items()
     ]
     told += strangers.told
-    # Before the indexes and triggers that may be about them.
+    # Before the indexes and triggers that may use them.
     told += put_columns_back(connection, strangers.columns)
     for each in sorted(strangers.objects, key=lambda each: each.kind is Kind.TRIGGER):
         told += _make_again(connection, each, strangers.suffix)
@@ -133,7 +132,7 @@ def put_back(connection: Connection, strangers: Strangers) -> list[str]:
 
 
 def problem_of_view(connection: Connection, name: str) -> str | None:
-    """Return what SQLite says of a view that cannot be read, None when it can."""
+    """Return SQLite's message about a view that cannot be read, None if it can."""
     try:
         connection.exec_driver_sql(f"EXPLAIN SELECT * FROM {quoted(name)}")  # noqa: S608  quoted
     except DBAPIError as error:
@@ -145,19 +144,19 @@ def _is_strange(standing: SchemaObject, own: Schema) -> bool:
     if standing.name.lower().startswith(_OF_SQLITE) or standing.name in NOT_ANYBODYS:
         return False
     made = own.get(standing.key)
-    # A view of ours that somebody has changed is theirs.
+    # A view of ours that somebody has changed counts as theirs.
     return made is None or (made.kind is Kind.VIEW and tokens(made.sql) != tokens(standing.sql))
 
 
 def _make_again(connection: Connection, stranger: SchemaObject, suffix: str) -> Iterator[str]:
-    """Make an object again that is gone, or whose name is that of another one now; yield what there is to be said."""
+    """Recreate an object that is gone, or whose name another one now has; yield sentences about it."""
     objects = standing_objects(connection)
     standing = {each.key: each for each in objects}.get(stranger.key)
     if standing is not None and tokens(standing.sql) == tokens(stranger.sql):
         return
     name, sql = stranger.name, stranger.sql
     if standing is not None and stranger.kind is Kind.INDEX and standing.table_name == stranger.table_name:
-        # Alembic made it again by what it understood of it.
+        # Alembic recreated it as far as it understood it.
         connection.exec_driver_sql(f"DROP INDEX {quoted(standing.name)}")
     elif standing is not None:
         name = _free_name(objects, stranger.name + suffix, ())

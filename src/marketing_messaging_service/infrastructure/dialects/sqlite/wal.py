@@ -1,4 +1,4 @@
-"""WAL mode, in which reading never disturbs a run; it stays in the file, until another program changes it."""
+"""WAL mode, in which reading never disturbs a run; the file keeps it until another program changes it."""
 
 import sqlite3
 import time
@@ -10,7 +10,7 @@ WAL = "wal"
 SWITCH_RETRY_SECONDS = 0.1
 
 LARGEST_UNREMARKED_BYTES = 8 << 20
-"""How much a reader may keep in the -wal file without being remarked on, twice what SQLite itself lets gather there."""
+"""How much a reader may keep in the -wal file without a remark: twice what SQLite itself lets build up."""
 
 
 def journal_mode(connection: sqlite3.Connection) -> str:
@@ -20,10 +20,10 @@ def journal_mode(connection: sqlite3.Connection) -> str:
 
 
 def bring_into_wal(connection: sqlite3.Connection, timeout_seconds: float) -> None:
-    """Bring the file into WAL mode, unless it is in it; must be called outside a transaction.
+    """Put the file into WAL mode if it is not; must be called outside a transaction.
 
-    A copy made by VACUUM INTO is not in it, and other programs switch it off. Raises DatabaseError when another program
-    does not let go of the file in time, or the disk does not allow for the mode.
+    A copy made by VACUUM INTO is not in WAL mode, and other programs switch it off. Raises DatabaseError when another
+    program does not release the file in time, or the disk does not support the mode.
     """
     deadline = time.monotonic() + timeout_seconds
     while journal_mode(connection) != WAL:
@@ -40,7 +40,7 @@ def bring_into_wal(connection: sqlite3.Connection, timeout_seconds: float) -> No
 
 
 def _has_switched(connection: sqlite3.Connection) -> bool:
-    """Try once; return False when another program was in the way, for which SQLite's own timeout does not hold."""
+    """Try once; return False if another program was in the way (SQLite's own timeout does not apply here)."""
     try:
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
     except sqlite3.OperationalError as error:
@@ -56,9 +56,9 @@ def _has_switched(connection: sqlite3.Connection) -> bool:
 
 
 def kept_by_readers(connection: sqlite3.Connection) -> int:
-    """Move from the -wal file into the database what can be moved, and return how many bytes readers keep from it.
+    """Move what can be moved from the -wal file into the database, and return how many bytes readers hold back.
 
-    Must be called outside a transaction. A reader that holds on to its snapshot lets the file grow with every run.
+    Must be called outside a transaction. A reader that keeps its snapshot makes the file grow with every run.
     """
     (page_size,) = connection.execute("PRAGMA page_size").fetchone()
     _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
