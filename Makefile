@@ -18,7 +18,7 @@ DRIVER += $(if $(strip $(DASK_SCHEDULER)),$(VENV)/installed-dask)
 .PHONY: help demo up run self-check repair explore publish postgresql s3 dask test test-all test-rest test-ui torture check bench format samples docs lock clean
 
 help: ## List these commands
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
 # Only one that stands on the command line itself counts: the demo is not for the database of the environment. By export,
 # because what stands in a recipe's line stands in the list of processes.

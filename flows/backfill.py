@@ -166,11 +166,16 @@ def _source_place(source: str, settings: Settings) -> Place:
 
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
-    parser = command_line_of("backfill", "Run one backfill.")
-    for name, meaning in (("start", "first instant of the window"), ("end", "end of the window, itself not included")):
-        parser.add_argument(f"--{name}", type=read_instant, required=True, help=f"{meaning}, such as 2026-11-01 (UTC)")
+    parser = command_line_of("backfill", "Take the events of a window of time from raw files, and decide them.")
+    for name, meaning in (
+        ("start", "first instant of the window, such as 2026-11-01 (UTC)"),
+        ("end", "end of the window, itself not included, such as 2026-12-01 (UTC)"),
+    ):
+        parser.add_argument(f"--{name}", type=read_instant, required=True, help=meaning)
     parser.add_argument("--source", help="folder of raw files (default: the setting LANDING_PATH)")
-    parser.add_argument("--mode", choices=get_args(Mode), help="how far the run goes (default: preview)")
+    parser.add_argument(
+        "--mode", choices=get_args(Mode), help="preview keeps nothing; load only decides nothing (default: preview)"
+    )
     add_event_limits(parser)
     parser.add_argument(
         "--max-rejected-percent", type=float, help="fail when a larger share of the lines is rejected (default: 5)"

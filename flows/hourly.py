@@ -78,8 +78,12 @@ def hourly(
 
 def main() -> int:
     """Run once and print the summary; return the exit code, which is not 0 when anything went wrong."""
-    parser = command_line_of("hourly", "Run the hourly job once.")
-    parser.add_argument("--as-of", type=read_instant, help="logical time, such as 2026-11-23T10:00:00Z")
+    parser = command_line_of(
+        "hourly", "Take every new raw file, and decide which messages its events earn. Safe to repeat."
+    )
+    parser.add_argument(
+        "--as-of", type=read_instant, help="time that the run counts as now, such as 2026-11-23T10:00:00Z"
+    )
     parser.add_argument("--landing-path", help="folder to take raw files from (default: the setting LANDING_PATH)")
     parser.add_argument(
         "--max-event-age-hours",

@@ -206,7 +206,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
 
 def main() -> int:
     """Publish once; return the exit code, which is not 0 when anything went wrong."""
-    parser = command_line_of("publish", "Publish once.")
+    parser = command_line_of("publish", "Write a copy of the database, and every table and view as Parquet.")
     parser.add_argument("--publish-path", default="", help="folder to write into, instead of the setting PUBLISH_PATH")
     options = parser.parse_args()
     try:

@@ -47,14 +47,15 @@ def test_a_type_that_begins_or_ends_a_block_and_that_nobody_ever_sent_is_named(p
     assert pipeline.decide(document).warnings == (
         "The block left begins with events of the type unsubscribd, and none has ever been loaded; did you mean "
         "unsubscribed?",
-        "The block left ends with events of the type zzz, and none has ever been loaded. Check how it is written.",
+        "The block left ends with events of the type zzz, and none has ever been loaded. Check how the type is "
+        "written.",
     )
 
 
 def test_a_type_unlike_any_other_is_named_without_a_guess(pipeline):
     pipeline.land([event("a", "link")])
     (warning,) = warnings(pipeline, rule("r", on="zzz"))
-    assert "none has ever been loaded. Check how it is written." in warning
+    assert "none has ever been loaded. Check how the type is written." in warning
 
 
 def test_a_type_is_known_for_ever_once_an_event_of_it_was_loaded_and_a_rejected_or_outside_one_does_not_count(pipeline):

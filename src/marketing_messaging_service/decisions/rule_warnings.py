@@ -65,7 +65,7 @@ def unknown_types(rules: Sequence[Rule], known_types: Collection[str]) -> Iterat
         for event_type, how in _types_of(rule):
             if event_type not in known_types:
                 nearest = difflib.get_close_matches(event_type, known_types, n=1)
-                hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
+                hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how the type is written."
                 yield (
                     f"The rule {rule.name} {how} events of the type {event_type}, and none has ever been loaded{hint} "
                     "Once the rule is corrected, a backfill with decide_again decides what it missed."
@@ -78,7 +78,7 @@ def unknown_signs(blocks: Sequence[Block], known_types: Collection[str]) -> Iter
         for sign, how in ((block.from_, "begins with"), (block.until, "ends with")):
             if sign is not None and sign.event_type not in known_types:
                 nearest = difflib.get_close_matches(sign.event_type, known_types, n=1)
-                hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how it is written."
+                hint = f"; did you mean {nearest[0]}?" if nearest else ". Check how the type is written."
                 yield (
                     f"The block {block.name} {how} events of the type {sign.event_type}, and none has ever been "
                     f"loaded{hint}"
