@@ -115,12 +115,30 @@ class Claims:
         return self._with_beginnings(not_taken)
 
     def _with_beginnings(self, files: Sequence[LandingFile]) -> list[LandingFile]:
-        """Return files with what other runs have taken of them, before they went on growing, since they were found."""
-        paths = {file.display_path for file in files if file.place is not None}
+        """Return files with what other runs have taken of them, before they went on growing, since they were found.
+
+        That lay where the file lies or, before it was renamed, where something lay that it has grown from.
+        """
+        in_landing = [file for file in files if file.place is not None]
+        if not in_landing:
+            return list(files)
+        beginnings = {content_hash for file in in_landing for content_hash in file.grown_from}
         by_path: dict[str, list[KnownFile]] = defaultdict(list)
-        for known in loading.known_files_at(self._engine, paths) if paths else ():
+        path_of: dict[str, str] = {}
+        for known in loading.known_files_at(self._engine, {file.display_path for file in in_landing}, beginnings):
             by_path[known.path].append(known)
-        return [staging.grown_since(file, by_path[file.display_path]) for file in files]
+            path_of[known.content_hash] = known.path
+        return [
+            staging.grown_since(
+                file,
+                [
+                    known
+                    for path in {file.display_path, *(path_of.get(each, "") for each in file.grown_from)}
+                    for known in by_path[path]
+                ],
+            )
+            for file in files
+        ]
 
 
 def _names(file: LandingFile) -> list[str]:

@@ -201,6 +201,32 @@ def test_what_another_run_took_of_a_file_before_it_went_on_growing_is_not_kept_t
     assert kept == ["no event", "nor this one"]
 
 
+def test_what_another_run_took_of_a_file_before_it_was_renamed_and_went_on_growing_is_not_kept_twice(
+    growing: Path, engine: Engine
+) -> None:
+    load(found(growing, engine), engine)
+    growing.write_bytes(WHOLE)
+    whole = found(growing, engine)
+    with closing(staging.stage_file(whole)) as staged:
+        # Now the other run has read it.
+        rotated = growing.rename(growing.with_name("growing.jsonl.1"))
+        rotated.write_bytes(WHOLE + b"and not this one\n")
+        last = found(rotated, engine)
+        assert last.grown_from == whole.grown_from
+        # Each claims what both have grown from, so that they take turns.
+        place = Place({f"file {content_hash}" for content_hash in whole.grown_from})
+        portions = claims(place, engine).portions([last, file("other")])
+        assert names(next(portions)) == ["other"]
+        loading.load_file(engine, staged, as_of=datetime(2026, 1, 1, tzinfo=UTC))
+    place.of_others.clear()
+    [[taken]] = list(portions)
+    assert taken.grown_from == (*whole.grown_from, whole.content_hash)
+    load(taken, engine)
+    with read_transaction(engine) as connection:
+        kept = connection.execute(select(RejectedRow.raw_line).order_by(RejectedRow.id)).scalars().all()
+    assert kept == ["no event", "nor this one", "and not this one"]
+
+
 def growing_signature(path: Path) -> str:
     """What a file is known by as it lies there now."""
     return FolderFile(path).signature()

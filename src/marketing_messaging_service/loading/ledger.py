@@ -64,10 +64,21 @@ def known_files(engine: Engine) -> KnownFiles:
         return KnownFiles(tuple(_known_files(connection)))
 
 
-def known_files_at(engine: Engine, paths: Collection[str]) -> Sequence[KnownFile]:
-    """Return the files that were at some display paths, for comparing landing with them."""
-    wanted = sorted(paths)
+def known_files_at(engine: Engine, paths: Collection[str], contents: Collection[str] = ()) -> Sequence[KnownFile]:
+    """Return the files that were at some display paths, for comparing landing with them.
+
+    With `contents`, by their hashes, also those that were where one of these was.
+    """
+    of_contents = sorted(contents)
     with read_transaction(engine) as connection:
+        lay_at = [
+            path
+            for start in range(0, len(of_contents), MOST_PARAMETERS)
+            for path in connection.execute(
+                select(SourceFile.path).where(SourceFile.content_hash.in_(of_contents[start : start + MOST_PARAMETERS]))
+            ).scalars()
+        ]
+        wanted = sorted({*paths, *lay_at})
         return [
             file
             for start in range(0, len(wanted), MOST_PARAMETERS)
