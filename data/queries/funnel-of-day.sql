@@ -1,5 +1,5 @@
 -- title: How many events became messages on this day?
--- sentence: For each rule: events of the UTC day that triggered it, matched it, and were sent, alerted or suppressed, each reason by itself, what waits or has waited for nothing, and the share of the triggers that matched. Events of the day that still wait to be decided are counted by themselves.
+-- sentence: For each rule, the events of the UTC day that triggered and matched it; how many were sent, alerted or suppressed, each reason in its own column; how many wait, or waited in vain; and the share of the triggers that matched. Events of the day that no run has decided yet are counted separately.
 -- parameter event_date: the day, such as 2026-11-23; left empty, the last day that a run has reached
 WITH asked AS (
     SELECT

@@ -1,5 +1,5 @@
 -- title: Which files had lines that were rejected, colliding or in conflict, or could not be taken?
--- sentence: Loads with trouble, newest first, with what was wrong most often; and what the runs of the last seven days said of files and steps that failed whole. The newest 200 of either.
+-- sentence: Loads with trouble, newest first, with the most frequent reason; and what the runs of the last seven days reported about files and steps that failed completely. At most the newest 200 of each.
 SELECT
     trouble.load_id AS load_id,
     trouble.path,

@@ -1,5 +1,5 @@
 -- title: Which messages did this user get in the last 30 days?
--- sentence: Sends only, newest first, by the UTC time of the event that earned each, counted back from the given day. What waits to be decided, or is not sent, is told by the other questions about a user.
+-- sentence: Sends only, newest first, by the UTC time of the event that earned each, counted back from the given day. The other questions about a user show what waits to be decided and what is not sent.
 -- parameter user_id: the user, such as ada, exactly as the producer writes it
 -- parameter until_date: the last day, such as 2026-11-23; left empty, the last day that a run has reached
 WITH asked AS (

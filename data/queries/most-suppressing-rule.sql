@@ -1,5 +1,5 @@
 -- title: Which rule suppressed most on this day, and what blocked it?
--- sentence: Suppressions of one UTC day by rule and reason, with what stood in the way: the rule whose earlier send did, or the type of the event by which users are blocked; nothing where it had expired, or the user is in the holdout.
+-- sentence: Suppressions of one UTC day by rule and reason, with what stood in the way: the rule of the earlier send, or the type of the event that blocks the users; empty where the message had expired or the user is in the holdout.
 -- parameter event_date: the day, such as 2026-11-23; left empty, the last day that a run has reached
 WITH asked AS (
     SELECT

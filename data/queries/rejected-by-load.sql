@@ -1,5 +1,5 @@
 -- title: What did this load reject?
--- sentence: Every line of one file that became no event, because it is invalid or has the message_id of another, and why; and when a replay took it after all.
+-- sentence: Every line of one file that became no event, because it is invalid or has the message_id of another event; with the reason, and when a replay took it after all.
 -- parameter load_id: the load, by its number in load_history; left empty, the last one that rejected anything
 WITH asked AS (
     SELECT CAST(coalesce(nullif(trim(:load_id), ''), (SELECT max(load_id) FROM rejected_rows)) AS INTEGER) AS load_id

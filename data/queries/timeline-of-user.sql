@@ -1,5 +1,5 @@
 -- title: What happened to this user, in order?
--- sentence: Every event, send, alert, suppression and wait, with the reason and the send or event that stood in the way. A raw line that could not become an event is told by the question why a user got no message.
+-- sentence: Every event, send, alert, suppression and wait, with the reason and the send or event that stood in the way. Raw lines that could not become events are in the answer to the question why a user got no message.
 -- parameter user_id: the user, such as ada, exactly as the producer writes it
 SELECT
     timeline.event_timestamp AS event_timestamp,

@@ -1,5 +1,5 @@
--- title: What do we know of this user by now?
--- sentence: The latest known value of each trait; a later event that does not say a value leaves it as it was.
+-- title: What do we know about this user by now?
+-- sentence: The latest known value of each trait; a later event without a value leaves it as it was.
 -- parameter user_id: the user, such as ada, exactly as the producer writes it
 SELECT user_id, email, country, marketing_opt_in, risk_segment, last_event_timestamp, NULL AS remark
 FROM latest_user_traits

@@ -1,5 +1,5 @@
 -- title: Which keys do producers send that we do not know?
--- sentence: Unknown keys of raw events, the most frequent first, with the first and last file in which each stood; a key that has been declared since is marked, as what came before then was not kept.
+-- sentence: Unknown keys of raw events, the most frequent first, with the first and last file that had each. A key that has been declared since is marked, because its values from before then were not kept.
 SELECT
     unknown.key_path,
     sum(unknown.occurrence_count) AS occurrence_count,

@@ -1,5 +1,5 @@
 -- title: Which users hit the daily cap most?
--- sentence: The hundred users to whom the mode once_per_calendar_day has refused most messages.
+-- sentence: The hundred users to whom the mode once_per_calendar_day has refused the most messages.
 -- parameter since_date: the first day that counts, such as 2026-11-23; left empty, all of history
 WITH asked AS (
     SELECT CASE WHEN trim(coalesce(:since_date, '')) = '' THEN '' ELSE date(trim(:since_date)) END AS since_date

@@ -1,5 +1,5 @@
 -- title: Which messages wait for their time, and when are they decided?
--- sentence: Matches of rules with wait, by rule, what they wait for, and the UTC day on which their wait is over: its time, the data (wait_for_data), the next run, or nothing, where no rule takes them over any more and they will lapse.
+-- sentence: Matches of rules with wait, by rule, by the UTC day on which their wait is over, and by what they wait for: their time, the data (wait_for_data), the next run, or nothing, where no rule will decide them any more and they will lapse.
 SELECT
     rule_name,
     waits_for,

@@ -1,5 +1,5 @@
 -- title: Which events wait to be decided, and for what?
--- sentence: Events that are loaded and not decided yet, by what they wait for, file and type: the next run, a backfill (they were loaded only), or their time (they lie in the future).
+-- sentence: Events that are loaded and not decided yet, by what they wait for, file and type: the next run, a backfill (they were loaded only), or their time (they are in the future).
 SELECT
     waits_for AS waits_for,
     path AS path,

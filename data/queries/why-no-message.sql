@@ -1,5 +1,5 @@
 -- title: Why did this user get no message?
--- sentence: Every event of the user that a rule looks at, what came of it and why; raw lines of the user that could not become events; and what is wrong with the question when nothing is found. A line too broken to name its user is not among them.
+-- sentence: Every event of the user that a rule looks at, what came of it and why; and raw lines of the user that could not become events. If nothing is found, it says what may be wrong with the question. A line too broken to name its user is not included.
 -- parameter user_id: the user, such as ada, exactly as the producer writes it
 -- parameter rule_name: the rule, such as welcome_email, or the template that it sends; left empty, every rule
 WITH asked AS (
