@@ -1,4 +1,4 @@
-"""What rules would have decided of the history: decided once more on a copy, and compared. Writes no decision."""
+"""Shows what rules would have decided: decides the history again on a copy, and compares. Writes no decision."""
 
 from src.marketing_messaging_service.backtesting.backtest import Backtest, NamedRules, Question, backtest
 from src.marketing_messaging_service.backtesting.difference import MANY_A_WEEK, Difference

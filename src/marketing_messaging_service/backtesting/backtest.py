@@ -1,4 +1,4 @@
-"""A backtest: the history decided twice, side by side, and what differs."""
+"""Runs a backtest: decides the history twice, side by side, and finds the differences."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,10 +44,10 @@ from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.schema import refuse_older_schema
 
 ROOM = 2.5
-"""How many times the size of the database a backtest takes on the disk: for the copy, and what is decided twice."""
+"""How many times the database's size a backtest takes on the disk: for the copy, and for deciding twice."""
 
 SECONDS_A_MILLION = 12
-"""How long a million events take about, decided twice and compared."""
+"""About how long a million events take to be decided twice and compared."""
 
 WHAT_WAS_DECIDED = "what was decided"
 THE_SAME_ON_TIME = "the same with every event on time"
@@ -55,7 +55,7 @@ THE_SAME_ON_TIME = "the same with every event on time"
 
 @dataclass(frozen=True, slots=True)
 class NamedRules:
-    """A version of the rules, and what it is called."""
+    """A version of the rules, and its name."""
 
     name: str
     file: RulesFile
@@ -63,7 +63,7 @@ class NamedRules:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of the past: what other rules would have decided or, without rules, what came too late."""
+    """The question: what other rules would have decided or, without rules, what came too late."""
 
     before: NamedRules | None = None
     after: NamedRules | None = None
@@ -74,7 +74,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Backtest:
-    """What came of it."""
+    """The result."""
 
     difference: Difference
     _connection: Driver
@@ -88,11 +88,10 @@ class Backtest:
 def backtest(
     database_url: str, question: Question, *, look: Look = lambda: None, info: Callable[[str], None] = lambda _: None
 ) -> Iterator[Backtest]:
-    """Decide the history twice on a copy of what that takes, and yield what differs; the database is only read.
+    """Decide the history twice on a copy of what is needed, and yield what differs; the database is only read.
 
-    `look` is called every now and then and may stop the work by raising; `info` receives the estimate of time and
-    space. Raises ParameterError where there is nothing in the window, and DatabaseError for what comes from the
-    surroundings.
+    `look` is called now and then and may stop the work by raising; `info` receives the estimate of time and space.
+    Raises ParameterError if there is nothing in the window, and DatabaseError for outside causes.
     """
     began = time.monotonic()
     refuse_missing(database_url)
@@ -115,7 +114,7 @@ def backtest(
 
 
 def _span(history: Path, question: Question) -> Span:
-    """Return the window, within what there is, with the number of its events."""
+    """Return the window, cut to the existing events, with the number of its events."""
     with read_transaction(create_read_only_engine(url_of(history))) as connection:
         first = connection.execute(select(func.min(Event.event_timestamp))).scalar()
         reach = data_reach(connection)
@@ -166,7 +165,7 @@ def _decided_twice(folder: Path, history: Path, question: Question, span: Span, 
 
 
 def _replay_at_once(asked: Sequence[tuple[Scratch, RulesFile]], span: Span, look: Look) -> None:
-    """Decide the span by each of some rules files, in a thread of its own: SQLite lets others work meanwhile."""
+    """Decide the span by each of some rules files, each in its own thread: SQLite lets others work meanwhile."""
     is_over = ended_by(look)
 
     def replay_one(scratch: Scratch, file: RulesFile) -> None:

@@ -1,4 +1,4 @@
-"""What differs between the decisions of two databases, by the event and the rule; as SQL over both at once."""
+"""Compares the decisions of two databases, by event and rule; in SQL over both at once."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from src.marketing_messaging_service.views.who_stops_whom import WHO_STOPS_WHOM
 SEND, ALERT, SUPPRESSED = "send", "alert", "suppressed:"
 
 STEPS_BETWEEN_LOOKS = 1_000_000
-"""Steps of SQLite's machine between two looks whether a comparison is still wanted."""
+"""How many steps of SQLite's machine between checks whether a comparison is still wanted."""
 
 NEW, GONE, MOVED, OTHERWISE = "new", "gone", "moved", "otherwise"
 NEWLY_REFUSED, OTHER_REASON, NO_LONGER_REFUSED, ALERTED = "newly_refused", "other_reason", "no_longer_refused", "alert"
@@ -29,7 +29,7 @@ KINDS = {
     NO_LONGER_REFUSED: "refused before, no match now",
     ALERTED: "an alert added or gone",
 }
-"""The kinds of change, each with what is said of it."""
+"""The kinds of change, each with its words."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def compared(
     """
     with foreseeable_errors(), closing(sqlite3.connect("", uri=True, isolation_level=None)) as connection:
         connection.set_progress_handler(is_over, STEPS_BETWEEN_LOOKS)
-        # It is sorted through files where it is large.
+        # A large one is sorted in files.
         connection.execute("PRAGMA cache_size=-16384")
         for name, path in (("before", before), ("after", after), ("history", history)):
             connection.execute(f"ATTACH DATABASE ? AS {name}_db", (f"{path.as_uri()}?mode=ro",))
@@ -57,7 +57,7 @@ def compared(
 
 def _views(name: str, span: Span, only: str) -> Iterator[str]:
     """Yield what makes the views of the sends, refusals and all decisions of a database within a span."""
-    # A view holds no parameters; instants are our own text.
+    # A view cannot have parameters; instants are text that we made.
     condition = f"{_AT} >= '{timestamp_text(span.since)}' AND {_AT} < '{timestamp_text(span.until)}'"
     condition += f" AND {only}" if only else ""
     for kind, (table, channel, outcome) in _PARTS.items():
@@ -77,7 +77,7 @@ def _views(name: str, span: Span, only: str) -> Iterator[str]:
 _AT = "coalesce(decided.decision_time, decided.event_timestamp)"
 
 NO_RULE = "(rule not recorded)"
-"""What stands for the rule of a decision that was made before decisions recorded theirs."""
+"""Stands in for the rule of a decision made before decisions recorded theirs."""
 
 _RULE = f"coalesce(rule_name, '{NO_RULE}')"
 
@@ -85,18 +85,18 @@ _PARTS = {
     "send": ("send_requests", "channel", f"CASE channel WHEN '{ALERT_CHANNEL}' THEN '{ALERT}' ELSE '{SEND}' END"),
     "refusal": ("suppressions", "''", f"'{SUPPRESSED}' || suppression_reason"),
 }
-"""Of each kind of decision the table, the channel and the outcome."""
+"""The table, channel and outcome of each kind of decision."""
 
 
 def _differing(side: int, own: str, other: str) -> Iterator[str]:
-    """Yield the queries for the decisions of one database that the other does not have just so."""
+    """Yield the queries for the decisions of one database that the other does not have in the same form."""
     for kind, (table, *_) in _PARTS.items():
         differs = (
             "decided.channel <> own.channel"
             if kind == "send"
             else (f"'{SUPPRESSED}' || decided.suppression_reason <> own.outcome")
         )
-        # Both have an index on the event and the rule, so that nothing has to be sorted.
+        # Both have an index on event and rule, so nothing has to be sorted.
         yield (
             f"SELECT {side} AS side, own.* FROM {own}_{kind} AS own LEFT JOIN {other}_db.{table} AS decided "
             "ON decided.event_id = own.event_id AND decided.rule_name = own.rule_name WHERE decided.id IS NULL "
@@ -150,7 +150,7 @@ UPDATE change SET kind = '{MOVED}' WHERE rowid IN (
         USING (user_id, rule_name, template, place) WHERE one.kind <> other.kind
 )
 """
-"""A message that is gone, and one of the same rule and template more for the same user, were moved in time."""
+"""A message that is gone, and a new one of the same rule and template for the same user, count as moved in time."""
 
 
 def rows(connection: sqlite3.Connection, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -1,7 +1,7 @@
-"""What was really decided, batch by batch, and the same batches once more with every event on time.
+"""Takes what was really decided, batch by batch, and decides the same batches again with every event on time.
 
-An event belongs to the batch that decided it or, where that came too late, to the first batch of a run without a window
-that was as of a later time: the one that would have decided it had it come on time.
+An event belongs to the batch that decided it or, if it came too late, to the first batch of a run without a window with
+a later logical time: the one that would have decided it on time.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ from src.marketing_messaging_service.models import Batch, BatchRule, Ruleset, Ru
 from src.marketing_messaging_service.orders import RunOrder, Window
 
 ONLY_REPLAYED = "EXISTS (SELECT 1 FROM after_db.replayed_events AS own WHERE own.event_id = decided.event_id)"
-"""The condition on a decision that its event is one of those that are decided once more."""
+"""The condition on a decision that its event is one of those decided again."""
 
 _EVENTS = """\
 CREATE TABLE main.replayed_events (event_id INTEGER PRIMARY KEY, batch_id INTEGER, own_batch_id INTEGER)"""
@@ -59,7 +59,7 @@ class _Recorded:
     again: tuple[str, ...]
 
     def order(self, *, is_alone: bool) -> RunOrder:
-        """Return what the run was asked to do; batches that are decided together have no event too old for them."""
+        """Return what the run was asked to do; batches decided together have no event that is too old for them."""
         has_limit = is_alone and self.max_event_age is not None
         age = (self.max_event_age or timedelta()) // timedelta(hours=1) if has_limit else 0
         return RunOrder(
@@ -75,7 +75,7 @@ class _Recorded:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Batches one after the other that decide together what each would decide alone."""
+    """Consecutive batches that decide together what each would decide alone."""
 
     batches: tuple[_Recorded, ...]
     has_events: bool
@@ -83,7 +83,7 @@ class _Group:
 
 
 def replay_decided(scratch: Scratch, span: Span, look: Look) -> int:
-    """Decide what was decided once more with every event on time; return how many batches there were."""
+    """Decide again what was decided, with every event on time; return how many batches there were."""
     with read_transaction(scratch.engine) as connection:
         batches = _batches(connection)
         files = {batch.ruleset_id: _file(connection, batch.ruleset_id) for batch in batches}
@@ -108,7 +108,7 @@ def replay_decided(scratch: Scratch, span: Span, look: Look) -> int:
 
 
 def _batches(connection: Connection) -> list[_Recorded]:
-    """Return the batches of which it is known as of when they decided, in their order."""
+    """Return the batches with a known logical time, in order."""
     history = {"schema_translate_map": {None: "history"}}
     as_of = func.coalesce(Batch.as_of, Batch.decided_at).label("as_of")
     rows = connection.execute(
@@ -136,7 +136,7 @@ def _batches(connection: Connection) -> list[_Recorded]:
 
 
 def _file(connection: Connection, ruleset_id: int) -> RulesFile:
-    """Return a recorded version of the rules. Raises DatabaseError where it cannot be used."""
+    """Return a recorded version of the rules. Raises DatabaseError if it cannot be used."""
     connection = connection.execution_options(schema_translate_map={None: "history"})
     whole = recorded_file(connection, ruleset_id)
     row = connection.execute(
@@ -151,7 +151,7 @@ def _file(connection: Connection, ruleset_id: int) -> RulesFile:
 
 
 def _assign_events(scratch: Scratch, batches: Sequence[_Recorded], span: Span) -> None:
-    """Fill `replayed_events`: each event that was decided, with the batch that does so here and the one that did."""
+    """Fill `replayed_events`: each decided event, with the batch that decides it here and the one that did."""
     hourly: list[dict[str, Any]] = []
     latest = FIRST_INSTANT
     for batch in batches:
@@ -173,10 +173,10 @@ def _assign_events(scratch: Scratch, batches: Sequence[_Recorded], span: Span) -
 
 
 def _groups(scratch: Scratch, batches: Sequence[_Recorded], files: dict[int, RulesFile]) -> Iterator[_Group]:
-    """Yield the batches, those together that decide the same together as one after the other.
+    """Yield the batches, grouping those that decide the same together as one after the other.
 
-    They are of one ruleset that does not look at when it decides, and each event of theirs came between the batch
-    before and its own, and was not too old for it.
+    A group has one ruleset, which does not look at when it decides, and each of its events came between the previous
+    batch and its own, and was not too old for it.
     """
     ranges = {
         row.batch_id: (datetime.fromisoformat(f"{row.first}+00:00"), datetime.fromisoformat(f"{row.last}+00:00"))

@@ -1,4 +1,4 @@
-"""What would be different, in the counts and examples that people ask for."""
+"""Counts what would be different, with examples."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,17 +9,17 @@ from typing import Any
 from src.marketing_messaging_service.backtesting.comparison import KINDS, NO_RULE, SEND, SUPPRESSED, rows
 
 EXAMPLES = 10
-"""Changes of each kind that are shown."""
+"""How many changes of each kind are shown."""
 
 MOST_CHANGED_USERS = 20
 
 MANY_A_WEEK = 3
-"""So many messages a week and more are counted together unless somebody asks after another number."""
+"""From this many messages a week, users are counted together unless somebody asks for another number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """A number by the rules before, and by those after."""
+    """A number under the rules before, and under those after."""
 
     before: int = 0
     after: int = 0
@@ -27,7 +27,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class RuleDifference:
-    """What a rule with one template sent, and of the difference how much is new, gone or moved in time."""
+    """What a rule sent with one template, and how much of the difference is new, gone or moved in time."""
 
     rule_name: str
     template_name: str
@@ -50,7 +50,7 @@ class ReasonDifference:
 
 @dataclass(frozen=True, slots=True)
 class UserDifference:
-    """A user who would get other messages."""
+    """A user who would get different messages."""
 
     user_id: str
     sends: Counts
@@ -66,7 +66,7 @@ class UserDifference:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A decision that is another one."""
+    """A decision that differs."""
 
     kind: str
     message_id: str
@@ -87,7 +87,7 @@ CHANGE_COLUMNS = tuple(Change.__dataclass_fields__)
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """How often something stood in the way of a rule."""
+    """How often something stopped a rule."""
 
     rule_name: str
     by_kind: str
@@ -106,13 +106,13 @@ class Late:
     changing_count: int
     """Those of them that changed a decision."""
     change_count: int
-    """Decisions that are others because of them."""
+    """Decisions that differ because of them."""
     example: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What two ways of deciding the same history come to."""
+    """How two ways of deciding the same history differ."""
 
     before_name: str
     after_name: str
@@ -125,14 +125,14 @@ class Difference:
     rules: tuple[RuleDifference, ...]
     reasons: tuple[ReasonDifference, ...]
     kinds: Mapping[str, int]
-    """Changes by their kind, those that there are."""
+    """Numbers of changes by kind, without zeros."""
     days: tuple[tuple[str, Counts], ...]
     """Messages by UTC day."""
     weeks: tuple[tuple[int, Counts], ...]
-    """How many users got so many messages in a week: one for each week and user; none for a user without a message."""
+    """How many users got each number of messages in a week: one per user and week with a message."""
     more_than: int
     crowded_users: Counts
-    """Users who got more than that many messages in a week."""
+    """Users who got more than a number of messages in a week."""
     user_count: int
     """Users whose messages change."""
     users: tuple[UserDifference, ...]
@@ -143,7 +143,7 @@ class Difference:
     new_warnings: tuple[str, ...] = ()
     gone_warnings: tuple[str, ...] = ()
     late: tuple[Late, ...] | None = None
-    """Where the decisions were compared that were really made: which late events changed what."""
+    """If actual decisions were compared: which late events changed what."""
     unexplained_count: int = 0
     """Changes for which no late event was found."""
     notes: tuple[str, ...] = ()
@@ -151,11 +151,11 @@ class Difference:
 
     @property
     def change_count(self) -> int:
-        """Decisions that are others."""
+        """How many decisions differ."""
         return sum(self.kinds.values())
 
 
-# A cross join is gone through as it stands: changes are few, and all events in their order take seconds a million.
+# A cross join keeps this order: changes are few, and reading all events in order takes seconds per million.
 _CHANGE = """\
 SELECT kind, message_id, event_type, event.event_timestamp, change.user_id, rule_name, before, after, template_before,
     template_after, at_before, at_after
@@ -176,7 +176,7 @@ def examples(connection: sqlite3.Connection) -> dict[str, Sequence[Change]]:
 
 
 def stops(connection: sqlite3.Connection, side: str) -> tuple[Stop, ...]:
-    """Return which rule was refused because of what, `before` or `after`."""
+    """Return what refused which rule, `before` or `after`."""
     query = (
         f"SELECT coalesce(rule_name, '{NO_RULE}'), stopped_by_kind, coalesce(stopped_by_name, ''), "
         f"sum(suppression_count) FROM {side}_stops GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
@@ -219,7 +219,7 @@ def outcomes(connection: sqlite3.Connection) -> tuple[tuple[RuleDifference, ...]
 
 
 def _both(connection: sqlite3.Connection, query: str) -> dict[Any, Counts]:
-    """Return what a query gives, of a key and a number, for the decisions before and after."""
+    """Return a query's keys and numbers for the decisions before and after."""
     before, after = (dict(rows(connection, query.replace("{side}", side))) for side in ("before", "after"))
     return {key: Counts(before.get(key, 0), after.get(key, 0)) for key in sorted({**before, **after})}
 
@@ -240,7 +240,7 @@ def days(connection: sqlite3.Connection) -> tuple[tuple[str, Counts], ...]:
 
 
 def weeks(connection: sqlite3.Connection, more_than: int) -> tuple[tuple[tuple[int, Counts], ...], Counts]:
-    """Return how often a user got so many messages in a week from Monday, and how many users got more than that."""
+    """Return how often a user got each number of messages in a week from Monday, and how many users got more."""
     connection.execute(_OF_WEEK)
     often = _both(connection, "SELECT number, count(*) FROM of_week WHERE side = '{side}' GROUP BY 1")
     crowded = "SELECT 1, count(DISTINCT user_id) FROM of_week WHERE side = '{side}' AND number > "
@@ -254,7 +254,7 @@ GROUP BY user_id"""
 
 
 def users(connection: sqlite3.Connection) -> tuple[int, tuple[UserDifference, ...]]:
-    """Return how many users' messages change, and those users whose messages change most."""
+    """Return how many users' messages change, and the users whose messages change most."""
     [(count,)] = rows(connection, f"SELECT count(*) FROM ({_USERS})")
     most = rows(connection, f"{_USERS} ORDER BY sum(1) DESC, user_id LIMIT {MOST_CHANGED_USERS}")
     places = ", ".join("?" * len(most))

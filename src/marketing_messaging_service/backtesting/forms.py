@@ -1,4 +1,4 @@
-"""A difference as data: JSON, and a row for each changed decision in CSV."""
+"""Writes a difference as data: JSON, and a CSV row per changed decision."""
 
 import csv
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ VERSION = 1
 
 
 def difference_json(found: Difference, changes: Iterable[Change]) -> dict[str, Any]:
-    """Return a difference as plain values: `version`, `sends`, `suppressions`, and `changes`, one for each decision."""
+    """Return a difference as plain values: `version`, `sends`, `suppressions`, and `changes`, one per decision."""
     by_reason: dict[str, list[int]] = {}
     for each in found.reasons:
         both = by_reason.setdefault(each.reason, [0, 0])

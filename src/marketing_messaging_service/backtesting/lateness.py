@@ -1,4 +1,4 @@
-"""The ledger of lateness: which events that came late changed which decisions."""
+"""Finds which late events changed which decisions."""
 
 import sqlite3
 from typing import Any
@@ -21,7 +21,7 @@ SELECT coalesce(
     ({_OF_USER} ORDER BY event.event_timestamp LIMIT 1)
 ) AS event_id
 FROM change"""
-"""A change is of the late event itself, or of the same user's last late one up to its time, or the first one after."""
+"""A change is due to the late event itself, to the same user's last late one up to its time, or to the first after it."""
 
 _LEDGER = f"""\
 SELECT event.event_type, count(*), count(changed.event_id), coalesce(sum(changed.number), 0), (
@@ -44,7 +44,7 @@ WHERE event.id = ?"""
 
 
 def late_events(connection: sqlite3.Connection) -> tuple[tuple[Late, ...], int]:
-    """Return by type how many events were late and what they changed, and how many changes no late event explains."""
+    """Return, by type, how many events were late and what they changed, and how many changes no late event explains."""
     connection.execute(_CAUSES)
     [(unexplained,)] = rows(connection, "SELECT count(*) FROM cause WHERE event_id IS NULL")
     return tuple(_late(connection, row) for row in rows(connection, _LEDGER)), unexplained

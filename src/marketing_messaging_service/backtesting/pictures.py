@@ -1,4 +1,4 @@
-"""Messages a day, and messages a user a week, before and after, as pictures."""
+"""Pictures of the messages per day, and per user and week, before and after."""
 
 from collections.abc import Sequence
 from datetime import date, timedelta
@@ -8,7 +8,7 @@ from typing import Any
 from src.marketing_messaging_service.backtesting.difference import Counts
 from src.marketing_messaging_service.reporting.drawing import LIGHT, Theme, draw_box, draw_text, picture
 
-# Of Okabe and Ito's colours, which everybody can distinguish.
+# From Okabe and Ito's palette, which everybody can distinguish.
 BEFORE, AFTER = "#8593a5", "#0072b2"
 
 _WIDTH, _MARGIN = 760, 18
@@ -16,13 +16,13 @@ _PLOT_HEIGHT, _TOP, _BOTTOM = 150, 44, 30
 _ROW, _THICKNESS, _LABEL_AT, _BAR_AT, _BAR_WIDTH = 40, 13, 26, 130, 480
 
 MOST_SLOTS = 62
-"""Days that are drawn one by one; of longer windows each bar is a week."""
+"""Up to this many days are drawn one by one; in longer windows each bar is a week."""
 
 Bars = tuple[tuple[str, Counts], ...]
 
 
 def by_slot(days: Sequence[tuple[str, Counts]]) -> tuple[str, Bars]:
-    """Return what a bar stands for, and the bars: each day of the window, or each week where they would be too many."""
+    """Return what a bar stands for, and the bars: one per day of the window, or per week if those would be too many."""
     if not days:
         return "day", ()
     counts = dict(days)
@@ -40,7 +40,7 @@ def by_slot(days: Sequence[tuple[str, Counts]]) -> tuple[str, Bars]:
 
 @lru_cache(maxsize=4)
 def columns_image(bars: Bars, theme: Theme = LIGHT) -> str:
-    """Return bars side by side in time, before and after beside each other, as a `data:` URL."""
+    """Return pairs of bars (before and after) along the time axis, as a `data:` URL."""
     height = _TOP + _PLOT_HEIGHT + _BOTTOM
     most = max(1, *(max(counts.before, counts.after) for _, counts in bars))
     width = (_WIDTH - 2 * _MARGIN) / len(bars)
@@ -65,7 +65,7 @@ def columns_image(bars: Bars, theme: Theme = LIGHT) -> str:
 
 @lru_cache(maxsize=4)
 def rows_image(bars: Bars, theme: Theme = LIGHT) -> str:
-    """Return a pair of bars for each name, below each other, with their numbers, as a `data:` URL."""
+    """Return a pair of bars for each name, one below the other, with their numbers, as a `data:` URL."""
     most = max(1, *(max(counts.before, counts.after) for _, counts in bars))
 
     def paint(axes: Any) -> None:
@@ -91,6 +91,6 @@ def _legend(axes: Any, theme: Theme) -> None:
 
 
 def bars_text(what: str, bars: Bars) -> str:
-    """Return a picture in words, for whoever cannot see it."""
+    """Return a picture in words, for people who cannot see it."""
     said = "; ".join(f"{name}: {counts.before:,} before, {counts.after:,} after" for name, counts in bars[:MOST_SLOTS])
     return f"{what}. {said}."

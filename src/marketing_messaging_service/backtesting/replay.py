@@ -1,4 +1,4 @@
-"""Deciding a part of the past once more, as hourly runs would have that had every event on time."""
+"""Decides a part of the past again, as hourly runs with every event on time would have."""
 
 from datetime import datetime
 

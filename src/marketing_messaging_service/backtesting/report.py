@@ -1,4 +1,4 @@
-"""The report of a backtest: as Markdown for the Prefect UI, and as one HTML file that opens anywhere."""
+"""Writes the report of a backtest: Markdown for the Prefect UI, and one HTML file that opens anywhere."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ from src.marketing_messaging_service.version import VERSION
 TEMPLATE = "backtest.html.j2"
 
 DARKEST = 40
-"""How much of the accent a cell of the heat map takes on at most, in percent: text is read on it in either theme."""
+"""The strongest accent of a heat map cell, in percent: text stays readable on it in either theme."""
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the report of a backtest lies, and every changed decision."""
+    """The paths of a backtest's report, and of the file with every changed decision."""
 
     report: Path
     changes: Path
@@ -55,7 +55,7 @@ class _Row:
 
 
 def write_files(folder: Path, found: Backtest, at: datetime) -> Files:
-    """Write the report and every changed decision into a folder, each whole or not at all, and return where.
+    """Write the report and every changed decision into a folder, each completely or not at all, and return the paths.
 
     Raises ReportError when the folder cannot be written to.
     """
@@ -93,7 +93,7 @@ def difference_markdown(found: Difference, files: Files) -> str:
     parts += [f"- New warning: {escaped(masked(each))}" for each in found.new_warnings]
     parts += list(map(_image_markdown, _images(found)))
     parts += [markdown_table(table) for table in words.tables(found) if table.title != words.WEEKS]
-    # As lists, because the Prefect UI cuts tables off where they are wider than its column.
+    # As lists, because the Prefect UI cuts off tables that are wider than its column.
     parts += list(map(_list_markdown, words.examples_tables(found)))
     parts += [f"{escaped(name)}: {escaped(text)}" for name, text in _facts(found, files.changes.name)]
     parts.append(f"The report as a file: {escaped(str(files.report))}")
@@ -147,7 +147,7 @@ def _image(title: str, bars: Bars, draw: Callable[[Bars, Theme], str]) -> _Image
 
 
 def _heat(found: Difference) -> tuple[list[str], list[_Row]]:
-    """Return who stops whom as the names of the columns, and rows of cells that are the darker the more they count."""
+    """Return who stops whom as column names, and rows of cells that are darker the more they count."""
     names, columns, cells = words.matrix(found.stops_before, found.stops_after)
     most = max((max(counts.before, counts.after) for counts in cells.values()), default=1)
     rows = []

@@ -1,8 +1,8 @@
-"""The hourly runs of a past, and how many of them may be decided at once with nothing changed.
+"""Works out the hourly runs of the past, and which of them can be decided together without a difference.
 
-An hourly run decides what happened before its whole hour. Decisions do not depend on where the cuts between runs lie,
-but for what looks at a run's logical time: blocks, and what expires. So runs are decided together as long as nobody's
-blocks change, and one by one where a match can expire.
+An hourly run decides what happened before its whole hour. Decisions do not depend on where runs are cut, except for
+what looks at a run's logical time: blocks, and expiry. So runs are decided together as long as nobody's blocks change,
+and one by one where a match can expire.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,16 +23,16 @@ from src.marketing_messaging_service.vocabulary import Field
 HOUR = timedelta(hours=1)
 
 MANY_AN_HOUR = 5_000
-"""Events an hour from which on each hour is decided by itself where a block may begin or end: to look for the hours in
-which none does takes 5 s a million events, and a run of its own 30 ms."""
+"""From this many events per hour, if a block may begin or end, each hour is decided separately: finding the hours
+without a change takes 5 s per million events, and a separate run 30 ms."""
 
 EVENTS_AT_ONCE = 1_000_000
-"""Events that are decided at once where nothing else asks for a cut, so that memory does not follow the history."""
+"""How many events are decided at once if nothing else requires a cut, so that memory does not grow with the history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The part of the past that is decided once more: the events from one instant up to another."""
+    """The part of the past to decide again: the events from one instant up to another."""
 
     since: datetime
     until: datetime
@@ -45,7 +45,7 @@ class Span:
 
 
 def whole_hour(instant: datetime) -> datetime:
-    """Return the first whole hour at an instant or after it."""
+    """Return the first whole hour at or after an instant."""
     floor = instant.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     return floor if floor == instant else floor + HOUR
 
@@ -56,7 +56,7 @@ def run_of(instant: datetime) -> datetime:
 
 
 def without_what_cannot_expire(file: RulesFile, longest_gap: timedelta) -> RulesFile:
-    """Return rules that decide the same when no run is later than that, and that do not look at when it is.
+    """Return rules that decide the same as long as no run is later than that, but do not look at the run's time.
 
     What is decided on time is never older than the time between two runs.
     """
@@ -73,12 +73,12 @@ def without_what_cannot_expire(file: RulesFile, longest_gap: timedelta) -> Rules
 
 
 def can_expire(whole: Rules) -> bool:
-    """Return whether what a rule decides depends on the hour in which it does."""
+    """Return whether a rule's decisions depend on the hour of the run."""
     return any(rule.enabled and rule.expires_after_hours is not None for rule in whole.rules)
 
 
 def ends_of_batches(connection: Connection, whole: Rules, span: Span) -> Iterator[datetime]:
-    """Yield the logical times of the runs that decide what those before them, back to the last one yielded, would."""
+    """Yield the logical times of the runs that also decide for the runs before them, back to the last one yielded."""
     first, last = run_of(span.since), span.last_run
     hour_count = max(1, (last - first) // HOUR)
     if can_expire(whole) or (whole.blocks and span.event_count > MANY_AN_HOUR * hour_count):
@@ -86,14 +86,14 @@ def ends_of_batches(connection: Connection, whole: Rules, span: Span) -> Iterato
             yield first
             first += HOUR
     else:
-        # A run that sees another state of a block than the one before it begins a batch.
+        # A run that sees a block in another state than the previous run begins a batch.
         begins = {*_changes(connection, whole.blocks, span), *_full(connection, span)}
         yield from sorted(begin - HOUR for begin in begins if first < begin <= last)
     yield last
 
 
 def _full(connection: Connection, span: Span) -> Iterator[datetime]:
-    """Yield the runs that begin a batch because the one before is large enough."""
+    """Yield the runs that begin a batch because the previous one is large enough."""
     for place in range(EVENTS_AT_ONCE, span.event_count, EVENTS_AT_ONCE):
         events = select(Event.event_timestamp).where(
             Event.event_timestamp >= span.since, Event.event_timestamp < span.until
@@ -102,7 +102,7 @@ def _full(connection: Connection, span: Span) -> Iterator[datetime]:
 
 
 def _changes(connection: Connection, blocks: Sequence[Block], span: Span) -> Iterator[datetime]:
-    """Yield the runs, within a span, that load an event which may begin or end a block of its user."""
+    """Yield the runs, within a span, that load an event that may begin or end its user's block."""
     queries = [query for block in blocks for query in _changing_events(block)]
     if not queries:
         return
@@ -125,7 +125,7 @@ def _changing_events(block: Block) -> Iterator[Select[datetime]]:
 
 
 def _changed_values(trait: Field, condition: Condition | None) -> Select[datetime]:
-    """Return when a user's trait was given another value than before; of a condition on it alone, another truth."""
+    """Return when a user's trait changed its value; with a condition on it alone, when its truth changed."""
     value: ColumnElement[object] = trait.column
     before: ColumnElement[object] | None = None
     if condition is not None:
@@ -149,7 +149,7 @@ def _changed_values(trait: Field, condition: Condition | None) -> Select[datetim
 
 
 def _truth(condition: Condition, value: ColumnElement[object]) -> ColumnElement[object]:
-    """Return 1 where a condition holds of a value of the one trait that it looks at, else 0."""
+    """Return 1 if a condition holds for a value of the one trait that it looks at, else 0."""
     at = literal(datetime.min.replace(tzinfo=UTC), UtcDateTime)
     row = MatchRow(literal(0), literal(""), at, at, ())
 

@@ -1,8 +1,8 @@
-"""A database of a backtest's own, in which the code that decides for real decides the history once more.
+"""A backtest's own database, in which the code that decides for real decides the history again.
 
-It holds only decisions. The events stay where they are, in the snapshot, which stands beside it as `history` and is
-never written to: the code that decides finds them through a temporary view of the name `events`, which shows what had
-been loaded by a run of the past, and of which load it was.
+It holds only decisions. The events stay in the snapshot, which is attached as `history` and never written to: the
+deciding code finds them through a temporary view named `events`, which shows what a past run had loaded, and by which
+load.
 """
 
 import sqlite3
@@ -41,10 +41,10 @@ _IN_HISTORY = frozenset(model.__tablename__ for model in (Event, EventProperties
 _OWN_TABLES = [table for table in Base.metadata.sorted_tables if table.name not in _IN_HISTORY]
 
 SCANNED_AN_EVENT = 4
-"""So many rows of history may be read for each event of a run before listing the events costs less than that."""
+"""If more rows of history than this are read per event of a run, listing the events is cheaper."""
 
 DECIDED = 0
-"""The load with which, by the view, the events came that a run is not to decide."""
+"""The load that the view gives to events that a run is not to decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Slice:
 
 
 class Scratch:
-    """What is decided of a history by one ruleset or more, run after run."""
+    """What one or more rulesets decide about a history, run after run."""
 
     def __init__(self, path: Path, history: Path) -> None:
         self._history = history
@@ -80,7 +80,7 @@ class Scratch:
         driver.execute(self._view())
 
     def _view(self) -> str:
-        """Return what makes the view of the events; the plus keeps its bound from leading SQLite through the time."""
+        """Return the SQL of the events view; the plus keeps SQLite from using its bound to search by time."""
         load_id = str(DECIDED)
         if self._decides_from is not None:
             since = timestamp_text(self._decides_from)
@@ -94,9 +94,9 @@ class Scratch:
         )
 
     def seed(self, since: datetime, *, also_sent: str = "") -> None:
-        """Begin with the rulesets that were known, what was sent before an instant, and what waited then.
+        """Begin with the known rulesets, what was sent before an instant, and what was waiting then.
 
-        `also_sent` is a condition on further sends that are to stand there.
+        `also_sent` is a condition on further sends to include.
         """
         at = {"since": timestamp_text(since)}
         before = "coalesce(decision_time, event_timestamp, decided_at) < :since"
@@ -104,7 +104,7 @@ class Scratch:
             waits = "SELECT event_id, rule_name FROM main.waiting_matches"
             before += f" OR ({also_sent}) AND (event_id, rule_name) NOT IN ({waits})"
         with write_transaction(self.engine) as connection:
-            # For blocks an event counts from its own time, because it is loaded on time.
+            # For blocks, an event counts from its own time, because it is loaded on time.
             connection.execute(insert(Load), [_load(DECIDED, LAST_INSTANT, LoadState.DECIDED)])
             for name in ("rulesets", "ruleset_rules"):
                 connection.execute(text(_copy(name)))
@@ -135,7 +135,7 @@ class Scratch:
         return bool(self.rows(query, as_of=timestamp_text(as_of)))
 
     def decide(self, rules: RulesFile, events: Slice, as_of: datetime) -> None:
-        """Decide some events, and what has waited, as a run of that logical time does that has just loaded them."""
+        """Decide some events, and what has waited, as a run of that logical time that has just loaded them would."""
         if not (events.event_count or self.is_any_due(as_of)):
             return
         scanned = self._last_event_id - events.first_id + 1
@@ -150,7 +150,7 @@ class Scratch:
         self.decide_listed(rules, listed, RunOrder("backtest", RunMode.LOAD_AND_DECIDE, as_of, Path()), events.end)
 
     def _decide_as_load(self, rules: RulesFile, events: Slice, as_of: datetime) -> None:
-        """Decide them as one load, which the view says they came with."""
+        """Decide them as one load, which the view gives them."""
         self._run_count += 1
         self._visible_until, self._decides_from = events.end, events.start
         with write_transaction(self.engine) as connection:
@@ -159,7 +159,7 @@ class Scratch:
         self._decides_from = None
 
     def decide_listed(self, rules: RulesFile, events: str, order: RunOrder, visible_until: datetime) -> None:
-        """Decide the events that a query gives, by id and time, as a run that was ordered so decides what waited."""
+        """Decide the events that a query gives, by id and time, as a run with that order decides what waited."""
         self._run_count += 1
         self._visible_until = visible_until
         with write_transaction(self.engine) as connection:
@@ -173,7 +173,7 @@ class Scratch:
 
 
 def _copy(name: str) -> str:
-    """Return the statement that copies rows of a table, whose columns are in another order in an older database."""
+    """Return the statement that copies rows of a table; in an older database its columns are in another order."""
     columns = ", ".join(Base.metadata.tables[name].columns.keys())
     return f"INSERT INTO main.{name} ({columns}) SELECT {columns} FROM history.{name}"
 

@@ -1,4 +1,4 @@
-"""A copy of what a backtest needs, made within moments, so that nothing waits for it and it waits for nothing."""
+"""Copies what a backtest needs within moments, so that nothing waits for it and it waits for nothing."""
 
 import shutil
 import sqlite3
@@ -40,7 +40,7 @@ from src.marketing_messaging_service.models import (
 from src.marketing_messaging_service.moving.rows import append, portions
 
 Look = Callable[[], None]
-"""Called again and again; ends the work by raising."""
+"""Called repeatedly; ends the work by raising."""
 
 _NEEDED: tuple[Table, ...] = tuple(
     Base.metadata.tables[model.__tablename__]
@@ -62,10 +62,10 @@ _NEEDED: tuple[Table, ...] = tuple(
         EndedWait,
     )
 )
-"""The tables of which a copy is taken from a server, those first that others point at."""
+"""The tables copied from a server; those that others point at come first."""
 
 BYTES_AN_EVENT = 420
-"""Of a copy taken from a server: an event with its payload, indexes and decisions."""
+"""The size, in a copy taken from a server, of an event with its payload, indexes and decisions."""
 
 
 def bytes_needed(database_url: str) -> int:
@@ -79,7 +79,7 @@ def bytes_needed(database_url: str) -> int:
 
 
 def refuse_full_disk(folder: Path, needed: int) -> None:
-    """Raise DatabaseError when a folder has no room for so many bytes."""
+    """Raise DatabaseError when a folder has no room for a number of bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DatabaseError(
@@ -89,16 +89,16 @@ def refuse_full_disk(folder: Path, needed: int) -> None:
 
 
 def take_snapshot(database_url: str, path: Path, look: Look) -> None:
-    """Copy what a backtest needs into a SQLite file that must not be there yet; the database is only read.
+    """Copy what a backtest needs into a SQLite file that must not exist yet; the database is only read.
 
-    A file is copied page by page, 0.5 s for a gigabyte; from a server rows come in portions, all of one moment.
+    A file is copied page by page, 0.5 s per gigabyte; from a server rows come in portions, all from one snapshot.
     """
     file = dialect_of(database_url).file_of(make_url(database_url))
     with foreseeable_errors():
         if file is not None:
             copy_pages(file, path, lambda _: look())
             with closing(sqlite3.connect(path)) as connection:
-                # Nobody else will write to it, and a file in WAL mode cannot be read where nothing can be written.
+                # Nobody else will write to it, and a file in WAL mode cannot be read where writing is impossible.
                 connection.execute("PRAGMA journal_mode=DELETE")
         else:
             _copy_rows(create_read_only_engine(database_url), path, look)
@@ -109,7 +109,7 @@ def _copy_rows(source: Engine, path: Path, look: Look) -> None:
     target = create_database_engine(url_of(path), foreign_keys=False)
     with write_transaction(target) as connection:
         Base.metadata.create_all(connection, tables=_NEEDED)
-    # Of one moment: where several runs load, rows with smaller ids may be committed after some with larger ones.
+    # From one snapshot: where several runs load, rows with smaller ids may be committed after rows with larger ones.
     with read_transaction(source) as reading:
         for table in _NEEDED:
             for rows in portions(reading, table, lambda value: value):

@@ -1,4 +1,4 @@
-"""A difference as people read it: one sentence, and tables."""
+"""Puts a difference into words: one sentence, and tables."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,10 @@ LONGEST = 300
 MOST_EXAMPLES = 10
 
 MOST_A_WEEK = 8
-"""So many messages a week and more are shown together."""
+"""From this many messages a week, users are shown together."""
 
 WEEKS, STOPS = "Messages a user gets in a week", "Who stops whom"
-"""Titles of the tables that the HTML report draws in another way."""
+"""Titles of the tables that the HTML report draws instead."""
 
 Cells = dict[tuple[str, str], Counts]
 
@@ -130,7 +130,7 @@ def weeks_table(found: Difference) -> Table:
 
 
 def weeks_shown(found: Difference) -> list[tuple[str, Counts]]:
-    """Return the same by a name of the number, the largest ones together."""
+    """Return the same by number, with the largest ones together."""
     few = [(str(number), counts) for number, counts in found.weeks if number < MOST_A_WEEK]
     many = [counts for number, counts in found.weeks if number >= MOST_A_WEEK]
     together = Counts(sum(each.before for each in many), sum(each.after for each in many))
@@ -198,27 +198,27 @@ def _example(change: Change) -> tuple[str, ...]:
 def _outcome(outcome: str | None, at: str | None, change: Change) -> str:
     if outcome is None:
         return "no match"
-    # With a blank after each colon, at which a narrow column can break the line.
+    # With a space after each colon, where a narrow column can break the line.
     said = outcome.replace(":", ": ")
-    # The time says something only where it is not the event's own.
+    # The time matters only if it is not the event's own.
     return said if at is None or at == change.event_timestamp else f"{said} at {at[:16]}"
 
 
 def explain_command(change: Change) -> str:
-    """Return the command that explains what was decided of an event."""
+    """Return the command that explains what was decided on an event."""
     user, message = shlex.quote(printable(change.user_id, LONGEST)), shlex.quote(printable(change.message_id, LONGEST))
     return masked(f"python -m flows.explain --user {user} --event {message} --rule {change.rule_name}")
 
 
 def stopped_by(stop: Stop) -> str:
-    """Return how a thing that stands in the way is called: a rule by its name, all else with its kind."""
+    """Return the name of what stops a rule: a rule by its name, anything else with its kind."""
     if stop.by_kind == "rule":
         return stop.by_name or "not recorded"
     return stop.by_name if stop.by_kind == stop.by_name else f"{stop.by_kind} {stop.by_name}"
 
 
 def matrix(before: Sequence[Stop], after: Sequence[Stop]) -> tuple[list[str], list[str], Cells]:
-    """Return who stops whom: the names of the rows, those of the columns, and the counts of what is not empty."""
+    """Return who stops whom: the names of rows and columns, and the counts that are not zero."""
     first, second = ({(stop.rule_name, stopped_by(stop)): stop.count for stop in some} for some in (before, after))
     cells = {key: Counts(first.get(key, 0), second.get(key, 0)) for key in sorted({**first, **second})}
     rules = {stopped_by(stop) for stop in (*before, *after) if stop.by_kind == "rule"}
@@ -245,7 +245,7 @@ def matrix_table(found: Difference) -> Table:
 
 
 def tables(found: Difference) -> list[Table]:
-    """Return every table but the examples, in the order in which people read them."""
+    """Return every table except the examples, in reading order."""
     some = [rules_table(found), reasons_table(found), kinds_table(found)]
     if found.late is not None:
         some.insert(0, late_table(found))

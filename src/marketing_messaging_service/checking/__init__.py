@@ -1,4 +1,4 @@
-"""Whether a database keeps the promises of the pipeline, as it stands. Reads it in one snapshot and writes nothing."""
+"""Checks whether a database keeps the promises of the pipeline. Reads it in one snapshot and writes nothing."""
 
 from src.marketing_messaging_service.checking.check import check_database
 from src.marketing_messaging_service.checking.freshness import USUAL_HOUR, fresh_loads

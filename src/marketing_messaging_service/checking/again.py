@@ -1,4 +1,4 @@
-"""What must hold of decisions that rules made again, on events that earlier batches had decided."""
+"""What must be true of decisions that rules made again, on events that earlier batches had decided."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,14 +43,14 @@ EVER_DECIDED: tuple[EverDecisionTable, ...] = (SendRequest, Suppression, FormerS
 """The tables of all decisions that were ever made."""
 
 EVENT_BATCH_ID: ColumnElement[int] = case((HeldEvent.event_id.is_(None), Load.batch_id), else_=HeldEvent.batch_id)
-"""The batch that decided an event first; of one that is joined to its load and to what is held of it."""
+"""The first batch that decided an event that is joined to its load and its held row."""
 
 _again_batch = aliased(Batch, name="again_batch")
 _again_rule = aliased(BatchRule, name="again_rule")
 
 
 def is_decided_again(table: EverDecisionTable) -> ColumnElement[bool]:
-    """Return whether a decision, joined to its event's load and what is held of it, is one that its rule made again."""
+    """Return whether a decision, joined to its event's load and held row, is one that its rule made again."""
     return exists().where(
         _again_batch.run_id == table.run_id,
         _again_rule.batch_id == _again_batch.id,
@@ -64,7 +64,7 @@ def _place(table: EverDecisionTable) -> ColumnElement[str]:
 
 
 def _with_batches(table: EverDecisionTable, *columns: SQLColumnExpression[Any]) -> Select[Any]:
-    """Decisions with the batch that made them, and where it was to decide them again its rule."""
+    """Decisions with the batch that made them and, where it was to decide them again, its rule."""
     return (
         select(*columns)
         .select_from(table)
@@ -90,14 +90,14 @@ def _decided_by_other_batches(_connection: Connection) -> Iterator[Select[Any]]:
         yield (
             _with_batches(table, _place(table) + told(*facts))
             .join(Run, Run.id == Batch.run_id)
-            # Of a batch from before they were recorded it may not be known which run it was of.
+            # The run of a batch from before runs were recorded may be unknown.
             .join(first, and_(first.id == EVENT_BATCH_ID, first.run_id.is_not(None)))
             .where(Batch.id != first.id, not_(func.coalesce(was_to, false())), not_(_has_waited(table)))
         )
 
 
 def _has_waited(table: EverDecisionTable) -> ColumnElement[bool]:
-    """Whether a decision was made when the wait of its rule was over, by a later batch than its event's."""
+    """Whether a decision was made when its rule's wait was over, by a later batch than its event's."""
     return exists().where(EndedWait.event_id == table.event_id, EndedWait.rule_name == table.rule_name)
 
 

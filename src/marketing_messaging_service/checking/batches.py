@@ -1,4 +1,4 @@
-"""What must hold between a batch and what it decided: the run, the loads, the held events and the decisions."""
+"""What must be true of a batch and what it decided: the run, the loads, the held events and the decisions."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,7 +53,7 @@ def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
         select(told("loads.id ", Load.id, ": batch_id ", Load.batch_id, ", ruleset_id ", Load.ruleset_id))
         .outerjoin(Batch, Batch.id == Load.batch_id)
         .where(
-            # A load that is half decided is reported elsewhere.
+            # A half-decided load is reported elsewhere.
             or_(
                 and_(
                     Load.state == LoadState.DECIDED,
@@ -74,7 +74,7 @@ def _wrongly_named(_connection: Connection) -> Iterator[Select[Any]]:
         .outerjoin(Batch, Batch.id == HeldEvent.batch_id)
         .where(
             or_(HeldEvent.batch_id.is_(None) != HeldEvent.run_id.is_(None), _differ((HeldEvent.run_id, Batch.run_id))),
-            # Those of a batch that is decided in shards name it and wait until all are.
+            # Those of a batch decided in shards name it and wait until all shards are.
             or_(is_complete, HeldEvent.run_id.is_not(None)),
         )
     )
@@ -118,7 +118,7 @@ def _miscounted(_connection: Connection) -> Iterator[Select[Any]]:
         or_(
             Batch.held_count != held_count,
             Batch.event_count != loaded_count - ahead_count + held_count,
-            # Of what had been loaded only, a backfill may have let more wait for its time.
+            # A backfill may have left more of what was only loaded waiting for its time.
             Batch.ahead_count < ahead_count,
         )
     )
@@ -176,7 +176,7 @@ def _decided_too_early(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _waiting_too_long(_connection: Connection) -> Iterator[Select[Any]]:
-    """What an hourly run should have decided, which leaves nothing waiting whose time it has reached."""
+    """What an hourly run should have decided: it leaves nothing waiting whose time has come."""
     reached = (
         select(Batch.id, Batch.latest_event_at)
         .join(Run, Run.id == Batch.run_id)

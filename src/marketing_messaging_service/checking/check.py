@@ -1,4 +1,4 @@
-"""Checking one database."""
+"""Checks one database."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -23,7 +23,7 @@ from src.marketing_messaging_service.schema import refuse_older_schema
 from src.marketing_messaging_service.vocabulary import Invariant
 
 MOST_EXAMPLES = 3
-"""Breaches of one invariant that are listed one by one; all of them are counted."""
+"""How many breaches of one invariant are listed; all of them are counted."""
 
 _COUNTED = (Load, Event, RejectedRow, SendRequest, Suppression)
 
@@ -35,12 +35,11 @@ def check_database(
     warnings: Callable[[Connection], Sequence[str]] = lambda _: (),
     on_progress: Callable[[], None] = lambda: None,
 ) -> CheckReport:
-    """Check invariants on a database as it stands, in one snapshot; a run may go on beside it.
+    """Check invariants on a database in one snapshot; a run may go on meanwhile.
 
-    `warnings` gives what breaks no promise and is odd all the same, a sentence each.
-    `on_progress` is called again and again, and may end the check by raising.
-    Raises DatabaseError when there is no such database, when it is no database of this project, and when its schema is
-    another one than this code's. It is neither created nor written.
+    `warnings` gives what breaks no promise but is odd, one sentence each. `on_progress` is called repeatedly, and may
+    end the check by raising. Raises DatabaseError when there is no such database, when it is not a database of this
+    project, and when its schema differs from this code's. The database is neither created nor written.
     """
     refuse_missing(database_url)
     engine = create_read_only_engine(database_url)
@@ -97,7 +96,7 @@ def _finding(connection: Connection, invariant: Invariant) -> Finding:
     examples: list[str] = []
     problem = ""
     try:
-        # By itself, because a server does nothing more in a transaction in which a statement has failed.
+        # In its own transaction, because a server does nothing more in one in which a statement has failed.
         with connection.begin_nested():
             for query in invariant.queries(connection):
                 found = connection.execute(query.limit(MOST_EXAMPLES)).scalars().all()

@@ -1,4 +1,4 @@
-"""What must hold of send requests and suppressions, whatever the rules were: nothing decided or sent twice."""
+"""What must be true of send requests and suppressions, whatever the rules: nothing decided or sent twice."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ def _decisions_of_waiting_events(_connection: Connection) -> Iterator[Select[Any
                     Load.state == LoadState.LOADED,
                     and_(HeldEvent.event_id.is_not(None), HeldEvent.run_id.is_(None)),
                 ),
-                # Of a batch that is decided in shards they wait until all are.
+                # In a batch decided in shards, they wait until all shards are.
                 ~exists().where(under_way.run_id == table.run_id, not_(under_way.is_complete)),
             )
         )
@@ -92,8 +92,7 @@ def _decisions_by_other_rulesets(_connection: Connection) -> Iterator[Select[Any
             .outerjoin(Run, Run.id == HeldEvent.run_id)
             .where(
                 or_(
-                    # One that its rule made again has the ruleset of its own run.
-                    # So has one that waited.
+                    # One that its rule made when deciding again has the ruleset of its own run. So has one that waited.
                     and_(
                         decided_by.is_not(None),
                         not_(is_of_load),
@@ -143,7 +142,7 @@ def _decision_time(table: Any) -> ColumnElement[Any]:
 
 
 class _Kind(StrEnum):
-    """What a dedupe key says of how often a message may go out."""
+    """What a dedupe key says about how often a message may go out."""
 
     EVER = "ever"
     OWN_DAY = "own day"
@@ -152,9 +151,9 @@ class _Kind(StrEnum):
 
 
 def _sends_after_another(connection: Connection) -> Iterator[Select[Any]]:
-    """The sends that go out once and follow another one; those that share a dedupe key are reported elsewhere."""
+    """The once-only sends that follow another one; those that share a dedupe key are reported elsewhere."""
     kinds = _kinds_by_template(connection)
-    # Most templates have keys of one kind, among which only sends that share their key could follow one another.
+    # Most templates have keys of one kind, where only sends with the same key could follow one another.
     ever = [name for name, found in kinds.items() if _Kind.EVER in found and len(found) > 1]
     if ever:
         follow = _sends_after_one_of(ever, SendRequest.user_id, SendRequest.template_name)
@@ -168,7 +167,7 @@ def _sends_after_another(connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _kinds_by_template(connection: Connection) -> Mapping[str, set[_Kind]]:
-    """The kinds of dedupe keys that the sends of each template have, alerts aside."""
+    """The kinds of dedupe keys among each template's sends, alerts aside."""
     key = SendRequest.dedupe_key
     kind = case(
         (key == EVER_KEY, _Kind.EVER),
@@ -184,8 +183,8 @@ def _kinds_by_template(connection: Connection) -> Mapping[str, set[_Kind]]:
 
 
 def _sends_after_one_of(template_names: Sequence[str], *reach: SQLColumnExpression[Any]) -> Select[Any]:
-    """The sends that follow, in the order of decision, another one of their reach with another dedupe key."""
-    # Grouped beforehand, as no index leads from one send of a user to the next.
+    """The sends that follow, in the order of decision, another one within their reach with a different dedupe key."""
+    # Grouped beforehand, because no index leads from one send of a user to the next.
     another = (
         select(
             *(column.label(f"reach_{number}") for number, column in enumerate(reach)),
@@ -206,7 +205,7 @@ def _sends_after_one_of(template_names: Sequence[str], *reach: SQLColumnExpressi
             and_(
                 *(another.c[f"reach_{number}"] == column for number, column in enumerate(reach)),
                 another.c.dedupe_key != SendRequest.dedupe_key,
-                # Ids count on in the order in which the decisions were made.
+                # Ids increase in the order in which decisions were made.
                 another.c.id < SendRequest.id,
             ),
         )
@@ -220,8 +219,8 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
     send, event = aliased(SendRequest, name="send"), aliased(Event, name="blocking")
     reason, blocked_by = Suppression.suppression_reason, Suppression.blocked_by_send_request_id
     is_limit, is_block = reason.startswith(LIMIT_REASON), reason.startswith(BLOCKED_REASON)
-    # A file that names a time zone may mean its days, which are not distinguished here. As a list, or each suppression
-    # has the text of its rules searched: of 300 rules, that took twice as long as to decide them.
+    # A file that names a time zone may mean its days, which are not distinguished here. As a list; otherwise the text
+    # of the rules is searched for each suppression: with 300 rules, that took twice as long as deciding.
     names_zone = Suppression.ruleset_id.in_(select(Ruleset.id).where(Ruleset.yaml_text.contains("timezone")))
     is_on_day = day_told(_decision_time(send)) == day_told(_decision_time(Suppression))
     has_reason = and_(
@@ -254,7 +253,7 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _may_expire() -> ColumnElement[bool]:
-    """Whether the rule of a suppression lets its messages expire by itself."""
+    """Whether a suppression's rule itself makes messages expire."""
     return exists().where(
         RulesetRule.ruleset_id == Suppression.ruleset_id,
         RulesetRule.rule_name == Suppression.rule_name,
@@ -265,7 +264,7 @@ def _may_expire() -> ColumnElement[bool]:
 def _wrongly_expired(connection: Connection) -> Iterator[Select[Any]]:
     """The sends on events that were too old, and the suppressions of ones that were not."""
     loading, deciding = aliased(Run, name="loading"), aliased(Run, name="deciding")
-    # Looked for once, so that not each of millions of sends has to be asked.
+    # Looked up once, not for each of millions of sends.
     any_again = connection.execute(select(BatchRule.batch_id).limit(1)).first() is not None
 
     def is_too_old(table: EverDecisionTable) -> ColumnElement[bool]:
@@ -276,7 +275,7 @@ def _wrongly_expired(connection: Connection) -> Iterator[Select[Any]]:
     has_expired = Suppression.suppression_reason == EXPIRED_REASON
     is_blocked = Suppression.blocked_by_send_request_id.is_not(None)
     wrong: dict[EverDecisionTable, ColumnElement[bool]] = {
-        # What waited was held to the limit of the run that first decided on its event, which its wait has kept.
+        # What waited was held to the age limit of the run that first decided on its event; its wait keeps that.
         SendRequest: and_(
             SendRequest.channel != ALERT_CHANNEL, SendRequest.decision_time.is_(None), is_too_old(SendRequest)
         ),

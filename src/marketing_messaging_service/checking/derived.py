@@ -1,4 +1,4 @@
-"""What must hold of values that follow from others, so that one that was changed by hand is seen."""
+"""What must be true of values that follow from others, so that a change by hand is noticed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -44,17 +44,17 @@ KEY_PATH_LENGTH = 255
 """The length at which the path of an unknown key is cut."""
 
 CALENDAR = (-62_135_596_800, 253_402_300_799)
-"""The first second of year 1 and the last of year 9999, beyond which a time of change is entered as one of them."""
+"""The first second of year 1 and the last of year 9999; a modification time beyond them is recorded as one of them."""
 
 SIGNATURE_PATTERN = "[0-9]*:[0-9-]*:[0-9-]*:[0-9]*"
 """The signature of a file on a disk: size, time of change in nanoseconds, time of its entry's change, inode."""
 
 OF_A_PART = "part:"
-"""How the content hash of a file begins that was taken in part by a version before loads could be of a part."""
+"""How the content hash begins for a file that was partly taken by a version before loads could cover a part."""
 
 
 def _checks_that_do_not_hold(_connection: Connection) -> Iterator[Select[Any]]:
-    # SQLite itself passes over them in a file that is opened read-only. Those of loads are the ledger's own invariants.
+    # SQLite does not check them in a file that is opened read-only. Those of loads are the ledger's own invariants.
     for table in Base.metadata.sorted_tables:
         if table is Load.__table__:
             continue
@@ -66,7 +66,7 @@ def _checks_that_do_not_hold(_connection: Connection) -> Iterator[Select[Any]]:
 
 def _files_unlike_their_signature(_connection: Connection) -> Iterator[Select[Any]]:
     signature = SourceFile.file_signature
-    # A number of one that is no such signature would be an error on a server.
+    # On a server, reading a number from any other signature would be an error.
     on_disk = Fits(signature, SIGNATURE_PATTERN)
     change = case((on_disk, SecondPart(signature)), else_=literal("0"))
     changed_at = cast(change, BigInteger) / 1_000_000_000
@@ -136,7 +136,7 @@ def _wrong_lines(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _unknown_differences() -> Select[Any]:
-    """The conflicts that differ in what is no column of an event, or in nothing."""
+    """The conflicts that differ in something that is not a column of an event, or in nothing."""
     event = (Event.user_id, Event.event_type, Event.event_timestamp)
     names = [*(column.key for column in event), *(field.staged_name for field in PAYLOAD.fields)]
     # The longest first, because one name may be a part of another.
@@ -155,7 +155,7 @@ def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
     is_later = exists().where(earlier.source_file_id == Load.source_file_id, earlier.id < Load.id)
     lines = Load.read_count - Load.blank_count
     facts = (UnknownKey.key_path, ", ", UnknownKey.occurrence_count, " of ", lines, " lines")
-    # Under a name that was cut short, or written out by its numbers, two keys of one line may be counted.
+    # A name that was cut short, or written as its character numbers, may count two keys of one line.
     has_one_name = and_(
         UnknownKey.key_path != OTHER_KEYS,
         func.length(UnknownKey.key_path) < KEY_PATH_LENGTH,
@@ -169,7 +169,7 @@ def _wrong_unknown_keys(_connection: Connection) -> Iterator[Select[Any]]:
             or_(
                 UnknownKey.occurrence_count < 1,
                 and_(UnknownKey.occurrence_count > lines, has_one_name),
-                # What concerns the whole file is recorded with its first load.
+                # Facts about the whole file are recorded with its first load.
                 is_later,
             )
         )

@@ -1,4 +1,4 @@
-"""Whether events still come in, and look as they usually do."""
+"""Checks that events still come in, and look as they usually do."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,9 +15,9 @@ from src.marketing_messaging_service.vocabulary import Invariant
 
 
 def fresh_loads(max_load_age_hours: int, now: datetime) -> Invariant:
-    """Return the invariant that the newest file that an hourly run took was loaded at most so many hours ago."""
-    # A backfill takes files of another time and a replay none, after which nothing new has come in; and what a clock
-    # dated that was ahead by a year says nothing about today.
+    """Return the invariant that the newest file taken by an hourly run was loaded at most a number of hours ago."""
+    # A backfill takes files of another time and a replay none, so they bring nothing new; and dates from a clock that
+    # was a year ahead say nothing about today.
     hourly = select(Run.id).where(takes_everything())
     newest = (
         select(func.max(Load.loaded_at))

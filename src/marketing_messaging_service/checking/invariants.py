@@ -1,4 +1,4 @@
-"""All that must hold of a database, in the order in which a person should read it."""
+"""All that must be true of a database, in the order in which a person should read it."""
 
 from src.marketing_messaging_service.checking.again import AGAIN_INVARIANTS
 from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS

@@ -1,4 +1,4 @@
-"""What must hold between the ledger and the rows that it counts: nothing lost, nothing taken twice."""
+"""What must be true of the ledger and the rows that it counts: nothing lost, nothing taken twice."""
 
 from functools import reduce
 from operator import add
@@ -78,7 +78,7 @@ def _counts_that_do_not_add_up() -> Select[Any]:
 def _wrong_count(
     counted: InstrumentedAttribute[int], load_id: InstrumentedAttribute[Any], *conditions: ColumnElement[bool]
 ) -> Select[Any]:
-    """The loads whose rows in a table, under conditions, are not as many as their count says."""
+    """The loads whose rows in a table, under some conditions, do not match their count."""
     present = (
         select(load_id.label("load_id"), func.count().label("row_count"))
         .where(*conditions)
@@ -95,7 +95,7 @@ def _wrong_count(
 
 
 def _collisions_without_event() -> Select[Any]:
-    """The rejected rows that name an event without the reason for it."""
+    """The rejected rows that name an event although their reason does not call for one."""
     return select(
         told("rejected_rows.id ", RejectedRow.id, ": event_id ", RejectedRow.event_id, ", ", RejectedRow.reason_code)
     ).where(RejectedRow.event_id.is_not(None), RejectedRow.reason_code != ReasonCode.MESSAGE_ID_COLLISION)
@@ -121,7 +121,7 @@ def _events_out_of_range() -> Select[Any]:
 
 
 def _was_held() -> ColumnElement[bool]:
-    """Whether the run of a load was one that loads only."""
+    """Whether a load's run was one that only loads."""
     return func.coalesce(Load.run_id.in_(select(Run.id).where(Run.mode == RunMode.LOAD_ONLY)), false())
 
 

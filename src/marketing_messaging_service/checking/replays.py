@@ -1,4 +1,4 @@
-"""What must hold of rejected lines that were replayed: each once, by a load of its own file, and counted."""
+"""What must be true of replayed rejected lines: each once, by a load of its own file, and counted."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +36,7 @@ def _wrongly_replayed(_connection: Connection) -> Iterator[Select[Any]]:
             or_(
                 SourceFile.replayed_file_id.is_distinct_from(func.coalesce(_home.replayed_file_id, _home.id)),
                 Load.id <= rejecting.id,
-                # What is kept of these is no whole line.
+                # These are not kept as whole lines.
                 RejectedRow.reason_code.in_(in_part),
             )
         )
@@ -44,7 +44,7 @@ def _wrongly_replayed(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _replays_without_their_lines(_connection: Connection) -> Iterator[Select[Any]]:
-    """The loads of replays that have no lines, or counts that none of theirs can have, or are of another flow."""
+    """The loads of replays without lines, with counts that a replay cannot have, or of another flow."""
     marked = select(func.count()).where(RejectedRow.replayed_load_id == Load.id).correlate(Load).scalar_subquery()
     facts = (Load.read_count, " lines of ", marked, " rejected ones")
     of_replay = Load.run_id.in_(select(Run.id).where(Run.flow_name == FlowName.REPLAY))

@@ -1,4 +1,4 @@
-"""What must hold of the record of runs: how each ended, what it says of that, and what its loads copy of it."""
+"""What must be true of the record of runs: how each ended, what it says about that, and what its loads copy."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def _ended_wrongly(_connection: Connection) -> Iterator[Select[Any]]:
         or_(
             has_no_end != Run.ended_at.is_(None),
             and_(has_no_end, Run.message.is_not(None)),
-            # A run that begins enters the one before as killed when that recorded no end, unless both may be at work.
+            # A new run records the previous one as killed if that recorded no end, unless both may be at work.
             is_followed,
             and_(has_problem, Run.state != RunState.FAILED),
         )
@@ -78,7 +78,7 @@ def _ordered_wrongly(connection: Connection) -> Iterator[Select[Any]]:
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """A limit on the time of events that a run has as hours and as the instant that they make with its as_of."""
+    """A limit on the time of events that a run has both as hours and as the instant that follows from its as_of."""
 
     hours: InstrumentedAttribute[int | None]
     instant: InstrumentedAttribute[datetime | None]
@@ -94,14 +94,14 @@ LIMITS = (
 def _limits_that_are_not_of_their_hours(connection: Connection) -> Iterator[Select[Any]]:
     for limit in LIMITS:
         name = limit.instant.key
-        # In Python, because the ends of the calendar are its own.
+        # In Python, because the calendar's ends are Python's own.
         times = (type_coerce(column, String) for column in (Run.as_of, limit.instant))
         limited: Select[*tuple[Any, ...]] = select(Run.id, limit.hours, *times).where(limit.hours.is_not(None))
         for run_id, hours, as_of, found in connection.execute(limited):
             try:
                 instant = datetime.fromisoformat(as_of).replace(tzinfo=UTC)
             except (TypeError, ValueError):
-                # What has not the one format is reported elsewhere.
+                # Other formats are reported elsewhere.
                 continue
             if found != timestamp_text(limit.reckoned(instant, hours)):
                 yield select(literal(f"runs.id {run_id}: {name} {found}, {hours} h from {as_of}"))

@@ -1,4 +1,4 @@
-"""What must hold of the schema itself: it is what the migrations make, and nothing stands in the way of a run."""
+"""What must be true of the schema itself: it is what the migrations make, and nothing is in the way of a run."""
 
 from collections.abc import Iterator
 from typing import Any

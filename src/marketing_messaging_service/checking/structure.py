@@ -1,4 +1,4 @@
-"""What must hold whatever the rows mean: a sound file, references that lead somewhere, times in the one format."""
+"""What must be true whatever the rows mean: a sound file, references that lead somewhere, times in the one format."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +22,7 @@ def timestamp_columns() -> list[Column[Any]]:
 
 
 def _damages(connection: Connection) -> Iterator[Select[Any]]:
-    # In a file that is opened read-only SQLite passes over CHECK constraints; what they say is checked by the ledger's.
+    # SQLite does not check CHECK constraints in a file that is opened read-only; the ledger's invariants do.
     yield from dialect_named(connection.dialect.name).damages()
 
 

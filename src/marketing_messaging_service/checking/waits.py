@@ -1,4 +1,4 @@
-"""What must hold of matches that wait, and of those whose wait is over."""
+"""What must be true of matches that wait, and of those whose wait is over."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -88,7 +88,7 @@ def _wrongly_ended(_connection: Connection) -> Iterator[Select[Any]]:
 
 
 def _passed_over(_connection: Connection) -> Iterator[Select[Any]]:
-    """The matches that wait although a later batch was after their time and did not ask for the data to get there."""
+    """The matches that still wait although a later batch came after their time and did not wait for the data."""
     asks_for_data = exists().where(Ruleset.id == Batch.ruleset_id, Ruleset.yaml_text.contains("wait_for_data"))
     was_due = exists().where(
         Batch.id > WaitingMatch.batch_id, Batch.as_of > WaitingMatch.decide_at, Batch.is_complete, not_(asks_for_data)
@@ -109,4 +109,4 @@ WAIT_INVARIANTS = (
     ),
     Invariant("due_waits", "No match still waits for a time that a later batch has passed", _passed_over),
 )
-"""What must hold of waiting_matches and ended_waits."""
+"""What must be true of waiting_matches and ended_waits."""

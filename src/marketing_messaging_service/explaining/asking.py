@@ -1,4 +1,4 @@
-"""What somebody asks of an explanation, and the answer in every form."""
+"""A question to explain, and its answer in every form."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -87,7 +87,7 @@ def _comparison(text: str) -> FieldCondition:
 
 
 def _meanings(text: str) -> Iterable[Any]:
-    """Yield what a text may mean: a text is tried last, because it is what every text is."""
+    """Yield what a text may mean: plain text is tried last, because every text is one."""
     yield from {"true": [True], "false": [False]}.get(text.lower(), [])
     for number in (int, float):
         try:
@@ -100,11 +100,11 @@ def _meanings(text: str) -> Iterable[Any]:
 def answer(connection: Connection, asked: Asked, in_force: Rules | None, files_not_taken: Iterable[str] = ()) -> Answer:
     """Return the answer to a question.
 
-    `in_force` is what explains events that no run has decided yet; `files_not_taken` what there is to say of files
-    that may have events of the user.
+    `in_force` explains events that no run has decided yet; `files_not_taken` says which files may have events of the
+    user.
 
-    Raises ParameterError for a question that names neither a user nor a rule, or a rule that never was, or whose window
-    ends before it begins.
+    Raises ParameterError for a question that names neither a user nor a rule, or a rule that never existed, or whose
+    window ends before it begins.
     """
     if asked.since is not None and asked.until is not None and asked.until <= asked.since:
         until, since = (f"{instant_text(instant)} UTC" for instant in (asked.until, asked.since))
@@ -152,7 +152,7 @@ def _of_user(connection: Connection, asked: Asked, in_force: Rules | None, files
 
 
 def _nothing(connection: Connection, asked: Asked, in_force: Rules | None) -> str:
-    """Return why there is nothing to explain of a user. Raises ParameterError for a rule that never was."""
+    """Return why there is nothing to explain about a user. Raises ParameterError for a rule that never existed."""
     if asked.rule_name:
         refuse_unknown_rule(connection, asked.rule_name, in_force)
     rules = [rule for rule in (in_force.rules if in_force else ()) if asked.rule_name in ("", rule.name)]

@@ -1,4 +1,4 @@
-"""An explanation as people read it in a terminal, and as plain values."""
+"""Writes an explanation for a terminal, and as plain values."""
 
 import difflib
 from collections import Counter
@@ -71,7 +71,7 @@ def _told(each: Explanation) -> Iterator[Line]:
 
 
 def _meaning(reason: str) -> str:
-    """Return what the reason of a suppression means, for whoever does not know the words of rules.yaml."""
+    """Return what a suppression's reason means, for readers who do not know the words of rules.yaml."""
     known = {
         **{mode.value: f"at most {mode.words}" for mode in SuppressionMode},
         EXPIRED_REASON: "it was too late for the message",
@@ -96,7 +96,7 @@ def _branches(node: Node, depth: int) -> Iterator[Line]:
 def explanations_json(user_id: str, explanations: Sequence[Explanation], elsewhere: Sequence[str]) -> dict[str, Any]:
     """Return explanations as plain values: `version`, `user_id` and `matches`, one for each event and rule.
 
-    `no_events` says what names the user and is no event.
+    `no_events` lists what names the user but is not an event.
     """
     return {
         "version": VERSION,
@@ -128,7 +128,7 @@ def _node(node: Node) -> dict[str, Any]:
 
 
 def explanations_headline(user_id: str, explanations: Sequence[Explanation]) -> str:
-    """Return what came of the events of a user in one sentence, to be read before the explanations."""
+    """Return what became of a user's events in one sentence, to read before the explanations."""
     counts = Counter(_COUNTED[each.outcome] for each in explanations)
     came = ", ".join(f"{counts[said]:,} {said}" for said in dict.fromkeys(_COUNTED.values()) if counts[said])
     events = many(len({each.event.id for each in explanations}), "event")
@@ -142,10 +142,10 @@ def nothing_text(
     wanted: Sequence[str],
     message_id: str | None = None,
 ) -> str:
-    """Return what to say where there is nothing to explain of a user.
+    """Return what to say if there is nothing to explain about a user.
 
-    `events` are all of the user's, `chosen` those that are asked about, by `message_id` and the window; `wanted` are
-    the types that the rules in question look at.
+    `events` are all of the user's, `chosen` those asked about, by `message_id` and the window; `wanted` are the types
+    that the rules in question look at.
     """
     user = printable(user_id)
     if not events:

@@ -1,7 +1,7 @@
 """The events of one user, found by type and time, as a batch could see them.
 
-An explanation asks after other events for each event and each condition. Whether these qualify is kept as arrays, so
-that a user with ten thousand events costs seconds and not their square.
+For each event and condition, an explanation asks about other events. Arrays keep which of these qualify, so that a user
+with ten thousand events costs seconds and not their square.
 """
 
 from bisect import bisect_left, bisect_right
@@ -44,7 +44,7 @@ class KnownEvent:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was there when a batch decided: what its run, or an earlier one, had loaded."""
+    """What was known when a batch decided: what its run, or an earlier one, had loaded."""
 
     run_id: int | None
     batch_id: int
@@ -136,7 +136,7 @@ class History:
         return len(places), line.events[places[-1]] if len(places) else None
 
     def latest(self, path: str, end: datetime, sight: Sight | None) -> KnownEvent | None:
-        """Return the last event by an instant that gave a trait; None where none did."""
+        """Return the last event up to an instant that gave a trait; None if none did."""
         line = self._by_path.get(path)
         if line is None:
             return None
@@ -146,7 +146,7 @@ class History:
     def last_of(
         self, event_type: str, where: Sequence[EventCondition], end: datetime | None, sight: Sight
     ) -> KnownEvent | None:
-        """Return the last event of a type that meets some comparisons, by an instant where one is given."""
+        """Return the last event of a type that meets some comparisons; up to an instant, if one is given."""
         line = self._by_type.get(event_type)
         if line is None:
             return None
@@ -158,6 +158,6 @@ class History:
         return line.events[places[-1]] if len(places) else None
 
     def came_later(self, end: datetime, sight: Sight) -> list[KnownEvent]:
-        """Return the events by an instant that were not there yet when a batch decided."""
+        """Return the events up to an instant that were not known yet when a batch decided."""
         within = self._whole.between(None, end)
         return [self._whole.events[place] for place in np.flatnonzero(~self._whole.seen(sight)[within]).tolist()]

@@ -1,7 +1,7 @@
-"""What came of many users' events under one rule: a funnel of conditions and reasons, each by the batch that decided.
+"""Explains what became of many users' events under one rule: a funnel of conditions and reasons.
 
-It is one statement for each version of the rule, which tells of every event at which step it was left, and whether
-today's data would say otherwise; who and how many that makes is counted from its rows.
+One statement per version of the rule finds for every event the step at which it dropped out, as the batch that decided
+saw it, and whether today's data would say otherwise; its rows are then counted, with examples of users.
 """
 
 from collections import Counter, defaultdict
@@ -70,20 +70,20 @@ from src.marketing_messaging_service.models import (
 )
 
 MOST_EXAMPLES = 3
-"""Users named for each step."""
+"""How many users are named for each step."""
 MOST_READ = 20
-"""Versions of rules.yaml that are read to see whether they say of the rule the same."""
+"""How many versions of rules.yaml are read to see whether they say the same about the rule."""
 
 _EVENT_ROW = (Event.__table__, *PAYLOAD_TABLES)
 
 _deciding = aliased(Batch, name="deciding")
 _asking = (inspect(_deciding).selectable, EndedWait.__table__)
-"""The tables that what was seen, and when, is read from."""
+"""The tables that say what was seen, and when."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A user, with the event by which it is an example."""
+    """An example: a user and one of their events."""
 
     user_id: str
     message_id: str
@@ -91,13 +91,13 @@ class Example:
 
 @dataclass(slots=True)
 class Found:
-    """How many events there are of something, and a few users who are examples."""
+    """A number of events, and a few users as examples."""
 
     count: int = 0
     examples: list[Example] = field(default_factory=list)
 
     def add(self, user_id: str, message_id: str) -> None:
-        """Count an event; the first ones of different users are examples."""
+        """Count an event; the first ones of different users become examples."""
         self.count += 1
         if len(self.examples) < MOST_EXAMPLES and all(each.user_id != user_id for each in self.examples):
             self.examples.append(Example(user_id, message_id))
@@ -105,32 +105,32 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is asked of the events that are left: how many go on, and how many do not."""
+    """A test of the remaining events: how many pass, and how many do not."""
 
     kind: str
     """decided, enabled, wait, condition, group or reason."""
     words: str
-    """What is true of those that go on."""
+    """What is true of those that pass."""
     left: int
     failed: Found
 
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """What came of the events that one version of a rule looked at."""
+    """What became of the events that one version of a rule looked at."""
 
     rule: Rule
     ruleset_hashes: tuple[str, ...]
-    """The versions of rules.yaml in which it stood so; none where the rules in force say what no run has decided."""
+    """The versions of rules.yaml with this text; none for undecided events, which the rules in force explain."""
     events: Found
     steps: tuple[Step, ...]
-    """Those at which any event was left, and all of its conditions."""
+    """Those at which any event dropped out, and all of its conditions."""
     outcomes: dict[str, int]
-    """How many events ended how, by the outcomes of an explanation."""
+    """How many events had each outcome."""
     went_out: Found
     """The messages decided to be sent, or alerts."""
     otherwise: Found
-    """Those of which today's data would say otherwise, because of what came later."""
+    """Those that today's data would explain differently, because of what came later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,9 @@ class SetAsked:
 
 
 def explain_set(connection: Connection, asked: SetAsked, in_force: Rules | None) -> list[Funnel]:
-    """Return what came of a set of events under a rule, a funnel for each version of it; none where there is no event.
+    """Return what became of a set of events under a rule: a funnel per version of it; none if there is no event.
 
-    `in_force` is what explains events that no run has decided yet. Raises ParameterError for a rule that never was.
+    `in_force` explains events that no run has decided yet. Raises ParameterError for a rule that never existed.
     """
     current = next((rule for rule in (in_force.rules if in_force else ()) if rule.name == asked.rule_name), None)
     triggers = select(RulesetRule.trigger_event_type).where(RulesetRule.rule_name == asked.rule_name).distinct()
@@ -169,7 +169,7 @@ def explain_set(connection: Connection, asked: SetAsked, in_force: Rules | None)
 
 
 def refuse_unknown_rule(connection: Connection, name: str, in_force: Rules | None) -> None:
-    """Raise ParameterError for a rule that stands neither in the rules in force nor in any that decided."""
+    """Raise ParameterError for a rule that is neither in force nor in any rules that decided."""
     known = {*connection.execute(select(RulesetRule.rule_name).distinct()).scalars()}
     known |= {rule.name for rule in in_force.rules} if in_force else set()
     if name in known:
@@ -182,11 +182,11 @@ def refuse_unknown_rule(connection: Connection, name: str, in_force: Rules | Non
 def _versions(
     connection: Connection, asked: SetAsked, types: set[str], current: Rule | None
 ) -> list[tuple[Rule, list[int]]]:
-    """Return what the rule said when it decided events of the set, and in which rulesets; in force comes last."""
+    """Return the rule's texts when it decided events of the set, with their rulesets; the one in force comes last."""
     every = select(Batch.ruleset_id).join(RulesetRule, RulesetRule.ruleset_id == Batch.ruleset_id)
     ruleset_ids = connection.execute(every.where(RulesetRule.rule_name == asked.rule_name).distinct()).scalars().all()
     said = _said(connection, asked.rule_name, ruleset_ids) if len(ruleset_ids) <= MOST_READ else {}
-    # Which versions decided takes as long to look up as what came of the events.
+    # Looking up which versions decided takes as long as finding out what became of the events.
     if len(said) != 1:
         used = _events(asked, types).with_only_columns(_deciding.ruleset_id).distinct()
         said = _said(connection, asked.rule_name, list(filter(None, connection.execute(used).scalars())))
@@ -196,7 +196,7 @@ def _versions(
 
 
 def _said(connection: Connection, name: str, ruleset_ids: Sequence[int]) -> dict[str, tuple[Rule, list[int]]]:
-    """Return what a rule said in some rulesets, and in which of them, by its text."""
+    """Return a rule's texts in some rulesets, each with the rulesets that have it."""
     said: dict[str, tuple[Rule, list[int]]] = {}
     for ruleset_id in sorted(ruleset_ids):
         file = recorded_file(connection, ruleset_id)
@@ -211,12 +211,12 @@ def _key(rule: Rule) -> str:
 
 
 def _events(asked: SetAsked, types: Iterable[str]) -> Select[Any]:
-    """Return the events of a set, joined to all that says what came of them."""
+    """Return the events of a set, joined to everything that says what became of them."""
     name = asked.rule_name
     of_run = aliased(Batch, name="of_run")
     run_id = func.coalesce(SendRequest.run_id, Suppression.run_id)
     of_event = case((HeldEvent.event_id.is_not(None), HeldEvent.batch_id), else_=Load.batch_id)
-    # No rule took over what has lapsed: it is listed under the rule that began to wait.
+    # What has lapsed was decided by no rule: it is listed under the rule that began to wait.
     of_wait = case((EndedWait.outcome == WaitOutcome.LAPSED, EndedWait.batch_id), else_=EndedWait.ended_batch_id)
     batch_id = func.coalesce(of_run.id, of_wait, WaitingMatch.batch_id, of_event)
     events: Select[Any] = with_payload(select(Event.id).select_from(Event))
@@ -234,9 +234,9 @@ def _events(asked: SetAsked, types: Iterable[str]) -> Select[Any]:
 
 
 def _left_at(asked: SetAsked, rule: Rule, ruleset_ids: Sequence[int], *, is_current: bool) -> Select[Any]:
-    """Return of each event its user_id, message_id and outcome, its reason, which condition failed, and more.
+    """Return each event's user_id, message_id and outcome, its reason, which condition failed, and more.
 
-    `failed` is the number of the first condition that did not hold, from 1; `today` whether all hold today, null where
+    `failed` is the number of the first condition that did not hold, from 1; `today` whether all hold today, null if
     that cannot have changed.
     """
     is_message = SendRequest.channel != ALERT_CHANNEL
@@ -323,7 +323,7 @@ _KINDS = ("decided", "enabled", "wait", "condition", "group", "reason")
 
 
 def _steps(count: int, left: dict[tuple[int, str, str], Found]) -> Iterator[Step]:
-    """Yield the steps in their order, with how many events go on."""
+    """Yield the steps in order, with the number of events that pass."""
     for place, order, words in sorted(left):
         failed = left[place, order, words]
         count -= failed.count
@@ -331,7 +331,7 @@ def _steps(count: int, left: dict[tuple[int, str, str], Found]) -> Iterator[Step
 
 
 def _step(rule: Rule, row: Any) -> tuple[int, str, str] | None:
-    """Return at which step an event was left, by its place and what is true of those that go on; None if it was not."""
+    """Return the step at which an event dropped out (its place, and what is true of those that pass), or None."""
     if row.outcome == SUPPRESSED:
         return _REASON, *_reason(rule, row.reason)
     if row.outcome != NOT_MATCHED:
@@ -349,7 +349,7 @@ def _step(rule: Rule, row: Any) -> tuple[int, str, str] | None:
 
 
 def _reason(rule: Rule, reason: str) -> tuple[str, str]:
-    """Return the order of a reason among others, and what is true of those against which it did not stand."""
+    """Return a reason's place among others, and what is true of events to which it did not apply."""
     if reason == EXPIRED_REASON:
         return "1", "in time for the message (else expired)"
     if reason.startswith(BLOCKED_REASON):

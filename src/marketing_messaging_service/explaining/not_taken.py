@@ -1,4 +1,4 @@
-"""What names a user and is no event: rejected lines, redeliveries that lost, and files in landing that no run took."""
+"""Finds what names a user but is not an event: rejected lines, redeliveries that lost, and files that no run took."""
 
 import json
 import re
@@ -18,12 +18,12 @@ from src.marketing_messaging_service.staging.rejection import DamagedFileError
 from src.marketing_messaging_service.staging.results import LandingFile
 
 MOST_NAMED = 5
-"""Lines of one kind that are named."""
+"""How many lines of one kind are named."""
 MOST_LOOKED_AT = 1000
-"""Lines that are read to see whether they name the user and no longer id."""
+"""How many lines are read to see whether they name this user and not a longer id."""
 PIECE_BYTES = 1 << 20
 MOST_BYTES = 1 << 26
-"""How much of a file is looked through for the user, unpacked."""
+"""How much of a file, unpacked, is searched for the user."""
 
 _FILES = {
     RemarkKind.UNREADABLE: "no line of it could be read",
@@ -31,11 +31,11 @@ _FILES = {
     RemarkKind.IGNORED: "no pattern of sources.yaml takes files with its ending",
     RemarkKind.PASSED_OVER: "it is passed over, because of its name",
 }
-"""Why files in landing are not taken, by how a run remarks on them."""
+"""Why files in landing are not taken, by a run's remarks on them."""
 
 
 def lines_not_taken(connection: Connection, user_id: str) -> Iterator[str]:
-    """Yield, in words, the lines that name a user and became no event, as far as they are kept."""
+    """Yield, in words, the lines that name a user but did not become an event, as far as they are kept."""
     yield from _rejected(connection, user_id)
     conflicts = (
         select(Event.message_id, Conflict.differing_fields, SourceFile.path)
@@ -59,7 +59,7 @@ def lines_not_taken(connection: Connection, user_id: str) -> Iterator[str]:
 
 def _rejected(connection: Connection, user_id: str) -> Iterator[str]:
     written = {user_id, json.dumps(user_id)[1:-1]}
-    # No part of a longer id.
+    # Not part of a longer id.
     names_user = re.compile("|".join(rf"(?<![\w.@-]){re.escape(text)}(?![\w@-])" for text in written))
     lines = (
         select(RejectedRow.line_number, RejectedRow.raw_line, RejectedRow.reason_code, RejectedRow.explanation)
@@ -84,7 +84,7 @@ def _rejected(connection: Connection, user_id: str) -> Iterator[str]:
 
 
 def files_not_taken(engine: Engine, settings: Settings, user_id: str) -> Iterator[str]:
-    """Yield, in words, the files in landing that no run has taken and in which the user stands, or may stand."""
+    """Yield, in words, the files in landing that no run has taken and that contain the user, or may."""
     try:
         sources = staging.read_sources(settings.own_sources_path)
         found = staging.discover(settings.landing_path, loading.known_files(engine), sources=sources)
@@ -105,7 +105,7 @@ def files_not_taken(engine: Engine, settings: Settings, user_id: str) -> Iterato
 
 
 def _names(file: LandingFile, user_id: str) -> bool | None:
-    """Return whether a user is in a file; None where that cannot be known."""
+    """Return whether a user is in a file; None if that cannot be found out."""
     if file.place is None:
         return None
     wanted = {user_id.encode(), json.dumps(user_id)[1:-1].encode()}
@@ -115,7 +115,7 @@ def _names(file: LandingFile, user_id: str) -> bool | None:
         with file.place.open() as stream:
             content, _ = unpacked(Lookahead(iter(lambda: stream.read(PIECE_BYTES), b"")))
             for piece in content:
-                # The columns of a Parquet file are packed one by one.
+                # A Parquet file's columns are packed one by one.
                 if size > MOST_BYTES or (not size and piece.startswith(b"PAR1")):
                     return None
                 if any(text in before + piece for text in wanted):

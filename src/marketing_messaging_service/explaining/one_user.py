@@ -1,4 +1,4 @@
-"""What came of the events of one user under each rule, and why: by the rows that stand, and the batch that decided."""
+"""Explains what became of one user's events under each rule, from the stored rows and the batch that decided."""
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
@@ -47,36 +47,36 @@ WAITING, LAPSED, HELD, UNDECIDED = "waiting", "lapsed", "held", "undecided"
 MOST_NAMED = 3
 
 BEFORE_LOADS = 0
-"""The batch of events that were there before loads were recorded, which every batch could see."""
+"""The batch of events from before loads were recorded; every batch could see them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What came of an event under a rule, and why."""
+    """What became of an event under a rule, and why."""
 
     event: KnownEvent
     rule: str
     outcome: str
     """send, suppressed, alert, not_matched, waiting, lapsed, held or undecided."""
     reason: str = ""
-    """Of a suppression."""
+    """The reason, for a suppression."""
     blocker: str = ""
-    """What stood in the way, in words; nothing where no send and no event did."""
+    """What blocked it, in words; empty if no send and no event did."""
     failed: tuple[str, ...] = ()
-    """A smallest set of conditions, or the rule of the group, that kept the event from matching."""
+    """A smallest set of conditions, or the rule of the group, that prevented the match."""
     reasons: tuple[str, ...] = ()
-    """Of a suppression every reason that stood against it, its own first; nothing where that is not known."""
+    """For a suppression, every reason against the message, its own first; empty if unknown."""
     tree: Node | None = None
-    """The rule's conditions as they were at the decision time; nothing where they are not known."""
+    """The rule's conditions as they were at the decision time; empty if unknown."""
     decision_time: datetime | None = None
     as_of: datetime | None = None
-    """The logical time of the run that decided; nothing where none did, or it is not known."""
+    """The logical time of the run that decided; None if none did, or it is unknown."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Decided:
-    """A decision that stands."""
+    """A stored decision."""
 
     outcome: str
     run_id: int | None
@@ -87,9 +87,9 @@ class _Decided:
 
 
 def events_of(connection: Connection, user_id: str) -> tuple[KnownEvent, ...]:
-    """Return the events of a user, in the order of time."""
+    """Return the events of a user in order of time."""
     columns = [field.column.label(field.path) for field in PAYLOAD.fields]
-    # What was there before loads were recorded, every batch could see.
+    # Every batch could see what was there before loads were recorded.
     batch_id = case((Load.id.is_(None), BEFORE_LOADS), else_=Load.batch_id).label("batch_id")
     own = (Event.id, Event.message_id, Event.event_type, Event.event_timestamp, Load.run_id, batch_id, Load.as_of)
     rows = connection.execute(
@@ -117,10 +117,9 @@ def explain_user(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> list[Explanation]:
-    """Return what came of each event of a user under each rule that looks at its type, in the order of time.
+    """Return what became of each event of a user under each rule that looks at its type, in order of time.
 
-    `in_force` is what explains events that no run has decided yet. The events before `since`, and those from `until`
-    on, are left out.
+    `in_force` explains events that no run has decided yet. Events before `since` or from `until` on are left out.
     """
     with comparer() as comparing:
         user = _User(connection, user_id, in_force, comparing)
@@ -136,7 +135,7 @@ def explain_user(
 
 
 class _User:
-    """All that the database knows of one user."""
+    """All that the database knows about one user."""
 
     def __init__(self, connection: Connection, user_id: str, in_force: Rules | None, comparing: Comparer) -> None:
         self._connection = connection
@@ -177,13 +176,13 @@ class _User:
         self._oldest_of_run = {row.id: row.oldest_event_at for row in connection.execute(limits)}
 
     def _file(self, batch: Any) -> Rules | None:
-        """Return the rules by which a batch decided; None where their text is damaged."""
+        """Return the rules by which a batch decided; None if their text is damaged."""
         if batch.ruleset_id not in self._files:
             self._files[batch.ruleset_id] = recorded_file(self._connection, batch.ruleset_id)
         return self._files[batch.ruleset_id]
 
     def explained(self, event: KnownEvent) -> Iterator[Explanation]:
-        """Yield what came of an event under the rules that look at its type, and under those that decided it later."""
+        """Yield what became of an event under the rules that look at its type, and those that decided it later."""
         batch = self._batch_of(event)
         file = self._in_force if batch is None else self._file(batch)
         rules = [rule for rule in file.rules if rule.trigger.event_type == event.event_type] if file else []
@@ -200,7 +199,7 @@ class _User:
                 yield self._explained(event, name, batch, rules)
 
     def _unrecorded(self, event: KnownEvent, name: str, rules: Sequence[Rule]) -> Explanation:
-        """Return what today's data say of an event of which nobody knows whether a run has decided it."""
+        """Return what today's data say about an event if nobody knows whether a run has decided it."""
         rule = next((each for each in rules if each.name == name), None)
         at = shifted(event.at, seconds_of(rule.wait_hours) if rule else 0)
         tree, _ = self._tree(Question(event, at, self._history, None), rule, None)
@@ -208,13 +207,13 @@ class _User:
         return Explanation(event, name, UNDECIDED, tree=tree, decision_time=at, notes=(note,))
 
     def _batch_of(self, event: KnownEvent) -> Any:
-        """Return the batch that decided an event; None where none did, or it is not known."""
+        """Return the batch that decided an event; None if none did, or it is unknown."""
         held = self._held.get(event.id)
         batch_id = event.batch_id if held is None else held.batch_id
         return None if batch_id is None else self._batches.get(batch_id)
 
     def _explained(self, event: KnownEvent, name: str, batch: Any, rivals: Sequence[Rule]) -> Explanation:
-        """Return what came of a match, as the batch saw it that decided it."""
+        """Return what became of a match, as the batch that decided it saw it."""
         decided, ended = self._decided.get((event.id, name)), self._ended.get((event.id, name))
         if decided is not None and decided.run_id is not None and decided.run_id in self._batch_of_run:
             batch = self._batches[self._batch_of_run[decided.run_id]]
@@ -247,7 +246,7 @@ class _User:
         return replace(explanation, failed=self._failed(event, rule, tree, rivals))
 
     def _against(self, refused: Explanation, file: Rules | None, rule: Rule | None, batch: Any) -> tuple[str, ...]:
-        """Return every reason that stood against a message when a batch refused it."""
+        """Return every reason against a message when a batch refused it."""
         at = refused.decision_time
         if file is None or rule is None or batch is None or batch.as_of is None or at is None:
             return ()
@@ -261,7 +260,7 @@ class _User:
         return tuple(self._standing.reasons(decision, [*self._sent_before(order, reach, batch, places)]))
 
     def _is_too_old(self, event: KnownEvent, rule: Rule, batch: Any) -> bool:
-        """Return whether an event was older than the run allowed that first decided on it."""
+        """Return whether an event was older than the run that first decided on it allowed."""
         if ended := self._ended.get((event.id, rule.name)):
             return bool(ended.is_too_old)
         is_of_batch = event.id in self._held or event.batch_id != batch.id
@@ -314,13 +313,13 @@ class _User:
     def _failed(
         self, event: KnownEvent, rule: Rule | None, tree: Node | None, rivals: Sequence[Rule]
     ) -> tuple[str, ...]:
-        """Return a smallest set of what would have to be otherwise for a rule to decide on an event that it saw."""
+        """Return a smallest set of what would have to be different for a rule to decide on an event that it saw."""
         if rule is None:
             return ()
         failed = [] if rule.enabled else ["the rule was off"]
         if tree is not None and not tree.holds:
             failed += [leaf.words for leaf in to_flip(tree) or ()] or ["its conditions can never hold"]
-        # One that stands behind it in the file decided only because it did not.
+        # A later rule in the file decided only because this one did not.
         before = takewhile(lambda rival: rival.name != rule.name, rivals)
         failed += [
             f"{rival.name} came first in the group {rule.exclusive_group}"
@@ -331,7 +330,7 @@ class _User:
         return tuple(failed)
 
     def _tree(self, today: Question, rule: Rule | None, batch: Any) -> tuple[Node | None, tuple[str, ...]]:
-        """Return the conditions as the batch saw them, and what is to be said of that."""
+        """Return the conditions as the batch saw them, and a remark about that."""
         if rule is None:
             return None, ("It is no longer known what the rule said then.",)
         now = truth_tree(rule.conditions, today, self._comparing)
@@ -347,7 +346,7 @@ class _User:
         return then, (f"Today's data would decide differently, because of what came later: {names}{more}.",)
 
     def _lateness(self, event: KnownEvent, batch: Any) -> str:
-        """Return an event with how long after a batch it came."""
+        """Return an event with the time by which it came after a batch."""
         number = event.batch_id if event.run_id is None else self._batch_of_run.get(event.run_id, event.batch_id)
         came = None if number is None else self._batches.get(number)
         name = f"{event.event_type} {event.message_id}"
@@ -371,7 +370,7 @@ def _is_asked_for(rule: Rule, event: KnownEvent) -> bool:
 
 def _sends_of(connection: Connection, user_id: str) -> Sequence[Any]:
     """Return every row of send_requests of a user."""
-    # By the user's events, because no index of sends is led by the user but of those that no event leads to.
+    # By the user's events, because no index of sends begins with the user except for those that no event leads to.
     of_event = SendRequest.event_id.in_(select(Event.id).where(Event.user_id == user_id))
     of_none = and_(SendRequest.event_id.is_(None), SendRequest.user_id == user_id)
     columns = SendRequest.__table__.c

@@ -1,4 +1,4 @@
-"""Lines under lines: what an explanation says, for a terminal and as Markdown, without addresses."""
+"""Indented lines of an explanation, for a terminal and as Markdown, without addresses."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
@@ -7,20 +7,20 @@ from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.tables import escaped, printable
 
 Line: TypeAlias = tuple[int, str]
-"""How deep it stands, 0 for a heading, and what it says."""
+"""Its depth, 0 for a heading, and its text."""
 
 LONGEST = 300
-"""Signs of a line that are shown."""
+"""How many characters of a line are shown."""
 
 
 def shown_lines(lines: Iterable[Line]) -> Iterator[Line]:
-    """Yield lines as they may be shown: addresses masked, nothing that a terminal would act on, and not too long."""
+    """Yield lines that are safe to show: addresses masked, nothing that a terminal would act on, and not too long."""
     for depth, text in lines:
         yield depth, shown(text)
 
 
 def shown(text: str) -> str:
-    """Return a line as it may be shown."""
+    """Return a line that is safe to show."""
     return printable(masked(text), LONGEST)
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a rules file, or odd about it, without a run and without a database."""
+"""Finds what is wrong with or odd about a rules file, without a run and without a database."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class RulesCheck:
-    """What was found in a rules file; it can be used when it has no error."""
+    """The findings in a rules file; it can be used if there is no error."""
 
     path: str
     rule_count: int
@@ -66,7 +66,7 @@ def _warnings(file: RulesFile) -> list[Fault]:
 
 
 def _uncovered(file: RulesFile, path: Path) -> Iterator[Fault]:
-    """Yield the rules that are on and that no test beside the file covers; nothing where it has no tests."""
+    """Yield the enabled rules that no test beside the file covers; nothing if there are no tests."""
     if not path.is_file():
         return
     try:

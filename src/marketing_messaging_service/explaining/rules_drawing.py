@@ -1,4 +1,4 @@
-"""The rules of a file as a picture, before any run has applied them."""
+"""Draws the rules of a file before any run has applied them."""
 
 import base64
 
@@ -9,7 +9,7 @@ from src.marketing_messaging_service.reporting.run_report import RuleReport
 
 
 def rules_svg(whole: Rules) -> bytes:
-    """Return the drawing that a report has of the rules that are on, without counts, as an SVG file."""
+    """Return the report's drawing of the enabled rules, without counts, as an SVG file."""
     image = rules_image(tuple(_row(rule) for rule in whole.rules if rule.enabled), is_preview=False)
     return base64.b64decode(image.partition(",")[2])
 

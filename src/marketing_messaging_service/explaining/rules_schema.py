@@ -1,4 +1,4 @@
-"""The JSON Schema of rules.yaml, by which editors complete and check it; made from the types that read it."""
+"""The JSON Schema of rules.yaml, for editors to complete and check it; made from the types that read it."""
 
 import json
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ TITLE = "rules.yaml of the marketing messaging service"
 
 
 class _Plain(GenerateJsonSchema):
-    """A key may be left out, and stands with a value where it stands."""
+    """A key may be left out, but if it is there it has a value."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
@@ -27,7 +27,7 @@ class _Plain(GenerateJsonSchema):
 
 
 def rules_schema() -> dict[str, Any]:
-    """Return the schema. What depends on several keys at once is for `python -m flows.rules check` to find."""
+    """Return the schema. `python -m flows.rules check` finds mistakes that involve several keys."""
     schema = Rules.model_json_schema(schema_generator=_Plain)
     for part in _parts(Part):
         for key in part.may_be_empty:

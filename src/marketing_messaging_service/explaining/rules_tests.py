@@ -1,4 +1,4 @@
-"""Doing the tests beside a rules file, and saying where what came out differs from what was expected."""
+"""Runs the tests beside a rules file, and says where results differ from what was expected."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _WORDS = {"sends": "send", "alerts": "alert", "suppressions": "suppressed", "wai
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """An event and a rule of which something else came out than was expected."""
+    """An event and a rule with a result other than the expected one."""
 
     event: str
     rule: str
@@ -40,28 +40,28 @@ class Difference:
     found: str
     why: str
     explanation: tuple[str, ...] = ()
-    """What `flows.explain` says of them: the rule, and below it each condition with what was found."""
+    """What `flows.explain` says about them: the rule, and below it each condition with what was found."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """What came of one test."""
+    """The result of one test."""
 
     name: str
     line: int
     differences: tuple[Difference, ...] = ()
     problem: str = ""
-    """Why it could not be done."""
+    """Why it could not be run."""
 
     @property
     def has_passed(self) -> bool:
-        """Whether all came out as expected."""
+        """Whether everything was as expected."""
         return not self.differences and not self.problem
 
 
 @dataclass(frozen=True, slots=True)
 class CaseResults:
-    """What came of a file of tests."""
+    """The results of a file of tests."""
 
     path: str
     results: tuple[CaseResult, ...]
@@ -95,7 +95,7 @@ class CaseResults:
 
 
 def run_tests(rules_path: Path, tests_file: Path) -> CaseResults:
-    """Do every test of a file with the rules of another one.
+    """Run every test of a file with the rules of another one.
 
     Raises RulesError or RulesTestsError for a file that cannot be used.
     """
@@ -143,7 +143,7 @@ def _arrival(event: GivenEvent, test: RuleTest) -> datetime:
 
 
 def _arriving(test: RuleTest, before: datetime | None, as_of: datetime) -> Iterator[GivenEvent]:
-    """Yield the events that a run finds: those that have come since the one before."""
+    """Yield the events that a run finds: those that came after the previous run."""
     for event in test.events:
         arrival = _arrival(event, test)
         if arrival <= as_of and (before is None or arrival > before):
@@ -162,7 +162,7 @@ def _raw(event: GivenEvent, test: RuleTest) -> Mapping[str, Any]:
 
 
 def _differences(test: RuleTest, rules: RulesFile, trial: Trial) -> Iterator[Difference]:
-    """Yield what differs, in the order of events and rules."""
+    """Yield the differences, in the order of events and rules."""
     expected = {(match.event, match.rule): (kind, match) for kind, match in test.expect.matches()}
     found = {(outcome.event, outcome.rule): outcome for outcome in trial.outcomes()}
     for event in test.events:
@@ -209,7 +209,7 @@ def _told(result: CaseResult) -> str:
 
 
 def _explained(differences: Iterable[Difference]) -> Iterator[str]:
-    """Yield the explanations, each below the event that it is of."""
+    """Yield the explanations, each below its event."""
     for each in differences:
         if each.explanation:
             first, *others = each.explanation

@@ -1,4 +1,4 @@
-"""What rules.tests.yaml may say: its typed form, and reading it."""
+"""What rules.tests.yaml may say: its typed form, and how it is read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from src.marketing_messaging_service.yaml_file import (
 )
 
 START = datetime(2026, 1, 5, 12, tzinfo=UTC)
-"""What relative times count from where a test says nothing: noon of a Monday."""
+"""What relative times count from if a test does not say: noon on a Monday."""
 
 LATEST_START = datetime(9900, 1, 1, tzinfo=UTC)
 LONGEST_AHEAD = timedelta(days=3660)
@@ -41,7 +41,7 @@ _EXPECTED_MOMENT = "a time after the start such as +2h or +1d30m, or an instant 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A point in time: an instant, or so long after the start of its test."""
+    """A point in time: an instant, or a time after the start of its test."""
 
     instant: datetime | None
     ahead: timedelta
@@ -84,7 +84,7 @@ Start = Annotated[datetime, PlainValidator(_start), WithJsonSchema({"type": "str
 
 
 def _fields_of(part: PayloadPart) -> PlainValidator:
-    """Return what takes the values of a payload's part by the names of its fields; what they are, staging says."""
+    """Return a type for the values of a payload's part, by field name; staging checks the values."""
     names = [field.name for field in part.fields]
 
     def checked(value: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ Matches = Annotated[tuple[Match, ...], Limits(max_length=MOST_EVENTS)]
 
 
 class Expected(Part):
-    """All that is to come of the events; of a kind that is left out, nothing."""
+    """Everything expected of the events; of a kind that is left out, nothing."""
 
     sends: Matches = ()
     alerts: Matches = ()
@@ -136,7 +136,7 @@ class Expected(Part):
     waiting: Matches = ()
 
     def matches(self) -> Iterator[tuple[str, Match]]:
-        """Yield each match with the kind of what is to come of it."""
+        """Yield each match with the kind of its expected outcome."""
         for kind in Expected.model_fields:
             yield from ((kind, match) for match in getattr(self, kind))
 
@@ -153,7 +153,7 @@ class RuleTest(Part):
 
     @classmethod
     def clashes(cls, raw: Mapping[str, Any]) -> Iterator[PydanticCustomError]:
-        """Yield whether its runs are not exactly said, and what the expectation names that is not given."""
+        """Yield whether its runs are given ambiguously, and what the expectation names that is not given."""
         if ("as_of" in raw) == ("runs" in raw):
             yield expectation_error("either as_of, for one run, or runs", "as_of")
         events = a_list_of(raw.get("events"))
@@ -217,7 +217,7 @@ class TestsFile:
 
 
 def tests_path(rules_path: Path) -> Path:
-    """Return where the tests of a rules file stand: beside it, rules.tests.yaml for rules.yaml."""
+    """Return the path of a rules file's tests: beside it, rules.tests.yaml for rules.yaml."""
     return rules_path.with_name(f"{rules_path.stem}.tests{rules_path.suffix}")
 
 

@@ -1,4 +1,4 @@
-"""What a rules file says, in sentences that a marketer would say aloud."""
+"""Puts a rules file into sentences that a marketer would say aloud."""
 
 from collections.abc import Iterator
 

@@ -1,6 +1,6 @@
-"""What conditions look up, as a batch could see it: the events that its run, or an earlier one, had loaded.
+"""Looks up what conditions need as a batch could see it: the events that its run, or an earlier one, had loaded.
 
-Each look reads the index of events by user, so that a set of events costs what its own users have, and no more.
+Each look reads the index of events by user, so a set of events costs only what its own users have.
 """
 
 from collections.abc import Callable
@@ -30,18 +30,18 @@ from src.marketing_messaging_service.models import Batch, Event, Load
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Field
 
 IsSeen: TypeAlias = Callable[[Any], ColumnElement[bool]]
-"""Whether the load of an event, joined to it where there is one, was there for whoever decided."""
+"""Whether the deciding batch knew the load of an event (joined to it, if there is one)."""
 
 
 def seen_by(batch: type[Batch]) -> IsSeen:
-    """Return what a batch could see, which is part of the row that asks."""
+    """Return what a batch, part of the asking row, could see."""
 
     def is_seen(load: type[Load]) -> ColumnElement[bool]:
-        # What was there before loads were recorded, every batch could see.
+        # Every batch could see what was there before loads were recorded.
         of_batch = case((load.id.is_(None), 0), else_=func.coalesce(load.batch_id, NEVER))
         has_runs = and_(load.run_id.is_not(None), batch.run_id.is_not(None))
         return case(
-            # Where runs load at the same time, the batch says it.
+            # Where runs load at the same time, the batch says so.
             (batch.last_load_id.is_not(None), func.coalesce(load.id, 0) <= batch.last_load_id),
             (has_runs, load.run_id <= batch.run_id),
             else_=of_batch <= batch.id,
@@ -51,9 +51,9 @@ def seen_by(batch: type[Batch]) -> IsSeen:
 
 
 def looks_at(is_seen: IsSeen | None, *asking: FromClause) -> Looks:
-    """Return how to look things up among the events that are seen; among all that there are today where None is given.
+    """Return how to look things up among the events seen; with None, among all events of today.
 
-    `asking` are the tables, beside those of the event, that `is_seen` reads of the row that asks.
+    `asking` are the tables of the asking row, besides those of the event, that `is_seen` reads.
     """
 
     def other_events(row: MatchRow, *columns: Any) -> tuple[Select[Any], type[Event], Any]:

@@ -1,4 +1,4 @@
-"""What came of many users' events, as people read it and as plain values."""
+"""Writes what became of many users' events, as text and as plain values."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ VERSION = 1
 
 
 def funnel_lines(asked: SetAsked, funnels: Sequence[Funnel]) -> Iterator[Line]:
-    """Yield how many events come through each condition and reason, with examples of those that do not."""
+    """Yield how many events pass each condition and reason, with examples of those that do not."""
     which = f" {asked}" if str(asked) else ""
     if not funnels:
         yield 0, f"{asked.rule_name} looked at no event{which}."
@@ -39,7 +39,7 @@ def funnel_lines(asked: SetAsked, funnels: Sequence[Funnel]) -> Iterator[Line]:
 
 
 def funnels_headline(asked: SetAsked, funnels: Sequence[Funnel]) -> str:
-    """Return how many of the events went out in one sentence, over all versions of the rule."""
+    """Return in one sentence how many of the events went out, over all versions of the rule."""
     which = f" {asked}" if str(asked) else ""
     if not funnels:
         return f"{asked.rule_name} looked at no event{which}."

@@ -1,7 +1,7 @@
-"""All that stands against a message: the reason for which it was refused, and each that would refuse it without that.
+"""Finds everything against a message: the reason why it was refused, and each one that would refuse it otherwise.
 
-The row of a suppression names the first reason in the order of docs/rules.md. Whoever lifts that one wants to know
-whether the message would go out then.
+A suppression's row names the first reason in the order of docs/rules.md. Someone who removes that one wants to know
+whether the message would then go out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from src.marketing_messaging_service.models import BLOCKED_REASON, EXPIRED_REASO
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a batch had before it when it refused a message."""
+    """What a batch knew when it refused a message."""
 
     file: Rules
     rule: Rule
@@ -30,18 +30,18 @@ class Decision:
     as_of: datetime
     sight: Sight
     is_too_old: bool
-    """By the run's limit of age."""
+    """By the run's age limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class SentBefore:
-    """A send of the user, and the event that earned it; None where that is not known."""
+    """A send of the user, and the event that led to it; None if that is unknown."""
 
     send: Send
     event: KnownEvent | None
 
     def with_values(self, paths: Sequence[str]) -> Send:
-        """Return the send with the values of its event in some fields; None where it has none."""
+        """Return the send with its event's values of some fields; None if it has no event."""
         if not paths:
             return self.send
         values: Mapping[str, object] = self.event.values if self.event else {}
@@ -49,7 +49,7 @@ class SentBefore:
 
 
 class Standing:
-    """What can stand against the messages of one user."""
+    """What can refuse the messages of one user."""
 
     def __init__(self, user_id: str, events: Sequence[KnownEvent], comparing: Comparer) -> None:
         self._user_id = user_id
@@ -60,7 +60,7 @@ class Standing:
         self._effective = History(tuple(effective), comparing)
 
     def reasons(self, decision: Decision, before: Sequence[SentBefore]) -> list[str]:
-        """Return every reason that stands against a message, in the order of docs/rules.md.
+        """Return every reason against a message, in the order of docs/rules.md.
 
         `before` are the sends that were decided before it.
         """
@@ -98,7 +98,7 @@ class Standing:
 
 
 def _effective_time(event: KnownEvent) -> datetime:
-    """Return when an event counts for blocks: the logical time of the run that loaded it, where that is earlier."""
+    """Return when an event counts for blocks: its own time, or its loading run's logical time if that is earlier."""
     return event.at if event.loaded_as_of is None else min(event.at, event.loaded_as_of)
 
 

@@ -1,4 +1,4 @@
-"""Runs in a database of their own: the very code that decides for real, on events that were made up."""
+"""Trial runs in their own database: the same code that decides for real, on made-up events."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ from src.marketing_messaging_service.orders import RunOrder
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an event and a rule, by the name that a tests file has for it."""
+    """The outcome of an event and a rule, by its name in a tests file."""
 
     kind: str
     """sends, alerts, suppressions or waiting."""
@@ -49,11 +49,11 @@ class Outcome:
     reason: str = ""
     """Of a suppression."""
     because_of: str = ""
-    """The message_id of the event, or of the one of the send, that stood in the way."""
+    """The message_id of the event that was in the way, or of the event of the send that was."""
 
 
 class Trial:
-    """A database and a landing folder that nothing else knows of."""
+    """A database and a landing folder that nothing else knows about."""
 
     def __init__(self, folder: Path, engine: Engine) -> None:
         self._landing = folder / "landing"
@@ -89,7 +89,7 @@ class Trial:
             raise RulesTestsError(f"The event {event_id} would be rejected: {rejected.explanation}")
 
     def explained(self, user_id: str, message_id: str, rule_name: str, rules: decisions.RulesFile) -> tuple[str, ...]:
-        """Return what there is to say of an event and a rule: lines, each with blanks before it by its depth."""
+        """Return the explanation of an event and a rule as lines, indented by depth."""
         with read_transaction(self._engine) as connection:
             found = explain_user(connection, user_id, rules.whole, rule_name=rule_name, message_id=message_id)
         # Below the event itself, which the reader knows.
@@ -97,7 +97,7 @@ class Trial:
         return tuple(f"{'  ' * (depth - 1)}{text}" for depth, text in shown_lines(below))
 
     def outcomes(self) -> list[Outcome]:
-        """Return all that came of the events so far."""
+        """Return all outcomes of the events so far."""
         blocker, said = aliased(Event), aliased(Event)
         kind = case((SendRequest.channel == ALERT_CHANNEL, "alerts"), else_="sends")
         sent = select(kind, Event.message_id, SendRequest.rule_name, literal(""), literal("")).join_from(

@@ -1,4 +1,4 @@
-"""Why a condition holds for an event, or does not: each part with its truth, what was found, and where."""
+"""Explains why a condition holds for an event or not: each part with its truth, what was found, and where."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,25 +25,25 @@ ALL, ANY, NOT, LEAF = "all", "any", "not", ""
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A condition, whether it holds, and the conditions that it is put together of."""
+    """A condition, whether it holds, and the conditions that it is made of."""
 
     words: str
     holds: bool
     kind: str = LEAF
     found: str = ""
-    """What was found, and where; of a condition that stands by itself."""
+    """What was found, and where; for a single condition."""
     parts: tuple["Node", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """An event that a condition is asked about, at a decision time, among the events of its user."""
+    """An event at a decision time, among its user's events, for testing conditions."""
 
     event: KnownEvent
     decision_time: datetime
     history: History
     sight: Sight | None
-    """What the batch could see that decided; None for all that there is today."""
+    """What the batch that decided could see; None for everything there is today."""
 
 
 def truth_tree(condition: Condition, question: Question, comparer: Comparer) -> Node:
@@ -67,15 +67,15 @@ def truth_tree(condition: Condition, question: Question, comparer: Comparer) -> 
 
 
 def to_flip(node: Node) -> tuple[Node, ...] | None:
-    """Return a smallest set of conditions that would make a node's truth the opposite one, if theirs were.
+    """Return a smallest set of conditions that would flip a node's truth if theirs were flipped.
 
-    None where nothing could, as of `not` around nothing at all.
+    None if nothing could, as with a `not` around nothing.
     """
     if node.kind == LEAF:
         return (node,)
     if node.kind == NOT:
         return to_flip(node.parts[0])
-    # All of them must hold, or one of them must not; with any it is the other way round.
+    # All of them must hold, or one of them must not; with `any` it is the other way round.
     if (node.kind == ALL) == node.holds:
         possible = [flips for part in node.parts if (flips := to_flip(part)) is not None]
         return min(possible, key=len, default=None)

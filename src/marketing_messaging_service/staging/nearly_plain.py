@@ -241,7 +241,7 @@ class NearlyPlain:
         """Raise InDoubtError unless it is certain that no key on a line appears twice.
 
         The decoder silently takes the last of several values. What it took, written again, has as many quotation marks
-        as the line (plus `added`) only if nothing was lost.
+        as the line (plus `added_marks`) only if nothing was lost.
         """
         if b"\\\\" in line:
             # Counting cannot tell whether a mark after two of these ends a text.
