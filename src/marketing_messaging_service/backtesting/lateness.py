@@ -21,7 +21,7 @@ SELECT coalesce(
     ({_OF_USER} ORDER BY event.event_timestamp LIMIT 1)
 ) AS event_id
 FROM change"""
-"""A change is due to the late event itself, to the same user's last late one up to its time, or to the first after it."""
+"""A change is due to the late event itself, to the same user's last late one up to its time, or to the next one."""
 
 _LEDGER = f"""\
 SELECT event.event_type, count(*), count(changed.event_id), coalesce(sum(changed.number), 0), (
