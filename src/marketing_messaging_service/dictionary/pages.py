@@ -9,13 +9,13 @@ from src.marketing_messaging_service.dictionary.pictures import entity_picture, 
 _WRITTEN = "<!-- Written by `make docs` from the models and views; a change here is lost. -->"
 
 _FOREWORD = """\
-Every table, view and column of the SQLite file, and what it means. The same sentences stand in the file itself:
+Every table, view and column of the SQLite file, and what it means. The same sentences are in the file itself:
 
 ```sql
 SELECT column_name, data_type, sentence FROM data_dictionary WHERE table_name = 'events' ORDER BY column_position;
 ```
 
-A timestamp is UTC, as text of the one form `2026-11-23 10:00:00.000000`; a date is text of the form `2026-11-23`; a
+A timestamp is UTC, always as text of the form `2026-11-23 10:00:00.000000`; a date is text of the form `2026-11-23`; a
 boolean is 1 or 0; a number is a double."""
 
 

@@ -22,7 +22,9 @@ class Ruleset(Base):
     id: Mapped[int] = mapped_column(
         primary_key=True, comment="Number of the version, given by the database in order of first use."
     )
-    content_hash: Mapped[str] = mapped_column(String(64), comment="SHA-256 of the text in hexadecimal, unique.")
+    content_hash: Mapped[str] = mapped_column(
+        String(64), comment="SHA-256 of the text of rules.yaml in hexadecimal; unique."
+    )
     yaml_text: Mapped[str] = mapped_column(Text, comment="The whole text of rules.yaml as it was.")
     first_used_at: Mapped[datetime] = mapped_column(
         UtcDateTime, default=utc_now, comment="When a run first decided with it, in UTC by the clock of the machine."

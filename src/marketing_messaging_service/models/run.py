@@ -80,7 +80,7 @@ class Run(Base):
         comment="Events at or after this instant were left alone, in UTC; null for a run that takes everything.",
     )
     source: Mapped[str] = mapped_column(
-        Text, comment="The folder that raw files were taken from, or which rejected lines."
+        Text, comment="The folder that raw files were taken from; for a replay, which rejected lines."
     )
     max_event_age_hours: Mapped[int | None] = mapped_column(
         comment="Events older than this many hours at as_of earn no message; null without a limit."

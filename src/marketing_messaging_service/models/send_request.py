@@ -68,12 +68,13 @@ class SendRequest(Base):
 
     id: Mapped[int] = mapped_column(
         primary_key=True,
-        comment="Number of the row, given in the order of decision; reused after a copy of the file is put back.",
+        comment="Number of the row, given in the order of decision; after an older copy of the file is restored, "
+        "numbers are given again.",
     )
     user_id: Mapped[str] = mapped_column(
         String(64),
-        comment="The user who is owed the message, or whom the alert is about; the view user_timeline finds a user's "
-        "rows without reading those of all.",
+        comment="The user who is owed the message, or whom the alert is about; to find one user's rows quickly, ask "
+        "the view user_timeline.",
     )
     event_id: Mapped[int | None] = mapped_column(
         ForeignKey("events.id", ondelete="SET NULL"),
@@ -121,7 +122,7 @@ class SendRequest(Base):
     )
     decision_time: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="The time as of which it was decided, in UTC, if the rule waited; null if that is the event's own.",
+        comment="The decision time in UTC (the event's time plus the rule's wait); null if the rule did not wait.",
     )
     is_exempt_from_limits: Mapped[bool] = mapped_column(
         Boolean,

@@ -93,7 +93,7 @@ class Suppression(Base):
     )
     decision_time: Mapped[datetime | None] = mapped_column(
         UtcDateTime,
-        comment="The time as of which it was decided, in UTC, if the rule waited; null if that is the event's own.",
+        comment="The decision time in UTC (the event's time plus the rule's wait); null if the rule did not wait.",
     )
 
     event: Mapped[Event | None] = relationship(foreign_keys=[event_id])

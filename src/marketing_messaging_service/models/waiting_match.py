@@ -18,8 +18,8 @@ class WaitingMatch(Base):
         # Finds what is due without reading what waits longer.
         Index("ix_waiting_matches_decide_at", "decide_at"),
         {
-            "comment": "One row per event and rule with wait that may match it, until the first run whose as_of is "
-            "after decide_at decides it."
+            "comment": "One row per event and rule with wait that may match it; the first run whose as_of is after "
+            "decide_at decides it, and the row moves to ended_waits."
         },
     )
 
@@ -30,7 +30,7 @@ class WaitingMatch(Base):
         String(64), primary_key=True, comment="The rule that waits, by its name in rules.yaml."
     )
     decide_at: Mapped[datetime] = mapped_column(
-        UtcDateTime, comment="The decision time in UTC: the event's own time and the rule's wait."
+        UtcDateTime, comment="The decision time in UTC: the event's own time plus the rule's wait."
     )
     is_too_old: Mapped[bool] = mapped_column(
         Boolean,

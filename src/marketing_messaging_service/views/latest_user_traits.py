@@ -65,7 +65,9 @@ LATEST_USER_TRAITS = View(
         passed_on(Event.user_id),
         *map(field_passed_on, TRAITS.fields),
         ViewColumn(
-            "last_event_timestamp", DataType.TIMESTAMP, "When the latest event that said any of them happened, in UTC."
+            "last_event_timestamp",
+            DataType.TIMESTAMP,
+            "When the latest event that gave any of these traits happened, in UTC.",
         ),
     ),
     reads=("events", "user_traits", "runs"),

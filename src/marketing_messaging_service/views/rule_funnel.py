@@ -17,8 +17,9 @@ RULE_FUNNEL = View(
         ViewColumn(
             "triggered_count",
             DataType.INTEGER,
-            "Events of the rule's trigger type that were decided by a ruleset in which the rule was enabled; without "
-            "events that still wait, are from before loads were recorded, or were only decided again by the rule.",
+            "Events of the rule's trigger type that were decided by a ruleset in which the rule was enabled; not "
+            "counting events that still wait, are from before loads were recorded, or were only decided again by the "
+            "rule.",
         ),
         ViewColumn(
             "matched_count",

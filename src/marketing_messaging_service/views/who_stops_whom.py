@@ -12,8 +12,8 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 WHO_STOPS_WHOM = View(
     name="who_stops_whom",
-    sentence="How often, in all the past, a rule was refused because of a message of another rule, a limit, a block, "
-    "the holdout or age.",
+    sentence="How often so far the messages of a rule were refused because of another message, a limit, a block, the "
+    "holdout or age.",
     columns=(
         passed_on(Suppression.rule_name),
         ViewColumn(
