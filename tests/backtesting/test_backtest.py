@@ -19,6 +19,7 @@ from src.marketing_messaging_service.backtesting import (
     write_files,
 )
 from src.marketing_messaging_service.backtesting.difference import Counts
+from src.marketing_messaging_service.backtesting.words import explain_command
 from src.marketing_messaging_service.errors import DatabaseError, ParameterError, ReportError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.orders import Window
@@ -298,6 +299,13 @@ def test_what_is_wrong_with_the_new_rules_alone_is_told(pipeline):
     odd = {"rules": [rule(trigger={"event_type": "payment_faild"})]}
     difference, _ = compared(pipeline.database_url, DAILY, odd)
     assert any("did you mean payment_failed?" in warning for warning in difference.new_warnings)
+
+
+def test_a_message_of_a_rule_that_only_the_new_file_has_is_explained_without_naming_the_rule(pipeline):
+    _, changes = compared(pipeline.database_url, DAILY, {"rules": [*DAILY["rules"], rule(name="other")]})
+    commands = {explain_command(change) for change in changes if change.rule_name == "other"}
+    assert commands
+    assert not [command for command in commands if "--rule" in command]
 
 
 def test_new_rules_that_drop_the_old_ones_are_warned_of_and_the_old_ones_are_not(pipeline):

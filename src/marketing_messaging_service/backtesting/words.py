@@ -205,9 +205,13 @@ def _outcome(outcome: str | None, at: str | None, change: Change) -> str:
 
 
 def explain_command(change: Change) -> str:
-    """Return the command that explains what was decided on an event."""
+    """Return the command that explains what was decided on an event.
+
+    It names the rule if that decided something; a rule that only the new file has is unknown to the database.
+    """
     user, message = shlex.quote(printable(change.user_id, LONGEST)), shlex.quote(printable(change.message_id, LONGEST))
-    return masked(f"python -m flows.explain --user {user} --event {message} --rule {change.rule_name}")
+    rule = f" --rule {change.rule_name}" if change.before else ""
+    return masked(f"python -m flows.explain --user {user} --event {message}{rule}")
 
 
 def stopped_by(stop: Stop) -> str:
