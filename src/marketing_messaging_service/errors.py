@@ -17,7 +17,7 @@ MAY_PASS = frozenset(
         errno.ETIMEDOUT,
     }
 )
-"""Error numbers of a network share that has gone away and may be back in a moment."""
+"""Error numbers of a network share that is gone and may be back in a moment."""
 
 WHO_DOES_THE_REST = (
     "What was committed stays. If this was an hourly run, the next one finishes the work; start any other run again."
@@ -46,7 +46,7 @@ class SettingsError(PipelineError):
 
 
 class ParameterError(PipelineError):
-    """A run was asked for something that cannot be; the message says which parameter to change, and how."""
+    """A run was asked for something impossible; the message says which parameter to change, and how."""
 
     remedy = "Correct the parameter, then start the run again; nothing was begun."
 
@@ -76,7 +76,7 @@ class LandingError(PipelineError):
 
 
 class SpoolError(PipelineError):
-    """There is no room for staged rows to wait in until they are loaded."""
+    """There is no room to keep staged rows until they are loaded."""
 
     remedy = "Free space for temporary files, or let TMPDIR name another folder; the next run takes the file."
 
@@ -95,12 +95,12 @@ class LoadError(PipelineError):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with a file that people write, or odd about it."""
+    """One thing that is wrong with or odd about a file that people write."""
 
     sentence: str
     """What is wrong, without the line and without a full stop."""
     line: int | None = None
-    """Its line, counted from 1; None for what belongs to no line."""
+    """Its line, counted from 1; None if it has no line."""
 
     def __str__(self) -> str:
         """Return the sentence with its line, as an error lists it."""
@@ -140,7 +140,7 @@ class RunInProgressError(PipelineError):
 
 
 class LeaseLostError(PipelineError):
-    """Another run took this one's lease, because this one gave no sign of life for too long; nothing is half done."""
+    """Another run took this one's lease, because this one showed no sign of life for too long; nothing is half done."""
 
     remedy = "Nothing for *hourly*; start any other run again."
 

@@ -20,7 +20,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class EditedLine:
-    """A rejected line as somebody has edited it."""
+    """A rejected line that somebody has edited."""
 
     line: bytes
     number: int
@@ -29,17 +29,17 @@ class EditedLine:
 
 @dataclass(frozen=True, slots=True)
 class ReplayChoice:
-    """Which rejected lines a replay reads again: all of them, or those that every part of it names."""
+    """Which rejected lines a replay reads again: all of them, or those that meet every given part."""
 
     reason_code: ReasonCode | None = None
     path: str = ""
     """The path of their file from landing, or a pattern of it as in sources.yaml."""
     since: datetime | None = None
-    """They were rejected then, or later."""
+    """Only lines rejected at this instant or later."""
     edited: Mapping[int, EditedLine] | None = None
-    """The lines by their ids in rejected_rows, as somebody has edited them; None for the lines as they came."""
+    """The edited lines, by their ids in rejected_rows; None for the lines as they came."""
     edited_path: str = ""
-    """The file in which these stand."""
+    """The file that contains these."""
 
     def __str__(self) -> str:
         parts = (
@@ -63,7 +63,7 @@ class RunOrder:
     window: Window | None = None
     """The events to take by their time, or None for all."""
     max_event_age_hours: int = 0
-    """Events older than that at `as_of` earn no message any more; 0 for no limit."""
+    """Events older than this at `as_of` no longer lead to a message; 0 for no limit."""
     max_rejected_percent: float = 100
     """The share of rejected lines above which the run fails."""
     flow_run_id: str | None = None
@@ -71,11 +71,11 @@ class RunOrder:
     source_name: str = "LANDING_PATH"
     """The setting or parameter that named the folder."""
     max_event_ahead_hours: int | None = None
-    """Events further ahead of `as_of` wait for their time; None for no limit."""
+    """Events further ahead of `as_of` than this wait for their time; None for no limit."""
     decide_again: tuple[str, ...] = ()
-    """Rules that decide events of the window that were decided without them, or when they had expired."""
+    """Rules that decide again events of the window that were decided without them, or when they had expired."""
     replay: ReplayChoice | None = None
-    """The rejected lines to take in place of files."""
+    """The rejected lines to take instead of files."""
 
     @property
     def what(self) -> str:
@@ -84,10 +84,10 @@ class RunOrder:
 
     @property
     def oldest_event_at(self) -> datetime | None:
-        """The instant before which an event is too old to earn a message, None for no limit."""
+        """The instant before which an event is too old for a message, None for no limit."""
         return hours_before(self.as_of, self.max_event_age_hours) if self.max_event_age_hours else None
 
     @property
     def latest_event_at(self) -> datetime | None:
-        """The instant after which an event is not decided yet, None for no limit."""
+        """The instant after which an event is not yet decided, None for no limit."""
         return None if self.max_event_ahead_hours is None else hours_after(self.as_of, self.max_event_ahead_hours)

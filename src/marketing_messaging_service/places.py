@@ -1,4 +1,4 @@
-"""Where everything of ours lies, and that none of it is written over, or read as, something else of ours."""
+"""Knows where everything of ours is, and makes sure that nothing overwrites, or is read as, something else of ours."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,8 +10,8 @@ from src.marketing_messaging_service.errors import SettingsError
 LOCK = ".lock"
 COPY_BEFORE_MIGRATION = ".before-migration"
 COMPANIONS = (LOCK, "-wal", "-shm", "-journal", COPY_BEFORE_MIGRATION, f"{COPY_BEFORE_MIGRATION}.partial")
-"""What is added to the name of a database's file for the files that belong to it: the lock of a run, those that SQLite
-keeps beside it, and the copy that a migration keeps until it has succeeded."""
+"""Suffixes of the files that belong to a database file: the lock of a run, those that SQLite keeps beside it, and the
+copy that a migration keeps until it has succeeded."""
 
 
 SCHEME = "s3://"
@@ -22,7 +22,7 @@ STAGED_ENDING = ".arrow"
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A bucket of object storage that speaks S3, and the prefix of the keys that are meant in it."""
+    """A bucket of object storage that speaks S3, and the prefix of the keys meant in it."""
 
     name: str
     prefix: str = ""
@@ -30,7 +30,7 @@ class Bucket:
 
     @property
     def beginning(self) -> str:
-        """What every key that is meant begins with."""
+        """What every meant key begins with."""
         return f"{self.prefix}/" if self.prefix else ""
 
     def holds(self, other: "Path | Bucket") -> bool:
@@ -63,7 +63,7 @@ class Places:
     """The paths that a run uses, each with the setting or parameter that named it."""
 
     database: Path | None
-    """The file of the database, None where a server has it."""
+    """The file of the database, None if it is on a server."""
     landing: Place
     sources: Path
     rules: Path
@@ -83,7 +83,7 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """A folder that we write files into, and by which names."""
+    """A folder that we write files into, and under which names."""
 
     name: str
     folder: Place
@@ -91,15 +91,15 @@ class _Writer:
 
 
 def companion(database_path: Path, ending: str) -> Path:
-    """Return the file of that ending that belongs to a database, the same one by whatever link it is reached."""
+    """Return the file with that suffix that belongs to a database; the same one whatever link leads to it."""
     resolved = _real(database_path)
     return resolved.with_name(resolved.name + ending)
 
 
 def refuse_overlaps(places: Places) -> None:
-    """Raise SettingsError if something of ours would be written over, or read as, something else of ours.
+    """Raise SettingsError if something of ours would overwrite, or be read as, something else of ours.
 
-    Paths are compared by what they really are: links are followed, and two names of one folder are one.
+    Paths are compared by what they really are: links are followed, and two names of one folder are the same.
     """
     problem = next((each for look in _LOOKS for each in look(places)), None)
     if problem is not None:
@@ -107,7 +107,7 @@ def refuse_overlaps(places: Places) -> None:
 
 
 def refuse_overwriting(places: Places, path: Path, name: str) -> None:
-    """Raise SettingsError if a file that somebody names would be, or be read as, something of ours."""
+    """Raise SettingsError if a file that somebody names would overwrite, or be read as, something of ours."""
     where = next(
         (
             f"it is, or belongs to, the file that {setting} names ({file})"
@@ -130,7 +130,7 @@ def refuse_overwriting(places: Places, path: Path, name: str) -> None:
 
 
 def _without_meaning(places: Places) -> Iterator[str]:
-    """Yield what no file system takes for a path, or no database for its file."""
+    """Yield what no file system accepts as a path, or no database as its file."""
     named = [(places.landing_name, places.landing), (places.publish_name, places.publish)]
     if places.database is not None:
         named.append(("DATABASE_URL", places.database))
@@ -212,7 +212,7 @@ def _read_files(places: Places) -> tuple[tuple[str, Path], ...]:
 
 
 def _files_of_database(places: Places) -> list[tuple[str, Path]]:
-    """Return the file of the database first, then where it really lies and what belongs to it."""
+    """Return the file of the database first, then where it really is and what belongs to it."""
     if places.database is None:
         return []
     companions = (companion(places.database, ending) for ending in COMPANIONS)
@@ -240,9 +240,9 @@ def _lies_in(path: Place, folder: Place) -> bool:
 
 
 def _is_same(one: Place, other: Place) -> bool:
-    """Whether both are one file or folder; one that does not exist is known by its real path alone.
+    """Whether both are the same file or folder; one that does not exist is compared only by its real path.
 
-    By the file system too, because of letters of two cases, folders mounted twice and hard links.
+    The file system is also asked, because of upper and lower case, folders mounted twice and hard links.
     """
     if isinstance(one, Bucket) or isinstance(other, Bucket):
         return one == other
@@ -255,5 +255,5 @@ def _is_same(one: Place, other: Place) -> bool:
 
 
 def _real(path: Path) -> Path:
-    # Unlike Path.resolve it does not raise where links go round in a circle, which whoever opens the path reports.
+    # Unlike Path.resolve it does not raise for circular links; opening the path will report those.
     return Path(os.path.realpath(path))

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
 
     @property
     def database_path(self) -> Path | None:
-        """The file that `database_url` names, None where it names a database of a server."""
+        """The file that `database_url` names, None if it names a database on a server."""
         return dialect_of(self.database_url).file_of(make_url(self.database_url))
 
     @property
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
 
     @property
     def own_sources_path(self) -> Path | None:
-        """The file that says how raw files are written; None where none is named, and none lies at the usual place."""
+        """The file that says how raw files are written; None if none is named and there is none at the usual place."""
         is_named = "sources_path" in self.model_fields_set
         return self.sources_path if is_named or self.sources_path.exists() else None
 
@@ -117,8 +117,8 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """Read the settings from the environment and `.env`; the environment wins.
 
-    Raises SettingsError, naming the variable, when a value is malformed, `.env` holds an unknown name, or what one
-    setting names would be written over, or read as, what another one names.
+    Raises SettingsError, naming the variable, when a value is malformed, `.env` has an unknown name, or what one
+    setting names would overwrite, or be read as, what another one names.
     """
     _refuse_unknown_names(_names_in_env_file())
     try:
@@ -135,7 +135,7 @@ def _sentence(location: tuple[int | str, ...], message: str) -> str:
 
 
 def _names_in_env_file() -> list[str]:
-    """Return the names that `.env` sets; raise SettingsError at a line that python-dotenv would pass over."""
+    """Return the names that `.env` sets; raise SettingsError at a line that python-dotenv would silently skip."""
     if not ENV_FILE.is_file():
         return []
     try:
@@ -155,7 +155,7 @@ def _names_in_env_file() -> list[str]:
 
 
 def _refuse_unknown_names(names: list[str]) -> None:
-    """Raise SettingsError at a name that no setting has, which is nearly always a typing slip."""
+    """Raise SettingsError at a name that no setting has, which is nearly always a typo."""
     known = {name.upper() for name in Settings.model_fields}
     for name in names:
         if name.upper() in known or name.upper().startswith(FOREIGN_PREFIXES):

@@ -1,7 +1,7 @@
-"""Whether an hour looks like the same hours of the last four weeks: its share of rejected lines, and of messages.
+"""Checks whether an hour looks like the same hours of the last four weeks: its shares of rejected lines and messages.
 
-The hour is that of the runs' logical time; only runs that take everything count: a backfill is of another time, and a
-replay of lines that were rejected.
+The hour is that of the runs' logical time. Only runs that take everything count: a backfill covers another time, and a
+replay covers rejected lines.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from datetime import date
 
 HISTORY_DAYS = 28
-"""How far the history reaches back; less of it is no history."""
+"""How far back the history must reach."""
 
 FEWEST_DAYS = 20
-"""Days of these on which the hour must have had lines, or events."""
+"""On how many of these days the hour must have had lines, or events."""
 
 FEWEST = 50
-"""Lines, or events, below which an hour proves nothing."""
+"""With fewer lines, or events, an hour proves nothing."""
 
 FEWEST_OFF = 10
-"""Lines, or messages, that there must be too many of, or too few."""
+"""By how many lines, or messages, it must be too many or too few."""
 
 MOST_RUNS = 10_000
-"""Runs that are looked back at; an hourly run, and as many again by hand, are a tenth of it in four weeks."""
+"""How many runs are looked back at; four weeks of hourly runs, and as many again by hand, are a tenth of it."""
 
 DEVIATIONS = 4.0
-"""Standard deviations from the usual share from which on a share is unusual: by chance once in some years."""
+"""From this many standard deviations a share is unusual: by chance that happens once in some years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Share:
 
     @property
     def value(self) -> float:
-        """The share, 0 to 1 where a thing counts once; the whole is not 0."""
+        """The share, 0 to 1 if each thing counts once; the whole is not 0."""
         return self.part / self.whole
 
     def __add__(self, other: Share) -> Share:
@@ -57,9 +57,9 @@ class Share:
 
 
 def is_unusual(share: Share, past: Sequence[Share]) -> bool:
-    """Whether a share is outside all of the past ones, and so far from them that chance is no explanation.
+    """Whether a share is outside all past ones, and too far from them for chance to explain it.
 
-    False, whatever the share, of a small whole or with little history.
+    Always False for a small whole or little history.
     """
     known = [each for each in past if each.whole]
     if share.whole < FEWEST or len(known) < FEWEST_DAYS:
@@ -67,7 +67,7 @@ def is_unusual(share: Share, past: Sequence[Share]) -> bool:
     values = [each.value for each in known]
     if min(values) <= share.value <= max(values):
         return False
-    # One more of each kind than there were, so that what never happened is not held for impossible.
+    # One more of each kind than there were, so that what never happened is not taken to be impossible.
     usual = (sum(each.part for each in known) + 1) / (sum(each.whole for each in known) + 2)
     if abs(share.part - usual * share.whole) < FEWEST_OFF:
         return False
@@ -76,7 +76,7 @@ def is_unusual(share: Share, past: Sequence[Share]) -> bool:
 
 
 def unusual_sentence(what: str, of_what: str, share: Share, past: Sequence[Share]) -> str:
-    """Return in a sentence how unusual a share is, such as that of `rejected` `lines`; nothing when it is not."""
+    """Return in a sentence how unusual a share is, such as that of `rejected` `lines`; nothing if it is usual."""
     if not is_unusual(share, past):
         return ""
     values = [each.value for each in past if each.whole]
@@ -91,7 +91,7 @@ def _percent(value: float) -> str:
 
 
 def unusual_hour(connection: Connection, run_id: int) -> tuple[str, ...]:
-    """Return what is unusual in the hour of a run so far, in sentences; none with less than four weeks of history."""
+    """Return in sentences what is unusual so far in a run's hour; none with less than four weeks of history."""
     runs = connection.execute(
         select(Run.id, Run.as_of, Run.decided_count).where(
             Run.id.between(run_id - MOST_RUNS, run_id), takes_everything()
@@ -124,7 +124,7 @@ def unusual_hour(connection: Connection, run_id: int) -> tuple[str, ...]:
 
 
 def latest_run(connection: Connection) -> int | None:
-    """Return the newest run that takes everything; None when there was none."""
+    """Return the newest run that takes everything; None if there was none."""
     return connection.execute(select(func.max(Run.id)).where(takes_everything())).scalar_one()
 
 

@@ -1,4 +1,4 @@
-"""The YAML that people write for this project: read safely, and refused in sentences that its owners understand."""
+"""Reads the YAML that people write for this project: safely, and with errors that its owners understand."""
 
 import difflib
 import os
@@ -34,7 +34,7 @@ Location = tuple[int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class WrittenDate:
-    """A date or instant that is in the file without quotes, as it is written; it need not exist."""
+    """A date or instant written in the file without quotes, as it is; it need not exist."""
 
     text: str
 
@@ -53,7 +53,7 @@ class YamlDocument:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What errors of one kind of file are made of."""
+    """The parts of one kind of file's errors."""
 
     error: type[WrittenFileError]
     kind: str
@@ -62,15 +62,15 @@ class Grammar:
     """What does not happen while the file is wrong, as a clause."""
     whole: type[BaseModel]
     parts: Mapping[str, type[BaseModel]]
-    """The part that stands under a key, for saying which keys it knows."""
+    """The part under a key, for naming the keys that it knows."""
     kinds: Mapping[str, type[BaseModel]]
-    """The same of each kind that a part may be of, by the tag that pydantic has for it."""
+    """The same for each kind that a part may have, by pydantic's tag for it."""
     named: Mapping[str, str]
-    """The keys under which parts with a name stand, and what one of these is called."""
+    """The keys whose parts have names, and what one such part is called."""
 
 
 def read_yaml_file(path: Path, setting: str | None, grammar: Grammar) -> str:
-    """Return the text of a file that a setting names, or that somebody gave.
+    """Return the text of a file that a setting or a caller names.
 
     Raises the grammar's error when the file cannot be read, is too large, or is not UTF-8.
     """
@@ -91,10 +91,10 @@ def read_yaml_file(path: Path, setting: str | None, grammar: Grammar) -> str:
 def wait_until_settled(
     path: Path, setting: str, grammar: Grammar, *, settle_seconds: float, sleep: Callable[[float], None]
 ) -> None:
-    """Return when nobody is writing a file any more: an editor may have written the half of it.
+    """Return once nobody is writing a file: an editor may have written only half of it.
 
-    One that changed within the last `settle_seconds` is read again after that long, until it is the same as before.
-    Raises the grammar's error when it keeps changing.
+    One that changed within the last `settle_seconds` is read again after that time, until it stays the same. Raises the
+    grammar's error when it keeps changing.
     """
     if not settle_seconds or not _is_young(path, settle_seconds):
         return
@@ -112,17 +112,17 @@ def wait_until_settled(
 
 
 def _is_young(path: Path, settle_seconds: float) -> bool:
-    """Return whether a file was changed, or put in its place, within so many seconds; a missing one was not."""
+    """Return whether a file was changed, or put in its place, within a number of seconds; a missing one was not."""
     try:
         status = path.stat()
     except OSError:
         return False
-    # A copied file may bear the time of its original; only ctime says when it was changed here.
+    # A copied file may have the time of its original; only ctime says when it was changed here.
     return max(status.st_mtime, status.st_ctime) > time.time() - settle_seconds
 
 
 def _bytes_of(path: Path) -> bytes | None:
-    """Return what a file holds, as far as it may; None where it cannot be read at this moment."""
+    """Return a file's content up to the allowed size; None if it cannot be read at this moment."""
     try:
         return _content(path)
     except OSError:
@@ -130,7 +130,7 @@ def _bytes_of(path: Path) -> bytes | None:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a file holds, as far as it may. Raises OSError, also for a pipe, which a run would wait for."""
+    """Return a file's content up to the allowed size. Raises OSError, also for a pipe, for which a run would wait."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:
         if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
             raise OSError("it is a pipe, not a file")
@@ -152,7 +152,7 @@ def parse_yaml(yaml_text: str, source: str, grammar: Grammar) -> YamlDocument:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
         problem = _in_plain_words(error)
-    except Exception as error:  # the parser lets out whatever int(), datetime() or a check of its own raise
+    except Exception as error:  # the parser lets through whatever int(), datetime() or its own checks raise
         line = None
         problem = str(error)
     wrong = f"not valid YAML for a {grammar.kind}: {_one_line(problem)}"
@@ -171,7 +171,7 @@ _PLAIN_PROBLEMS: Sequence[tuple[str, str]] = (
     ('found duplicate key "(.*)" with value', "the key {word} is written twice"),
     ("but found another document", "--- begins a second document; there can only be one"),
 )
-"""What to say of what the parser finds wrong, for people who have never seen a parser."""
+"""What to say about the parser's errors, for people who have never seen a parser."""
 
 
 def _in_plain_words(error: MarkedYAMLError) -> str:
@@ -191,12 +191,12 @@ def validation_error(error: ValidationError, document: YamlDocument, source: str
 
 
 def _follows_from_another(detail: ErrorDetails) -> bool:
-    """Return whether a list is too short only because entries of it are wrong, which is said of each."""
+    """Return whether a list is too short only because entries in it are wrong, each of which is reported."""
     return detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]
 
 
 def all_faults(source: str, grammar: Grammar, faults: Sequence[Fault]) -> WrittenFileError:
-    """Return the grammar's error that says each of the faults on a line of its own."""
+    """Return the grammar's error with each fault on its own line."""
     listed = "\n".join(f"  {fault}." for fault in faults)
     return grammar.error(f"{source} cannot be used; {grammar.consequence}.\n{listed}", faults)
 
@@ -204,7 +204,7 @@ def all_faults(source: str, grammar: Grammar, faults: Sequence[Fault]) -> Writte
 def expectation_error(expected: str, *place: str | int, known: Sequence[str] = ()) -> PydanticCustomError:
     """Return the error that says what was expected.
 
-    `place` leads on to the value when a larger part is checked; the nearest of the `known` words is asked after.
+    `place` leads to the value when a larger part is checked; the nearest of the `known` words is suggested.
     """
     context = {"expected": expected, "place": place, "known": known}
     return PydanticCustomError("expectation", "expected {expected}", context)
@@ -223,10 +223,10 @@ def storable(text: str) -> str:
 
 
 class _PlainComposer(Composer):
-    """Takes what such a file needs of YAML, and refuses the rest where it stands.
+    """Accepts what such a file needs of YAML, and refuses the rest where it occurs.
 
-    A few aliases can unfold into gigabytes, a tag makes other things than plain values, and deep nesting takes
-    the parser a time that grows with its square.
+    A few aliases can unfold into gigabytes, a tag can make something other than plain values, and deep nesting takes
+    the parser quadratic time.
     """
 
     _depth = 0
@@ -246,7 +246,7 @@ class _PlainComposer(Composer):
 
 
 class _PlainConstructor(SafeConstructor):
-    """Takes a date or time without quotes as it is written: whether there is such a one is said where it stands."""
+    """Takes a date or time without quotes as it is written; whether it exists is checked where it is used."""
 
 
 def _written_date(_constructor: SafeConstructor, node: ScalarNode) -> WrittenDate:
@@ -290,11 +290,11 @@ _EXPECTED: Mapping[str, str] = {
     "too_short": "a list that is not empty",
     "invalid_key": "a key that is text",
 }
-"""What to say of each kind of error; the names in braces are details of pydantic's."""
+"""What to say about each kind of error; the names in braces are pydantic's details."""
 
 
 def _fault(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> Fault:
-    """Return an error of pydantic's as: part and key, what was expected, what was found, and the line."""
+    """Return pydantic's error as: part and key, what was expected, what was found, and the line."""
     context = detail.get("ctx", {})
     path = _resolved(detail["loc"], document.value, grammar.kinds)
     found = detail["input"]
@@ -321,7 +321,7 @@ def _fault(detail: ErrorDetails, document: YamlDocument, grammar: Grammar) -> Fa
 
 
 def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Return the end of a sentence that asks after the known word that is nearest to one; nothing if none is near."""
+    """Return the end of a sentence that suggests the nearest known word; empty if none is near."""
     words = list(known)
     ends = [each for each in words if text and re.fullmatch(rf"(.+[._])?{re.escape(text)}([._].+)?", each)]
     near = ends or difflib.get_close_matches(text, words, n=1, cutoff=0.7)
@@ -356,7 +356,7 @@ def _at(document: Any, path: Sequence[int | str]) -> Any:
 
 
 def line_of(path: Sequence[int | str], lines: Mapping[Location, int]) -> int | None:
-    """Return the line of the innermost part on the way to a place that is in the file."""
+    """Return the line of the innermost existing part on the way to a place."""
     known = (lines.get(tuple(path[:end])) for end in range(len(path), 0, -1))
     return next((line for line in known if line is not None), None)
 
@@ -398,7 +398,7 @@ def _keys_of(part: type[BaseModel]) -> list[str]:
 
 
 def word(part: int | str) -> str:
-    """Return a name or key as it stands, or quoted and escaped where it could not be printed on one line."""
+    """Return a name or key as it is, or quoted and escaped if it could not be printed on one line."""
     return _shortened(part) if isinstance(part, str) and part.isprintable() else shown(part)
 
 
@@ -408,7 +408,7 @@ def _one_line(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value as the file's owners would write it, as far as that is short."""
+    """Return a value as the file's owners would write it, if that is short."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -417,7 +417,7 @@ def shown(value: Any) -> str:
         return value.text
     try:
         return _shortened(repr(value))
-    except ValueError:  # Python writes out no integer of more than 4300 digits
+    except ValueError:  # Python does not print integers of more than 4300 digits
         return "a number too long to show"
 
 

@@ -1,4 +1,4 @@
-"""What every table, view and column means, gathered from the models and views, and published in three places."""
+"""What every table, view and column means: collected from the models and views, and published in three places."""
 
 from src.marketing_messaging_service.dictionary.entries import Entry, entries
 from src.marketing_messaging_service.dictionary.table import (

@@ -36,7 +36,7 @@ TABLE_ORDER = (
     "run_leases",
     "data_dictionary",
 )
-"""The order in which a person would read of the tables; one that is not here comes last."""
+"""The tables in reading order; one that is missing here comes last."""
 
 
 @dataclass(frozen=True, slots=True)

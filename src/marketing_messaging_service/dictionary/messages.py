@@ -1,4 +1,4 @@
-"""Every error sentence of the program, read from its code, so that a page can list all of them with what to do."""
+"""Reads every error sentence from the program's code, so that a page can list them all with what to do."""
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,12 +21,12 @@ DEEPEST = 3
 """Names and functions that lead to a text one after the other."""
 
 FEWEST_LETTERS = 12
-"""Letters that a message has of its own; one with fewer is another's, passed on."""
+"""How many letters of its own a message has at least; one with fewer only passes on another's."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Message:
-    """A sentence, in which `…` stands for what differs, and the kind of error that says it."""
+    """A sentence, with `…` for what differs, and the kind of error that says it."""
 
     kind: str
     sentence: str
@@ -34,7 +34,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class _Saying:
-    """What a function is called with that says a sentence: of which kind, which argument, and what stands around it."""
+    """How a function that makes a sentence is called: the kind of error, the argument, and the text around it."""
 
     kind: str
     place: int = 0
@@ -48,20 +48,20 @@ _SAYINGS = {
     "expectation_error": _Saying("RulesError", 0, "… expected {}, found … (line …)."),
     "_composer_error": _Saying("RulesError", 0, "…, line …: not valid YAML for a …: {}."),
     "Complaint": _Saying("DatabaseError", 0, "The database cannot be used: {}"),
-    # Of a setting's own check.
+    # From a setting's own check.
     "ValueError": _Saying("SettingsError", 0, "…: {}. Correct it in the environment or in .env."),
 }
-"""Functions other than the errors themselves that sentences are given to."""
+"""Functions, other than the errors themselves, that take sentences."""
 
 _PARTS = frozenset({"StoppedError"})
-"""Errors that are made with a part of their sentence; RunEnding has the whole."""
+"""Errors made with a part of their sentence; RunEnding has the whole."""
 
 _OWN_CHECKS = frozenset({"choice.py", "schedulers.py", "settings.py", "url.py"})
-"""The modules in which a ValueError is of a setting, and becomes a sentence; elsewhere it is a defect."""
+"""The modules in which a ValueError concerns a setting, and becomes a sentence; elsewhere it is a defect."""
 
 
 def error_messages() -> tuple[Message, ...]:
-    """Return every sentence that the code makes an error with, by kind in the order of errors.py."""
+    """Return every sentence of an error in the code, by kind, in the order of errors.py."""
     modules = [_Module(path) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
     kinds = _kinds(modules)
     constants = {name: text for module in modules for name, text in module.constants.items()}
@@ -71,13 +71,13 @@ def error_messages() -> tuple[Message, ...]:
 
 
 def kind_of(message: Message) -> type[PipelineError]:
-    """Return the kind of error in errors.py that a message is of; PipelineError for one that is defined elsewhere."""
+    """Return a message's kind of error in errors.py; PipelineError for one that is defined elsewhere."""
     found: type[PipelineError] = getattr(errors, message.kind, PipelineError)
     return found
 
 
 def _kinds(modules: Sequence["_Module"]) -> dict[str, None]:
-    """Return the names of PipelineError and of all that are derived from it, those of errors.py first."""
+    """Return the names of PipelineError and all of its subclasses, those of errors.py first."""
     names = {
         name: None
         for name, value in vars(errors).items()
@@ -91,7 +91,7 @@ def _kinds(modules: Sequence["_Module"]) -> dict[str, None]:
 
 
 class _Module:
-    """A module of the program, of which texts are read and nothing is run."""
+    """A module of the program: its texts are read, nothing is run."""
 
     def __init__(self, path: Path) -> None:
         self.tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -109,7 +109,7 @@ class _Module:
                     self.constants[node.targets[0].id] = text
 
     def messages(self, kinds: Mapping[str, None], constants: Mapping[str, str]) -> Iterator[Message]:
-        """Yield what the errors of the module say; `constants` are the texts that stand under a name elsewhere."""
+        """Yield the sentences of the module's errors; `constants` are texts defined under a name elsewhere."""
         self._known = constants
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.Call):
@@ -128,7 +128,7 @@ class _Module:
                     yield Message(saying.kind, " ".join(saying.around.format(text).split()))
 
     def _texts(self, node: ast.expr, depth: int = 0) -> list[str]:
-        """Return what a text may read: all that it may be, none where it is no text or made elsewhere."""
+        """Return all possible values of a text; none if it is not a text or is made elsewhere."""
         if isinstance(node, ast.Constant):
             return [node.value] if isinstance(node.value, str) else []
         if isinstance(node, ast.JoinedStr):

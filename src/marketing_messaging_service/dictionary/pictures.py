@@ -27,7 +27,7 @@ _STEPS = (
     ("rejected_rows", "replay", ("replay_counts",)),
     ("flows", "each run", ("runs", "run_remarks", "run_leases")),
 )
-"""Which step of a run fills which tables from what; the views say for themselves what they read."""
+"""Which step of a run fills which tables from what; the views declare what they read."""
 
 
 def entity_picture() -> str:
@@ -76,6 +76,6 @@ def _keys(column: Column[Any]) -> str:
 def _is_unique(column: Column[Any]) -> bool:
     """Whether no two rows of the table have the same value."""
     keys = [each for each in column.table.constraints if isinstance(each, (PrimaryKeyConstraint, UniqueConstraint))]
-    # A partial index says something of a part of the rows only.
+    # A partial index covers only a part of the rows.
     indexes = [each for each in column.table.indexes if each.unique and each.dialect_options["sqlite"]["where"] is None]
     return any(each.columns.keys() == [column.name] for each in (*keys, *indexes))

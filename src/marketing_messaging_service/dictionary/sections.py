@@ -1,4 +1,4 @@
-"""The tables within pages of docs/ that people write: each is made of the vocabulary's records, in Markdown."""
+"""Makes the tables within hand-written pages of docs/ from the vocabulary's records, in Markdown."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +39,7 @@ def rule_fields() -> str:
 
 
 def operators() -> str:
-    """Return the operators, and what stands beside each."""
+    """Return the operators, and the kind of value that each takes."""
     return _table(
         ("operator", "holds when the field", "takes"),
         [(f"`{operator}`", operator.words, operator.operand.value) for operator in Operator],
@@ -57,7 +57,7 @@ def messages() -> str:
 
 
 def _in_a_cell(sentence: str) -> str:
-    """Return a sentence with nothing in it that Markdown would take for its own, but for code."""
+    """Return a sentence without anything that Markdown would interpret, except code."""
     return re.sub(r"[|<*\[\]]", lambda sign: f"\\{sign[0]}", sentence)
 
 
@@ -66,7 +66,7 @@ SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "operations.md": {"messages": messages},
     "rules.md": {"fields": rule_fields, "operators": operators},
 }
-"""The pages, and by its name what is in each section."""
+"""The pages, and the content of each section by its name."""
 
 
 def with_sections(page: str, sections: Mapping[str, Callable[[], str]]) -> str:

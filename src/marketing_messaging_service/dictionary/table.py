@@ -10,7 +10,7 @@ from src.marketing_messaging_service.models import DictionaryEntry
 
 
 def refresh_dictionary(engine: Engine) -> bool:
-    """Write the dictionary again if it differs from the code's, and return whether it did; needs the newest schema."""
+    """Rewrite the dictionary if it differs from the code's, and return whether it did; needs the newest schema."""
     with read_transaction(engine) as connection:
         if not other_entries(connection):
             return False
@@ -20,19 +20,19 @@ def refresh_dictionary(engine: Engine) -> bool:
 
 
 def is_dictionary_current(engine: Engine) -> bool:
-    """Return whether the dictionary is the code's; needs the newest schema."""
+    """Return whether the dictionary matches the code's; needs the newest schema."""
     with read_transaction(engine) as connection:
         return not other_entries(connection)
 
 
 def write_dictionary(connection: Connection) -> None:
-    """Make the rows of `data_dictionary` those of the code."""
+    """Replace the rows of `data_dictionary` by the code's."""
     connection.execute(delete(DictionaryEntry))
     connection.execute(insert(DictionaryEntry), [asdict(entry) for entry in entries()])
 
 
 def other_entries(connection: Connection) -> list[str]:
-    """Return, by table and column, the entries that are in the file and not in the code, or the other way round."""
+    """Return, by table and column, the entries that are only in the file or only in the code."""
     columns = DictionaryEntry.__table__.columns
     names = [column.name for column in columns]
     rows = {tuple(row) for row in connection.execute(select(*columns))}

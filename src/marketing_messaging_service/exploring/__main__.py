@@ -14,13 +14,13 @@ from src.marketing_messaging_service.places import Bucket
 from src.marketing_messaging_service.settings import Settings, load_settings
 
 TEMPLATES = Path(__file__).parent / "templates"
-"""Pages of our own in place of Datasette's: the questions come first, and each gives its tab a name."""
+"""Our own pages in place of Datasette's: the questions come first, and each page names its tab."""
 
 PLUGINS = Path(__file__).parent / "plugins"
-"""A page of our own, which explains, and the links to it."""
+"""Our own page that explains, and the links to it."""
 
-# Never --immutable: it would have SQLite pass over the -wal, in which the newest rows are, and over its locks. Without
-# it Datasette opens the file with mode=ro, which reads while a run writes.
+# Never --immutable: it would make SQLite ignore the -wal, with the newest rows, and its locks. Without it Datasette
+# opens the file with mode=ro, which can read while a run writes.
 OPTIONS = (
     *("--host", "127.0.0.1"),
     *("--template-dir", str(TEMPLATES)),
@@ -49,12 +49,12 @@ def main() -> int:
     metadata_path.write_text(json.dumps(metadata), encoding="utf-8")
     print(f"http://127.0.0.1:{port}/ shows {path}; Ctrl-C ends it.", flush=True)
     arguments = ["serve", str(path), "--metadata", str(metadata_path), "--port", str(port), *OPTIONS]
-    # Datasette takes the place of this process, so that Ctrl-C is its own.
+    # Datasette replaces this process, so that it gets Ctrl-C itself.
     return os.execv(sys.executable, [sys.executable, "-m", "datasette", *arguments])  # noqa: S606  no shell is wanted
 
 
 def _file(settings: Settings) -> Path:
-    """Return the file to show: the database itself, or the published copy of one that a server has."""
+    """Return the file to show: the database itself, or the published copy of one on a server."""
     if settings.database_path is None:
         path = settings.places.copy_path
         if isinstance(path, Bucket):

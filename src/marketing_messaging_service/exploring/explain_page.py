@@ -1,4 +1,4 @@
-"""The page that explains, for Datasette: what its form says becomes a question, and the answer lists within lists."""
+"""The Datasette page that explains: its form becomes a question, and the answer nested lists."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.settings import load_settings
 
 MOST_SECONDS = 20
-"""How long a page may take, as any other of Datasette's."""
+"""How long a page may take, as for Datasette's own pages."""
 
 FIELDS = {
     "user_id": "the user, by user_id; empty for every user",
@@ -41,14 +41,14 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line with those below it."""
+    """A line with the lines below it."""
 
     text: str
     parts: list["Item"] = field(default_factory=list)
 
 
 def explain_link(address: str, user_id: str, row: Mapping[str, Any]) -> Markup:
-    """Return a user as it is in a cell, with a link to the page about it, or about the decision of its row."""
+    """Return a cell's user with a link to the page about them, or about the decision of the row."""
     asked = {"user_id": user_id}
     names = {"rule": "rule_name", "event": "message_id", "event_id": "event_id"}
     asked |= {name: str(row[column]) for name, column in names.items() if row.get(column)}
@@ -56,7 +56,7 @@ def explain_link(address: str, user_id: str, row: Mapping[str, Any]) -> Markup:
 
 
 def explain_page(database: Path, given: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the page shows for the fields of its form: `items`, or the `problem` that there is with them."""
+    """Return what the page shows for the fields of its form: `items`, or the `problem` with them."""
     page: dict[str, Any] = {"fields": FIELDS, "given": given, "items": [], "problem": ""}
     if any(given.values()):
         try:
@@ -89,7 +89,7 @@ def _asked(connection: Connection, given: Mapping[str, str]) -> Asked:
         found = select(Event.message_id).where(Event.id == int(given["event_id"][:18]))
         message_id = connection.scalar(found) or ""
     return Asked(
-        # An id may begin or end with a blank.
+        # An id may begin or end with a space.
         user_id=given.get("user_id", ""),
         rule_name=given.get("rule", "").strip(),
         message_id=message_id,
@@ -113,7 +113,7 @@ def _instant(name: str, given: Mapping[str, str]) -> datetime | None:
 
 
 def _items(lines: Iterable[tuple[int, str]]) -> list[Item]:
-    """Return lines as lists within lists."""
+    """Return lines as nested lists."""
     found: list[Item] = []
     for depth, text in lines:
         place = found

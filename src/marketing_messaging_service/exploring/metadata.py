@@ -1,4 +1,4 @@
-"""What Datasette gets to know about the file: the dictionary, useful facets, and the questions people ask."""
+"""What Datasette learns about the file: the dictionary, useful facets, and the questions people ask."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -20,10 +20,10 @@ FACETS: Mapping[str, Sequence[str]] = {
     "waiting_messages": ("rule_name", "waits_for"),
     "data_dictionary": ("kind", "data_type"),
 }
-"""The columns worth counting by; `events` has none, because counting by one would read all of history."""
+"""The columns worth grouping by; `events` has none, because grouping it would read all of history."""
 
 LABELS = {"source_files": "path"}
-"""Which column stands for a row where another table points at it."""
+"""Which column labels a row where another table points at it."""
 
 
 def datasette_metadata(database_name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ _HEAD_LINE = re.compile(r"-- (title|sentence|parameter (\w+)): (.+)")
 
 
 class Subject(StrEnum):
-    """What a question is about, in the order in which a person would look for it."""
+    """What questions are about, in the order in which a person would look for them."""
 
     USER = "a user"
     DAY = "a day"
@@ -42,7 +42,7 @@ class Query:
 def read_queries(folder: Path = QUERIES_PATH) -> tuple[Query, ...]:
     """Return the queries of a folder, by subject and name.
 
-    Raises PipelineError when the head of one is not as it should be.
+    Raises PipelineError when the head of one is malformed.
     """
     subjects = list(Subject)
     queries = (_read(path) for path in sorted(folder.glob("*.sql")))

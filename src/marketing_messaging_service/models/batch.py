@@ -1,4 +1,4 @@
-"""What decided events at one time: a transaction, or several side by side."""
+"""What decided events together: a transaction, or several side by side."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from src.marketing_messaging_service.models.run import Run
 
 
 class Batch(Base):
-    """By what events were decided: the run, its logical time, its limits and the version of the rules.
+    """What events were decided by: the run, its logical time, its limits and the version of the rules.
 
     The loads and held events that it decided name it, and a decision belongs to the batch of the run that it names,
-    because a run has one batch at most. Its rules are the enabled ones of its ruleset. On batches from before batches
-    were recorded, which were put together of what the tables knew, what is not known is null.
+    because a run has at most one batch. Its rules are the enabled ones of its ruleset. Batches from before batches were
+    recorded were reconstructed from the tables; what is unknown about them is null.
     """
 
     __tablename__ = "batches"

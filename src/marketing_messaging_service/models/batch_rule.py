@@ -9,9 +9,9 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class BatchRule(Base):
-    """A rule that was let decide, by a backfill with `decide_again`, events that earlier batches had decided.
+    """A rule that a backfill with `decide_again` let decide events that earlier batches had decided.
 
-    Those are the events of the window of the batch's run, up to its limit on the future, on which the rule had no
+    These are the events in the window of the batch's run, up to its limit on the future, on which the rule had no
     decision, or an expired one; where its exclusive group had decided, the rule did not.
     """
 

@@ -11,9 +11,9 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 
 
 class BatchShard(Base):
-    """The events of a batch of some of the users, decided in a transaction of their own.
+    """A batch's events of some of the users, decided in their own transaction.
 
-    The hash of a user tells the shard. What becomes of a user's events depends on that user alone.
+    A user's hash determines the shard. What happens to a user's events depends on that user alone.
     """
 
     __tablename__ = "batch_shards"

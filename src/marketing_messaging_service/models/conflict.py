@@ -1,4 +1,4 @@
-"""A redelivery that names another time than the event that stands."""
+"""A redelivery with a different time than the stored event."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base
 class Conflict(Base):
     """One line whose message_id was known but whose time differed; the event that came first is kept.
 
-    A line that differs in more is no retry: it is kept in rejected_rows. Before that was distinguished, such a line
+    A line that differs in more is not a retry: it is kept in rejected_rows. Before that was distinguished, such a line
     was kept here with every field in which it differs.
     """
 

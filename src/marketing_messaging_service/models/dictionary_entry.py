@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base
 class DictionaryEntry(Base):
     """What one table, view or column means, in a sentence.
 
-    The rows are written from the models and views whenever they differ, and are never to be edited.
+    The rows are rewritten from the models and views whenever they differ; never edit them.
     """
 
     __tablename__ = "data_dictionary"

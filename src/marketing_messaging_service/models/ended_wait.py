@@ -12,18 +12,18 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 
 
 class WaitOutcome(StrEnum):
-    """What became of a match when its wait was over."""
+    """How a match's wait ended."""
 
     DECIDED = "decided"
     """The rule's conditions held: it is a send request or a suppression."""
     NO_MATCH = "no match"
     """They did not hold."""
     LAPSED = "lapsed"
-    """The rule was gone, off, without wait, or had another trigger."""
+    """The rule was gone or off, no longer had a wait, or had another trigger."""
 
 
 class EndedWait(Base):
-    """A row of `waiting_matches` whose wait is over, and what became of it."""
+    """A former row of `waiting_matches` whose wait is over, and how it ended."""
 
     __tablename__ = "ended_waits"
     __table_args__ = (

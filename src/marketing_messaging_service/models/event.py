@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Event(Base):
-    """One event, whatever number of times it was delivered.
+    """One event, however often it was delivered.
 
     `message_id` is the producer's own id, or `content:<sha256>` where the producer gave none. `load_id` is
     null on rows that were there before loads were recorded.
@@ -24,7 +24,7 @@ class Event(Base):
 
     __tablename__ = "events"
     __table_args__ = (
-        # An index and no constraint, because only an index can be dropped for a large load and rebuilt after it.
+        # An index, not a constraint, because only an index can be dropped for a large load and rebuilt after it.
         Index("uq_events_message_id", "message_id", unique=True),
         # Serves prior_event and every question about one user. An index on event_type alone would lure
         # SQLite's planner away from it and make deciding hundreds of times slower.

@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 
 
 class EventType(Base):
-    """A value of `events.event_type`, for finding rules on types that nobody sends."""
+    """A value of `events.event_type`, to find rules on types that nobody sends."""
 
     __tablename__ = "event_types"
     __table_args__ = ({"comment": "One row per event type that has ever been loaded."},)

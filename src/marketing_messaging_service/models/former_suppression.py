@@ -1,4 +1,4 @@
-"""A suppression in whose place its rule has decided again."""
+"""A suppression that its rule has replaced by deciding again."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 
 
 class FormerSuppression(Base):
-    """One suppression with the reason expired that stood until a backfill let its rule decide the event again.
+    """One suppression with the reason expired that was in force until a backfill let its rule decide the event again.
 
-    It is as it was in `suppressions`, its id too, which no other suppression gets. What the rule decided in its
-    place has the same event and rule.
+    It is as it was in `suppressions`, including its id, which no other suppression gets. The decision that replaced it
+    has the same event and rule.
     """
 
     __tablename__ = "former_suppressions"
     __table_args__ = (
-        # What is decided in the place of an expired one has not expired, so that it happens once.
+        # What replaces an expired suppression has not expired, so this happens only once.
         UniqueConstraint("event_id", "rule_name"),
         # Answers "what did that run decide".
         Index(None, "run_id"),

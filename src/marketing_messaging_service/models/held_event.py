@@ -14,17 +14,17 @@ from src.marketing_messaging_service.infrastructure.indexes import partial
 class HeldEvent(Base):
     """One event that waits, or has waited, although its load is done; the row stays when the event is decided.
 
-    What a run loaded only waits for a backfill whose window it is in. What lay too far ahead of the run that would
-    have decided it waits for its time, `due_at`, and is decided by the first run that reaches it, or by a backfill
-    whose window it is in and that reaches it. An event that was loaded only and is asked for by a backfill too early
+    An event that a run only loaded waits for a backfill whose window contains it. One too far ahead of the run that
+    would have decided it waits for its time, `due_at`, and is decided by the first run that reaches it, or by a
+    backfill that contains and reaches it. If a backfill asks too early for an event that was only loaded, that event
     waits for its time from then on. An event without a row here is decided with its load.
     """
 
     __tablename__ = "held_events"
     __table_args__ = (
-        # Finding what waits must not read what was decided long ago.
+        # So that finding what waits does not read what was decided long ago.
         Index("ix_held_events_waiting", "event_id", **partial(text("run_id IS NULL"))),
-        # Nor may a run read what waits for a time that is years away.
+        # So that a run does not read what waits for a time years away.
         Index("ix_held_events_due", "due_at", **partial(text("run_id IS NULL AND due_at IS NOT NULL"))),
         {
             "comment": "One row per event that is not decided with its load: it was only loaded and waits for a "

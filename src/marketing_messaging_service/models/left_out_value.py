@@ -1,4 +1,4 @@
-"""An invalid value that an event is kept without."""
+"""An invalid value that was left out of its event."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class LeftOutValue(Base):
-    """One value that was invalid, and without which its event was loaded, because the mapping of the file says so."""
+    """One invalid value, left out when its event was loaded because the file's mapping says so."""
 
     __tablename__ = "left_out_values"
     __table_args__ = (

@@ -28,18 +28,18 @@ WHOLE_FILE_SQL = (
     "outside_count = 0 AND (rejected_count = 0 OR inserted_count > 0 OR duplicate_count > 0 OR collision_count > 0 "
     "OR dropped_count > 0)"
 )
-"""The condition of `takes_whole_file`, as the text of an index."""
+"""The condition of `takes_whole_file`, as text for an index."""
 
 
 class Load(Base):
     """One file's transaction into the tables, with counts of its lines that add up.
 
     read = inserted + duplicate + collision + rejected + blank + dropped + outside, and conflict is the part of
-    duplicate whose time differed from that of the event that stands. Only a backfill leaves lines outside, of its
-    window; a file is taken to the end by a load that leaves none and could read at least one of them. Its events lie
-    between `first_event_id` and `last_event_id` (null when it brought none). `as_of` is the logical time of the run
-    that loaded it; `decided_at` and `ruleset_id` tell when its events were decided, and by which version of the rules,
-    which for held events is told in `held_events`.
+    duplicate whose time differed from the stored event's. Only a backfill leaves lines outside (its window); a file is
+    taken completely by a load that leaves none and could read at least one of them. Its events are from
+    `first_event_id` to `last_event_id` (null if it brought none). `as_of` is the logical time of the run that loaded
+    it; `decided_at` and `ruleset_id` say when its events were decided, and by which version of the rules; for held
+    events, `held_events` says so.
     """
 
     __tablename__ = "loads"
@@ -52,7 +52,7 @@ class Load(Base):
         ),
         CheckConstraint("conflict_count BETWEEN 0 AND duplicate_count", name="conflicts_are_duplicates"),
         Index(None, "source_file_id"),
-        # A file is taken to the end once, by whichever run; one of which no line could be read is not taken.
+        # A file is taken completely once, by any run; one of which no line could be read is not taken.
         Index("uq_loads_whole_file", "source_file_id", unique=True, **partial(text(WHOLE_FILE_SQL))),
         Index(None, "run_id"),
         # Answers "what did that batch decide".
@@ -154,6 +154,6 @@ READ_COUNTS = (Load.inserted_count, Load.duplicate_count, Load.collision_count, 
 
 
 def takes_whole_file() -> ColumnElement[bool]:
-    """Return whether a load took its file to the end, which one that could read no line of it did not."""
+    """Return whether a load took its file completely; one that could not read any line did not."""
     has_read_one = or_(Load.rejected_count == 0, *(count > 0 for count in READ_COUNTS))
     return and_(Load.outside_count == 0, has_read_one)

@@ -12,19 +12,19 @@ from src.marketing_messaging_service.infrastructure.indexes import partial
 class RejectedRow(Base):
     r"""One rejected line, kept with the reason.
 
-    `raw_line` is the line as text, without its line end; bytes that are not UTF-8 and NULs are in it as
-    `\xNN`. `raw_bytes` holds the exact bytes where the text does not, and is null everywhere else. `event_id` names the
-    event that has the line's message_id already, where that is the reason. `header_line` goes with a row of a CSV that
-    has not the cells of its header: without it nobody could say what they are. A line that was read again and is an
-    event now stays, and `replayed_load_id` names the load that took it.
+    `raw_line` is the line as text, without its line end; bytes that are not UTF-8, and NULs, appear as `\xNN`.
+    `raw_bytes` holds the exact bytes where the text does not, and is otherwise null. If the reason is that an event
+    already has the line's message_id, `event_id` names that event. `header_line` goes with a CSV row whose cells do not
+    match its header: without it nobody could say what they are. A line that was read again and is now an event stays,
+    and `replayed_load_id` names the load that took it.
     """
 
     __tablename__ = "rejected_rows"
     __table_args__ = (
         UniqueConstraint("load_id", "line_number"),
-        # Finding whether the same line is kept already, or which lines lost their message_id to an event.
+        # Finds whether the same line is kept already, or which lines lost their message_id to an event.
         Index(None, "event_id", **partial(text("event_id IS NOT NULL"))),
-        # Finding what a replay took, without reading every line that was ever rejected.
+        # Finds what a replay took, without reading every line that was ever rejected.
         Index(None, "replayed_load_id", **partial(text("replayed_load_id IS NOT NULL"))),
         {"comment": "One row per raw line that did not become an event, kept with the reason."},
     )

@@ -1,4 +1,4 @@
-"""What became of the rejected lines that a replay read again."""
+"""The outcomes of the rejected lines that a replay read again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class ReplayOutcome(StrEnum):
-    """What became of a rejected line that was to be read again, where it was not rejected again."""
+    """The outcome of a rejected line that was to be read again, if it was not rejected again."""
 
     TAKEN = "taken"
     TAKEN_BEFORE = "taken_before"
@@ -21,9 +21,9 @@ class ReplayOutcome(StrEnum):
 
 
 class ReplayCount(Base):
-    """How many lines that were rejected for one reason came to what in one replay; a preview leaves no row.
+    """How many lines rejected for one reason had an outcome in one replay; a preview leaves no row.
 
-    `outcome` is one of ReplayOutcome, or the reason code for which the lines are no events today.
+    `outcome` is one of ReplayOutcome, or today's reason code for which the lines are not events.
     """
 
     __tablename__ = "replay_counts"

@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 
 
 class Ruleset(Base):
-    """The rules as they stood when they decided something, named by the SHA-256 of their text."""
+    """The rules as they were when they decided something, named by the SHA-256 of their text."""
 
     __tablename__ = "rulesets"
     __table_args__ = (

@@ -9,7 +9,7 @@ from src.marketing_messaging_service.infrastructure.database import Base
 
 
 class RulesetRule(Base):
-    """What a rule said in one version of rules.yaml, as far as a question about decisions needs it."""
+    """A rule's parts in one version of rules.yaml that questions about decisions need."""
 
     __tablename__ = "ruleset_rules"
     __table_args__ = (

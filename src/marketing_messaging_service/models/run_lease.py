@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 
 
 class RunLease(Base):
-    """Who holds the right to write, and until when; there is no row while nobody does."""
+    """Who holds the right to write, and until when; no row while nobody does."""
 
     __tablename__ = "run_leases"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""What a run has to say about a file, or about itself, beyond its counts."""
+"""A run's remark about a file, or about itself, beyond its counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RemarkKind(StrEnum):
 class RunRemark(Base):
     """One thing that a run left undone or found odd, and why. Only a problem makes the run fail.
 
-    What many files have in common is one remark: `subject` names the first few, `file_count` says how many they are.
+    A remark shared by many files is one row: `subject` names the first few, `file_count` says how many there are.
     """
 
     __tablename__ = "run_remarks"

@@ -1,4 +1,4 @@
-"""A message that is owed."""
+"""A message owed to a user."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from src.marketing_messaging_service.infrastructure.indexes import partial
 from src.marketing_messaging_service.models.event import Event
 
 ALERT_CHANNEL = "internal"
-"""The channel of alerts, and of nothing else: an alert is not a send and uses up no "once"."""
+"""The channel of alerts only: an alert is not a send and does not use up a "once"."""
 
 EVER_KEY = "ever"
 """The dedupe key of a message that a user gets once in a lifetime."""
@@ -29,8 +29,8 @@ HAS_OTHER_KEY = and_(
     func.substr(literal_column("dedupe_key"), literal_column("1"), literal_column(str(len(DAY_KEY))))
     != literal_column(f"'{DAY_KEY}'"),
 )
-"""The condition on sends, alerts aside, whose dedupe key is neither of these; word for word that of their index, which
-is what SQLite asks for."""
+"""The condition on sends, alerts aside, whose dedupe key is neither of these; word for word the condition of their
+index, as SQLite requires."""
 
 HAS_WAITED = literal_column("decision_time").is_not(None)
 """The condition on sends whose rule waited."""
@@ -40,7 +40,7 @@ HAS_NO_EVENT = literal_column("event_id").is_(None)
 
 
 class SendRequest(Base):
-    """One message owed to a user, or an alert to our own people, and the rule and event it follows from.
+    """One message owed to a user, or an alert to our own people, with the rule and event that led to it.
 
     `rule_name` and `ruleset_id` are null only on rows that were there before decisions recorded their rule.
     """
@@ -48,16 +48,16 @@ class SendRequest(Base):
     __tablename__ = "send_requests"
     __table_args__ = (
         UniqueConstraint("event_id", "rule_name"),
-        # The user comes last, so that a day's sends lie side by side. Led by the user, each send changed a page of its
-        # own: deciding 100,000 events on five million took 1.35 s instead of 0.9. A user's sends are found by the
-        # user's events instead, as the view user_timeline does.
+        # The user comes last, so that a day's sends are side by side. With the user first, each send changed a
+        # different page: deciding 100,000 events on five million took 1.35 s instead of 0.9. A user's sends are found
+        # through the user's events instead, as in the view user_timeline.
         UniqueConstraint("template_name", "dedupe_key", "user_id"),
         # With the constraint above, answers "has this user had this message on that day" without reading the user's
-        # other rows. Most sends have a key that tells and are not in it.
+        # other rows. Most sends have a key that says so and are not in it.
         Index("ix_send_requests_other_keys", "user_id", "template_name", "event_timestamp", **partial(HAS_OTHER_KEY)),
-        # Finds the sends of a user by rules that wait, by their decision times; the others are found by their events.
+        # Finds a user's sends by rules that wait, by decision time; the others are found through their events.
         Index("ix_send_requests_waited", "user_id", "decision_time", **partial(HAS_WAITED)),
-        # Finds the sends of a user that no event leads to.
+        # Finds a user's sends that no event leads to.
         Index("ix_send_requests_no_event", "user_id", **partial(HAS_NO_EVENT)),
         # Answers "what did that run decide".
         Index(None, "run_id"),

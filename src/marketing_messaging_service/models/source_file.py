@@ -13,10 +13,10 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 class SourceFile(Base):
     """One raw file by its content, under the name it had when it was read.
 
-    `file_signature` is what the file system said of the file (size, times, inode); a file that still shows
-    the same signature is known without being read again. A file of which no line could be read is not taken:
-    `refused_code` says why, and it is read again when it is delivered again, or by a newer reader. What a replay
-    takes of the rejected lines of a file is a file of its own, which nobody has delivered.
+    `file_signature` is what the file system says about the file (size, times, inode); a file that still has the same
+    signature is recognised without being read again. A file of which no line could be read is not taken: `refused_code`
+    says why, and it is read again when it is delivered again, or by a newer reader. The rejected lines that a replay
+    takes from a file become a separate file, which nobody has delivered.
     """
 
     __tablename__ = "source_files"

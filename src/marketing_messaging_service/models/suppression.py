@@ -12,7 +12,7 @@ from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.send_request import SendRequest
 
 EXPIRED_REASON = "expired"
-"""The suppression_reason of a message that would have gone out, had its event not been too old for the run."""
+"""The suppression_reason of a message that would have gone out if its event had not been too old for the run."""
 
 
 BLOCKED_REASON = "blocked:"
@@ -26,7 +26,7 @@ LIMIT_REASON = "limit:"
 
 
 class Suppression(Base):
-    """One message refused, why, and what stood in the way: an earlier send, or the event by which the user is blocked.
+    """One refused message, why, and what was in the way: an earlier send, or the event by which the user is blocked.
 
     `rule_name`, `ruleset_id` and `run_id` are null only on rows that were there before decisions recorded them.
     """

@@ -1,4 +1,4 @@
-"""What a payload column may declare beside its type, length and comment."""
+"""What a payload column may declare besides its type, length and comment."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,9 @@ class Taken:
     """How a value is taken from a raw event."""
 
     least: int | None = None
-    """The least number that is one, None for no limit but the type's."""
+    """The smallest valid number, None for no limit but the type's."""
     from_text: bool = False
-    """Whether the text of a number is taken for the number."""
+    """Whether the text of a number is accepted as the number."""
 
 
 def taken(*, least: int | None = None, from_text: bool = False) -> dict[Any, Any]:
@@ -22,6 +22,6 @@ def taken(*, least: int | None = None, from_text: bool = False) -> dict[Any, Any
 
 
 def taken_by(info: dict[Any, Any]) -> Taken:
-    """Return what the `info` of a payload column says; without a word, the plain way."""
+    """Return what the `info` of a payload column says; by default, the plain way."""
     said: Taken = info.get(_KEY, Taken())
     return said

@@ -8,11 +8,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 from src.marketing_messaging_service.infrastructure.database import Base
 
 OTHER_KEYS = "(other keys)"
-"""The key_path under which a load's unknown keys beyond the first thousand are counted, together and not by line."""
+"""The key_path that counts a load's unknown keys beyond the first thousand: all together, not by line."""
 
 
 class UnknownKey(Base):
-    """How often one unknown key was in one load, named by its path, such as `properties.coupon`."""
+    """How often one unknown key occurred in one load, named by its path, such as `properties.coupon`."""
 
     __tablename__ = "unknown_keys"
     __table_args__ = (

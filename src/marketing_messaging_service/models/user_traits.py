@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from src.marketing_messaging_service.models.event import Event
 
 TRAITS_IN_CONTENT_ID = ("email", "country", "marketing_opt_in", "risk_segment")
-"""The traits that are in the content id of an event in their plain form. Frozen: no field is ever added."""
+"""The traits that go into an event's content id in their plain form. Frozen: no field is ever added."""
 
 
 class UserTraits(Base):

@@ -1,4 +1,4 @@
-"""Every row of a database into another one, of whichever kind either is."""
+"""Moves every row of a database into another one, whatever kind either is."""
 
 from src.marketing_messaging_service.moving.move import Moved, copy_everything, move
 

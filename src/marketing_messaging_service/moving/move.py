@@ -1,4 +1,4 @@
-"""Moving a database to another one, in portions, each a transaction: what is cut off goes on where it was."""
+"""Moves a database to another one, in portions of one transaction each; after an interruption it continues."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from src.marketing_messaging_service.moving.rows import append, checksum, last_k
 from src.marketing_messaging_service.schema import refuse_older_schema
 
 _NOT_MOVED = frozenset({DictionaryEntry.__tablename__, RunLease.__tablename__})
-"""What the migrations write, and what belongs to a run that is at work."""
+"""The tables that the migrations write, and the one that belongs to a run at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Moved:
 
 
 def tables() -> Iterator[Table]:
-    """Yield each table that moves, behind those that it points at."""
+    """Yield each table to move, after those that it points at."""
     return (table for table in Base.metadata.sorted_tables if table.name not in _NOT_MOVED)
 
 
@@ -48,9 +48,9 @@ def _as_it_is(value: Any) -> Any:
 
 
 def copy_everything(source_url: str, target_url: str, on_rows: Callable[[int], None]) -> None:
-    """Make a new database, and copy every row into it as it stands at one moment; a run may go on meanwhile.
+    """Make a new database, and copy every row into it from one snapshot; a run may go on meanwhile.
 
-    `on_rows` is told how many rows were copied since the last call.
+    `on_rows` gets the number of rows copied since the last call.
     """
     upgrade_to_head(target_url)
     target = create_database_engine(target_url)
@@ -69,11 +69,11 @@ def move(
     info: Callable[[str], None] = lambda _: None,
     look: Callable[[], None] = lambda: None,
 ) -> tuple[Moved, ...]:
-    """Move every row of a database into another one, which is made, and return what both hold now, table by table.
+    """Move every row of a database into a new one, and return what both hold now, table by table.
 
-    No run may be at work on either. The source is only read. What was cut off goes on where it was; until everything
-    is there no run takes the target for a database. `look` is called again and again, and may end it by raising.
-    Raises DatabaseError when the target holds something else, or the two differ at the end.
+    No run may be at work on either. The source is only read. After an interruption the move continues; until everything
+    is there, no run accepts the target. `look` is called repeatedly, and may end it by raising. Raises DatabaseError
+    when the target holds something else, or the two differ at the end.
     """
     refuse_missing(source_url)
     source_engine = create_read_only_engine(source_url)
@@ -97,7 +97,7 @@ def _translation(source_url: str, target_url: str) -> Callable[[Any], Any]:
 
 
 def _begun(target_url: str) -> Engine:
-    """Return an engine on the target, which from now on no run takes for a database."""
+    """Return an engine on the target, which from now on no run accepts."""
     target = create_database_engine(target_url, create=True)
     with read_transaction(target) as connection:
         is_under_way = MOVING in _revisions(connection)

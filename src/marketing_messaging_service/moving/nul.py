@@ -1,7 +1,7 @@
-"""NUL characters in texts that move to a database that holds none, in a way that can be undone.
+"""Escapes NUL characters in texts that move to a database without them, in a way that can be undone.
 
-A text with a NUL has `␀0` for it, and `␀␀` for each `␀` (U+2400) that it had before. So has a text that only looks as
-if that had been done to it. Every other text moves as it is.
+A text with a NUL gets `␀0` for it, and `␀␀` for each `␀` (U+2400) that it already had. So does a text that only looks
+as if it had been escaped. Every other text moves unchanged.
 """
 
 import re
@@ -14,7 +14,7 @@ _MEANT = {"0": "\0", MARK: MARK}
 
 
 def escaped(value: Any) -> Any:
-    """Return a value as a database can hold it that knows no NUL."""
+    """Return a value in a form for a database that cannot hold NUL."""
     if not isinstance(value, str) or ("\0" not in value and unescaped(value) == value):
         return value
     return value.replace(MARK, MARK * 2).replace("\0", f"{MARK}0")

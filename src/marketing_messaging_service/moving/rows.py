@@ -1,4 +1,4 @@
-"""The rows of a table in the one form that all databases have in common: the one in which SQLite stores them."""
+"""Reads and writes a table's rows in the one form shared by all databases: that in which SQLite stores them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
@@ -11,7 +11,7 @@ from src.marketing_messaging_service.infrastructure.bulk import bulk_insert
 Row = tuple[Any, ...]
 
 ROWS_A_PORTION = 20_000
-"""Rows in memory at a time, and in one transaction."""
+"""How many rows are in memory at a time, and in one transaction."""
 
 _SQLITE = make_url("sqlite://").get_dialect()()
 
@@ -19,7 +19,7 @@ _SQLITE = make_url("sqlite://").get_dialect()()
 def portions(
     connection: Connection, table: Table, translate: Callable[[Any], Any], *, after: Row | None = None
 ) -> Iterator[list[Row]]:
-    """Yield the rows of a table by its key, from behind a key on, in portions."""
+    """Yield the rows of a table after a key, in key order, in portions."""
     keys = list(table.primary_key.columns)
     stored = [column.type.dialect_impl(_SQLITE).bind_processor(_SQLITE) for column in table.columns]
     places = [list(table.columns).index(key) for key in keys]

@@ -1,4 +1,4 @@
-"""What others take away: a consistent copy, Parquet of every table and view, and rejected lines to be edited."""
+"""Files for others: a consistent copy, every table and view as Parquet, and rejected lines for editing."""
 
 from src.marketing_messaging_service.publishing.publish import PublishedFile, publish
 from src.marketing_messaging_service.publishing.rejected_lines import export_rejected_lines

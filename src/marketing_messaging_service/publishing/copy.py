@@ -8,14 +8,14 @@ from pathlib import Path
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy import copy_pages
 
 STEPS_BETWEEN_LOOKS = 200_000
-"""How many steps of SQLite's machine lie between two looks at how far the copy has come."""
+"""How many steps of SQLite's machine between reports of the copy's progress."""
 
 
 def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int], None]) -> None:
-    """Write a copy of the database as it is at this moment, what is still in its -wal included.
+    """Write a copy of the database as it is at this moment, including what is still in its -wal.
 
-    It reads one snapshot, so that a run may keep writing, and is one file with nothing beside it. `on_progress` is
-    told how many bytes were written since the last call; what it raises ends the copy.
+    It reads one snapshot, so a run may keep writing; the copy is one file with nothing beside it. `on_progress` gets
+    the number of bytes written since the last call; an exception that it raises ends the copy.
     """
     written = 0
     raised: list[BaseException] = []
@@ -43,7 +43,7 @@ def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int
                 raise raised[0] from None
             if error.sqlite_errorcode != sqlite3.SQLITE_ERROR:
                 raise
-            # Somebody's own index uses a function of another program, with which alone it can be rebuilt.
+            # Somebody's own index uses a function of another program, and only that program can rebuild it.
             copy_path.unlink(missing_ok=True)
             copy_pages(database_path, copy_path, on_progress)
             forget_wal(copy_path)
@@ -51,6 +51,6 @@ def vacuum_into(database_path: Path, copy_path: Path, on_progress: Callable[[int
 
 
 def forget_wal(copy_path: Path) -> None:
-    """Let a copy be one file with nothing beside it, as VACUUM makes it."""
+    """Make a copy one file with nothing beside it, as VACUUM does."""
     with closing(sqlite3.connect(copy_path, isolation_level=None)) as copy:
         copy.execute("PRAGMA journal_mode=DELETE")

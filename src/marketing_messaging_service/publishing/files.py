@@ -1,4 +1,4 @@
-"""Files that appear whole and together, or not at all."""
+"""Writes files that appear complete and together, or not at all."""
 
 import errno
 import os
@@ -8,18 +8,18 @@ from pathlib import Path
 from src.marketing_messaging_service.errors import DatabaseError
 
 BESIDE_A_DATABASE = ("-wal", "-shm", "-journal")
-"""What whoever opened a published copy may have left beside it; read with another copy it would damage that one."""
+"""What readers of a published copy may have left beside it; read with another copy it would damage that one."""
 
 
 def partial_path(path: Path) -> Path:
-    """Return where a file is written before it is whole; what an earlier run left there is removed."""
+    """Return where a file is written before it is complete; what an earlier run left there is removed."""
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
     return partial
 
 
 def refuse_obstacles(paths: Iterable[Path]) -> None:
-    """Raise DatabaseError if something that is no file stands where a file is to be written."""
+    """Raise DatabaseError if there is something other than a file where a file is to be written."""
     for path in paths:
         for each in (path, path.with_name(f".{path.name}.partial"), _previous(path)):
             if each.is_dir() and not each.is_symlink():
@@ -30,9 +30,9 @@ def refuse_obstacles(paths: Iterable[Path]) -> None:
 
 
 def put_in_place(partials: Mapping[Path, Path]) -> None:
-    """Put files, given as partial by final path, in place one after the other, each of them on the disk before.
+    """Put files, given as partial by final path, in place one after the other, each flushed to the disk first.
 
-    When one cannot be, those before it are taken back, so that all are of one moment.
+    If one cannot be, the earlier ones are reverted, so that all come from one snapshot.
     """
     for partial in partials.values():
         with partial.open("rb") as stream:
@@ -59,7 +59,7 @@ def put_in_place(partials: Mapping[Path, Path]) -> None:
 
 
 def forget_companions(copy_path: Path) -> None:
-    """Remove what lies beside a copy of a database that is about to be replaced, and belongs to it alone."""
+    """Remove what is beside a copy of a database that is about to be replaced and belongs only to it."""
     for ending in BESIDE_A_DATABASE:
         copy_path.with_name(copy_path.name + ending).unlink(missing_ok=True)
 
@@ -69,7 +69,7 @@ def _previous(path: Path) -> Path:
 
 
 def _keep(path: Path) -> None:
-    """Give the file that is to be replaced a second name, under which it can be had back."""
+    """Give the file to be replaced a second name, from which it can be restored."""
     previous = _previous(path)
     previous.unlink(missing_ok=True)
     if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""A table or view as Parquet, with the types that SQLite does not keep."""
+"""Writes a table or view as Parquet, with the types that SQLite does not keep."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.vocabulary import DataType
 
 ROWS_AT_ONCE = 50_000
-"""Rows in memory at a time, and in a row group of the file."""
+"""How many rows are in memory at a time, and in a row group of the file."""
 
 ARROW_TYPES = {
     DataType.TEXT: pa.string(),
@@ -31,9 +31,9 @@ def write_parquet(
 ) -> int:
     """Write all rows of the table or view that has these columns, and return how many there are.
 
-    Each column carries its sentence as the metadata `comment`. `on_progress` gets how many rows were written since
-    the last call. Memory does not follow the number of rows. Raises DatabaseError at a value that is not of its
-    column's type, which SQLite lets anybody write.
+    Each column carries its sentence as the metadata `comment`. `on_progress` gets the number of rows written since the
+    last call. Memory does not grow with the number of rows. Raises DatabaseError at a value that is not of its column's
+    type, which SQLite lets anybody write.
     """
     schema = pa.schema(
         [

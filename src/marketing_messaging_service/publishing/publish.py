@@ -1,4 +1,4 @@
-"""Everything that is published, of one moment."""
+"""Publishes everything, from one snapshot."""
 
 import errno
 import os
@@ -34,13 +34,13 @@ from src.marketing_messaging_service.publishing.files import (
 from src.marketing_messaging_service.publishing.parquet import write_parquet
 
 Progress = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Given what is being done and how much of it there is, None where nobody knows: a context in which a function takes
-how much was done."""
+"""Takes what is being done and how much of it there is (None if unknown), and returns a context with a function that
+takes how much was done."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """A file that others may take away; the copy of the database has no row_count."""
+    """A file for others; the copy of the database has no row_count."""
 
     path: Path
     size_bytes: int
@@ -48,11 +48,11 @@ class PublishedFile:
 
 
 def publish(database_url: str, folder: Path, progress: Progress) -> tuple[PublishedFile, ...]:
-    """Write a copy of the database and Parquet of each table and view into a folder, all of one moment.
+    """Write a copy of the database, and each table and view as Parquet, into a folder, all from one snapshot.
 
-    Everything is written beside first and put in place at the end, so that a reader finds whole files only, the old
-    ones or the new. A run may keep writing meanwhile. The schema must be the newest. Raises DatabaseError, with what
-    was published before as it was, for what comes from the surroundings.
+    Everything is first written to temporary names and put in place at the end, so that a reader only finds complete
+    files, old or new. A run may keep writing meanwhile. The schema must be the newest. Raises DatabaseError for outside
+    causes; what was published before then stays.
     """
     if not is_there(database_url):
         shown = shown_database(database_url)
@@ -62,7 +62,7 @@ def publish(database_url: str, folder: Path, progress: Progress) -> tuple[Publis
         with foreseeable_errors():
             return _publish(database_url, folder, progress)
     except OSError as error:
-        # Arrow puts words of its own before those of the system.
+        # Arrow adds its own words before the system's.
         raise _unwritable(folder, os.strerror(error.errno) if error.errno else str(error)) from None
 
 

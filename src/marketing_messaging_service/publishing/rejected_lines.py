@@ -1,4 +1,4 @@
-"""Rejected lines as a file to be edited, which a replay takes back."""
+"""Writes rejected lines into a file for editing, which a replay takes back."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.loading.results import RejectedLine
 
 ONLY_THE_OWNER = 0o600
-"""Who may read the file: it holds what users are known by."""
+"""Who may read the file: it contains what identifies users."""
 
 
 def export_rejected_lines(path: Path, lines: Iterable[RejectedLine]) -> int:
-    """Write rejected lines into a new file that its owner alone may read, one per line, and return how many they are.
+    """Write rejected lines into a new file that only its owner may read, one per line, and return their number.
 
-    Raises ExportError, and leaves no file, when there is one of that name or it cannot be written.
+    Raises ExportError, and leaves no file behind, when there already is one of that name or it cannot be written.
     """
     count = 0
     try:
@@ -42,7 +42,7 @@ def export_rejected_lines(path: Path, lines: Iterable[RejectedLine]) -> int:
 
 
 def _exported(line: RejectedLine) -> bytes:
-    """Return a rejected line as one of the file: an object stands there as it came, everything else as a text."""
+    """Return a rejected line as a line of the file: an object as it came, anything else as text."""
     told = {
         "id": line.row_id,
         "file": line.path,
@@ -59,7 +59,7 @@ def _exported(line: RejectedLine) -> bytes:
 
 
 def _is_object(text: str) -> bool:
-    """Whether a line is an object that means the same within another one."""
+    """Whether a line is an object that means the same when nested in another one."""
     try:
         msgspec.json.decode(text.encode(), type=dict[str, msgspec.Raw])
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""From the rows of a run to what a person reads."""
+"""Turns the rows of a run into what a person reads."""
 
 from src.marketing_messaging_service.reporting.finding import (
     last_runs,

@@ -1,4 +1,4 @@
-"""Pictures on a card, as `data:` URLs that any page can show."""
+"""Draws pictures on a card, as `data:` URLs that any page can show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """The colours of the card that a picture stands on, which makes it readable on any page."""
+    """The colours of the card behind a picture, which makes it readable on any page."""
 
     card: str
     box: str
@@ -32,15 +32,15 @@ DARK = Theme(card="#151d29", box="#1b2534", border="#2a3646", accent="#7cc4f2", 
 def picture(width: float, height: float, theme: Theme, paint: Callable[[Any], None], *, has_font: bool = True) -> str:
     """Return what `paint` paints on axes in points from the top left, on a card; the same gives the same bytes.
 
-    With `has_font` the letters come with the picture, which is for few of them; otherwise they are those of the
-    reader's machine.
+    With `has_font` the letters come with the picture, which is for few of them; otherwise they come from the reader's
+    machine.
     """
-    # Half a second and forty megabytes, which only a run with something to draw is to pay.
+    # Half a second and forty megabytes, which only a run with something to draw should pay.
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     with mpl.rc_context(), warnings.catch_warnings():
-        # Nobody's own matplotlibrc is to change it, and the salt makes the ids in it the same every time.
+        # A user's matplotlibrc must not change it, and the salt makes its ids the same every time.
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "report", "svg.fonttype": "path" if has_font else "none"})
         mpl.rcParams["font.sans-serif"] = ["DejaVu Sans"]
@@ -52,7 +52,7 @@ def picture(width: float, height: float, theme: Theme, paint: Callable[[Any], No
         paint(axes)
         svg = StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        # Letters that the library's own font lacks, such as Chinese ones, are in the reader's.
+        # The reader's fonts have the letters, such as Chinese ones, that the library's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(svg, format="svg", transparent=True, metadata=nothing)
     return f"data:image/svg+xml;base64,{base64.b64encode(_shortened(svg.getvalue()).encode()).decode()}"
@@ -71,12 +71,12 @@ def draw_box(
 
 
 def draw_text(axes: Any, x: float, y: float, text: str, **look: Any) -> None:
-    """Write text as it stands, its middle at a height."""
+    """Write text literally, its middle at a height."""
     axes.text(x, y, text, va="center_baseline", parse_math=False, **look)
 
 
 def _shortened(svg: str) -> str:
-    """Return the same picture in three quarters of the characters."""
+    """Return the same picture in three quarters as many characters."""
     without_comments = re.sub(r"<!--.*?-->|<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
     unturned = re.sub(r' transform="rotate\(-0 [\d. ]+\)"', "", without_comments)
     without_glyph_names = re.sub(r'(id="|href="#)DejaVuSans-', r"\1g", unturned)

@@ -1,4 +1,4 @@
-"""Finding the run that somebody asks for."""
+"""Finds the run that somebody asks for."""
 
 from __future__ import annotations
 

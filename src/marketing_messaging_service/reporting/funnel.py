@@ -1,4 +1,4 @@
-"""From lines to messages, as a picture."""
+"""Draws the way from lines to messages."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from src.marketing_messaging_service.reporting.drawing import LIGHT, Theme, draw
 if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import RunReport
 
-# Those of Okabe and Ito, which everybody can distinguish.
+# From Okabe and Ito's palette, which everybody can distinguish.
 _GREY, _BLUE, _SKY, _GREEN, _ORANGE, _RED = "#8593a5", "#0072b2", "#56b4e9", "#009e73", "#e69f00", "#d55e00"
 
 _WIDTH, _ROW, _MARGIN, _THICKNESS = 760, 34, 18, 18
 _LABEL_AT, _COUNT_AT, _BAR_AT, _BAR_WIDTH = 26, 262, 280, 320
-"""Where things stand, in points."""
+"""Positions, in points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class FunnelStep:
     label: str
     count: int
     share: str
-    """How many of the step before come this far, in words."""
+    """How many of the previous step get this far, in words."""
     colour: str
     is_part: bool = False
-    """Whether it is a part of the step before the parts, and not a step of its own."""
+    """Whether it is a part of the previous step, and not its own step."""
 
 
 def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
-    """Return the steps from lines to messages; none when there is nothing to draw."""
+    """Return the steps from lines to messages; none if there is nothing to draw."""
     lines, would = report.lines, "would be " if report.is_preview else ""
     insert, decide = ("to insert", "to decide") if report.is_preview else ("inserted", "decided")
     if not lines.read and not report.decided_count and not report.again_count:
@@ -43,7 +43,7 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
         FunnelStep(f"events {insert}", lines.inserted, _percent(lines.inserted, lines.read, "lines"), _BLUE),
     ]
     if not lines.read:
-        # Events decided that had waited are all there is to show.
+        # There are only decided events that had waited to show.
         steps.clear()
     if report.held_count:
         share = _percent(report.held_count, lines.inserted, "inserted")
@@ -53,10 +53,10 @@ def funnel_steps(report: RunReport) -> tuple[FunnelStep, ...]:
     if report.decided_count != lines.inserted:
         from_before = f"{report.earlier_count:,} from before" if report.earlier_count else ""
         steps.append(FunnelStep(f"events {decide}", report.decided_count, from_before, _BLUE))
-    # An event may match several rules, so that this is no share of the events.
+    # An event may match several rules, so this is not a share of the events.
     rate = f"{100 * report.matched_count / report.decided_count:.1f} per 100 events" if report.decided_count else ""
     if report.again_count:
-        # Those are of other events than the ones above.
+        # These belong to other events than the ones above.
         rate = f"{report.again_count:,} decided again"
     steps.append(FunnelStep("matches of a rule", report.matched_count, rate, _SKY))
     parts = (
@@ -75,13 +75,13 @@ def _percent(count: int, of: int, noun: str) -> str:
     if not of:
         return ""
     percent = 100 * count / of
-    # Rounding must not make nothing of something, nor everything of a part.
+    # Rounding must not turn something into nothing, nor a part into everything.
     about = "under 0.1" if 0 < percent < 0.1 else "over 99.9" if 99.9 < percent < 100 else f"{percent:.1f}"
     return f"{about} % of {noun}"
 
 
 def funnel_text(steps: tuple[FunnelStep, ...]) -> str:
-    """Return the funnel in words, for whoever cannot see the picture."""
+    """Return the funnel in words, for people who cannot see the picture."""
     return f"From lines to messages: {', '.join(f'{step.label} {step.count:,}' for step in steps)}."
 
 
@@ -102,7 +102,7 @@ def _draw_step(axes: Any, theme: Theme, step: FunnelStep, *, middle: float, scal
     size = 13 if step.is_part else 14
     draw_text(axes, _LABEL_AT + (18 if step.is_part else 0), middle, step.label, size=size, color=theme.ink)
     draw_text(axes, _COUNT_AT, middle, f"{step.count:,}", size=size, color=theme.ink, ha="right")
-    # What there is of anything is seen, however little it is.
+    # However small, anything that is there is visible.
     length = max(step.count * scale, 2) if step.count else 0
     axes.barh(middle, length, left=_BAR_AT, height=_THICKNESS, color=step.colour, lw=0)
     draw_text(axes, _BAR_AT + length + 10, middle, step.share, size=12, color=theme.faint)

@@ -1,4 +1,4 @@
-"""Whether a run is well, judging by its counts, and which of its files somebody should look at first."""
+"""Judges from a run's counts whether it is healthy, and which of its files somebody should look at first."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import LoadReport, RejectedExample
 
 FEWEST_REJECTED = 10
-"""Rejected lines from which on one file alone makes a run fail; fewer in a small file prove nothing."""
+"""From this many rejected lines on, one file alone can make a run fail; fewer in a small file prove nothing."""
 
 MOST_FILES = 25
-"""Files that an example is shown of; of ten thousand nobody reads more."""
+"""How many files have an example shown; nobody reads more of ten thousand."""
 
 LONGEST_EXPLANATION = 240
 
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
-    """A way in which a line is no event, of which a run bears a share."""
+    """A way in which a line is not an event; a run tolerates a share of these."""
 
     count: Callable[[LineCounts], int]
     subject: str
-    """What a problem is about that is none of one file."""
+    """The subject of a problem that does not concern one file."""
     says: str
     cause: str
     remedy: str
@@ -56,16 +56,16 @@ _TROUBLES = (_REJECTED, _COLLISION)
 
 
 def is_over_limit(lines: LineCounts, max_percent: float) -> bool:
-    """Whether a larger share of a file's lines is in trouble than is allowed, so that it alone makes a run fail.
+    """Whether more than the allowed share of a file's lines is in trouble, so that it alone makes a run fail.
 
-    Lines that could not be read count by themselves, and so do those with the message_id of another event. A file
-    counts alone from ten of them on, or when it has no other line.
+    Unreadable lines and lines with another event's message_id are counted separately. A file counts alone from ten of
+    them on, or if it has no other line.
     """
     return any(_is_over_limit(trouble, lines, max_percent) for trouble in _TROUBLES)
 
 
 def seem_numbered_alike(loads: Sequence[LoadReport], max_percent: float) -> bool:
-    """Whether more lines have the message_id of another event than a run bears, in one file or in all."""
+    """Whether more lines have another event's message_id than a run tolerates, in one file or in all."""
     return any(_is_over_limit(_COLLISION, load.lines, max_percent) for load in loads) or (
         _exceeds(_COLLISION, _all_lines(loads), max_percent)
     )
@@ -80,7 +80,7 @@ def _is_over_limit(trouble: _Trouble, lines: LineCounts, max_percent: float) -> 
 def problem_files_first(loads: Sequence[LoadReport], max_percent: float) -> tuple[LoadReport, ...]:
     """Return the files that make a run fail, then those with rejected, colliding or conflicting lines, then the others.
 
-    Among equals they stay in their order.
+    Equal ones stay in order.
     """
 
     def place(load: LoadReport) -> int:
@@ -111,8 +111,8 @@ def too_many_rejected(
 ) -> list[Problem]:
     """Return what is wrong when a larger share of the lines was rejected than is allowed, in one file or in all.
 
-    `firsts` has the first rejected line of a load, by its id; `earlier` are the loads of earlier attempts of the same
-    run, whose lines are as unread as they were.
+    `firsts` has each load's first rejected line, by its id; `earlier` are the loads of earlier attempts of the same
+    run, whose lines are still unread.
     """
     return _problems(_REJECTED, loads, max_percent, firsts, {}, earlier=earlier, is_preview=is_preview)
 
@@ -126,9 +126,9 @@ def too_many_collisions(
     earlier: frozenset[int] = frozenset(),
     is_preview: bool = False,
 ) -> list[Problem]:
-    """Return what is wrong when a larger share of the lines has the message_id of another event than is allowed.
+    """Return what is wrong when more than the allowed share of the lines has another event's message_id.
 
-    `others` has the file that most of these other events came in, by the id of the load; the rest is as above.
+    `others` has, by the id of the load, the file that brought most of those other events; the rest is as above.
     """
     return _problems(_COLLISION, loads, max_percent, firsts, others, earlier=earlier, is_preview=is_preview)
 
@@ -200,6 +200,6 @@ def _explained(
         good = lines.inserted + lines.duplicate
         others = "The other line was taken." if good == 1 else f"The other {good} lines were taken."
         parts += [others] if good else []
-        # What is refused as a whole cannot be replayed, and its explanation says what to do.
+        # A file refused as a whole cannot be replayed, and its explanation says what to do.
         parts += [] if count == 1 and first is not None and first.is_kept_in_part else [trouble.remedy]
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""What a run did as one HTML file that opens anywhere: no scripts, no network, light and dark."""
+"""Writes what a run did as one HTML file that opens anywhere: no scripts, no network, light and dark."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def report_html(report: RunReport) -> str:
 
 
 def page(template: str, *folders: Path, **values: Any) -> str:
-    """Return a page of a template in one of the folders, or in this one, which holds what pages have in common."""
-    # Only who writes a report is to pay for the template engine.
+    """Return a page from a template in one of the folders, or in this one, which has what pages share."""
+    # Only writing a report should cost importing the template engine.
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
     environment = Environment(

@@ -1,4 +1,4 @@
-"""What a run says of itself while it works, one line a step."""
+"""Writes a run's log while it works, one line per step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LEFT = {
     RemarkKind.WAITING: "still being written",
     RemarkKind.PASSED_OVER: "passed over because their names begin with _ or a dot",
 }
-"""What the log says, after their number, about files that are left where they are."""
+"""What the log says, after their number, about files left where they are."""
 
 
 def discovery_line(discovery: Discovery) -> str:
@@ -61,7 +61,7 @@ def export_sentence(path: Path, count: int, in_part_count: int) -> str:
 
 
 def staging_line(name: str, staged: Sequence[StagedFile], seconds: float) -> str:
-    """Return what staging found in files, which are called by a name, in one line."""
+    """Return in one line what staging found in files, which are given a name."""
     read, valid = sum(each.read_count for each in staged), sum(each.valid_count for each in staged)
     rejected, blank = sum(each.rejected_count for each in staged), sum(each.blank_count for each in staged)
     dropped = sum(each.dropped_count for each in staged)
@@ -80,7 +80,7 @@ def load_line(load: LoadResult) -> str:
 
 
 def loads_line(name: str, loads: Sequence[LoadResult], seconds: float) -> str:
-    """Return loads of files, which are called by a name, in one line."""
+    """Return loads of files, which are given a name, in one line."""
     lines = sum(
         (
             LineCounts(

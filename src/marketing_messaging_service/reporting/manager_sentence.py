@@ -1,4 +1,4 @@
-"""What a run means, for people who do not know the pipeline: what came in, what goes out, and what does not."""
+"""Says what a run means to people who do not know the pipeline: what came in, what goes out, and what does not."""
 
 from datetime import UTC, datetime
 
@@ -10,7 +10,7 @@ from src.marketing_messaging_service.reporting.tables import counted
 
 
 def manager_sentence(report: RunReport) -> str:
-    """Return what a run means in one sentence, with another one before or after it when something is unusual."""
+    """Return what a run means in one sentence, with another before or after it if something is unusual."""
     clauses = [*_waited(report), *_outcome(report), *_ahead(report), *_unread(report), *_colliding(report)]
     sentence = f"{_when(report)}, {'; '.join([_came_in(report), *filter(None, [', '.join(clauses)])])}."
     return " ".join([*_before(report), sentence, *_after(report)])
@@ -50,7 +50,7 @@ def _when(report: RunReport) -> str:
 
 
 def _came_after_all(report: RunReport) -> str:
-    """Return how many events came of lines that had been rejected."""
+    """Return how many events came from lines that had been rejected."""
     count = sum(each.line_count for each in report.replayed) - report.replayed_as(ReplayOutcome.TAKEN_BEFORE)
     if not count and not report.lines.inserted:
         is_told = report.state is RunState.COMPLETED

@@ -1,4 +1,4 @@
-"""What a run did as Markdown, for the Prefect UI."""
+"""Writes what a run did as Markdown, for the Prefect UI."""
 
 from __future__ import annotations
 

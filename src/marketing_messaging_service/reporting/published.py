@@ -1,4 +1,4 @@
-"""What was published, as Markdown for the Prefect UI."""
+"""Lists what was published, as Markdown for the Prefect UI."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Reading what a run did from the tables, and nothing from anywhere else, so that every past run can be reported."""
+"""Reads what a run did from the tables alone, so that every past run can be reported."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ if TYPE_CHECKING:
 EXAMPLES_A_REASON = 3
 
 LONGEST_READ = 500
-"""Characters of a rejected line that are read; beyond what is shown, so that an address at the cut is still seen."""
+"""How many characters of a rejected line are read: more than are shown, so that an address at the cut is noticed."""
 
 
 def read_run_report(connection: Connection, run_id: int) -> RunReport:
     """Return what one run did. Raises ReportError when there is no such run.
 
-    It reads within the connection's own transaction, so that it also tells of a preview that is rolled back afterwards.
+    It reads within the connection's own transaction, so it can also report a preview that is rolled back afterwards.
     """
     row = connection.execute(
         select(Run.__table__, Ruleset.content_hash)
@@ -137,7 +137,7 @@ def read_run_report(connection: Connection, run_id: int) -> RunReport:
 
 
 def _came_in_since(connection: Connection, run: Row[Any]) -> datetime | None:
-    """Return when the last complete hourly run before began, which left nothing in the folder behind."""
+    """Return when the previous complete hourly run began; it left nothing in the folder."""
     if run.flow_name == FlowName.REPLAY or run.window_start_at is not None or run.window_end_at is not None:
         return None
     return connection.execute(
@@ -164,7 +164,7 @@ def _remarks(connection: Connection, run_id: int) -> Sequence[Row[str, str, str,
 def read_rejection_problems(connection: Connection, run_id: int) -> list[Problem]:
     """Return what is wrong when more lines were rejected than the run allows, in all of its attempts.
 
-    A run that is tried again has the same id in Prefect, and finds taken what its attempt before took.
+    A retried run has the same id in Prefect, and what its previous attempt took is taken.
     """
     run = connection.execute(select(Run.flow_run_id, Run.max_rejected_percent, Run.mode).where(Run.id == run_id)).one()
     attempts = select(Run.id).where(Run.flow_run_id == run.flow_run_id)
@@ -191,7 +191,7 @@ def read_rejection_problems(connection: Connection, run_id: int) -> list[Problem
 
 
 def _other_files(connection: Connection, load_ids: Sequence[int]) -> dict[int, str]:
-    """Return the file in which most of the events came whose message_ids the lines of a load have, by the load."""
+    """Return, by load, the file that brought most of the events whose message_ids its lines have."""
     of_load = (
         select(SourceFile.path)
         .join_from(RejectedRow, Event, Event.id == RejectedRow.event_id)
@@ -266,8 +266,8 @@ def _loads(connection: Connection, condition: ColumnElement[bool]) -> tuple[Load
 def _reasons(
     connection: Connection, run_id: int, loads: Sequence[LoadReport], max_percent: float
 ) -> tuple[ReasonReport, ...]:
-    """Return why lines were rejected: of each reason the first few lines, and the first line of each file."""
-    # The lines themselves are read of the few examples alone, however many were rejected.
+    """Return why lines were rejected: the first few lines of each reason, and the first line of each file."""
+    # Only the few examples have their lines read, however many were rejected.
     is_failing = RejectedRow.load_id.in_(failing_loads(loads, max_percent))
     in_order = (is_failing.desc(), RejectedRow.load_id, RejectedRow.line_number)
     in_file = RejectedRow.line_number
@@ -367,7 +367,7 @@ def _ahead(connection: Connection, run_id: int) -> tuple[AheadReport, ...]:
 
 
 def _waits(connection: Connection, run_id: int, as_of: datetime) -> WaitsReport:
-    """Return what the run did with what waits, and what waited after it, also where it had nothing to decide."""
+    """Return what the run did with waiting matches, and what waited after it, even if it had nothing to decide."""
     last = connection.execute(
         select(Batch.id, Batch.run_id).where(Batch.run_id <= run_id).order_by(Batch.run_id.desc()).limit(1)
     ).one_or_none()
@@ -452,7 +452,7 @@ def _rules(connection: Connection, run_id: int, ruleset_id: int) -> tuple[RuleRe
 
 
 def _suppressed(connection: Connection, run_id: int) -> Mapping[str | None, Mapping[str, int]]:
-    """Return how many suppressions a run made, by rule and reason; also those that were decided again since."""
+    """Return how many suppressions a run made, by rule and reason, including those decided again since."""
     found: dict[str | None, Counter[str]] = defaultdict(Counter)
     for table in (Suppression, FormerSuppression):
         reasons = table.rule_name, table.suppression_reason

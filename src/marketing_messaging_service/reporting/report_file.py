@@ -1,4 +1,4 @@
-"""The report of a run as a file."""
+"""Writes the report of a run as a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_report(folder: Path, report: RunReport) -> Path:
-    """Write the report of a run into a folder, whole or not at all, and return where; an earlier one of it is replaced.
+    """Write the report of a run into a folder, whole or not at all, and return its path; it replaces an earlier one.
 
     Raises ReportError when the folder cannot be written to.
     """
@@ -30,7 +30,7 @@ def write_report(folder: Path, report: RunReport) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file of REPORTS_PATH whole or not at all; `write` is given where to write it first.
+    """Write a file of REPORTS_PATH completely or not at all; `write` gets the path to write it to first.
 
     Raises ReportError when its folder cannot be written to.
     """
@@ -52,7 +52,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def report_name(report: RunReport) -> str:
-    """Return the name of the file, which has the flow, its logical time and the run."""
+    """Return the name of the file, with the flow, its logical time and the run."""
     flow_name = re.sub(r"[^A-Za-z0-9_-]", "-", report.flow_name)
     as_of, started_at = _in_name(report.as_of, "minutes"), _in_name(report.started_at, "seconds")
     run = f"preview-{started_at}" if report.is_preview else f"run-{report.run_id}"

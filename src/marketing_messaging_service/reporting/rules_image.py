@@ -1,4 +1,4 @@
-"""The rules as they were applied, as a picture for readers to whom Mermaid is not drawn."""
+"""Draws the rules as they were applied, for readers whose page does not draw Mermaid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRIGGER, _CONDITION, _RULE, _MESSAGE = (26, 150), (202, 186), (414, 268), (710,
 
 
 def rules_image(rules: tuple[RuleReport, ...], *, is_preview: bool, theme: Theme = LIGHT) -> str:
-    """Return the way from event types over conditions and rules to messages as a `data:` URL, a row a rule."""
+    """Return the way from event types through conditions and rules to messages as a `data:` URL, one row per rule."""
     shown = drawn_rules(rules)
     groups = grouped(shown)
     left_out = len(rules) - len(shown)
@@ -43,7 +43,7 @@ def rules_image(rules: tuple[RuleReport, ...], *, is_preview: bool, theme: Theme
             more = f"and {counted(left_out, 'more rule')}"
             draw_text(axes, _TRIGGER[0], top + 8, more, size=11, color=theme.faint)
 
-    # A font for each of some hundred words would weigh more than all else.
+    # A font for each of some hundred words would be larger than everything else.
     return picture(_WIDTH, height, theme, paint, has_font=False)
 
 

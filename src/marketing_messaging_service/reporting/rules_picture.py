@@ -1,4 +1,4 @@
-"""The rules as they were applied, as a picture in Mermaid."""
+"""Draws the rules as they were applied, in Mermaid."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from src.marketing_messaging_service.reporting.run_report import RuleReport
 
 MOST_RULES = 20
-"""Rules that are drawn; more could not be read."""
+"""How many rules are drawn; more could not be read."""
 
 LONGEST_LABEL = 90
 
 
 def drawn_rules(rules: tuple[RuleReport, ...], most: int = MOST_RULES) -> tuple[RuleReport, ...]:
-    """Return the rules to show, in their order: all of them, or of too many those that matched something."""
+    """Return the rules to show, in order: all of them or, if there are too many, those that matched something."""
     if len(rules) <= most:
         return rules
     return (tuple(rule for rule in rules if rule.matched_count) or rules)[:most]
 
 
 def grouped(rules: Iterable[RuleReport]) -> list[tuple[str | None, tuple[RuleReport, ...]]]:
-    """Return rules by exclusive group, rules that are in none by themselves, each where its first one stands."""
+    """Return rules by exclusive group, and ungrouped ones alone, each at its first rule's place."""
     order: dict[str, int] = {}
     for position, rule in enumerate(rules := tuple(rules)):
         order.setdefault(rule.exclusive_group or f"\0{position}", position)
@@ -37,7 +37,7 @@ def grouped(rules: Iterable[RuleReport]) -> list[tuple[str | None, tuple[RuleRep
 
 
 def rule_counts(rule: RuleReport, *, is_preview: bool) -> str:
-    """Return what came of a rule in a few words; nothing of one that no run has applied."""
+    """Return a rule's results in a few words; nothing if no run has applied it."""
     if not rule.is_applied:
         return ""
     parts = ((rule.sent_count, "sent"), (rule.alerted_count, "alerted"), (rule.suppressed_count, "suppressed"))
@@ -46,7 +46,7 @@ def rule_counts(rule: RuleReport, *, is_preview: bool) -> str:
 
 
 def rules_picture(rules: tuple[RuleReport, ...], *, is_preview: bool = False) -> str:
-    """Return a flowchart from event types over conditions and rules to messages, with the counts of each rule."""
+    """Return a flowchart from event types through conditions and rules to messages, with each rule's counts."""
     shown = drawn_rules(rules)
     triggers = {name: f"trigger{place}" for place, name in enumerate(_once(r.trigger_event_type for r in shown), 1)}
     ids = {rule.rule_name: f"rule{place}" for place, rule in enumerate(shown, 1)}
@@ -86,5 +86,5 @@ _SYNTAX = re.compile(r"(?<![^\W_])[._-]|[._-](?![^\W_])|[^\w\s.,:_-]")
 
 
 def _label(text: str) -> str:
-    """Return text with nothing in it that Mermaid, or the Markdown and HTML in its labels, would take for its own."""
+    """Return text without anything that Mermaid, or the Markdown and HTML in its labels, would interpret."""
     return _SYNTAX.sub(lambda sign: f"#{ord(sign[0])};", printable(text, LONGEST_LABEL))

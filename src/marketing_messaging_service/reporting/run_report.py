@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LineCounts:
-    """What became of lines; read = inserted + duplicate + collision + rejected + blank + dropped + outside.
+    """Counts of lines; read = inserted + duplicate + collision + rejected + blank + dropped + outside.
 
     A conflict is a duplicate that names another time, a collision a line with the message_id of another event; what is
     dropped is of a type that the mapping of its file leaves out.
@@ -39,7 +39,7 @@ class LineCounts:
 
     @property
     def kept(self) -> int:
-        """Lines that are kept as they came, in rejected_rows."""
+        """Lines kept as they came, in rejected_rows."""
         return self.rejected + self.collision
 
     def __add__(self, other: LineCounts) -> LineCounts:
@@ -80,17 +80,17 @@ class ReasonReport:
 
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
-    """How many lines that were rejected for one reason came to what when they were read again."""
+    """How many lines rejected for one reason had an outcome when they were read again."""
 
     reason_code: str
     outcome: str
-    """One of ReplayOutcome, or the reason code of today."""
+    """One of ReplayOutcome, or today's reason code."""
     line_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """In how many lines one unknown key stood."""
+    """How many lines had one unknown key."""
 
     key_path: str
     line_count: int
@@ -107,7 +107,7 @@ class LeftOutReport:
 
 @dataclass(frozen=True, slots=True)
 class AheadReport:
-    """How many events of one file lay too far in the future to be decided, and between which times."""
+    """How many events of one file were too far in the future to be decided, and between which times."""
 
     path: str
     event_count: int
@@ -117,7 +117,7 @@ class AheadReport:
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
-    """One enabled rule as it was applied, and what came of it."""
+    """One enabled rule as it was applied, and its results."""
 
     rule_name: str
     description: str
@@ -132,7 +132,7 @@ class RuleReport:
     suppressed: tuple[tuple[str, int], ...] = ()
     """Refused matches by reason, in the order of the reasons' names."""
     is_applied: bool = True
-    """Whether a run has applied it, so that there is something to count."""
+    """Whether a run has applied it, so there is something to count."""
 
     @property
     def shown_condition(self) -> str:
@@ -171,7 +171,7 @@ class LeftFiles:
     names: str
     """The first few of them."""
     explanation: str
-    """What is wrong with them or what they seem to be, or nothing."""
+    """What is wrong with them, what they seem to be, or nothing."""
     file_count: int = 1
 
 
@@ -190,7 +190,7 @@ class WaitsReport:
     waiting_count: int = 0
     """Matches that waited when the run had decided."""
     late_count: int = 0
-    """The part of them whose time had come, and which waited for the data to come so far."""
+    """Those of them whose time had come, but which waited for the data to reach it."""
 
     @property
     def ended_count(self) -> int:
@@ -213,7 +213,7 @@ class RunReport:
     started_at: datetime
     ended_at: datetime | None = None
     came_in_since: datetime | None = None
-    """When the hourly run before began, for an hourly run: what is new came in since."""
+    """When the previous hourly run began, for an hourly run: what is new came in since."""
     window_start_at: datetime | None = None
     window_end_at: datetime | None = None
     max_event_age_hours: int | None = None
@@ -229,45 +229,45 @@ class RunReport:
     reasons: tuple[ReasonReport, ...] = ()
     """Why lines were rejected, the most frequent reason first."""
     replayed: tuple[ReplayReport, ...] = ()
-    """What became of the rejected lines that a replay read again."""
+    """The outcomes of the rejected lines that a replay read again."""
     unknown_keys: tuple[KeyReport, ...] = ()
     left_out: tuple[LeftOutReport, ...] = ()
     """The fields with invalid values that events were loaded without, the most frequent one first."""
     held_count: int = 0
     """Events of its loads that it held for a backfill, whether or not one has decided them since."""
     decided_count: int | None = None
-    """Events decided, also those that an earlier run had loaded; None when it did not come to deciding."""
+    """Events decided, including those loaded by an earlier run; None if it did not get to deciding."""
     ahead_count: int = 0
-    """Events that it left undecided because they lay too far in the future, whether or not they are decided since."""
+    """Events left undecided because they were too far in the future, whether or not they have been decided since."""
     ahead: tuple[AheadReport, ...] = ()
-    """The same by file, but for those that an earlier run had loaded only; most events first."""
+    """The same by file, without those that an earlier run had only loaded; most events first."""
     waits: WaitsReport = WaitsReport()
     again_rules: tuple[str, ...] = ()
-    """Rules that it let decide events which had been decided before."""
+    """Rules that decided events again that had been decided before."""
     again_count: int = 0
-    """What these decided on such events; it is among the outcomes of the rules."""
+    """What these decided on such events; included in the outcomes of the rules."""
     decide_seconds: float | None = None
     ruleset_hash: str | None = None
     rules: tuple[RuleReport, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What somebody should look at, a sentence each; nothing was held up by it."""
+    """What somebody should look at, one sentence each; it held nothing up."""
     unusual: tuple[str, ...] = ()
-    """What is unlike the same hour of the last four weeks, in sentences."""
+    """How this hour differs from the same hour of the last four weeks, in sentences."""
     left: tuple[LeftFiles, ...] = ()
-    """Files that are in the folder and were not taken, though nothing went wrong with them in this run."""
+    """Files in the folder that were not taken, though nothing went wrong with them in this run."""
 
     def left_as(self, kind: RemarkKind) -> tuple[LeftFiles, ...]:
         """Return the files that were left for one kind of reason."""
         return tuple(files for files in self.left if files.kind is kind)
 
     def replayed_as(self, *outcomes: ReplayOutcome) -> int:
-        """Return how many rejected lines that were to be read again came to one of some outcomes."""
+        """Return how many of the rejected lines to be read again had one of some outcomes."""
         return sum(each.line_count for each in self.replayed if each.outcome in outcomes)
 
     @property
     def is_replay(self) -> bool:
-        """Whether it took rejected lines in place of files."""
+        """Whether it took rejected lines instead of files."""
         return self.flow_name == FlowName.REPLAY
 
     @property
@@ -277,7 +277,7 @@ class RunReport:
 
     @property
     def lines(self) -> LineCounts:
-        """What became of all lines."""
+        """The counts of all lines."""
         return sum((load.lines for load in self.loads), LineCounts())
 
     @property

@@ -1,4 +1,4 @@
-"""What a run did as tables that add up, for the Prefect UI and for the file."""
+"""Shows what a run did as tables that add up, for the Prefect UI and for the file."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     )
 
 LONGEST_LINE = 120
-"""Characters of a rejected line that are shown."""
+"""How many characters of a rejected line are shown."""
 
 KEEP_KEY = "docs/fields.md says how to keep it"
 
 BEFORE_KEY = 20
-"""Characters shown before the key that is wrong, so that a reader sees where it was."""
+"""How many characters are shown before the key that is wrong, so that a reader sees where it was."""
 
 
 def rules_table(report: RunReport) -> Table:
-    """Return what came of each rule: matched = sent + alerted + suppressed, and why suppressed."""
+    """Return the results of each rule: matched = sent + alerted + suppressed, and why suppressed."""
     reasons = sorted({reason for rule in report.rules for reason, _ in rule.suppressed})
     rows: list[tuple[Cell, ...]] = [(rule.rule_name, *_outcomes(rule, reasons)) for rule in report.rules]
     shown = drawn_rules(report.rules, MOST_ROWS)
@@ -56,7 +56,7 @@ def _outcomes(rule: RuleReport, reasons: list[str]) -> tuple[int, ...]:
 
 
 def files_table(report: RunReport) -> Table:
-    """Return what became of the lines of each file.
+    """Return the counts of lines of each file.
 
     lines = inserted + duplicate + collision + rejected + blank + dropped + outside.
     """
@@ -75,7 +75,7 @@ def files_table(report: RunReport) -> Table:
 
 
 def ahead_table(report: RunReport) -> Table:
-    """Return which files brought events that lie too far in the future."""
+    """Return which files brought events that are too far in the future."""
     rows: list[tuple[Cell, ...]] = [
         (each.path, each.event_count, _instant(each.first_event_at), _instant(each.last_event_at))
         for each in report.ahead
@@ -93,7 +93,7 @@ def _lines(lines: LineCounts) -> tuple[int, ...]:
 
 
 def reasons_table(report: RunReport) -> Table:
-    """Return how many lines are in rejected_rows for which reason: the rejected ones and the collisions."""
+    """Return how many lines are in rejected_rows for each reason: the rejected ones and the collisions."""
     rows: list[tuple[Cell, ...]] = [(reason.reason_code, reason.line_count) for reason in report.reasons]
     return table_of("Lines kept aside, by reason", ("reason", "lines"), rows, total=_total(rows, "reason"))
 
@@ -106,7 +106,7 @@ def _total(rows: list[tuple[Cell, ...]], noun: str) -> tuple[Cell, ...]:
 
 
 def replay_table(report: RunReport) -> Table:
-    """Return what became of rejected lines that were read again, by the reason for which they had been rejected."""
+    """Return the outcomes of rejected lines that were read again, by the reason for which they had been rejected."""
     rows: list[tuple[Cell, ...]] = [
         (each.reason_code, each.line_count, REPLAY_OUTCOMES.get(each.outcome, f"still rejected: {each.outcome}"))
         for each in report.replayed
@@ -131,7 +131,7 @@ REPLAY_OUTCOMES: Mapping[str, str] = {
     ReplayOutcome.NO_SOURCE: "no pattern of sources.yaml matches the file",
     ReplayOutcome.FAILED: "could not be read or loaded",
 }
-"""What became of rejected lines that were not rejected again, in words."""
+"""The outcomes of rejected lines that were not rejected again, in words."""
 
 
 def examples_table(report: RunReport) -> Table:
@@ -175,7 +175,7 @@ def rejected_table(report: RunReport) -> list[dict[str, str | int]]:
 
 
 def keys_table(report: RunReport) -> Table:
-    """Return in how many lines which unknown key stood, and how to keep those of the payload."""
+    """Return how many lines had each unknown key, and how to keep those of the payload."""
     rows = ((key.key_path, key.line_count) for key in report.unknown_keys)
     parts = tuple(f"{part.key}." for part in PAYLOAD.parts)
     first = next((key for key in report.unknown_keys if key.key_path.startswith(parts)), None)
@@ -184,7 +184,7 @@ def keys_table(report: RunReport) -> Table:
 
 
 def left_out_table(report: RunReport) -> Table:
-    """Return which fields had invalid values that events were loaded without."""
+    """Return which fields had invalid values that were left out of their events."""
     return table_of(
         f"Invalid values that {'would be' if report.is_preview else 'were'} left out",
         ("field", "events", "one of them"),
@@ -215,14 +215,14 @@ def left_table(report: RunReport) -> Table:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something to know of a run, and what it is called."""
+    """A fact about a run, and its name."""
 
     name: str
     text: str
 
 
 def facts(report: RunReport) -> tuple[Fact, ...]:
-    """Return what else there is to know of a run."""
+    """Return what else there is to know about a run."""
     hours_ahead = report.max_event_ahead_hours
     window = report.window_start_at is not None and report.window_end_at is not None
     every = (

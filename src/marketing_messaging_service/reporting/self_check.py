@@ -1,4 +1,4 @@
-"""What a self-check found, in words and numbers: for the terminal, for the Prefect UI, and in one line."""
+"""Reports what a self-check found: for the terminal, for the Prefect UI, and in one line."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def check_markdown(report: CheckReport) -> str:
 
 
 def repair_text(repaired: Sequence[RepairedObject]) -> str:
-    """Return what became of each view and index that was to be rebuilt, as plain text for a terminal."""
+    """Return the result for each view and index that was to be rebuilt, as plain text for a terminal."""
     if not repaired:
         return "Every view and index is as it should be; none was rebuilt."
     return "\n".join(line for made in repaired for line in _repair_lines(made))
@@ -101,14 +101,14 @@ def _extent(report: CheckReport) -> str:
 def _table(report: CheckReport) -> Table:
     return Table(
         title="What must hold, and what was found",
-        # What was found comes before the sentence, so that nobody has to scroll to it.
+        # The findings come before the sentence, so that nobody has to scroll to them.
         head=("invariant", "found", "what must hold"),
         rows=tuple((finding.invariant, _found(finding), finding.sentence) for finding in report.findings),
     )
 
 
 def _found(finding: Finding) -> str:
-    """The outcome in two words at most; what is broken, and where, stands with its examples."""
+    """The outcome in at most two words; what is broken, and where, is with its examples."""
     if finding.holds:
         return "holds"
     return f"BROKEN {finding.breach_count}" if finding.breach_count else "NOT CHECKED"

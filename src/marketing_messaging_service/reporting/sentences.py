@@ -1,4 +1,4 @@
-"""What a run did in one line, and what went wrong with what to do about it."""
+"""Says what a run did in one line, and what went wrong with what to do about it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 WITHOUT_A_WORD = f"It ended without a word. {WHO_DOES_THE_REST}"
 
 MOST_IN_SENTENCE = 3
-"""Problems that the one sentence of a run says in full."""
+"""How many problems a run's one sentence gives in full."""
 
 MOST_PROBLEMS = 25
-"""Problems that a report lists."""
+"""How many problems a report lists."""
 
 _ENDINGS = {RunState.STOPPED: "Stopped", RunState.KILLED: "Killed", RunState.FAILED: "Failed"}
 
@@ -45,7 +45,7 @@ def headline(report: RunReport) -> str:
         had = "had" if report.known_file_count else ""
         parts += [f"{many(report.known_file_count, 'other file')} {had} been taken before."] if had else []
     else:
-        # A backfill is often given another folder.
+        # A backfill often has another folder.
         folder = "landing" if report.window_start_at is None else "its folder"
         known = f"{many(report.known_file_count, 'file')} in {folder}, all taken before"
         parts.append(f"Nothing new: {known if report.known_file_count else f'no files in {folder}'}.")
@@ -60,14 +60,14 @@ def headline(report: RunReport) -> str:
 
 
 def _nothing_in_window(known_count: int, outside_count: int) -> list[str]:
-    """Return why a run that was given a window found nothing new in it, though files hold other events."""
+    """Return why a run with a window found nothing new in it, although files hold other events."""
     were = "was" if known_count == 1 else "were"
     known = [f"{many(known_count, 'file')} {were} taken before."] if known_count else []
     return ["Nothing new in the window.", *known, _nothing_else(outside_count)]
 
 
 def _nothing_else(outside_count: int) -> str:
-    """Return what is to be said of files whose events outside the window a run left."""
+    """Return what to say about files whose events outside the window a run left."""
     holds, its = ("holds", "its") if outside_count == 1 else ("hold", "their")
     return (
         f"{many(outside_count, 'file')} {holds} nothing new in the window; {its} events outside it were left, and a "
@@ -76,7 +76,7 @@ def _nothing_else(outside_count: int) -> str:
 
 
 def left_sentences(report: RunReport) -> list[str]:
-    """Return what is in the folder and is taken by no run as it is, a sentence for each kind of reason."""
+    """Return what is in the folder that no run takes as it is, one sentence per kind of reason."""
     kinds = ((RemarkKind.UNREADABLE, "of which no line can be read"), (RemarkKind.IGNORED, "not taken because of"))
     sentences = []
     for kind, words in kinds:
@@ -113,11 +113,11 @@ def _work(report: RunReport) -> list[str]:
 
 
 def replay_sentence(report: RunReport) -> str:
-    """Return what became of the rejected lines that a replay was to read again; nothing for any other run."""
+    """Return the outcomes of the rejected lines that a replay was to read again; nothing for any other run."""
     if not report.is_replay:
         return ""
     if not report.replayed:
-        # A run that came to its end says of each line what became of it.
+        # A finished run reports the outcome of each line.
         if report.state is not RunState.COMPLETED:
             return ""
         return f"There are no {report.source} that wait for a replay."
@@ -139,7 +139,7 @@ NOT_READ: Mapping[ReplayOutcome, str] = {
     ReplayOutcome.NO_SOURCE: "of files that no pattern of sources.yaml names",
     ReplayOutcome.FAILED: "that could not be read or loaded",
 }
-"""What is said of rejected lines that were not read, behind their number."""
+"""What to say, after their number, about rejected lines that were not read."""
 
 
 def _again(report: RunReport) -> str:
@@ -151,7 +151,7 @@ def _again(report: RunReport) -> str:
 
 
 def expired_sentence(report: RunReport) -> str:
-    """Return how many messages were too old to go out, and where they stand; nothing where none was."""
+    """Return how many messages were too old to go out, and where they are listed; nothing if none was."""
     count, hours = report.expired_count, report.max_event_age_hours
     if not count:
         return ""
@@ -168,7 +168,7 @@ def expired_sentence(report: RunReport) -> str:
 
 
 def waits_sentence(waits: WaitsReport, *, is_preview: bool = False) -> str:
-    """Return what became of matches of rules that wait, nothing when none waits or has waited."""
+    """Return what became of matches of rules that wait; nothing if none is waiting or has waited."""
     parts = []
     if waits.begun_count:
         parts.append(f"{waits.begun_count} {'would begin' if is_preview else 'began'} to wait")
@@ -186,7 +186,7 @@ def waits_sentence(waits: WaitsReport, *, is_preview: bool = False) -> str:
 
 
 def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -> str:
-    """Return what becomes of events that lie too far in the future, nothing when there are none."""
+    """Return what happens to events that are too far in the future; nothing if there are none."""
     if not count:
         return ""
     are, wait = ("is", "waits") if count == 1 else ("are", "wait")
@@ -199,7 +199,7 @@ def ahead_sentence(count: int, hours: int | None, *, is_preview: bool = False) -
 
 
 def no_rule_sentence(rules_path: Path, waiting_count: int, *, is_preview: bool = False) -> str:
-    """Return what is to be said when no rule of the file is enabled."""
+    """Return what to say when no rule of the file is enabled."""
     decided = "nothing would be decided" if is_preview else "nothing was decided"
     if not waiting_count:
         return f"{rules_path} enables no rule, so events that come will wait until one is enabled."
@@ -210,7 +210,7 @@ def no_rule_sentence(rules_path: Path, waiting_count: int, *, is_preview: bool =
 
 
 def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:
-    """Return what became of lines as a sum that a person can check."""
+    """Return the counts of lines as a sum that a person can check."""
     conflicts = f" ({many(lines.conflict, 'conflict')})" if lines.conflict else ""
     collisions = f" + {lines.collision} collision" if lines.collision else ""
     dropped = f" + {lines.dropped} dropped" if lines.dropped else ""
@@ -223,13 +223,13 @@ def line_equation(lines: LineCounts, *, is_preview: bool = False) -> str:
 
 
 def outcome_equation(sends: int, suppressions: int, alerts: int, expired: int = 0) -> str:
-    """Return what came of decisions."""
+    """Return the results of deciding."""
     of_them = f" ({expired} expired)" if expired else ""
     return f"{many(sends, 'send')}, {many(suppressions, 'suppression')}{of_them}, {many(alerts, 'alert')}"
 
 
 def problem_sentence(report: RunReport) -> str:
-    """Return what went wrong, the first problems in full, and what became of the rest, all on one line."""
+    """Return what went wrong (the first problems in full) and what happened to the rest, all on one line."""
     if not report.problems:
         return ending_sentence(report)
     beyond = len(report.problems) - MOST_IN_SENTENCE
@@ -243,7 +243,7 @@ def problem_sentence(report: RunReport) -> str:
 
 
 def _rest(report: RunReport) -> str:
-    """Return what became of what had no problem; nothing where there was nothing else."""
+    """Return what happened to everything without a problem; nothing if there was nothing else."""
     subjects = {problem.subject for problem in report.problems}
     if all(load.path in subjects for load in report.loads) and not report.decided_count:
         return ""
@@ -252,7 +252,7 @@ def _rest(report: RunReport) -> str:
 
 
 def problems_told(report: RunReport) -> tuple[str, ...]:
-    """Return everything that went wrong, a sentence or two each, and of very much the first and how much more."""
+    """Return everything that went wrong, a sentence or two each; of very many, the first ones and how many more."""
     if not report.problems:
         return tuple(filter(None, [ending_sentence(report)]))
     beyond = len(report.problems) - MOST_PROBLEMS
@@ -262,7 +262,7 @@ def problems_told(report: RunReport) -> tuple[str, ...]:
 
 
 def warnings_told(report: RunReport) -> tuple[str, ...]:
-    """Return the first of what somebody should look at, a sentence or two each, and how many more there are."""
+    """Return the first things that somebody should look at, a sentence or two each, and how many more there are."""
     beyond = len(report.warnings) - MOST_PROBLEMS
     more = (f"and {beyond:,} more.",) if beyond > 0 else ()
     return (*report.warnings[:MOST_PROBLEMS], *more)
@@ -276,7 +276,7 @@ def told(problem: Problem) -> str:
 
 
 def ending_sentence(report: RunReport) -> str:
-    """Return how a run ended early; nothing when it came to its end, or when its problems say so."""
+    """Return how a run ended early; nothing if it finished, or if its problems say so."""
     if report.problems or report.state not in _ENDINGS:
         return ""
     return report.message or (WITHOUT_A_WORD if report.state is RunState.KILLED else f"{_ENDINGS[report.state]}.")

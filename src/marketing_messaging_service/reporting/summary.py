@@ -1,4 +1,4 @@
-"""What a run did, as plain text for a terminal."""
+"""Summarises a run as plain text for a terminal."""
 
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.run_report import RunReport
@@ -51,7 +51,7 @@ def _tables(report: RunReport) -> list[Table]:
 
 
 def _decisions(report: RunReport) -> Table:
-    """Return what came of each rule, shorter than elsewhere: an alert is among what is sent."""
+    """Return each rule's results, shorter than elsewhere: alerts count as sent."""
     would = "would be " if report.is_preview else ""
     rules = report.rules if report.decided_count or report.again_rules else ()
     return table_of(

@@ -1,11 +1,11 @@
-"""Tables and words as people read them, in a terminal and in Markdown."""
+"""Writes tables and words for people, in a terminal and in Markdown."""
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST_ROWS = 25
-"""Rows of a table that are shown one by one; one line says how many more there are."""
+"""How many rows of a table are shown; one line says how many more there are."""
 
 LONGEST_CELL = 80
 
@@ -41,9 +41,9 @@ def table_of(
     most: int = MOST_ROWS,
     longest: int = LONGEST_CELL,
 ) -> Table:
-    """Return a table in which text is printable and fits, with the first rows and how many more there are.
+    """Return a table with printable text that fits, with the first rows and how many more there are.
 
-    A remark is about rows that are all shown; a note stands there in any case.
+    A remark appears only if all rows are shown; a note always appears.
     """
     every = tuple(rows)
     beyond = len(every) - most
@@ -101,24 +101,24 @@ def counted(count: int, noun: str) -> str:
 
 
 def printable(text: str, most: int = LONGEST_CELL) -> str:
-    """Return text that comes from raw data with nothing in it that a terminal or a table would act on, cut to fit."""
+    """Return text from raw data without anything that a terminal or a table would act on, cut to fit."""
     shown = "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
     return shown if len(shown) <= most else shown[: most - 3] + "..."
 
 
-# An underscore between letters, as in every name, is none.
+# An underscore between letters, as in names, has no meaning in Markdown.
 _MARKUP = re.compile(r"[\\`*\[\]<>&|~#@!^${}]|(?<![^\W_])_|_(?![^\W_])")
 _LIST_MARK = re.compile(r"^([-+=]|\d+(?=[.)]\s))")
 _LINK = re.compile(r"\b(https?:|ftp:|www)(?=[/.])|@", re.IGNORECASE)
 
 WORD_JOINER = "\u2060"
-"""A sign without width; the newest Prefect UI makes links of addresses even where their signs are escaped."""
+"""A zero-width character; the newest Prefect UI turns addresses into links even if their characters are escaped."""
 
 
 def escaped(text: str) -> str:
-    """Return text with nothing in it that Markdown would take for its own, on one line.
+    """Return text on one line without anything that Markdown would interpret.
 
-    By backslashes, because Prefect's first UI shows a character reference such as `&#124;` as it stands.
+    With backslashes, because Prefect's first UI shows a character reference such as `&#124;` literally.
     """
     unlinked = _LINK.sub(rf"\g<0>{WORD_JOINER}", printable(text.strip(), len(text) * 10))
     one_line = _MARKUP.sub(r"\\\g<0>", unlinked)
@@ -126,9 +126,9 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return text as code in Markdown, on one line and as it stands."""
+    """Return text literally, as code in Markdown, on one line."""
     shown_text = printable(text, len(text) * 10)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown_text)), default=0))
-    # Blanks keep the fence and a backtick of the text apart; they are not shown.
+    # Spaces separate the fence from a backtick in the text; they are not shown.
     space = " " if shown_text[:1] in (" ", "`") or shown_text[-1:] in (" ", "`") else ""
     return f"{fence}{space}{shown_text}{space}{fence}"

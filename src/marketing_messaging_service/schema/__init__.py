@@ -1,4 +1,4 @@
-"""The schema as the code declares it: where a file differs from it, and its views and indexes rebuilt."""
+"""The schema as the code declares it: finds where a database differs, and rebuilds views and indexes."""
 
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind
 from src.marketing_messaging_service.schema.differences import Difference, find_differences, refuse_older_schema

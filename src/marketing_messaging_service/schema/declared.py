@@ -1,4 +1,4 @@
-"""What the migrations make, as the models and views declare it; that both agree is a test."""
+"""What the migrations make, as the models and views declare it; a test checks that both agree."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ def declared_objects(connection: Connection) -> tuple[SchemaObject, ...]:
 
 
 def standing_objects(connection: Connection) -> list[SchemaObject]:
-    """Return every table, index, view and trigger that is in the database, somebody else's too."""
+    """Return every table, index, view and trigger in the database, including somebody else's."""
     return dialect_named(connection.dialect.name).standing_objects(connection)
 
 
@@ -36,7 +36,7 @@ class TableParts:
 
 
 def table_parts(sql: str) -> TableParts:
-    """Take a CREATE TABLE statement apart; a constraint without a name is named by all that it says."""
+    """Take a CREATE TABLE statement apart; a constraint without a name is identified by its text."""
     words = tokens(sql)
     first = words.index("(") if "(" in words else len(words)
     parts: dict[str, tuple[str, ...]] = {}
@@ -56,7 +56,7 @@ def table_parts(sql: str) -> TableParts:
 
 
 def _named(part: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield a part by its name; a foreign key that a column was added with stands apart, as in a table rebuilt."""
+    """Yield a part by its name; a foreign key added with a column is separated from it, as in a rebuilt table."""
     place = next(
         (place for place in range(1, len(part) - 2) if part[place] == "CONSTRAINT" and part[place + 2] == "REFERENCES"),
         len(part),

@@ -1,4 +1,4 @@
-"""Where a file's schema differs from the one that the migrations make. Reads only."""
+"""Finds where a database's schema differs from what the migrations make. Reads only."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from src.marketing_messaging_service.schema.declared import declared_objects, st
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One object that is missing, is another than it should be, or should not be there; and what it says of itself."""
+    """One object that is missing, differs, or should not be there, with its own statement."""
 
     kind: Kind
     name: str
@@ -25,8 +25,8 @@ class Difference:
 def find_differences(connection: Connection) -> list[Difference]:
     """Return the differences of a database at the newest revision.
 
-    An object of somebody's own is none, except where it can change or refuse what a run writes: a trigger, or a
-    unique index, on a table of this project.
+    Somebody's own object is not a difference, unless it can change or refuse what a run writes: a trigger, or a unique
+    index, on a table of this project.
     """
     found = {standing.key: standing for standing in standing_objects(connection)}
     declared = {wanted.key: wanted for wanted in declared_objects(connection)}
@@ -34,7 +34,7 @@ def find_differences(connection: Connection) -> list[Difference]:
 
 
 def refuse_older_schema(connection: Connection) -> None:
-    """Raise DatabaseError when the database is not at the newest revision, with which alone it can be compared."""
+    """Raise DatabaseError when the database is not at the newest revision, the only one that can be compared."""
     missing = missing_revisions(connection)
     if missing:
         raise DatabaseError(

@@ -1,4 +1,4 @@
-"""Making views and indexes again, which touches no row."""
+"""Rebuilds views and indexes, without touching a row."""
 
 from dataclasses import replace
 
@@ -19,10 +19,10 @@ from src.marketing_messaging_service.views import VIEWS
 
 
 def repair(engine: Engine) -> list[RepairedObject]:
-    """Make the views and indexes again that are missing or differ, in one transaction; return what became of each.
+    """Rebuild the views and indexes that are missing or differ, in one transaction; return the result for each.
 
-    A unique index that rows stand against is not made, and whatever is in its place stays. What else differs is
-    left as it is. Raises DatabaseError when the schema is not at the newest revision.
+    A unique index that existing rows violate is not made, and whatever is in its place stays. Other differences are
+    left. Raises DatabaseError when the schema is not at the newest revision.
     """
     with write_transaction(engine) as connection, cache_for_sorting(connection, threads=SORTING_THREADS):
         refuse_older_schema(connection)
@@ -59,7 +59,7 @@ def _make(connection: Connection, wanted: SchemaObject) -> RepairedObject:
 
 
 def _statement(connection: Connection, wanted: SchemaObject) -> str:
-    """Return what makes an object as a migration does, and not as the database puts it."""
+    """Return the statement that makes an object as a migration writes it, not as the database rewords it."""
     select = VIEWS_BY_DIALECT[connection.dialect.name].get(wanted.name)
     return wanted.sql if select is None else f"CREATE VIEW {wanted.name} AS\n{select}"
 
@@ -70,7 +70,7 @@ def _doubles_percent(connection: Connection) -> bool:
 
 
 def _readers(connection: Connection, wanted: SchemaObject) -> list[SchemaObject]:
-    """Return the views of this project that keep a database from dropping an object, each behind those it reads."""
+    """Return the views of this project that keep a database from dropping an object, each after those that it reads."""
     if wanted.kind is not Kind.VIEW or not dialect_named(connection.dialect.name).holds_views:
         return []
     found = {wanted.name}
@@ -81,7 +81,7 @@ def _readers(connection: Connection, wanted: SchemaObject) -> list[SchemaObject]
 
 
 def _tried(connection: Connection, repaired: RepairedObject) -> RepairedObject:
-    """A view can be made over tables that lack its columns; whether it can be read is another matter."""
+    """A view can be created over tables that lack its columns; this checks that it can be read."""
     if repaired.kind is not Kind.VIEW or repaired.problem:
         return repaired
     try:
@@ -92,7 +92,7 @@ def _tried(connection: Connection, repaired: RepairedObject) -> RepairedObject:
 
 
 def _problem(connection: Connection, error: DBAPIError) -> str:
-    """Return what is said of an object that cannot be made; what comes from elsewhere, a full disk, is raised."""
+    """Return a sentence about an object that cannot be made; other errors, such as a full disk, are raised."""
     problem = dialect_named(connection.dialect.name).making_problem(error.orig)
     if problem is None:
         raise error

@@ -1,11 +1,11 @@
-"""What a repair hands on."""
+"""The result types of a repair."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class RepairedObject:
-    """What became of a view or index that was missing or another than it should be."""
+    """The result for a view or index that was missing or different."""
 
     kind: str
     """What it is: view or index."""
@@ -13,4 +13,4 @@ class RepairedObject:
     problem: str = ""
     """Why it could not be made or cannot be used, or nothing."""
     replaced_sql: str = ""
-    """The statement of what was in its place, for whoever made it."""
+    """The statement of what was in its place, for the person who made it."""

@@ -30,6 +30,6 @@ VIEWS = (
     REJECTED_LINES,
     REJECTED_LINES_BY_REASON,
 )
-"""Every view, in the order in which a person would read of them."""
+"""Every view, in reading order."""
 
 __all__ = ["VIEWS", "View", "ViewColumn"]

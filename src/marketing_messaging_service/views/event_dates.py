@@ -5,8 +5,8 @@ from src.marketing_messaging_service.vocabulary import DataType
 
 EVENT_DATE = ViewColumn("event_date", DataType.DATE, "The UTC date of event_timestamp, as text of the form 2026-11-23.")
 
-# Leaps from day to day by the indexes on event_timestamp. The views that count by day join to it, because a
-# condition on substr(event_timestamp, 1, 10) alone would read all of history for one day.
+# Jumps from day to day by the indexes on event_timestamp. The views that count by day join to it, because a condition
+# only on substr(event_timestamp, 1, 10) would read all of history for one day.
 EVENT_DATES = View(
     name="event_dates",
     sentence="One row per UTC date on which an event, a send or a suppression happened.",

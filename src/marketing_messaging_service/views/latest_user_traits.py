@@ -1,4 +1,4 @@
-"""What is known of each user by now."""
+"""What is known about each user by now."""
 
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.views.view import View, ViewColumn, field_passed_on, passed_on
@@ -10,9 +10,9 @@ _KEY = "event.event_timestamp || printf('%019d', event.id)"
 def _latest(trait: Field) -> str:
     """Return the expression that gives the latest value of a trait.
 
-    Each value is written behind the time and id of its event, so that the greatest text is the latest value that is
-    not null, for all traits in one pass; 26 characters of time and 19 of id stand before it. Of a value whose text is
-    not exact, the expression gives the id of the event that says it.
+    Each value is written after the time and id of its event, so that the greatest text is the latest value that is not
+    null, for all traits in one pass; 26 characters of time and 19 of id come before it. For a value whose text is not
+    exact, the expression gives the id of the event that has it.
     """
     if trait.kind.from_text is None:
         return f"CAST(substr(max(CASE WHEN trait.{trait.name} IS NOT NULL THEN {_KEY} END), 27) AS INTEGER)"
@@ -22,7 +22,7 @@ def _latest(trait: Field) -> str:
 
 _EACH_LATEST = "\n".join(f"    {_latest(trait)} AS {trait.name}," for trait in TRAITS.fields)
 
-# Runs from before there was a limit on the future decided whatever came; once a run has one, they are taken to have
+# Runs from before there was a limit on the future decided everything; once any run has a limit, they count as having
 # reached their own time and no further.
 _IN_ONE_PASS = f"""\
 SELECT
@@ -42,7 +42,7 @@ GROUP BY event.user_id
 
 
 def _looked_up(trait: Field) -> str:
-    """Return the column of a SELECT from the latest values, or ids of the events that say them."""
+    """Return the column of a SELECT from the latest values, or from the ids of the events that have them."""
     if trait.kind.from_text is not None:
         return f"latest.{trait.name}"
     said = trait.kind.shown(f"said.{trait.name}", trait)

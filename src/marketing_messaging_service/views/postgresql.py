@@ -1,7 +1,7 @@
 """The views in PostgreSQL's words.
 
-Most of what the texts of the views do with times is said with texts, as SQLite holds them; the few turns in which they
-do it are said with instants here. What a view means is declared once, beside its SQLite text.
+The view texts handle times as text, as SQLite stores them; the few phrases in which they do so are replaced here by
+instants. What a view means is declared once, beside its SQLite text.
 """
 
 import re
@@ -14,7 +14,7 @@ from src.marketing_messaging_service.vocabulary import TRAITS, Field
 _DAY = r"day\.event_date"
 
 _TURNS: tuple[tuple[str, str], ...] = (
-    # A day from its first instant to before that of the next.
+    # A day: from its first instant to just before the next day's.
     (
         rf"([\w.]+)\s+BETWEEN {_DAY} \|\| ' 00:00:00\.000000' AND {_DAY} \|\| ' 23:59:59\.999999'",
         r"\1 >= CAST(day.event_date AS timestamp) AND \1 < CAST(day.event_date AS timestamp) + interval '1 day'",
@@ -42,9 +42,9 @@ _TURNS: tuple[tuple[str, str], ...] = (
     (r"(SELECT min\(event_timestamp\) FROM suppressions(?:\s+WHERE [^\n]*)?\s+\))", r"\1 AS firsts"),
     (r"AS REAL\)", "AS double precision)"),
     (r"AS INTEGER\)", "AS bigint)"),
-    # It tells SQLite in which order to join.
+    # It fixes SQLite's join order.
     (r"CROSS JOIN (?!\()(\w+ AS \w+)(\s+)ON", r"JOIN \1\2ON"),
-    # A value that the rows of one group have in common.
+    # A value shared by all rows of a group.
     (
         r"GROUP BY rejected\.load_id, rejected\.reason_code\n",
         "GROUP BY rejected.load_id, file.path, rejected.reason_code, load.loaded_at\n",
@@ -59,7 +59,7 @@ def _own_words(select: str) -> str:
 
 
 def _with_typed_nulls(select: str) -> str:
-    """Return a UNION each of whose bare NULLs in its first part has the type of what stands there in the others."""
+    """Return a UNION in which each bare NULL of the first part has the type of that column in the others."""
     first, *others = select.split("UNION ALL")
     first = re.sub(r"NULL AS (decision_time|blocked_by_event_timestamp)", r"CAST(NULL AS timestamp) AS \1", first)
     first = re.sub(r"(?<=\n)(\s+)NULL AS (\w+),", r"\1CAST(NULL AS text) AS \2,", first)

@@ -1,7 +1,7 @@
-"""A new revision of the schema, complete: what `alembic revision --autogenerate` writes for a change of the models.
+"""Writes a complete new revision of the schema: what `alembic revision --autogenerate` makes of changed models.
 
-Besides the tables it sees to the views: the text of each view that the change touches is frozen as its next version in
-alembic/views, and the migration puts it in place. It is written in the style of those that people wrote.
+It also covers the views: the text of each view that the change touches is frozen as its next version in alembic/views,
+and the migration installs it. It is written in the style of the ones that people wrote.
 """
 
 import re
@@ -29,13 +29,13 @@ from src.marketing_messaging_service.views import VIEWS
 from src.marketing_messaging_service.views.view import View
 
 _LONGEST_LINE = 116
-"""A line of the project's has 120 characters, and these stand behind four blanks."""
+"""The project's lines have 120 characters, and these are indented by four."""
 
 _MIGRATIONS = "src.marketing_messaging_service.infrastructure.migrations"
 
 
 class _ViewOp(MigrateOperation):
-    """Puts a version of a view in place, 0 for none."""
+    """Installs a version of a view, 0 for none."""
 
     def __init__(self, name: str, version: int) -> None:
         self.name = name
@@ -51,7 +51,7 @@ class _AddFieldsOp(MigrateOperation):
 
 
 class _DropFieldsOp(MigrateOperation):
-    """Takes columns away from a table."""
+    """Drops columns from a table."""
 
     def __init__(self, table: str, names: Iterable[str]) -> None:
         self.table = table
@@ -59,9 +59,9 @@ class _DropFieldsOp(MigrateOperation):
 
 
 def complete_revision(context: MigrationContext, _revision: Any, directives: list[MigrationScript]) -> None:
-    """Number a new revision, and add to it what Alembic's comparison of tables does not see.
+    """Number a new revision, and add what Alembic's comparison of tables does not see.
 
-    Nothing is written when nothing has changed.
+    Nothing is written if nothing has changed.
     """
     (script,) = directives
     upgrade, downgrade = script.upgrade_ops, script.downgrade_ops
@@ -78,7 +78,7 @@ def complete_revision(context: MigrationContext, _revision: Any, directives: lis
 
 
 def _tidied(container: OpContainer) -> list[MigrateOperation]:
-    """Return operations with those that add or drop nothing but columns in the short form."""
+    """Return operations, with those that only add or drop columns in the short form."""
     return [
         _short_form(operation) if isinstance(operation, ModifyTableOps) else operation for operation in container.ops
     ]
@@ -141,7 +141,7 @@ def _own_words(type_: TypeEngine[Any]) -> str:
 
 
 def _newest_version(name: str) -> int:
-    """Return the newest version of a view in alembic/views, 0 when there is none."""
+    """Return the newest version of a view in alembic/views, 0 if there is none."""
     paths = (migrations.SCRIPT_LOCATION / "views").glob(f"{name}_v*.sql")
     return max((int(path.stem.rsplit("_v", 1)[1]) for path in paths), default=0)
 
@@ -152,7 +152,7 @@ def _frozen(name: str, version: int) -> str | None:
 
 
 def _freeze(view: View) -> int:
-    """Write the text of a view as its next version, and return that."""
+    """Write the text of a view as its next version, and return the version."""
     version = _newest_version(view.name) + 1
     path = migrations.SCRIPT_LOCATION / "views" / f"{view.name}_v{version}.sql"
     path.write_text(view.select, encoding="utf-8")

@@ -4,9 +4,9 @@ from src.marketing_messaging_service.views.event_dates import EVENT_DATE
 from src.marketing_messaging_service.views.view import View, ViewColumn
 from src.marketing_messaging_service.vocabulary import DataType
 
-# One grouping over five sources instead of a grouping of groupings: SQLite takes a condition on event_date through
-# one GROUP BY but not through two, and would count all of history for one day. A bound that is null ends
-# the search in a table that is not the row's source before it begins.
+# One grouping over five sources instead of a grouping of groupings: SQLite pushes a condition on event_date through one
+# GROUP BY but not through two, and would count all of history for one day. A null bound ends the search in a table that
+# is not the row's source before it begins.
 RULE_FUNNEL = View(
     name="rule_funnel",
     sentence="From events to messages by UTC date and rule: triggered, waiting, matched; and of the matches sent, "

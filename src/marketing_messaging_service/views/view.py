@@ -1,4 +1,4 @@
-"""What a view is declared as: its name, its SELECT, and a sentence for it and each of its columns."""
+"""How a view is declared: its name, its SELECT, and a sentence for it and each of its columns."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,7 @@ class ViewColumn:
 class View:
     """A view, and what it and each of its columns mean.
 
-    The file of an analyst gets it by a migration, from the text frozen in alembic/views: see docs/migrations.md.
+    An analyst's file gets it by a migration, from the text frozen in alembic/views: see docs/migrations.md.
     """
 
     name: str
@@ -29,15 +29,15 @@ class View:
     columns: tuple[ViewColumn, ...]
     select: str
     reads: tuple[str, ...]
-    """The tables and views that it reads, in order of weight."""
+    """The tables and views that it reads, most important first."""
 
 
 def passed_on(attribute: InstrumentedAttribute[Any], name: str | None = None) -> ViewColumn:
-    """Return the column of a view that passes on a column of a table, with the meaning that it has there."""
+    """Return a view's column that passes on a table's column, with its meaning there."""
     column = attribute.property.columns[0]
     return ViewColumn(name or column.name, data_type_of(column.type), column.comment or "")
 
 
 def field_passed_on(field: Field) -> ViewColumn:
-    """Return the column of a view that passes on a field of the payload."""
+    """Return a view's column that passes on a field of the payload."""
     return ViewColumn(field.name, field.kind.view_data_type, field.sentence)

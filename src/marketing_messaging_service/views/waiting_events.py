@@ -1,4 +1,4 @@
-"""What is loaded and not decided yet, and what it waits for."""
+"""What is loaded but not yet decided, and what it is waiting for."""
 
 from src.marketing_messaging_service.models import Event, SourceFile
 from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on

@@ -1,4 +1,4 @@
-"""Which rule's messages stand in the way of which."""
+"""Which rules' messages stop which others."""
 
 from src.marketing_messaging_service.models import (
     BLOCKED_REASON,

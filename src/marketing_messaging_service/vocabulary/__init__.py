@@ -1,7 +1,7 @@
 """The records that the other rooms iterate over: fields and their kinds, operators, reason codes, run endings.
 
-Each kind of thing that the product grows by is a list here, of records that have all that any room needs to know; none
-of them is listed a second time anywhere.
+Each kind of thing that the product grows by is a list of records here, with everything that any room needs to know;
+none is listed a second time anywhere.
 """
 
 from src.marketing_messaging_service.vocabulary.data_types import DataType

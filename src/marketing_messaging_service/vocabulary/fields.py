@@ -1,4 +1,4 @@
-"""The payload of an event: its fields, derived from the models that declare them, and from nothing else."""
+"""The payload of an event: its fields, derived only from the models that declare them."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,22 +24,22 @@ class Field:
     """One property or trait."""
 
     path: str
-    """The key with the object it stands in, such as properties.amount; a rule calls it so."""
+    """The key with its object, such as properties.amount; its name in rules."""
     part: str
     """The key of that object."""
     name: str
     """The key in a raw event, and the name of the column."""
     staged_name: str
-    """The column in a frame of staged events, and the word for it in a conflict: the name, where no other has it."""
+    """The column in a frame of staged events, and its word in a conflict: the name, if no other field has it."""
     column: Column[Any]
     kind: Kind
     taken: Taken
     length: int
-    """Characters that a text may have; 0 where it is no text."""
+    """How many characters a text may have; 0 if it is not a text."""
 
     @property
     def sentence(self) -> str:
-        """What the dictionary says of it."""
+        """Its sentence in the dictionary."""
         return " ".join(filter(None, (self.column.comment, self.kind.note(self))))
 
     def __str__(self) -> str:
@@ -51,14 +51,14 @@ class Part:
     """One of the objects of a payload, which is one table."""
 
     key: str
-    """The key in a raw event under which the object stands."""
+    """The object's key in a raw event."""
     table: Table
     fields: tuple[Field, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """All that an event says beside who, what and when."""
+    """Everything that an event says besides who, what and when."""
 
     parts: tuple[Part, ...]
 
@@ -69,7 +69,7 @@ class Payload:
 
     @cached_property
     def by_path(self) -> Mapping[str, Field]:
-        """Every field by the name that rules have for it."""
+        """Every field by its name in rules."""
         return {field.path: field for field in self.fields}
 
     @cached_property
@@ -86,8 +86,7 @@ class Payload:
 def payload_of(tables: Mapping[str, Table]) -> Payload:
     """Return the payload that tables declare, given by the key of the object that each holds.
 
-    Every column is a field but the keys of the table. Raises TypeError for a column of a type that no field can
-    have.
+    Every column except the table's keys is a field. Raises TypeError for a column of a type that no field can have.
     """
     columns = {key: [column for column in table.columns if _is_field(column)] for key, table in tables.items()}
     counts = Counter(column.name for each in columns.values() for column in each)
@@ -105,7 +104,7 @@ def _is_field(column: Column[Any]) -> bool:
 
 
 def _field(key: str, column: Column[Any], has_own_name: bool) -> Field:
-    # SQLAlchemy's names are no plain str, which the decoder demands.
+    # SQLAlchemy's names are not plain str, which the decoder requires.
     name = str(column.name)
     path = f"{key}.{name}"
     return Field(

@@ -14,6 +14,6 @@ class Invariant:
     name: str
     sentence: str
     queries: Callable[[Connection], Iterable[Select[Any]]]
-    """The queries for one database; each gives a row for each breach, its one column telling a person where it is."""
+    """The queries for one database; each gives a row per breach, whose one column says where it is."""
     advice: str = ""
-    """What to do when it does not hold, beyond what holds of every breach, or nothing."""
+    """What to do when it does not hold, beyond the general advice for breaches, or nothing."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class UnfitValueError(Exception):
-    """A value out of rules.yaml is none that a field can be compared with."""
+    """A value in rules.yaml cannot be compared with a field."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -53,29 +53,29 @@ class Kind:
     """Whether a value is made of characters that can be looked at."""
 
     raw_form: Callable[["Field"], str]
-    """What is in a raw event, in the words of the page about raw events."""
+    """What a raw event contains, in the words of the page about raw events."""
     read: Callable[[Any, "Field"], Any]
-    """Reads a raw value that is neither absent nor null, in any form that is taken; raises RefusedValueError."""
+    """Reads a raw value that is neither absent nor null, in any accepted form; raises RefusedValueError."""
     plain_type: Callable[["Field"], Any]
     """The raw values that need no closer look, as msgspec's decoder checks them."""
     doubtful: re.Pattern[bytes] | None = None
-    """What a raw line holds that must be looked at closely, whatever its decoders make of it; None for nothing."""
+    """Text that makes a raw line need a close look, whatever its decoders make of it; None for nothing."""
     kept_type: Callable[["Field"], Any]
-    """The raw values that are plain but for the form in which they are written, of a type that is written again as it
-    stood there. One that is no `decoded_type` is still to be read."""
+    """The raw values that are plain except for the way they are written, as a type that is written back unchanged. One
+    that is not a `decoded_type` is still to be read."""
     decoded_type: type | None
-    """The type of a value that needs no reading, None where none does."""
+    """The type of a value that needs no reading, None if there is none."""
     read_type: Callable[["Field"], pa.DataType]
     """The type as which the columnar reader reads plain values."""
     staged: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray]
-    """Makes what the columnar reader read values of `staged_type`; raises pa.ArrowException when one is not plain."""
+    """Turns what the columnar reader read into `staged_type`; raises pa.ArrowException when a value is not plain."""
     staged_text: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray] | None
-    """Makes texts values of `staged_type`, where `from_text` may be said of a field; raises pa.ArrowException when one
-    is in doubt."""
+    """Turns texts into values of `staged_type`, for kinds whose fields may have `from_text`; raises pa.ArrowException
+    when one is doubtful."""
     staged_type: Callable[["Field"], pa.DataType]
     """The type of the field's column in a frame of staged events."""
     stored: Callable[[pa.Array, "Field"], pa.Array]
-    """Makes staged values what SQLite stores."""
+    """Turns staged values into what SQLite stores."""
 
     data_type: DataType
     """What the column holds in its table, in the dictionary's words."""
@@ -86,13 +86,13 @@ class Kind:
     shown: Callable[[str, "Field"], str]
     """The SQL expression by which a view shows the column that an expression names."""
     from_text: Callable[[str], str] | None
-    """The SQL expression that makes the text of a column its value again, for a view that sorts values behind keys;
-    None where the text is not exact."""
+    """The SQL expression that turns a column's text back into its value, for a view that sorts values behind keys; None
+    if the text is not exact."""
 
     expected: Callable[["Field"], str]
     """What a rule must compare with, for an error."""
     comparable: Callable[[Any, "Field"], Any]
-    """Makes a value out of rules.yaml one to compare the column with; raises UnfitValueError."""
+    """Turns a value from rules.yaml into one to compare the column with; raises UnfitValueError."""
 
 
 def _same(value: Any, _field: "Field") -> Any:
@@ -165,7 +165,7 @@ def _kept_integer(field: "Field") -> Any:
 
 
 def _numbers_of_texts(texts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
-    # The usual ways to write a number, of which the reader of texts makes what the close look does.
+    # The usual ways to write a number; for these the text reader gives the same as the close look.
     _refuse_unusual(texts, r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?$")
     numbers = pc.cast(texts, pa.float64())
     _refuse_smaller(numbers, field)
@@ -203,7 +203,7 @@ def _number(value: Any, field: "Field") -> float:
 # ---- money ----
 
 
-# The columnar reader takes some numbers below 1e-20 for 0, such as 1e-39, where others of them make it fail.
+# The columnar reader takes some numbers below 1e-20, such as 1e-39, for 0, and fails at others.
 _SMALL_NUMBER = re.compile(rb':\s*"?-?[0-9][0-9.]*[eE]-[0-9]')
 
 
@@ -217,7 +217,7 @@ def _money_type(field: "Field") -> pa.DataType:
 
 
 def _staged_money(amounts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
-    # The reader lets pass one digit too many.
+    # The reader accepts one digit too many.
     largest = pa.scalar(Decimal(10**MONEY_DIGITS - 1).scaleb(-_scale(field)), _money_type(field))
     least = field.taken.least
     smallest = pc.negate(largest) if least is None else pa.scalar(Decimal(least), pa.decimal128(38, _scale(field)))
@@ -249,7 +249,7 @@ def _money_note(field: "Field") -> str:
 
 
 def _shown_money(expression: str, field: "Field") -> str:
-    # The cast makes it compare as a number with the text that a form gives; a quotient alone has no affinity.
+    # The cast makes it compare as a number with the text from a form; a quotient alone has no affinity.
     return f"CAST({expression} / {10 ** _scale(field)}.0 AS REAL)" if _scale(field) else expression
 
 
@@ -262,22 +262,22 @@ USUAL_INSTANT = Annotated[
         r"(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])\Z"
     ),
 ]
-"""The text of an instant in a form that every reader of ours understands alike."""
+"""The text of an instant in a form that all our readers understand in the same way."""
 
 _INSTANT = pa.timestamp("us", "UTC")
 
 
 @cache
 def _ends_of_time() -> tuple[pa.Scalar, pa.Scalar]:
-    # When it is asked for, because pyarrow imports pandas for it.
+    # Only when needed, because pyarrow imports pandas for it.
     earliest, latest = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
     return pa.scalar(earliest, _INSTANT), pa.scalar(latest, _INSTANT)
 
 
 def staged_instants(texts: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    """Return ISO 8601 texts as instants in UTC, those of producers that write nanoseconds or a small z too.
+    """Return ISO 8601 texts as instants in UTC, also with nanoseconds or a small z.
 
-    Raises pa.ArrowException when one of them is none, or is outside of the years 0001 to 9999.
+    Raises pa.ArrowException when one is not an instant, or is outside the years 0001 to 9999.
     """
     try:
         instants = pc.cast(texts, _INSTANT)
@@ -488,11 +488,11 @@ KINDS = (
         comparable=_integer,
     ),
 )
-"""Every kind; a column is of the first whose `column_type` it has."""
+"""Every kind; a column has the first one whose `column_type` fits."""
 
 
 def kind_of(type_: TypeEngine[Any]) -> Kind:
-    """Return the kind of a column type. Raises TypeError for a type that no field can have."""
+    """Return the kind for a column type. Raises TypeError for a type that no field can have."""
     for kind in KINDS:
         if isinstance(type_, kind.column_type):
             return kind

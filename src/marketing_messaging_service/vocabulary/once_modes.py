@@ -1,4 +1,4 @@
-"""How often a user may have a message: the suppression modes, each with all that is known of it."""
+"""How often a user may have a message: the suppression modes, each with all of its properties."""
 
 from enum import StrEnum
 from typing import Self
@@ -7,14 +7,14 @@ from src.marketing_messaging_service.vocabulary.periods import Period
 
 
 class SuppressionMode(StrEnum):
-    """How far the "once" of a message reaches: which other sends of it to the same user stand in its way."""
+    """How far a message's "once" reaches: which other sends of it to the same user stop it."""
 
     words: str
-    """Read after "at most" in a report; nothing where every match goes out."""
+    """Read after "at most" in a report; empty if every match goes out."""
     period: Period | None
-    """The calendar period that it reaches over, where it is one."""
+    """The calendar period that it covers, if any."""
     needs_hours: bool
-    """Whether hours stand beside it."""
+    """Whether it takes a number of hours."""
 
     def __new__(cls, name: str, words: str, period: Period | None = None, needs_hours: bool = False) -> Self:
         """Return the mode, as the text that it is in rules.yaml, with what it means."""

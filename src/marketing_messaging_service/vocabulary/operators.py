@@ -1,4 +1,4 @@
-"""How a rule's condition compares: the operators, each with all that is known of it."""
+"""How a rule's condition compares: the operators, each with all of its properties."""
 
 import operator
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Comparison = Callable[[Any, Any], ColumnElement[bool]]
 
 
 class Operand(Enum):
-    """What stands beside an operator."""
+    """What kind of value an operator takes."""
 
     VALUE = "a value"
     LIST = "a list of values"
@@ -36,7 +36,7 @@ class Takes(Enum):
 
 
 class _Position(FunctionElement[int]):
-    """The place of a text in another, counted from 1; 0 where it is not in it. Letter by letter, unlike LIKE."""
+    """The place of a text in another, counted from 1; 0 if it is not in it. Letter by letter, unlike LIKE."""
 
     inherit_cache = True
     type = Integer()
@@ -72,7 +72,7 @@ class Operator(StrEnum):
     operand: Operand
     takes: Takes
     compare: Comparison
-    """The comparison of a column with a value. One with NULL is not true, which is what a missing value means."""
+    """The comparison of a column with a value. With NULL it is not true, as it must be for a missing value."""
 
     def __new__(cls, name: str, words: str, operand: Operand, takes: Takes, compare: Comparison) -> Self:
         """Return the operator, as the text that it is in rules.yaml, with what it does."""

@@ -1,4 +1,4 @@
-"""The periods of a calendar that modes and limits speak of."""
+"""The calendar periods of modes and limits."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
@@ -12,7 +12,7 @@ class Period(StrEnum):
     name_of: Callable[[date], str]
     """The name of the period that a date is in, as it is in dedupe keys."""
     longest: timedelta
-    """Two instants further apart than this are in different periods; a change of the clock is allowed for."""
+    """Two instants further apart than this are in different periods, even when clocks change."""
 
     def __new__(cls, name: str, name_of: Callable[[date], str], longest: timedelta) -> Self:
         """Return the period, as the text that it is in rules.yaml, with what it means."""

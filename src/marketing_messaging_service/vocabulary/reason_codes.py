@@ -4,19 +4,19 @@ from enum import StrEnum
 from typing import Self
 
 _IN_PART = True
-"""Said of a reason for which too little of the line, or file, is kept for a replay."""
+"""Added to a reason if too little of the line, or file, is kept for a replay."""
 
 
 class ReasonCode(StrEnum):
     """Why a raw line was rejected.
 
-    A code is added here and nowhere else: docs/raw-events.md has its table from here, in this order.
+    To add a code, add it only here: the table of docs/raw-events.md is made from this, in this order.
     """
 
     meaning: str
     """What is wrong, as the table of docs/raw-events.md says it."""
     remedy: str
-    """What leads to the events: what to change before the line is delivered again, or replayed."""
+    """How to get the events: what to change before the line is delivered again, or replayed."""
     is_kept_in_part: bool
     """Whether too little of the line, or file, is kept for a replay."""
 
@@ -31,7 +31,7 @@ class ReasonCode(StrEnum):
 
     @classmethod
     def of(cls, code: str) -> Self:
-        """Return the reason code that is written like this."""
+        """Return the reason code with this text."""
         return next(member for member in cls if member.value == code)
 
     @property

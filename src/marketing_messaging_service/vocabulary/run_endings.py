@@ -1,22 +1,22 @@
-"""The ways in which a run can end, and what it can say besides: what each means, and what to do."""
+"""The ways in which a run can end, and what else it can say: what each means, and what to do."""
 
 from enum import StrEnum
 from typing import Self
 
 
 class RunEnding(StrEnum):
-    """A way in which a run can end, or something that it can say, by its state in Prefect and how its sentence reads.
+    """A way in which a run can end, or something that it can say, with its state in Prefect and its sentence.
 
-    One is added here and nowhere else: docs/operations.md has its table from here, in this order.
+    To add one, add it only here: the table of docs/operations.md is made from this, in this order.
     """
 
     state: str
-    """The state that the Prefect UI shows, or where else it is said."""
+    """The state that the Prefect UI shows, or where else it appears."""
     meaning: str
     remedy: str
 
     def __new__(cls, sentence: str, state: str, meaning: str, remedy: str) -> Self:
-        """Return the sentence, in which `…` stands for what differs, with what it means."""
+        """Return the sentence, with `…` for what differs, and its meaning."""
         member = str.__new__(cls, sentence)
         member._value_ = sentence
         member.state = state

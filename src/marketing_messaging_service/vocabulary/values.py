@@ -1,7 +1,7 @@
 """What a raw value may be: each reader takes a value as it is in a raw event and returns it typed.
 
-A raw value is what JSON has: text, true or false, an array, an object, or a number as `WrittenNumber`. A value that is
-absent or null never comes here. All readers raise RefusedValueError, which names the field.
+A raw value is a JSON value: text, true or false, an array, an object, or a number as `WrittenNumber`. Absent and null
+values never come here. All readers raise RefusedValueError, which names the field.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class RefusedValueError(Exception):
-    """A value is none that its field takes."""
+    """A value is not one that its field takes."""
 
     def __init__(self, reason_code: ReasonCode, field_name: str | None, explanation: str) -> None:
         super().__init__(explanation)
@@ -47,13 +47,13 @@ class RefusedValueError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class WrittenNumber:
-    """A number exactly as it is written, or NaN or an Infinity, which are words of JavaScript and not of JSON."""
+    """A number exactly as written, or NaN or an Infinity, which are JavaScript and not JSON."""
 
     text: str
 
 
 def read_text(value: Any, name: str, *, most: int, may_be_empty: bool) -> str:
-    """Return a text of at most so many characters."""
+    """Return a text of at most a number of characters."""
     if not isinstance(value, str):
         refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be a string, found {found(value)}.")
     if not value and not may_be_empty:
@@ -86,7 +86,7 @@ def read_instant(value: Any, name: str) -> datetime:
     if not isinstance(value, str):
         refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be an ISO 8601 string, found {found(value)}.")
     if _USUAL_TIMESTAMP.fullmatch(value):
-        # The most usual form, whose reading by Python is exact, in a fifth of the time.
+        # Python reads this most common form exactly, in a fifth of the time.
         with contextlib.suppress(ValueError):
             return datetime.fromisoformat(value)
     match = _TIMESTAMP.fullmatch(value)
@@ -172,9 +172,9 @@ def read_whole_number(value: Any, name: str, *, least: int | None, from_text: bo
 
 
 def read_money(value: Any, name: str, *, scale: int, least: int | None) -> Decimal:
-    """Return an amount of money exactly, with so many digits behind the point, given as a number or as the text of one.
+    """Return an amount of money exactly, to a number of decimals, given as a number or as the text of one.
 
-    An amount in smaller units is refused and never rounded.
+    An amount in smaller units is refused, never rounded.
     """
     text = _number_text(value, name, from_text=True)
     number = _decimal(text)
@@ -205,7 +205,7 @@ def _refuse_smaller(number: float | Decimal, text: str, name: str, least: int | 
 
 
 def _decimal(text: str) -> Decimal | None:
-    """Return a number exactly as it is written, or None when it is not finite or its exponent is beyond every range."""
+    """Return a number exactly as written, or None if it is not finite or its exponent is beyond every range."""
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -225,7 +225,7 @@ def _number_text(value: Any, name: str, *, from_text: bool) -> str:
 
 
 def read_true_or_false(value: Any, name: str) -> bool:
-    """Return true or false, which no other value stands for."""
+    """Return true or false; no other value is accepted for them."""
     if not isinstance(value, bool):
         refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be true, false or null, found {found(value)}.")
     return value
@@ -251,6 +251,6 @@ def found(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Return a value for an explanation, cut to a readable length, with nothing in it that a terminal would act on."""
+    """Return a value for an explanation, cut to a readable length, without anything that a terminal would act on."""
     text = str(value)
     return ascii(text if len(text) <= 60 else text[:57] + "...")

@@ -1,4 +1,4 @@
-"""A page of our own in Datasette: why a user got a message or did not, one link from each cell that names a user."""
+"""Our own page in Datasette: why a user did or did not get a message, linked from each cell that names a user."""
 
 import asyncio
 from collections.abc import Callable
@@ -20,7 +20,7 @@ def register_routes() -> list[tuple[str, Callable[..., Any]]]:
 
 @hookimpl
 def render_cell(row: Any, value: Any, column: str, datasette: Any) -> Any:
-    """Put a link to the page behind each user that a table or an answer names."""
+    """Link each user in a table or an answer to the page."""
     if column != "user_id" or not isinstance(value, str):
         return None
     others = {} if row is None else {name: _plain(row[name]) for name in row.keys()}  # noqa: SIM118  a row of sqlite3
@@ -28,7 +28,7 @@ def render_cell(row: Any, value: Any, column: str, datasette: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value of a cell, of one that points at another row without that row's label."""
+    """Return the value of a cell, without the label of a row that it points at."""
     return value["value"] if isinstance(value, dict) else value
 
 
@@ -37,7 +37,7 @@ async def _explain(datasette: Any, request: Any) -> Any:
     if database is None:
         raise NotFound("There is no file to explain.")
     given = {name: request.args.get(name) or "" for name in request.args}
-    # In a thread, because it takes its time and the server has only one.
+    # In a thread, because it takes time and the server has only one.
     page = await asyncio.to_thread(explain_page, Path(database.path), given)
     return Response.html(
         await datasette.render_template("explain.html", page, request=request), status=400 if page["problem"] else 200
