@@ -18,7 +18,7 @@ from src.marketing_messaging_service.staging.columnar import SortedLines, Stager
 from src.marketing_messaging_service.staging.content import BEGINNING_BYTES
 from src.marketing_messaging_service.staging.documents import on_one_line
 from src.marketing_messaging_service.staging.envelopes import events_on
-from src.marketing_messaging_service.staging.formats.csv_rows import read_csv
+from src.marketing_messaging_service.staging.formats import FORMATS, format_of_row
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, LinesInChunks
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import Rejection
@@ -62,9 +62,9 @@ class KeptFile:
         yield from map(self._as_written, lines.rest())
 
     def _as_written(self, chunk: Chunk) -> Chunk:
-        """Return lines as what they are: rows of a CSV say their values in texts."""
-        is_csv = self._kept.has_header or self._source.format_name == "csv"
-        return replace(chunk, cells=self._source.cells) if is_csv else chunk
+        """Return lines as what they are: rows below a header say their values in texts."""
+        are_rows = self._kept.has_header or FORMATS[self._source.format_name].has_header
+        return replace(chunk, cells=self._source.cells) if are_rows else chunk
 
     def close(self) -> None:
         """Give the disk space back."""
@@ -132,7 +132,8 @@ class KeptFile:
             return
         # The header is a blank line of its own.
         table = kept.header_line + b"\n" + kept.line
-        for chunk in read_csv(Lookahead(iter([table])), table[:BEGINNING_BYTES], self._source, CHUNK_BYTES):
+        read = format_of_row(self._source).read
+        for chunk in read(Lookahead(iter([table])), table[:BEGINNING_BYTES], self._source, CHUNK_BYTES):
             yield from ((line, None) for _, line in chunk.numbered() if line)
             yield from ((line, rejection) for _, line, rejection in chunk.refused_lines())
 

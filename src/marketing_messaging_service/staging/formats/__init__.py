@@ -31,6 +31,7 @@ FORMATS: Mapping[str, FileFormat] = {
             endings=(".csv",),
             read=read_csv,
             is_certain=looks_like_csv,
+            has_header=True,
         ),
         FileFormat(
             name="parquet",
@@ -42,6 +43,12 @@ FORMATS: Mapping[str, FileFormat] = {
     )
 }
 """Every format by the name that sources.yaml has for it."""
+
+
+def format_of_row(source: Source) -> FileFormat:
+    """Return the format of a row that is kept with its header: that of the source, or else the first with a header."""
+    said = FORMATS[source.format_name]
+    return said if said.has_header else next(each for each in FORMATS.values() if each.has_header)
 
 
 def read_rows(reader: HashedReader, source: Source, chunk_bytes: int) -> Iterator[Chunk]:

@@ -23,3 +23,5 @@ class FileFormat:
     """Whether the beginning of a file shows that it is of this format, whatever the file is called."""
     is_text: bool = True
     """Whether a file of this format may begin with anything."""
+    has_header: bool = False
+    """Whether its lines are rows, whose values are texts, below a header that names them."""
