@@ -1,14 +1,27 @@
 """What the product grows by is said once: the models declare the fields, and nobody lists them a second time."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table
 
+from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS
 from src.marketing_messaging_service.models import EventProperties, UserTraits
 from src.marketing_messaging_service.models.taken import Taken, taken
-from src.marketing_messaging_service.vocabulary import KINDS, PAYLOAD, Operator, ReasonCode, payload_of
+from src.marketing_messaging_service.schema.declared import VIEWS_BY_DIALECT
+from src.marketing_messaging_service.staging.formats import FORMATS
+from src.marketing_messaging_service.views import VIEWS
+from src.marketing_messaging_service.vocabulary import (
+    KINDS,
+    PAYLOAD,
+    Operator,
+    ReasonCode,
+    RunEnding,
+    SuppressionMode,
+    payload_of,
+)
 
 SOURCE = Path(__file__).parents[2] / "src"
 MODELS = {
@@ -70,10 +83,40 @@ def test_a_column_of_a_type_that_is_no_kind_is_refused_with_the_types_that_are()
         payload_of({"p": table("t", Column("photo", LargeBinary))})
 
 
-def test_every_operator_and_reason_says_all_there_is_to_say():
-    assert all(operator.words for operator in Operator)
-    assert all(code.meaning for code in ReasonCode)
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        (Operator, ("words",)),
+        (SuppressionMode, ("words",)),
+        (ReasonCode, ("meaning", "remedy")),
+        (RunEnding, ("state", "meaning", "remedy")),
+    ],
+)
+def test_every_record_of_a_kind_says_all_there_is_to_say(kind: type[StrEnum], parts: tuple[str, ...]):
+    assert [(each.name, part) for each in kind for part in parts if not getattr(each, part).strip()] == []
+
+
+def test_a_reason_code_fits_its_column():
     assert all(len(code) <= 32 for code in ReasonCode)
+
+
+def test_no_two_once_modes_reach_equally_far():
+    reaches = [(mode.period, mode.needs_hours) for mode in SuppressionMode if mode.period or mode.needs_hours]
+    assert len(set(reaches)) == len(reaches) > 1
+
+
+def test_every_format_has_endings_of_its_own_and_a_line_in_the_docs():
+    endings = [ending for each in FORMATS.values() for ending in each.endings]
+    assert len(set(endings)) == len(endings)
+    assert all(each.endings and all(ending.startswith(".") for ending in each.endings) for each in FORMATS.values())
+    page = (SOURCE.parent / "docs" / "sources.md").read_text(encoding="utf-8")
+    assert [each.name for each in FORMATS.values() if f"`{each.name}`" not in page] == []
+
+
+def test_every_kind_of_database_has_the_select_of_every_view():
+    assert {name: set(selects) for name, selects in VIEWS_BY_DIALECT.items()} == {
+        dialect.name: {view.name for view in VIEWS} for dialect in DIALECTS
+    }
 
 
 def test_every_kind_holds_something_of_its_own():

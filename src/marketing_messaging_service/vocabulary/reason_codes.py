@@ -37,7 +37,7 @@ class ReasonCode(StrEnum):
     @property
     def advice(self) -> str:
         """What is wrong and what to do about it."""
-        return f"{self.meaning}: {self.remedy}" if self.remedy else self.meaning
+        return f"{self.meaning}: {self.remedy}"
 
     CORRUPT_GZIP = (
         "corrupt_gzip",
