@@ -167,7 +167,7 @@ def test_an_event_that_arrives_after_the_last_run_is_named(beside: Beside) -> No
             "start: expected an instant before the year 9900",
         ),
         (case(given(), given(), expect={}), "events[1].id: expected an id that no other event of the test has"),
-        (case(given(properties={"amout": 1}), expect={}), "; did you mean amount?"),
+        (case(given(properties={"amout": 1}), expect={}), "(did you mean amount?): amount, attempt_number"),
         (case(given(), expect={"sends": [of("b")]}), "expect.sends[0].event: expected the id of an event of the test"),
         (case(given(), expect={"suppressions": [of("a")]}), "reason: the key is required and is missing"),
         (case(given(), expect={}, as_of=None), "as_of: expected either as_of, for one run, or runs"),

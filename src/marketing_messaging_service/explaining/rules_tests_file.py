@@ -92,8 +92,9 @@ def _fields_of(part: PayloadPart) -> PlainValidator:
             raise expectation_error("keys with values")
         for name in value:
             if name not in names:
-                hint = did_you_mean(str(name), names)
-                raise expectation_error(f"one of the declared {part.key}: {', '.join(names)}{hint}", name)
+                near = did_you_mean(str(name), names).removeprefix("; ")
+                hint = f" ({near})" if near else ""
+                raise expectation_error(f"one of the declared {part.key}{hint}: {', '.join(names)}", name)
         return {name: str(each) if isinstance(each, WrittenDate) else each for name, each in value.items()}
 
     return PlainValidator(checked)
