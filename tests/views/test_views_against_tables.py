@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.marketing_messaging_service.views import VIEWS
 from tests import strategies
 from tests.effort import examples
 from tests.language_strategies import Document, language_documents
@@ -284,3 +285,8 @@ def test_every_view_says_what_the_tables_say(
                 check_waiting,
             ):
                 check(tables)
+
+
+def test_no_view_is_left_out_here() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [view.name for view in VIEWS if f'"{view.name}"' not in here] == []
