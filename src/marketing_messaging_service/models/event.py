@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from src.marketing_messaging_service.infrastructure.database import Base, UtcDateTime, utc_now
-
-if TYPE_CHECKING:
-    from src.marketing_messaging_service.models.event_properties import EventProperties
-    from src.marketing_messaging_service.models.user_traits import UserTraits
 
 
 class Event(Base):
@@ -62,9 +58,10 @@ class Event(Base):
         comment="When the loader wrote the row, in UTC.",
     )
 
-    properties: Mapped[EventProperties | None] = relationship(
-        back_populates="event", cascade="all, delete-orphan", passive_deletes=True
+    # Named by their texts: those models name this one, and no two files import each other.
+    properties: Mapped[Any] = relationship(
+        "EventProperties", back_populates="event", uselist=False, cascade="all, delete-orphan", passive_deletes=True
     )
-    user_traits: Mapped[UserTraits | None] = relationship(
-        back_populates="event", cascade="all, delete-orphan", passive_deletes=True
+    user_traits: Mapped[Any] = relationship(
+        "UserTraits", back_populates="event", uselist=False, cascade="all, delete-orphan", passive_deletes=True
     )

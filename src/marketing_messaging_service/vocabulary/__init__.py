@@ -6,17 +6,17 @@ none is listed a second time anywhere.
 
 from src.marketing_messaging_service.vocabulary.data_types import DataType
 from src.marketing_messaging_service.vocabulary.delivery_keys import DELIVERY_KEYS
+from src.marketing_messaging_service.vocabulary.field import Field, Kind
 from src.marketing_messaging_service.vocabulary.fields import (
     PAYLOAD,
     PROPERTIES,
     TRAITS,
-    Field,
     Part,
     Payload,
     payload_of,
 )
 from src.marketing_messaging_service.vocabulary.invariant import Invariant
-from src.marketing_messaging_service.vocabulary.kinds import KINDS, Kind, UnfitValueError, data_type_of
+from src.marketing_messaging_service.vocabulary.kinds import KINDS, UnfitValueError, data_type_of
 from src.marketing_messaging_service.vocabulary.once_modes import SuppressionMode
 from src.marketing_messaging_service.vocabulary.operators import Operand, Operator, Takes
 from src.marketing_messaging_service.vocabulary.periods import Period

@@ -10,40 +10,14 @@ import pyarrow as pa
 from sqlalchemy import Column, Table
 
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
-from src.marketing_messaging_service.models.taken import Taken, taken_by
-from src.marketing_messaging_service.vocabulary.kinds import Kind, kind_of
+from src.marketing_messaging_service.models.taken import taken_by
+from src.marketing_messaging_service.vocabulary.field import Field
+from src.marketing_messaging_service.vocabulary.kinds import kind_of
 
 STAGED_BESIDE = frozenset(
     {"line_number", "message_id", "user_id", "event_type", "event_timestamp", "former_ids", "left_out"}
 )
 """The columns of a frame of staged events that are not fields of the payload."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Field:
-    """One property or trait."""
-
-    path: str
-    """The key with its object, such as properties.amount; its name in rules."""
-    part: str
-    """The key of that object."""
-    name: str
-    """The key in a raw event, and the name of the column."""
-    staged_name: str
-    """The column in a frame of staged events, and its word in a conflict: the name, if no other field has it."""
-    column: Column[Any]
-    kind: Kind
-    taken: Taken
-    length: int
-    """How many characters a text may have; 0 if it is not a text."""
-
-    @property
-    def sentence(self) -> str:
-        """Its sentence in the dictionary."""
-        return " ".join(filter(None, (self.column.comment, self.kind.note(self))))
-
-    def __str__(self) -> str:
-        return self.path
 
 
 @dataclass(frozen=True, slots=True, eq=False)

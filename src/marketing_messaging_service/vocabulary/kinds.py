@@ -3,11 +3,10 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 import pyarrow as pa
@@ -18,6 +17,7 @@ from sqlalchemy.types import TypeEngine
 from src.marketing_messaging_service.infrastructure.column_types import MONEY_DIGITS, CalendarDate, Money, units_of
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.vocabulary.data_types import DataType
+from src.marketing_messaging_service.vocabulary.field import Field, Kind
 from src.marketing_messaging_service.vocabulary.values import (
     LARGEST_INTEGER,
     SMALLEST_INTEGER,
@@ -32,78 +32,20 @@ from src.marketing_messaging_service.vocabulary.values import (
 )
 from src.marketing_messaging_service.yaml_file import WrittenDate
 
-if TYPE_CHECKING:
-    from src.marketing_messaging_service.vocabulary.fields import Field
-
 
 class UnfitValueError(Exception):
     """A value in rules.yaml cannot be compared with a field."""
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Kind:
-    """One kind of value: a column of `column_type` holds it, and the rest follows."""
-
-    column_type: type[TypeEngine[Any]]
-    holds: str
-    """What a field of the kind holds, in the words of the pages about rules."""
-    is_ordered: bool
-    """Whether one value can be more than another."""
-    is_text: bool
-    """Whether a value is made of characters that can be looked at."""
-
-    raw_form: Callable[["Field"], str]
-    """What a raw event contains, in the words of the page about raw events."""
-    read: Callable[[Any, "Field"], Any]
-    """Reads a raw value that is neither absent nor null, in any accepted form; raises RefusedValueError."""
-    plain_type: Callable[["Field"], Any]
-    """The raw values that need no closer look, as msgspec's decoder checks them."""
-    doubtful: re.Pattern[bytes] | None = None
-    """Text that makes a raw line need a close look, whatever its decoders make of it; None for nothing."""
-    kept_type: Callable[["Field"], Any]
-    """The raw values that are plain except for the way they are written, as a type that is written back unchanged. One
-    that is not a `decoded_type` is still to be read."""
-    decoded_type: type | None
-    """The type of a value that needs no reading, None if there is none."""
-    read_type: Callable[["Field"], pa.DataType]
-    """The type as which the columnar reader reads plain values."""
-    staged: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray]
-    """Turns what the columnar reader read into `staged_type`; raises pa.ArrowException when a value is not plain."""
-    staged_text: Callable[[pa.ChunkedArray, "Field"], pa.ChunkedArray] | None
-    """Turns texts into values of `staged_type`, for kinds whose fields may have `from_text`; raises pa.ArrowException
-    when one is doubtful."""
-    staged_type: Callable[["Field"], pa.DataType]
-    """The type of the field's column in a frame of staged events."""
-    stored: Callable[[pa.Array, "Field"], pa.Array]
-    """Turns staged values into what SQLite stores."""
-
-    data_type: DataType
-    """What the column holds in its table, in the dictionary's words."""
-    note: Callable[["Field"], str]
-    """What the dictionary adds to the column's sentence."""
-    view_data_type: DataType
-    """What the column holds in a view."""
-    shown: Callable[[str, "Field"], str]
-    """The SQL expression by which a view shows the column that an expression names."""
-    from_text: Callable[[str], str] | None
-    """The SQL expression that turns a column's text back into its value, for a view that sorts values behind keys; None
-    if the text is not exact."""
-
-    expected: Callable[["Field"], str]
-    """What a rule must compare with, for an error."""
-    comparable: Callable[[Any, "Field"], Any]
-    """Turns a value from rules.yaml into one to compare the column with; raises UnfitValueError."""
-
-
-def _same(value: Any, _field: "Field") -> Any:
+def _same(value: Any, _field: Field) -> Any:
     return value
 
 
-def _as_shown(expression: str, _field: "Field") -> str:
+def _as_shown(expression: str, _field: Field) -> str:
     return expression
 
 
-def _no_note(_field: "Field") -> str:
+def _no_note(_field: Field) -> str:
     return ""
 
 
@@ -111,22 +53,22 @@ def _integer_of_text(text: str) -> str:
     return f"CAST(\n        {text} AS INTEGER\n    )"
 
 
-def _or_text(field: "Field") -> str:
+def _or_text(field: Field) -> str:
     return ", or one as text" if field.taken.from_text else ""
 
 
-def _from_least(field: "Field") -> str:
+def _from_least(field: Field) -> str:
     return "" if field.taken.least is None else f" from {field.taken.least}"
 
 
 # ---- text ----
 
 
-def _plain_text(field: "Field") -> Any:
+def _plain_text(field: Field) -> Any:
     return Annotated[str, msgspec.Meta(max_length=field.length)]
 
 
-def _text(value: Any, _field: "Field") -> str:
+def _text(value: Any, _field: Field) -> str:
     if not isinstance(value, str):
         raise UnfitValueError
     return value
@@ -135,7 +77,7 @@ def _text(value: Any, _field: "Field") -> str:
 # ---- true or false ----
 
 
-def _boolean(value: Any, _field: "Field") -> bool:
+def _boolean(value: Any, _field: Field) -> bool:
     if not isinstance(value, bool):
         raise UnfitValueError
     return value
@@ -144,27 +86,27 @@ def _boolean(value: Any, _field: "Field") -> bool:
 # ---- numbers ----
 
 
-def _integer(value: Any, _field: "Field") -> int:
+def _integer(value: Any, _field: Field) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) > LARGEST_INTEGER:
         raise UnfitValueError
     return value
 
 
-def _plain_integer(field: "Field") -> Any:
+def _plain_integer(field: Field) -> Any:
     least = SMALLEST_INTEGER if field.taken.least is None else field.taken.least
     return Annotated[int, msgspec.Meta(ge=least, le=LARGEST_INTEGER)]
 
 
-def _plain_number(field: "Field") -> Any:
+def _plain_number(field: Field) -> Any:
     return Annotated[float, msgspec.Meta(ge=field.taken.least)]
 
 
-def _kept_integer(field: "Field") -> Any:
+def _kept_integer(field: Field) -> Any:
     written = _plain_integer(field) | float
     return written | str if field.taken.from_text else written
 
 
-def _numbers_of_texts(texts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
+def _numbers_of_texts(texts: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
     # The usual ways to write a number; for these the text reader gives the same as the close look.
     _refuse_unusual(texts, r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?$")
     numbers = pc.cast(texts, pa.float64())
@@ -172,7 +114,7 @@ def _numbers_of_texts(texts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray
     return numbers
 
 
-def _counts_of_texts(texts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
+def _counts_of_texts(texts: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
     _refuse_unusual(texts, r"^-?(0|[1-9][0-9]{0,17})$")
     counts = pc.cast(texts, pa.int64())
     _refuse_smaller(counts, field)
@@ -184,17 +126,17 @@ def _refuse_unusual(texts: pa.ChunkedArray, pattern: str) -> None:
         raise pa.ArrowInvalid("a text is not in the usual form of a number")
 
 
-def _refuse_smaller(numbers: pa.ChunkedArray, field: "Field") -> None:
+def _refuse_smaller(numbers: pa.ChunkedArray, field: Field) -> None:
     least = field.taken.least
     if least is not None and pc.any(pc.less(numbers, least), min_count=0).as_py():
         raise pa.ArrowInvalid("a number is less than the least that its field takes")
 
 
-def _kept_number(field: "Field") -> Any:
+def _kept_number(field: Field) -> Any:
     return _plain_number(field) | str if field.taken.from_text else _plain_number(field)
 
 
-def _number(value: Any, field: "Field") -> float:
+def _number(value: Any, field: Field) -> float:
     if isinstance(value, float) and math.isfinite(value):
         return value
     return _integer(value, field)
@@ -207,16 +149,16 @@ def _number(value: Any, field: "Field") -> float:
 _SMALL_NUMBER = re.compile(rb':\s*"?-?[0-9][0-9.]*[eE]-[0-9]')
 
 
-def _scale(field: "Field") -> int:
+def _scale(field: Field) -> int:
     type_ = field.column.type
     return type_.scale if isinstance(type_, Money) else 0
 
 
-def _money_type(field: "Field") -> pa.DataType:
+def _money_type(field: Field) -> pa.DataType:
     return pa.decimal128(MONEY_DIGITS, _scale(field))
 
 
-def _staged_money(amounts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
+def _staged_money(amounts: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
     # The reader accepts one digit too many.
     largest = pa.scalar(Decimal(10**MONEY_DIGITS - 1).scaleb(-_scale(field)), _money_type(field))
     least = field.taken.least
@@ -226,12 +168,12 @@ def _staged_money(amounts: pa.ChunkedArray, field: "Field") -> pa.ChunkedArray:
     return amounts
 
 
-def _stored_money(amounts: pa.Array, field: "Field") -> pa.Array:
+def _stored_money(amounts: pa.Array, field: Field) -> pa.Array:
     units = pa.scalar(Decimal(10 ** _scale(field)), pa.decimal128(_scale(field) + 1, 0))
     return pc.cast(pc.multiply(amounts, units), pa.int64())
 
 
-def _amount(value: Any, field: "Field") -> Decimal:
+def _amount(value: Any, field: Field) -> Decimal:
     # A float's shortest text is what was written, or its equal.
     amount = Decimal(repr(value)) if isinstance(value, float) else Decimal(_integer(value, field))
     if units_of(amount, _scale(field)) is None:
@@ -239,16 +181,16 @@ def _amount(value: Any, field: "Field") -> Decimal:
     return amount
 
 
-def _expected_amount(field: "Field") -> str:
+def _expected_amount(field: Field) -> str:
     return f"a number with at most {_scale(field)} digits behind the point" if _scale(field) else "a whole number"
 
 
-def _money_note(field: "Field") -> str:
+def _money_note(field: Field) -> str:
     scale = _scale(field)
     return f"SQLite holds it as a whole number of 1/{10**scale}; views show the number." if scale else ""
 
 
-def _shown_money(expression: str, field: "Field") -> str:
+def _shown_money(expression: str, field: Field) -> str:
     # The cast makes it compare as a number with the text from a form; a quotient alone has no affinity.
     return f"CAST({expression} / {10 ** _scale(field)}.0 AS REAL)" if _scale(field) else expression
 
@@ -298,12 +240,12 @@ def stored_instants(instants: pa.Array) -> pa.Array:
     return pc.cast(pc.cast(instants, pa.timestamp("us")), pa.string())
 
 
-def _instant(value: Any, field: "Field") -> datetime:
+def _instant(value: Any, field: Field) -> datetime:
     instant: datetime = _written(value, lambda text: read_instant(text, field.path))
     return instant
 
 
-def _date(value: Any, field: "Field") -> date:
+def _date(value: Any, field: Field) -> date:
     day: date = _written(value, lambda text: read_date(text, field.path))
     return day
 

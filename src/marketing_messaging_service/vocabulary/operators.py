@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
-from src.marketing_messaging_service.vocabulary.kinds import Kind
+from src.marketing_messaging_service.vocabulary.field import Kind
 
 Comparison = Callable[[Any, Any], ColumnElement[bool]]
 
