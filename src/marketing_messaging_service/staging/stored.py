@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from src.marketing_messaging_service.errors import DaskError, LandingError
-from src.marketing_messaging_service.infrastructure.code_version import code_version
 from src.marketing_messaging_service.places import STAGED_ENDING
+from src.marketing_messaging_service.staging.code_version import code_version
 from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.results import (
     FileFailure,
