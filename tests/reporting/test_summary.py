@@ -18,7 +18,8 @@ def test_the_summary_tells_rules_files_reasons_unknown_keys_and_ignored_files() 
     for row in (
         "  welcome_email    WELCOME_EMAIL    email        3           1",
         "  high_risk_alert  HIGH_RISK_ALERT  internal     1           0",
-        "  a.jsonl     10         5          2         1          0         2      1",
+        "  a.jsonl     10         5          2         1         2      1",
+        "  (a conflict is a duplicate with another time)",
         "  naive_timestamp      2",
         "  properties.coupon      3",
         "  notes.txt      1  not a name that raw event files have  text",
@@ -58,10 +59,14 @@ def test_a_run_with_a_window_tells_it() -> None:
     assert text.startswith("Run of 2026-11-02 00:00 to 2026-11-02 12:00 UTC as of 2026-11-23 10:00:00 UTC into ")
 
 
-def test_lines_outside_the_window_have_a_column_where_there_are_any() -> None:
-    partly = replace(LOAD, lines=LineCounts(read=10, inserted=4, outside=6))
-    assert "blank  outside\n" in summary_text(run_report(loads=(partly,)))
-    assert "outside" not in summary_text(run_report())
+def test_rare_counts_have_a_column_where_there_are_any() -> None:
+    partly = replace(LOAD, lines=LineCounts(read=10, inserted=3, collision=1, outside=6))
+    text = summary_text(run_report(loads=(partly,)))
+    assert "duplicate  collision  rejected  blank  outside\n" in text
+    assert "  (a collision has the message_id of another event)\n" in text
+    without = summary_text(run_report(loads=(replace(LOAD, lines=LineCounts(read=1, inserted=1)),)))
+    assert "lines  inserted  duplicate  rejected  blank\n" in without
+    assert "(a co" not in without
 
 
 def test_names_from_raw_data_cannot_act_on_the_terminal() -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from src.marketing_messaging_service.reporting.run_report import (
-        LineCounts,
         ReasonReport,
         RejectedExample,
         RuleReport,
@@ -56,21 +55,21 @@ def _outcomes(rule: RuleReport, reasons: list[str]) -> tuple[int, ...]:
 
 
 def files_table(report: RunReport) -> Table:
-    """Return the counts of lines of each file.
+    """Return the counts of lines of each file; a rare count has a column only where any file has it.
 
     lines = inserted + duplicate + collision + rejected + blank + dropped + outside.
     """
-    rare = [name for name in ("dropped", "outside") if getattr(report.lines, name)]
+    shown = [name for name in _LINES if name not in _RARE or getattr(report.lines, name)]
     rows: list[tuple[Cell, ...]] = [
-        (load.path, *_lines(load.lines), *(getattr(load.lines, name) for name in rare))
+        (load.path, *(getattr(load.lines, name) for name in shown))
         for load in problem_files_first(report.loads, report.max_rejected_percent)
     ]
     return table_of(
         f"Files {'that would be taken' if report.is_preview else 'taken'}, problem files first",
-        ("file", "lines", *_LINES[1:], *rare),
+        ("file", "lines", *shown[1:]),
         rows,
         total=_total(rows, "file"),
-        remark="a conflict is a duplicate with another time; a collision has the message_id of another event",
+        remark="; ".join(filter(None, (_RARE.get(name) for name in shown))),
     )
 
 
@@ -84,12 +83,16 @@ def ahead_table(report: RunReport) -> Table:
     return table_of(title, ("file", "events", "from", "to"), rows, total=_total(rows, "file"))
 
 
-_LINES = ("read", "inserted", "duplicate", "conflict", "collision", "rejected", "blank")
-"""The counts of lines that every file has."""
+_LINES = ("read", "inserted", "duplicate", "conflict", "collision", "rejected", "blank", "dropped", "outside")
+"""The counts of the lines of a file, in the order of the columns."""
 
-
-def _lines(lines: LineCounts) -> tuple[int, ...]:
-    return tuple(getattr(lines, name) for name in _LINES)
+_RARE = {
+    "conflict": "a conflict is a duplicate with another time",
+    "collision": "a collision has the message_id of another event",
+    "dropped": "",
+    "outside": "",
+}
+"""The counts that most runs do not have, and what the word means where it does not say so itself."""
 
 
 def reasons_table(report: RunReport) -> Table:
