@@ -1,4 +1,4 @@
-"""What every command line of the flows has in common."""
+"""What all command lines of the flows share."""
 
 import argparse
 

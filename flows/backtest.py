@@ -1,4 +1,4 @@
-"""A backtest: what other rules would have decided of the history, or what came too late to be decided rightly.
+"""A backtest: what other rules would have decided, or what came too late to be decided correctly.
 
 `python -m flows.backtest` does it once and prints what differs; it needs no Prefect server, and the database is only
 read.
@@ -106,7 +106,7 @@ def _given(path: str) -> NamedRules:
 def _question(
     settings: Settings, rules: NamedRules | None, against: str, since: datetime | None, until: datetime | None
 ) -> Question:
-    """Return what is asked. Raises ParameterError where that is no question, and RulesError for rules with errors."""
+    """Return the question. Raises ParameterError if it makes no sense, and RulesError for rules with errors."""
     window = since and end_of_window(since), until and end_of_window(until)
     if against.strip() == DECIDED:
         if rules is not None:

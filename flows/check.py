@@ -69,7 +69,7 @@ def check(max_load_age_hours: AgeHours = 0) -> State[CheckReport]:
 
 
 def repair_schema() -> list[RepairedObject]:
-    """Make the views and indexes again that are missing or differ, while no run is at work."""
+    """Rebuild the views and indexes that are missing or differ, while no run is at work."""
     settings = load_settings()
     if not is_there(settings.database_url):
         shown = shown_database(settings.database_url)
@@ -109,7 +109,7 @@ def main() -> int:
         return refused(error)
     check_report = result_of(state)
     if isinstance(check_report, CheckReport):
-        # The findings are to be the last thing on the terminal; Prefect would report its server's end after them.
+        # The findings should be the last thing on the terminal; Prefect would report its server's end after them.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(check_text(check_report), flush=True)
     return exit_code(state)

@@ -1,4 +1,4 @@
-"""Files of a run beside which others take files: each is claimed before it is read, and let go when it is loaded."""
+"""Claims files where several runs take them: each before it is read, and releases it when it is loaded."""
 
 import time
 from collections import defaultdict
@@ -15,15 +15,15 @@ from src.marketing_messaging_service.known import KnownFile
 from src.marketing_messaging_service.staging.results import LandingFile
 
 MOST_CLAIMED = 200
-"""Files that are claimed at once; each is two locks of the server, which has some thousands."""
+"""How many files are claimed at once; each takes two of the server's locks, of which there are some thousands."""
 
 
 GROUPS_FOR_DASK = 16
-"""Groups of files that are claimed at once where several workers stage them."""
+"""How many groups of files are claimed at once where several workers stage them."""
 
 
 class Claims:
-    """The claims of one run, by the contents of its files."""
+    """A run's claims, by the contents of its files."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Claims:
         wait_seconds: float,
         groups_at_once: int = 1,
     ) -> None:
-        """Remember what could not be read before; the files that are to be claimed must be looked for after that."""
+        """Remember what could not be read before; only look for the files to be claimed after this."""
         self._place = place
         self._engine = engine
         self._stop = stop
@@ -51,8 +51,8 @@ class Claims:
     def portions(self, files: Sequence[LandingFile]) -> Generator[Sequence[LandingFile]]:
         """Yield files that this run has claimed, as many as are staged together, until each has been taken by somebody.
 
-        They are claimed until the next ones are asked for. One that another run is taking is passed over and looked at
-        again at the end: then it is taken or, where that run was killed, free again.
+        They stay claimed until the next ones are requested. One that another run is taking is skipped and checked again
+        at the end: by then it is taken or, if that run was killed, free again.
         """
         left = list(files)
         deadline = 0.0
@@ -81,7 +81,7 @@ class Claims:
             self._stop.sleep(LOOK_UP_SECONDS)
 
     def _round(self, files: Sequence[LandingFile]) -> Iterator[tuple[list[LandingFile], list[LandingFile]]]:
-        """Yield, one portion after the other, the files that are claimed now and those that another run has."""
+        """Yield, portion by portion, the files claimed now and those that another run has."""
         done = 0
         while done < len(files):
             self._stop.check()
@@ -96,14 +96,14 @@ class Claims:
                 self._place.let_go(claimed)
 
     def _next(self, files: Sequence[LandingFile]) -> Sequence[LandingFile]:
-        """Return the first files of so many groups as are staged together."""
+        """Return the first files, as many groups as are staged together."""
         count = 0
         for _ in range(self._groups_at_once):
             count += len(staging.next_files(files[count:]))
         return files[:count]
 
     def _not_taken(self, files: Sequence[LandingFile]) -> list[LandingFile]:
-        """Return those that no other run has taken before they were claimed, or found that it cannot read them."""
+        """Return those that no other run took, or found unreadable, before they were claimed."""
         known = loading.known_contents(self._engine, [file.content_hash for file in files])
         taken = {
             content_hash
@@ -115,9 +115,9 @@ class Claims:
         return self._with_beginnings(not_taken)
 
     def _with_beginnings(self, files: Sequence[LandingFile]) -> list[LandingFile]:
-        """Return files with what other runs have taken of them, before they went on growing, since they were found.
+        """Return files with what other runs have taken of them since they were found, before they grew further.
 
-        That lay where the file lies or, before it was renamed, where something lay that it has grown from.
+        That was at the file's own path or, before a renaming, at the path of what it has grown from.
         """
         in_landing = [file for file in files if file.place is not None]
         if not in_landing:
@@ -142,9 +142,9 @@ class Claims:
 
 
 def _names(file: LandingFile) -> list[str]:
-    """Return what is claimed for a file: its content, those that it has grown from, and where it lies.
+    """Return what is claimed for a file: its content, those that it has grown from, and its path.
 
-    Two runs may have found it as it was at two moments, of which neither knows the other.
+    Two runs may have found it in two states that do not know of each other.
     """
     contents = [f"file {content_hash}" for content_hash in (file.content_hash, *file.grown_from)]
     return contents if file.place is None else [*contents, f"path {file.display_path}"]

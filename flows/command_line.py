@@ -29,7 +29,7 @@ _ADVICE = {
         "run starts a temporary server of its own."
     ),
 }
-"""What to do when Prefect cannot do its part, by the beginning of what it says then."""
+"""What to do when Prefect cannot do its part, by the beginning of its message."""
 
 
 def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> State[Any]:
@@ -38,11 +38,11 @@ def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> S
     Raises PipelineError, with nothing begun, when a setting or a parameter is wrong or Prefect's server cannot be
     started or reached; and StoppedError on Ctrl-C where the flow itself does not listen to it.
     """
-    # What is wrong is said at once, not after ten seconds of starting Prefect.
+    # Report mistakes at once, not after ten seconds of starting Prefect.
     load_settings()
     _refuse_wrong_parameters(flow, parameters)
-    # A temporary server is ended as soon as the run is, in the midst of its own bookkeeping, and tells of that with a
-    # traceback now and then. Another logger, which this leaves alone, says why it cannot start.
+    # A temporary server ends as soon as the run does, in the midst of its bookkeeping, and sometimes logs a traceback
+    # about that. Another logger, not silenced here, says why it cannot start.
     os.environ.setdefault(SERVER_LEVEL, "CRITICAL")
     if not get_current_settings().api.url:
         bind_to_this_process()
@@ -61,7 +61,7 @@ def final_state(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> S
 def _refuse_wrong_parameters(flow: Flow[..., State[Any]], parameters: Mapping[str, Any]) -> None:
     log = logging.getLogger("prefect.flows")
     level = log.level
-    # It would say the same before, as a list of Python's.
+    # It would first say the same as a Python list.
     log.setLevel(logging.CRITICAL)
     try:
         flow.validate_parameters(dict(parameters))
@@ -85,7 +85,7 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         return refused(error)
     run_report = result_of(state)
     if isinstance(run_report, RunReport):
-        # The summary is to be the last thing on the terminal; Prefect would report its server's end after it.
+        # The summary should be the last thing on the terminal; Prefect would report its server's end after it.
         logging.getLogger("prefect").setLevel(logging.WARNING)
         print(summary_text(run_report), flush=True)
     return exit_code(state)

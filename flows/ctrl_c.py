@@ -1,4 +1,4 @@
-"""What a command says that waits or was stopped, and Ctrl-C in one that is no flow. It needs no Prefect."""
+"""What a waiting or stopped command says, and Ctrl-C in one that is not a flow. It needs no Prefect."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from typing import NoReturn
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError
 
 STOPPED_BY_CTRL_C = 128 + signal.SIGINT
-"""The exit code that a shell, or whoever else started a command, takes for "stopped by Ctrl-C"."""
+"""The exit code that a shell, or another caller, takes for "stopped by Ctrl-C"."""
 
 CUT_OFF_BY_READER = 128 + signal.SIGPIPE
-"""The same for "whoever read it went away"."""
+"""The same for "the reader of the output went away"."""
 
 
 class StoppedError(PipelineError):
@@ -32,7 +32,7 @@ def refused(error: PipelineError) -> int:
 
 
 class CtrlC:
-    """Remembers Ctrl-C, whose exception is lost where it comes while SQLite calls back."""
+    """Remembers Ctrl-C, because its exception is lost during a callback from SQLite."""
 
     def __init__(self) -> None:
         self._is_made = False
@@ -43,7 +43,7 @@ class CtrlC:
 
     @contextmanager
     def told(self, what_stays: str) -> Iterator[None]:
-        """Make a StoppedError, which says what stays, of whatever Ctrl-C brings about."""
+        """Turn whatever Ctrl-C causes into a StoppedError, which says what remains."""
 
         def note(_number: int, _frame: FrameType | None) -> NoReturn:
             self._is_made = True
@@ -61,7 +61,7 @@ class CtrlC:
 
 
 def exit_as_told(main: Callable[[], int]) -> NoReturn:
-    """End the process as a command says, quietly too where whoever reads what it prints goes away, as `head` does."""
+    """End the process with a command's exit code, quietly even if the reader of its output goes away, like `head`."""
     try:
         code = main()
         sys.stdout.flush()

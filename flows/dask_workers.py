@@ -1,7 +1,7 @@
-"""Dask's workers, by Prefect's DaskTaskRunner: a scheduler that stands, or workers that a run starts for itself.
+"""Dask's workers, through Prefect's DaskTaskRunner: a running scheduler, or workers that a run starts for itself.
 
-What workers are given is a plain function and what it needs to know: they need no Prefect server and no settings but
-credentials for a bucket, and never learn where the database is. The run's own steps wait for them.
+Workers get a plain function and what it needs to know: they need no Prefect server and no settings except credentials
+for a bucket, and never learn where the database is. The run's own steps wait for them.
 """
 
 import logging
@@ -34,18 +34,18 @@ NO_WORKER_SECONDS = 60.0
 """How long a run waits for a worker while there is none."""
 
 LOOK_SECONDS = 1.0
-"""How often a run that waits looks whether it was asked to stop."""
+"""How often a waiting run checks whether it was asked to stop."""
 
 COUNT_SECONDS = 5.0
-"""How often it looks whether there are workers."""
+"""How often it checks whether there are workers."""
 
 STAGING_FILE = "staging/stored.py"
 
 _GONE = (OSError, RuntimeError, ClosedClientError)
-"""What Dask's client raises when its scheduler does not answer, or it has given the scheduler up; of no common kind."""
+"""What Dask's client raises when its scheduler does not answer, or when it has given up; they have no common base."""
 
 _MISFITS = (ImportError, AttributeError, pickle.PickleError, EOFError)
-"""What a process raises that cannot make sense of what it was given: it lacks the program, or has another version."""
+"""What a process raises when it cannot unpack what it was given: it lacks the program, or has another version."""
 
 
 class DaskWorkers:
@@ -66,15 +66,15 @@ class DaskWorkers:
         return int(found["n_workers"])
 
     def submit(self, order: StagingOrder) -> "_Pending":
-        """Give files to the next worker that has nothing to do. Raises DaskError when the scheduler is gone."""
+        """Give files to the next idle worker. Raises DaskError when the scheduler is gone."""
         try:
-            # What is asked for once more is to be done once more.
+            # A repeated request has to be done again.
             return _Pending(self._client.submit(pickle.loads, pickle.dumps(_Call(order)), pure=False), self)
         except _GONE:
             raise self.lost() from None
 
     def lost(self) -> DaskError:
-        """Return the error of a scheduler that is gone; another one may be at its place in a moment."""
+        """Return the error of a scheduler that is gone; another may soon be in its place."""
         return DaskError(
             f"The Dask scheduler {self.scheduler} no longer answers. Start it and its workers again, then run again.",
             may_pass=True,
@@ -84,7 +84,8 @@ class DaskWorkers:
 class _Call:
     """The call that stages files, made where it is unpickled.
 
-    The scheduler looks into every function that it passes on, and so would need the program too. Bytes it leaves alone.
+    The scheduler looks into every function that it passes on, so it would need the program too. It does not look into
+    bytes.
     """
 
     def __init__(self, order: StagingOrder) -> None:
@@ -104,7 +105,7 @@ class _Pending:
     def result(self, check: Callable[[], None]) -> Sequence[Stored]:
         """Wait for them, and return what was stored; `check` is called about once a second.
 
-        Raises what kept the worker from it, and DaskError when workers or scheduler are gone or cannot do it.
+        Raises the worker's error, and DaskError when workers or scheduler are gone or cannot do it.
         """
         counted = seen = time.monotonic()
         while (stored := self._result_within(LOOK_SECONDS)) is None:
@@ -119,7 +120,7 @@ class _Pending:
         return stored
 
     def _result_within(self, seconds: float) -> Sequence[Stored] | None:
-        """Return what was stored, None where that takes longer. Raises as `result`."""
+        """Return what was stored, None if that takes longer. Raises as `result` does."""
         stored: Sequence[Stored] | None = None
         try:
             stored = self._future.result(timeout=seconds)
@@ -140,14 +141,14 @@ class _Pending:
                 raise
             raise _misfit(error) from None
         except RuntimeError as error:
-            # What the scheduler says of a client of quite another version.
+            # What the scheduler says to a client of a very different version.
             if "deserialization" not in str(error):
                 raise
             raise _misfit(error) from None
         return stored
 
     def cancel(self) -> None:
-        """Have no worker begin with them any more."""
+        """Keep workers from starting on them."""
         with suppress(*_GONE):
             self._future.cancel()  # type: ignore[no-untyped-call]  # Dask is typed in part
 
@@ -167,7 +168,7 @@ def _deadly(error: KilledWorker) -> DaskError:
 
 
 def _is_of_staging(error: BaseException) -> bool:
-    """Whether a worker had begun to stage, so that the error is a defect; a package that it lacks is none."""
+    """Whether a worker had begun to stage, so that the error is a defect; a missing package is not one."""
     files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
     return not isinstance(error, ImportError) and any(file.endswith(STAGING_FILE) for file in files)
 
@@ -181,7 +182,7 @@ def _misfit(error: Exception) -> DaskError:
 
 @contextmanager
 def dask_workers(scheduler: DaskScheduler, staged_path: Path, log: Logger) -> Iterator[DaskWorkers]:
-    """Yield the workers of a scheduler, those of a run's own for as long as it needs them.
+    """Yield the workers of a scheduler; a run's own for as long as it needs them.
 
     Raises DaskError when the scheduler does not answer, or staged rows cannot be kept in the folder.
     """
@@ -215,7 +216,7 @@ def _configuration() -> dict[str, Any]:
     inherited = dask.config.get("distributed.nanny.pre-spawn-environ")
     return {
         "distributed.comm.timeouts.connect": f"{ANSWER_SECONDS}s",
-        # Workers of the run's own write to its terminal.
+        # The run's own workers write to its terminal.
         "distributed.nanny.pre-spawn-environ": {**inherited, "DASK_LOGGING__DISTRIBUTED": "critical"},
     }
 
@@ -230,11 +231,11 @@ def _runner(scheduler: DaskScheduler) -> DaskTaskRunner:
             "threads_per_worker": 1,
             "processes": True,
             "host": "127.0.0.1",
-            # Without a dashboard there is a page of figures for monitoring, all the same.
+            # Even without a dashboard there is a page of figures for monitoring.
             "dashboard_address": "127.0.0.1:0",
             "worker_dashboard_address": "127.0.0.1:0",
             "scheduler_kwargs": {"dashboard": False},
-            # Staging keeps to its bounds by itself; a share of this machine is none of it.
+            # Staging has its own memory bounds; a share of this machine's memory is not one of them.
             "memory_limit": 0,
             "silence_logs": logging.CRITICAL,
             "env": {"DATABASE_URL": ""},
@@ -245,11 +246,11 @@ def _runner(scheduler: DaskScheduler) -> DaskTaskRunner:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Have processes that are started now, and later by the same threads, never hear of Ctrl-C.
+    """Keep Ctrl-C from processes that are started now, and later by the same threads.
 
-    On a terminal it reaches every process of a run, of which the run alone knows what to do; that hears it afterwards.
+    On a terminal it reaches every process of a run, but only the run itself knows what to do; it hears it afterwards.
     """
-    # Python starts this one with the first process, and listens again then.
+    # Python starts this one with the first process, and then listens again.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -260,7 +261,7 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Leave it to this module to say what is wrong, in a sentence."""
+    """Silence Dask's log: this module says what is wrong, in a sentence."""
     loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "prefect.task_runner.dask")]
     before = [logger.level for logger in loggers]
     for logger in loggers:

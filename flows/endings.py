@@ -1,4 +1,4 @@
-"""How a run ends: in one state, with one sentence in its log, and one report on its page in the Prefect UI."""
+"""Ends a run in one state, with one sentence in its log, and one report on its page in the Prefect UI."""
 
 import logging
 import re
@@ -25,11 +25,11 @@ from src.marketing_messaging_service.errors import PipelineError
 WITHOUT_NUMBERS = (
     "There is nothing to count for this run. docs/operations.md says what each message means and what to do."
 )
-"""The report of a run that has none but its sentence, which the page shows above it."""
+"""The report of a run that has only its sentence, which the page shows above it."""
 
 
 class EndedBadly(FailedRun):
-    """What the state of a run carries that did not go well: the sentence, and what the run has to show all the same.
+    """What the state of an unsuccessful run carries: the sentence, and what the run still has to show.
 
     It is an exception because Prefect raises what a Failed or Cancelled state carries; anything else in one ends the
     log in a traceback.
@@ -42,14 +42,14 @@ class EndedBadly(FailedRun):
 
 
 class RunPage:
-    """The page of the present run in the Prefect UI, on which it leaves one report, whatever it comes to."""
+    """The page of the current run in the Prefect UI, on which it leaves one report, however it ends."""
 
     def __init__(self, key: str) -> None:
         self._key = key
         self._leave_report: Callable[[], None] | None = None
 
     def keep(self, leave_report: Callable[[], None]) -> None:
-        """Keep what leaves the report of the run, to be done at its end; without one the sentence is the report."""
+        """Keep a function that leaves the report at the run's end; without one the sentence is the report."""
         self._leave_report = leave_report
 
     def show(self, markdown: str, headline: str) -> None:
@@ -57,14 +57,14 @@ class RunPage:
         self.attempt(lambda: create_markdown_artifact(markdown, key=self._key, description=headline))
 
     def attempt(self, leave: Callable[[], object]) -> None:
-        """Leave something on the page; that a server does not take it is no reason for a run to fail."""
+        """Leave something on the page; if the server does not take it, that is no reason for a run to fail."""
         try:
             leave()
         except (httpx.HTTPError, PrefectException) as error:
             get_run_logger().warning("The Prefect server did not accept the report for this page (%s).", error)
 
     def show_of(self, flow_run_id: str, markdown: str, headline: str) -> None:
-        """Leave the report of a run that was killed on its page, where its tasks would be shown as running for ever."""
+        """Leave a killed run's report on its page, where its tasks would otherwise be shown as running for ever."""
 
         def create() -> None:
             with get_client(sync_client=True) as client:
@@ -100,10 +100,10 @@ class RunPage:
 
     @contextmanager
     def cut_off(self, sentence: str) -> Iterator[None]:
-        """Say why a run ends that is stopped, and let Prefect give it its state: Cancelled, or Crashed.
+        """Say why a stopped run ends, and let Prefect give it its state: Cancelled, or Crashed.
 
-        The sentence is for a signal that comes while nothing listens to it. What nobody foresaw is told by Prefect,
-        with its traceback.
+        The sentence is for a signal that comes while nothing listens for it. Prefect reports what nobody foresaw, with
+        its traceback.
         """
         try:
             yield
@@ -128,7 +128,7 @@ class RunPage:
         self._leave(sentence)
 
     def _flush(self) -> None:
-        # The process is about to end, and what it has not sent to the server by then is lost.
+        # The process is about to end, and anything not sent to the server by then is lost.
         for handler in logging.getLogger("prefect.flow_runs").handlers:
             handler.flush()
 
@@ -140,12 +140,12 @@ class RunPage:
 
 
 def defect_sentence(error: Exception) -> str:
-    """Return what is said of an exception that nobody foresaw."""
+    """Return what to say about an unforeseen exception."""
     return f"A defect, please report it: {error!r}."
 
 
 def result_of(state: State[Any]) -> object:
-    """Return what a run has to show, however it ended; None when that is nothing."""
+    """Return what a run has to show, however it ended; None if that is nothing."""
     result = state.result(raise_on_failure=False)
     return result.result if isinstance(result, EndedBadly) else result
 
@@ -162,7 +162,7 @@ _END = re.compile(r"(Finished in state \w+).*", re.DOTALL)
 
 
 class _OneEnd(logging.Filter):
-    """Drops the traceback of a failure that the flow has already reported in one sentence, and its repetition."""
+    """Drops the traceback, and the repetition, of a failure that the flow has already reported in one sentence."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], (FailedRun, CancelledRun)):
@@ -170,12 +170,12 @@ class _OneEnd(logging.Filter):
         end = _END.fullmatch(record.getMessage())
         if end is None:
             return True
-        # The message of the state is the sentence that stands above already.
+        # The state's message is the sentence already logged above.
         record.msg, record.args = f"{end[1]}.", ()
-        # Of a run that is cancelled Prefect says here that it is running still; its worker sets the state.
+        # Prefect says here that a cancelled run is still running; its worker sets the state.
         return end[1] != "Finished in state Running"
 
 
-# The process that a worker starts for a run takes a Failed or Cancelled state for an exception nobody foresaw.
+# The process that a worker starts for a run takes a Failed or Cancelled state for an unforeseen exception.
 for _name in ("prefect.flow_runs", "prefect.engine"):
     logging.getLogger(_name).addFilter(_OneEnd())

@@ -24,7 +24,7 @@ from src.marketing_messaging_service.settings import load_settings
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the explanation; return the exit code, which is 1 where nothing could be looked at."""
+    """Print the explanation; return the exit code, which is 1 if nothing could be read."""
     options = _parser().parse_args(arguments)
     ctrl_c = CtrlC()
     try:
@@ -45,14 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def explained(asked: Asked, is_over: Callable[[], bool]) -> Answer:
-    """Return the answer to a question, out of one snapshot of the database, unless `is_over` says that it is too late.
+    """Return the answer to a question, from one snapshot of the database, unless `is_over` says that it is too late.
 
-    Raises PipelineError where nothing can be looked at.
+    Raises PipelineError if nothing can be read.
     """
     settings = load_settings()
     refuse_missing(settings.database_url)
     in_force = None
-    # What is wrong with the file keeps nobody from reading what was decided.
+    # Mistakes in the file do not keep anybody from reading what was decided.
     with suppress(RulesError):
         in_force = read_rules(settings.rules_path).whole
     engine = create_read_only_engine(settings.database_url)

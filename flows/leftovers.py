@@ -40,7 +40,7 @@ UNFINISHED = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
 
 
 def mark_leftovers_crashed(client: SyncPrefectClient, message: str) -> int:
-    """Mark every run of the work pool that has begun and not ended Crashed, its tasks too; return how many there were.
+    """Mark every unfinished run of the work pool Crashed, with its tasks; return how many there were.
 
     The concurrency slots that they held become free.
     """
@@ -71,14 +71,14 @@ def _mark_crashed(client: SyncPrefectClient, run: FlowRun, message: str) -> None
 
 
 def mark_tasks_crashed(client: SyncPrefectClient, flow_run_id: UUID, message: str) -> None:
-    """Mark every task of a run that has begun and not ended Crashed."""
+    """Mark every unfinished task of a run Crashed."""
     tasks = client.read_task_runs(
         task_run_filter=TaskRunFilter(
             flow_run_id=TaskRunFilterFlowRunId(any_=[flow_run_id]),
             state=TaskRunFilterState(type=TaskRunFilterStateType(any_=UNFINISHED)),
         )
     )
-    # Forced, because the ordinary rules would let a run with retries begin again, or keep one that is being cancelled.
+    # Forced, because the normal rules would restart a run with retries, or keep one that is being cancelled.
     for task in tasks:
         client.set_task_run_state(task.id, Crashed(message=message), force=True)
 

@@ -1,6 +1,6 @@
 """Moving a database to another one: `python -m flows.move --to URL`, from SQLite to PostgreSQL and back.
 
-It needs no Prefect. What is cut off goes on where it was when it is started again.
+It needs no Prefect. After an interruption it continues when it is started again.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _urls(settings: Settings, options: argparse.Namespace) -> tuple[str, str]:
-    """Return the URLs of both, with nothing in them that the list of processes must not show."""
+    """Return the URLs of both, without anything that the process list must not show."""
     source, target = (_given(name, url) for name, url in (("--from", options.source), ("--to", options.to)))
     if source is None and target is None:
         raise ParameterError("Say where to move to: python -m flows.move --to URL.")

@@ -1,4 +1,4 @@
-"""Parameters of flows: as the forms of the Prefect UI can show and send them, and within which bounds."""
+"""Parameters of flows, in the form in which the Prefect UI can show and send them, with their bounds."""
 
 import argparse
 from datetime import UTC, datetime
@@ -19,13 +19,13 @@ AgeHours = Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
 """An age in whole hours, 0 for none."""
 
 AheadHours = Annotated[int, Field(ge=0, le=LONGEST_AGE_HOURS)]
-"""How far something may lie ahead in whole hours; 0 is not at all."""
+"""How far ahead something may be, in whole hours; 0 is not at all."""
 
 DEFAULT_MAX_EVENT_AHEAD_HOURS = 1
-"""How far ahead of a run an event may lie and be decided: clocks differ by minutes, and offsets by whole hours."""
+"""How far ahead of a run an event may be and still be decided: clocks differ by minutes, and offsets by whole hours."""
 
 DEFAULT_MAX_EVENT_AGE_HOURS = 72
-"""How old an event may be for a run by hand to let it earn a message: a message days late is worse than none."""
+"""How old an event may be for a manual run to send a message: a message days late is worse than none."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 """A share, 0 to 100."""
@@ -40,10 +40,10 @@ class _SchemaWithoutDefault(dict[str, Any]):
 
 
 class _PlainField:
-    """Declares what may be left empty as one field.
+    """Declares an optional parameter as one field.
 
-    Of a union with None the form makes two tabs. A field that is left empty is sent as null, which Prefect's server
-    takes for any parameter that has no default in its schema, and for no other.
+    For a union with None the form makes two tabs. An empty field is sent as null, which Prefect's server accepts only
+    for a parameter without a default in its schema.
     """
 
     def __init__(self, **schema: Any) -> None:
@@ -54,7 +54,7 @@ class _PlainField:
 
 
 InstantOrEmpty = Annotated[datetime | None, _PlainField(type="string", format="date-time")]
-"""An instant, for which the form has a picker of date and time that may be left empty."""
+"""An instant; the form has a date and time picker that may be left empty."""
 
 
 def read_instant(text: str) -> datetime:
@@ -74,7 +74,7 @@ def named_place(name: str, text: str) -> Place:
 
 
 def single_instant(name: str, instant: datetime) -> datetime:
-    """Return an instant in UTC. Raises ParameterError, naming the parameter, where it names none, or none in UTC."""
+    """Return an instant in UTC. Raises ParameterError, naming the parameter, if it is none, or none in UTC."""
     if instant.tzinfo is None:
         raise ParameterError(
             f"{name} is {instant.isoformat()}, which has no UTC offset; write it like 2026-11-23T10:00:00Z."
@@ -88,15 +88,15 @@ def single_instant(name: str, instant: datetime) -> datetime:
 
 
 def end_of_window(instant: datetime) -> datetime:
-    """Return the start or end of a window in UTC, which it is meant in when it says nothing of its zone.
+    """Return the start or end of a window in UTC, which is also assumed if it has no zone.
 
-    Where it lies beyond the calendar once it is in UTC, it is the calendar's end: no event lies between the two.
+    If it is beyond the calendar in UTC, it becomes the calendar's end: no event is between the two.
     """
     return within_calendar(instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant)
 
 
 def add_event_limits(parser: argparse.ArgumentParser) -> None:
-    """Let a command take the limits on the time of events, as the flow's parameters do."""
+    """Add the limits on the time of events to a command, like the flow's parameters."""
     parser.add_argument(
         "--max-event-age-hours",
         type=int,

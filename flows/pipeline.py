@@ -93,7 +93,7 @@ def migrate(settings: Settings, stop: StopRequest) -> list[str]:
 def discover(
     landing: Place, engine: Engine, sources: SourcesFile, settle_seconds: float, stop: StopRequest
 ) -> Discovery:
-    """Find the raw files that no load has taken to the end and that nobody is writing any more."""
+    """Find the raw files that no load has taken completely and that nobody is writing any more."""
     known = loading.known_files(engine)
     log = flow_logger()
 
@@ -123,7 +123,7 @@ def decide(settings: Settings, engine: Engine, order: RunOrder, run_id: int, sto
 
 @step("report", retries=RETRIES)
 def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path: Path) -> RunReport:
-    """Record how the run ended, and write its report, which is made of what the tables hold, as a file."""
+    """Record how the run ended, and write its report, made from the tables, as a file."""
     with write_transaction(engine) as connection:
         too_many = read_rejection_problems(connection, run_id)
         remarks = [*(Remark(RemarkKind.PROBLEM, each.subject, each.explanation) for each in too_many), *remarks]
@@ -142,7 +142,7 @@ def report(engine: Engine, run_id: int, remarks: Sequence[Remark], reports_path:
 
 
 def show(page: RunPage, run_report: RunReport) -> None:
-    """Leave the report on the run's page in the Prefect UI, where a step's artifacts would be shown as the step's."""
+    """Leave the report on the run's page in the Prefect UI; a step's artifacts would be shown as the step's."""
     page.show(report_markdown(run_report), problem_sentence(run_report) or headline(run_report))
     if rejected := rejected_table(run_report):
         described = "Lines that could not become events."
@@ -150,16 +150,16 @@ def show(page: RunPage, run_report: RunReport) -> None:
 
 
 def scheduled_start() -> datetime:
-    """Return the instant that the present run was scheduled for, in UTC; the same when it is tried again."""
-    # Prefect's own kind of datetime loses its zone when hours are taken from it.
+    """Return the instant that this run was scheduled for, in UTC; the same when it is retried."""
+    # Prefect's own datetime type loses its zone when hours are subtracted.
     return datetime.fromisoformat(runtime.flow_run.scheduled_start_time.isoformat()).astimezone(UTC)
 
 
 def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]:
-    """Do one run as it is ordered, and return how it ended.
+    """Do one run as ordered, and return how it ended.
 
-    The order is made of the settings, and may be refused with a PipelineError. The run is Completed, or Failed with
-    one sentence a problem, which holds up nothing else; it is Cancelled, with nothing done, when another run did not
+    The order is made from the settings, and may be refused with a PipelineError. The run is Completed, or Failed with
+    one sentence per problem, which holds up nothing else; it is Cancelled, with nothing done, when another run did not
     end in time.
     """
     page, stop = RunPage("run-report"), StopRequest()
@@ -180,19 +180,19 @@ def run_pipeline(make_order: Callable[[Settings], RunOrder]) -> State[RunReport]
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """What a run writes by."""
+    """What a run writes with."""
 
     engine: Engine
     place: PlaceAmongWriters | None = None
-    """Its place among those that write at the same time; None for a run that is alone."""
+    """Its place among runs that write at the same time; None for a run that is alone."""
 
 
 @contextmanager
 def _writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iterator[_Writer]:
-    """Yield what a run writes by, on the migrated database.
+    """Yield what a run writes with, on the migrated database.
 
-    A preview, and a replay, are alone also where others may write at the same time: the one shows what a run without
-    others would do, and the other takes lines that another one might take as well.
+    A preview and a replay are alone even where others may write at the same time: a preview shows what a run alone
+    would do, and a replay takes lines that another one might take as well.
     """
     if settings.several_writers and order.mode is not RunMode.PREVIEW and order.replay is None:
         with _one_of_several(settings, stop) as writer:
@@ -204,7 +204,7 @@ def _writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iterator[
 
 @contextmanager
 def _one_of_several(settings: Settings, stop: StopRequest) -> Iterator[_Writer]:
-    """Yield what a run writes by that has a place among those that write at the same time.
+    """Yield what a run with a place among several writers writes with.
 
     Raises RunInProgressError when a run that is alone holds the database for longer than the settings allow.
     """
@@ -236,7 +236,7 @@ def _one_of_several(settings: Settings, stop: StopRequest) -> Iterator[_Writer]:
 
 @contextmanager
 def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iterator[Engine]:
-    """Yield an engine on the migrated database while this run, and no other one, is the writer.
+    """Yield an engine on the migrated database while this run is the only writer.
 
     Raises RunInProgressError when another run holds the database for longer than the settings allow.
     """
@@ -270,13 +270,13 @@ def _sole_writer(settings: Settings, order: RunOrder, stop: StopRequest) -> Iter
 
 @contextmanager
 def _ended_by(stop: StopRequest, engine: Engine) -> Iterator[None]:
-    """End what the engine does soon after the run was asked to stop, and make a StoppedError of what comes of that."""
+    """End what the engine does soon after the run was asked to stop, and turn the error into a StoppedError."""
     with stop.told_as_such(), interruptible(engine, lambda: stop.is_made):
         yield
 
 
 def _at_work(engine: Engine, database_url: str) -> object | None:
-    """Return who is at work; None when nobody is, or it cannot be known."""
+    """Return who is at work; None if nobody is, or it cannot be found out."""
     with suppress(PipelineError):
         if is_there(database_url):
             return read_holder(engine) or loading.running_runs(engine)
@@ -292,7 +292,7 @@ def _run_on(writer: _Writer, order: RunOrder, settings: Settings, stop: StopRequ
 
 
 def _record_end(writer: _Writer, order: RunOrder, settings: Settings, stop: StopRequest, page: RunPage) -> RunReport:
-    """Do the run; one that cannot go on is recorded, and reported, as far as it came."""
+    """Do the run; one that cannot continue is recorded and reported as far as it came."""
     engine = writer.engine
     with _ended_by(stop, engine):
         killed = loading.runs_under_way(engine)
@@ -305,7 +305,7 @@ def _record_end(writer: _Writer, order: RunOrder, settings: Settings, stop: Stop
             run_report = _run(writer, run_id, order, settings, stop)
     except BaseException as error:
         state, message = _ending(error)
-        # What ended the run, such as a full disk, may keep it from recording that as well.
+        # What ended the run, such as a full disk, may also keep it from recording that.
         with suppress(PipelineError), replacement_told(engine, imprint), write_transaction(engine) as connection:
             loading.close_run(connection, run_id, state)
             loading.note_message(connection, run_id, message)
@@ -316,7 +316,7 @@ def _record_end(writer: _Writer, order: RunOrder, settings: Settings, stop: Stop
 
 
 def _report_killed(engine: Engine, page: RunPage, killed: Mapping[int, str | None]) -> None:
-    """Leave reports on the pages of runs that ended without a word, such as by a power cut."""
+    """Leave reports on the pages of runs that ended silently, such as by a power cut."""
     for run_id, flow_run_id in killed.items():
         if flow_run_id is not None:
             with read_transaction(engine) as connection:
@@ -325,22 +325,22 @@ def _report_killed(engine: Engine, page: RunPage, killed: Mapping[int, str | Non
 
 
 def _ending(error: BaseException) -> tuple[RunState, str]:
-    """Return how a run ended that could not go on, and what it says of that."""
+    """Return how a run that could not continue ended, and its sentence about that."""
     if isinstance(error, PipelineError):
         return RunState.STOPPED if isinstance(error, StoppedError) else RunState.FAILED, str(error)
     if isinstance(error, Exception):
         return RunState.FAILED, defect_sentence(error)
-    # A run that a worker started is cancelled by a signal, which Prefect turns into an exception of its own.
+    # A run that a worker started is cancelled by a signal, which Prefect turns into its own exception.
     return RunState.STOPPED, CUT_OFF
 
 
 def _run(writer: _Writer, run_id: int, order: RunOrder, settings: Settings, stop: StopRequest) -> RunReport:
-    """Do every step in order; what fails for one file, or for the rules, does not hold up the rest."""
+    """Do every step in order; a failure for one file, or for the rules, does not hold up the rest."""
     log, engine = get_run_logger(), writer.engine
     began = time.monotonic()
     settle_seconds = settings.landing_settle_seconds
     _sweep(settings.staged_path)
-    # Looked at by themselves, so that a file that cannot be used ends the run before anything is taken.
+    # Checked on their own, so that an unusable file ends the run before anything is taken.
     sources = staging.read_sources(settings.own_sources_path, settle_seconds=settle_seconds, sleep=stop.sleep)
     claims = _claims(writer, settings, stop)
     with Stager(settings, sources, stop, log) as stager:
@@ -374,7 +374,7 @@ def _run(writer: _Writer, run_id: int, order: RunOrder, settings: Settings, stop
 
 
 def _claims(writer: _Writer, settings: Settings, stop: StopRequest) -> Claims | None:
-    """Return by what files are shared out among runs at the same time; None for a run that is alone."""
+    """Return what divides files among simultaneous runs; None for a run that is alone."""
     if writer.place is None:
         return None
     return Claims(
@@ -396,7 +396,7 @@ def _sweep(folder: Path) -> None:
 def _decide(
     engine: Engine, order: RunOrder, run_id: int, settings: Settings, stop: StopRequest
 ) -> tuple[list[FileProblem], Sequence[str]]:
-    """Decide what the run is to decide; return why it could not and what waits, and what is odd about the rules."""
+    """Decide what the run is to decide; return why it could not, what waits, and what is odd about the rules."""
     log = get_run_logger()
     try:
         decision: DecisionResult = outcome(decide(settings, engine, order, run_id, stop))
@@ -425,7 +425,7 @@ def _what_waits(engine: Engine, order: RunOrder) -> str:
         count = loading.undecided_event_count(engine)
         held_count = loading.held_event_count(engine, order.window) if order.window else 0
     except PipelineError:
-        # What keeps a run from deciding, such as a full disk, may keep it from counting too.
+        # What keeps a run from deciding, such as a full disk, may also keep it from counting.
         return " Its events wait."
     waits = "1 event waits" if count == 1 else f"{count} events wait"
     held = f", {held_count} for this backfill to be started again" if held_count else ""

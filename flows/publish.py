@@ -47,14 +47,14 @@ _UNPUBLISHED = "Readers still find the previous files; start it again."
 _CUT_OFF = f"Stopped by {CANCEL}. {_UNPUBLISHED}"
 
 LONG_WORK = 200_000
-"""Rows, or bytes, from which on a progress bar is shown on a terminal."""
+"""From this many rows, or bytes, a progress bar is shown on a terminal."""
 
 TELL_SECONDS = 10.0
-"""How often the log says how far a publication has come."""
+"""How often the log reports a publication's progress."""
 
 
 class Course:
-    """How far a publication has come, which a thread of its own puts into the log every now and then.
+    """A publication's progress, logged now and then by a separate thread.
 
     A thread, because a view may compute for minutes before its first row.
     """
@@ -69,7 +69,7 @@ class Course:
 
     @contextmanager
     def progress(self, stop: StopRequest, label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-        """Yield what counts how much of something has been done."""
+        """Yield a function that counts how much of something is done."""
         self._label, self._total, self._done = label, total, 0
         is_long = total is None or total >= LONG_WORK
         with progress_bar(label, total, is_long=is_long) as advance_bar:
@@ -82,7 +82,7 @@ class Course:
 
     @contextmanager
     def telling(self) -> Iterator[None]:
-        """Put it into the log from now on, until the end."""
+        """Log it from now on, until the end."""
         is_over = threading.Event()
         thread = threading.Thread(target=self._tell, args=(is_over,), name="publish log", daemon=True)
         thread.start()
@@ -104,7 +104,7 @@ class Course:
 
 @step("migrate")
 def migrate(settings: Settings, stop: StopRequest) -> None:
-    """Bring the database to the newest schema, which is the one that is published."""
+    """Bring the database to the newest schema, the one that is published."""
     log = flow_logger()
     schema.migrate(
         settings.database_url,
@@ -120,7 +120,7 @@ def migrate(settings: Settings, stop: StopRequest) -> None:
 
 @step("write")
 def write(database_url: str, folder: Path, stop: StopRequest) -> tuple[PublishedFile, ...]:
-    """Write everything beside, then put it in place."""
+    """Write everything under temporary names, then put it in place."""
     course = Course(flow_logger(), TELL_SECONDS)
     with course.telling():
         return publishing.publish(database_url, folder, partial(course.progress, stop))
@@ -159,7 +159,7 @@ def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
 
 
 def _publish_into(place: Place, settings: Settings, stop: StopRequest) -> tuple[PublishedFile, ...]:
-    """Write into a folder, or into one of our own whose files are then put into a bucket."""
+    """Write into a folder, or into a temporary one whose files are then put into a bucket."""
     if isinstance(place, Path):
         return _run(settings, place, stop)
     with TemporaryDirectory(prefix="published-") as folder:
@@ -170,7 +170,7 @@ def _publish_into(place: Place, settings: Settings, stop: StopRequest) -> tuple[
 
 @step("upload", retries=RETRIES)
 def upload(files: Sequence[PublishedFile], bucket: Bucket, stop: StopRequest) -> None:
-    """Put published files into a bucket, the copy of the database last, for it is the one that is whole by itself."""
+    """Put published files into a bucket, with the copy of the database last, because it is complete on its own."""
     for file in reversed(files):
         stop.check()
         try:
@@ -193,7 +193,7 @@ def _run(settings: Settings, folder: Path, stop: StopRequest) -> tuple[Published
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DatabaseError(f"PUBLISH_PATH names {folder}, which cannot be made ({error.strerror}).") from None
-    # One at a time: the folder has a lock of its own, so that publishing never waits for a long hourly run.
+    # One at a time: the folder has its own lock, so that publishing never waits for a long hourly run.
     waiting = Waiting(log, stop, settings.run_lock_timeout_seconds)
     own = folder / settings.places.copy_name
     with file_lock(own, settings.run_lock_timeout_seconds, waiting.go_on, setting="PUBLISH_PATH"):

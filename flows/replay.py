@@ -104,7 +104,7 @@ def replay(  # noqa: PLR0917  the fields of a form
 
 
 def _choice(reason: str, file: str, since: datetime | None, edited_file: str) -> ReplayChoice:
-    """Return which lines are meant. Raises ParameterError for a reason that there is not, or a file that is no such."""
+    """Return which lines are meant. Raises ParameterError for an unknown reason, or an unsuitable file."""
     if reason != EVERY_REASON and reason not in REASONS:
         raise ParameterError(_no_reason(reason))
     choice = ReplayChoice(
@@ -129,7 +129,7 @@ def _no_reason(reason: str) -> str:
 
 
 def export(path: Path, choice: ReplayChoice, ctrl_c: CtrlC) -> str:
-    """Write the rejected lines of a choice into a file, and return what there is to say of it."""
+    """Write the chosen rejected lines into a file, and return a sentence about it."""
     settings = load_settings()
     refuse_overwriting(settings.places, path, "--export")
     engine = create_database_engine(settings.database_url)

@@ -65,7 +65,7 @@ def _told(settings: Settings, options: argparse.Namespace, ctrl_c: CtrlC) -> str
     engine = create_read_only_engine(settings.database_url)
     with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
         try:
-            # By itself, so that the schema can still be looked at when it fails.
+            # Separately, so that the schema can still be checked when it fails.
             with connection.begin_nested():
                 if options.list:
                     return reporting.runs_text(reporting.last_runs(connection, LISTED_RUNS))
@@ -75,7 +75,7 @@ def _told(settings: Settings, options: argparse.Namespace, ctrl_c: CtrlC) -> str
                 raise
             _refuse_another_schema(connection)
             raise
-    # The read-only URL names the file in another way than the settings and the run itself.
+    # The read-only URL writes the file's name differently from the settings and the run itself.
     run_report = replace(run_report, database=shown_url(settings.database_url))
     file = reporting.write_report(settings.reports_path, run_report)
     return f"{reporting.summary_text(run_report)}\n\nReport: {file}"

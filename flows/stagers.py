@@ -1,4 +1,4 @@
-"""Where the raw files of a run are staged: in its own process, or on Dask where that is set and gains anything."""
+"""Chooses where a run's raw files are staged: in its own process, or on Dask if that is set and helps."""
 
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -16,7 +16,7 @@ from src.marketing_messaging_service.staging.results import LandingFile
 
 
 class Stager:
-    """Stages files as the settings say; Dask's workers are there from when they are first needed until it is left."""
+    """Stages files as the settings say; Dask's workers exist from when they are first needed until it is closed."""
 
     def __init__(self, settings: Settings, sources: SourcesFile, stop: StopRequest, log: Logger) -> None:
         self._settings = settings
@@ -35,10 +35,10 @@ class Stager:
         self._held.close()
 
     def stage(self, files: Sequence[LandingFile]) -> Generator[Attempt]:
-        """Give what comes of staging files, in their order.
+        """Give the results of staging files, in order.
 
-        What is left of a replay's files is in no place that a worker could read, and one group of files is soon done
-        here. Raises DaskError where Dask cannot do it, and StoppedError when the run was asked to stop.
+        A replay's files are not in a place that a worker could read, and one group of files is quickly done here.
+        Raises DaskError if Dask cannot do it, and StoppedError when the run was asked to stop.
         """
         settings, keys = self._settings, self._settings.more_delivery_keys
         is_one_group = len(staging.next_files(files)) == len(files)
@@ -46,7 +46,7 @@ class Stager:
             yield from staged_here(files, self._sources, keys, self._stop)
             return
         if self._workers is None:
-            # It takes half a second to import what that needs, of those alone who have it.
+            # Importing what Dask needs takes half a second, only for those who use it.
             from flows.dask_workers import dask_workers  # noqa: PLC0415  an extra
 
             entered = dask_workers(settings.dask, settings.staged_path, self._log)

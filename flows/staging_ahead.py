@@ -1,4 +1,4 @@
-"""Staging raw files in other processes, while those before them are loaded in this one."""
+"""Stages raw files in other processes, while earlier ones are loaded in this one."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -14,10 +14,10 @@ from src.marketing_messaging_service.staging import StagingOrder, Stored
 from src.marketing_messaging_service.staging.results import LandingFile, StagedFiles
 
 GROUPS_A_WORKER = 2
-"""Groups of files that each worker has, one at work and one to go on with."""
+"""How many groups of files each worker has: one at work and one to continue with."""
 
 GROUPS_MORE = 2
-"""Groups besides that may wait on the disk to be loaded, so that a worker need not wait for the database."""
+"""How many more groups may wait on the disk to be loaded, so that no worker waits for the database."""
 
 
 class Pending(Protocol):
@@ -26,7 +26,7 @@ class Pending(Protocol):
     def result(self, check: Callable[[], None]) -> Sequence[Stored]:
         """Wait for them, and return what was stored; `check` is called about once a second.
 
-        Raises what kept the worker from it, and DaskError when there is no worker for too long.
+        Raises the worker's error, and DaskError when there is no worker for too long.
         """
 
     def cancel(self) -> None:
@@ -40,11 +40,11 @@ class Workers(Protocol):
         """Return how many there are now."""
 
     def submit(self, order: StagingOrder) -> Pending:
-        """Give files to the next worker that has nothing to do."""
+        """Give files to the next idle worker."""
 
 
 class _Job:
-    """Files that are staged elsewhere, again if need be. No record, because Prefect would look into all of one."""
+    """Files staged elsewhere, again if necessary. Not a dataclass, because Prefect would look into all of one."""
 
     def __init__(self, group: FileGroup[LandingFile], order: StagingOrder, workers: Workers) -> None:
         self.group = group
@@ -53,7 +53,7 @@ class _Job:
         self._pending: Pending | None = workers.submit(order)
 
     def result(self, check: Callable[[], None]) -> Sequence[Stored]:
-        """Return what was stored; whoever asks once more has the files staged once more."""
+        """Return what was stored; asking again stages the files again."""
         pending = self._pending or self._workers.submit(self.order)
         self._pending = None
         stored = pending.result(check)
@@ -70,7 +70,7 @@ class _Job:
 
 @step("stage {files}", retries=RETRIES)
 def stage(files: FileGroup[LandingFile], job: _Job, stop: StopRequest) -> Sequence[Stored]:
-    """Wait until a worker has staged raw files, and return where their rows lie."""
+    """Wait until a worker has staged raw files, and return where their rows are."""
     return job.result(stop.check)
 
 
@@ -80,10 +80,10 @@ def staged_ahead(
     workers: Workers,
     stop: StopRequest,
 ) -> Generator[Attempt]:
-    """Have workers stage files, and give what came of that in the order of the files, however they were done with it.
+    """Have workers stage files, and give the results in the order of the files, whichever finishes first.
 
-    So many groups are staged ahead that no worker waits, and no more, so that the disk does not fill. Raises DaskError
-    when the workers cannot go on, and StoppedError when the run was asked to stop; what was given before stays good.
+    Just enough groups are staged ahead that no worker waits, so that the disk does not fill. Raises DaskError when the
+    workers cannot continue, and StoppedError when the run was asked to stop; what was given before stays valid.
     """
     jobs: deque[_Job] = deque()
 

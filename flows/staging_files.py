@@ -18,8 +18,8 @@ File = TypeVar("File", bound=LandingFile | StagedFile)
 class FileGroup(Generic[File]):
     """Files that one step takes together.
 
-    Prefect looks into every list and every record that a step is given, but into no plain object: a thousand files
-    would take it 0.1 s.
+    Prefect looks into every list and dataclass that a step gets, but not into plain objects: a thousand files would
+    take it 0.1 s.
     """
 
     def __init__(self, files: Sequence[File], name: str = "") -> None:
@@ -27,7 +27,7 @@ class FileGroup(Generic[File]):
         self._name = name or _name_of_some(files)
 
     def __str__(self) -> str:
-        """What the log and the Prefect UI call them."""
+        """Their name in the log and the Prefect UI."""
         return self._name
 
     def halves(self) -> "tuple[FileGroup[File], FileGroup[File]]":
@@ -45,7 +45,7 @@ def _name_of_some(files: Sequence[LandingFile | StagedFile]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Raw files that were staged together, or that could not be; whoever gets it closes the rows."""
+    """Raw files that were staged together, or could not be; the receiver closes the rows."""
 
     files: FileGroup[LandingFile]
     staged: StagedFiles | None
@@ -56,7 +56,7 @@ class Attempt:
 
     @property
     def file_count(self) -> int:
-        """How many files were looked at."""
+        """How many files were read."""
         return len(self.files.files) if self.staged is None else self.staged.file_count
 
 

@@ -1,4 +1,4 @@
-"""What the flows have in common: steps that fail with a sentence instead of a traceback, and a progress bar."""
+"""What the flows share: steps that fail with a sentence instead of a traceback, and a progress bar."""
 
 import logging
 import sys
@@ -26,8 +26,8 @@ from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.tables import escaped, printable
 
-# The flows log one line a step themselves; Prefect's own lines about a task, and for a foreseeable failure a second
-# telling with "NoneType: None" for a traceback, would bury them. An unforeseen traceback comes from the flow's logger.
+# The flows log one line per step themselves. Prefect's own lines about a task, and for a foreseeable failure a second
+# report with "NoneType: None" as its traceback, would bury them. An unforeseen traceback comes from the flow's logger.
 logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
 # Where the environment keeps Prefect from telling in each run how it came to its code (flows/processes.py does), the
 # lines of the run itself are wanted all the same.
@@ -35,17 +35,17 @@ logging.getLogger("prefect.flow_runs").setLevel(logging.NOTSET)
 
 
 LONG_FILE_BYTES = 16 << 20
-"""Files from this size on show a progress bar on a terminal; smaller ones are done in a blink."""
+"""Files from this size on show a progress bar on a terminal; smaller ones are done in an instant."""
 
 
 ARTIFACT_SECONDS = 2.0
-"""How often the progress artifact of a long file is brought up to date."""
+"""How often the progress artifact of a long file is updated."""
 
 RETRIES = 2
-"""How often a step that does data work is tried again after a passing fault, such as a locked database."""
+"""How often a step that does data work is retried after a passing fault, such as a locked database."""
 
 RETRY_SECONDS = (2.0, 10.0)
-"""How long it waits before each."""
+"""How long it waits before each retry."""
 
 
 _Made = TypeVar("_Made")
@@ -56,9 +56,9 @@ Logger = logging.Logger | logging.LoggerAdapter[Any]
 def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], Callable[..., State[Any]]]:
     """Make a Prefect task of a function, to be called for its final state.
 
-    `run_name` is how one run of it is called in the UI, with parameters in braces. A PipelineError becomes a
-    Failed state that carries the sentence, because a raised exception would put a traceback into the log; one that
-    may pass by itself is tried again. Nothing is cached or persisted: what has been done is for the database to know.
+    `run_name` names a run of it in the UI, with parameters in braces. A PipelineError becomes a Failed state that
+    carries the sentence, because a raised exception would put a traceback into the log; one that may pass is retried.
+    Nothing is cached or persisted: the database knows what has been done.
     """
 
     def make_step(function: Callable[..., Any]) -> Callable[..., State[Any]]:
@@ -92,7 +92,7 @@ def step(run_name: str, *, retries: int = 0) -> Callable[[Callable[..., Any]], C
 
 
 def patiently(what: Callable[[], _Made], stop: StopRequest, log: Logger) -> _Made:
-    """Do what is no step as steps are done: a fault that may pass is waited for, and it is tried again."""
+    """Do something outside a step as steps are done: after a fault that may pass, wait and retry."""
     for seconds in RETRY_SECONDS:
         try:
             return what()
@@ -106,7 +106,7 @@ def patiently(what: Callable[[], _Made], stop: StopRequest, log: Logger) -> _Mad
 
 
 def _stopped(arguments: Sequence[object]) -> StoppedError | None:
-    """Return that the run was asked to stop, where a step that failed knows of requests: they explain its failure."""
+    """Return the request to stop, if a failed step knows of one: it explains the failure."""
     for stop in arguments:
         if isinstance(stop, StopRequest):
             try:
@@ -121,7 +121,7 @@ def _may_pass(_task: Any, _task_run: Any, state: State[Any]) -> bool:
 
 
 def has_another_try() -> bool:
-    """Return whether the step at work is tried again if it fails by a passing fault; never outside of Prefect."""
+    """Return whether the current step is retried if it fails by a passing fault; never outside Prefect."""
     return bool(0 < runtime.task_run.run_count <= RETRIES)
 
 
@@ -143,12 +143,12 @@ def named_by_start(name: str) -> Callable[[], str]:
 
 
 def minute_of_name(instant: datetime) -> str:
-    """Return an aware instant as it is in the name of a run, such as `2026-11-23T10:05Z`."""
+    """Return an aware instant as it appears in the name of a run, such as `2026-11-23T10:05Z`."""
     return f"{instant_text(instant).replace(' ', 'T')}Z"
 
 
 def outcome(state: State[Any]) -> Any:
-    """Return what a step gave. Raises the PipelineError that it failed with, or the exception nobody foresaw."""
+    """Return a step's result. Raises the PipelineError that it failed with, or the unforeseen exception."""
     try:
         return state.result()
     except FailedRun as error:
@@ -159,9 +159,9 @@ def outcome(state: State[Any]) -> Any:
 def progress(
     verb: str, name: str, total: int, *, is_long: bool, has_bar: bool = True
 ) -> Iterator[Callable[[int], None]]:
-    """Yield a function that reports how far long work has come: on the terminal, and as an artifact of the run.
+    """Yield a function that reports the progress of long work: on the terminal, and as an artifact of the run.
 
-    For work that is not long it does nothing. Work that has long parts has no bar: a terminal shows one at a time.
+    For short work it does nothing. Work with long parts has no bar: a terminal shows one at a time.
     """
     if not is_long:
         yield lambda _: None
@@ -178,7 +178,7 @@ def progress(
 
 
 class _ProgressArtifact:
-    """A progress artifact that is brought up to date now and then, because each time is a request to the server."""
+    """A progress artifact, updated only now and then, because each update is a request to the server."""
 
     def __init__(self, verb: str, name: str, total: int) -> None:
         self._total = max(total, 1)

@@ -1,4 +1,4 @@
-"""Stopping a run from outside, at a point where nothing is half done."""
+"""Stops a run from outside, at a point where nothing is half done."""
 
 import logging
 import signal
@@ -16,29 +16,29 @@ from flows.ctrl_c import STOPPED_BY_CTRL_C, StoppedError
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST, PipelineError, RunInProgressError
 
 LOOK_UP_SECONDS = 1.0
-"""How often a run that sleeps looks whether it was asked to stop."""
+"""How often a sleeping run checks whether it was asked to stop."""
 
 
 TELL_SECONDS = 30.0
-"""How often a run that waits for another one says so."""
+"""How often a run that is waiting for another one says so."""
 
 
 CANCEL = "Cancel, or together with its worker"
 """What stops a run that a worker started."""
 
 CUT_OFF = f"Stopped by {CANCEL}. {WHO_DOES_THE_REST}"
-"""What such a run of the pipeline says of itself then."""
+"""What such a run of the pipeline then says about itself."""
 
 
 def is_started_by_worker() -> bool:
-    """Whether a worker started the present run, in a process of its own."""
+    """Whether a worker started this run, in its own process."""
     return runtime.deployment.id is not None
 
 
 class StopRequest:
-    """Remembers that a run was asked to stop, until the run comes to a safe point and looks.
+    """Remembers that a run was asked to stop, until the run reaches a safe point and checks.
 
-    It then says what stays of what the run has done.
+    It then says what remains of the run's work.
     """
 
     def __init__(self, what_stays: str = WHO_DOES_THE_REST) -> None:
@@ -62,7 +62,7 @@ class StopRequest:
 
     @contextmanager
     def told_as_such(self) -> Iterator[None]:
-        """Make whatever a request to stop brings about a StoppedError."""
+        """Turn whatever a request to stop causes into a StoppedError."""
         try:
             yield
         except PipelineError:
@@ -70,7 +70,7 @@ class StopRequest:
             raise
 
     def checking(self, advance: Callable[[int], None]) -> Callable[[int], None]:
-        """Return a progress function that also looks whether the run was asked to stop."""
+        """Return a progress function that also checks whether the run was asked to stop."""
 
         def advance_or_stop(amount: int) -> None:
             self.check()
@@ -89,9 +89,9 @@ class StopRequest:
     def listening(self) -> Iterator[None]:
         """Take SIGTERM and Ctrl-C as requests; a second one of the same kind ends the process at once.
 
-        A run that a worker started is left to Prefect, which makes an exception of SIGTERM and tells a cancelled run
-        from a crashed one. That exception is lost when it comes while SQLite calls back, which only ends the statement;
-        so the signal is looked for beside it.
+        A run that a worker started is left to Prefect, which turns SIGTERM into an exception and distinguishes a
+        cancelled run from a crashed one. During a callback from SQLite that exception is lost and only ends the
+        statement, so the signal is also checked for.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -120,7 +120,7 @@ class StopRequest:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """Have Python note every signal in a socket, whatever becomes of its exception."""
+        """Make Python note every signal in a socket, whatever happens to its exception."""
         reader, writer = socket.socketpair()
         with reader, writer:
             reader.setblocking(False)
@@ -129,7 +129,7 @@ class StopRequest:
             self._notes = reader
             try:
                 yield
-                # Prefect takes no other end from a run that is being cancelled, however far it has come.
+                # Prefect accepts no other end from a run that is being cancelled, however far it has come.
                 self.check()
             finally:
                 signal.set_wakeup_fd(before)
@@ -160,7 +160,7 @@ class Waiting:
         self._told = 0.0
 
     def go_on(self) -> None:
-        """Say once in a while that the run waits; raise StoppedError if it was asked to stop."""
+        """Say now and then that the run is waiting; raise StoppedError if it was asked to stop."""
         self._stop.check()
         now = time.monotonic()
         if self._began is None:
@@ -183,7 +183,7 @@ class Waiting:
 
     @contextmanager
     def told_when_over(self) -> Iterator[None]:
-        """Make a RunInProgressError say who is at work, and what becomes of what this run was to do."""
+        """Make a RunInProgressError say who is at work, and what happens to this run's task."""
         try:
             yield
         except RunInProgressError:

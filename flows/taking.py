@@ -1,4 +1,4 @@
-"""Taking raw files: a large one by steps of its own, small ones many by one step to stage and one to load them."""
+"""Takes raw files: a large one in its own steps, many small ones in one step to stage and one to load them."""
 
 import time
 from collections import Counter, defaultdict
@@ -24,10 +24,10 @@ from src.marketing_messaging_service.staging.results import Discovery, FileProbl
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_NAMED = 10
-"""Files taken together that each have a line of their own in the log."""
+"""Up to this many files taken together each get their own line in the log."""
 
 MANY_FILES = 1_000
-"""Files from which on a run shows how many of them it has taken."""
+"""From this many files on, a run shows how many it has taken."""
 
 
 @step("load {files}", retries=RETRIES)
@@ -51,7 +51,7 @@ def load(
 
 
 class Taking:
-    """Takes the files of a run, oldest first; one that fails holds up no other."""
+    """Takes the files of a run, oldest first; one that fails does not hold up the others."""
 
     def __init__(
         self,
@@ -73,10 +73,10 @@ class Taking:
         self.results: list[LoadResult | NotLoaded | Unreadable] = []
         self.problems: list[FileProblem] = []
         self._still_rejected: Counter[tuple[ReasonCode, ReasonCode]] = Counter()
-        """Rejected lines of a replay that are not events today either, by both of their reasons."""
+        """A replay's rejected lines that are still not events, by old and new reason."""
 
     def remarks(self) -> list[Remark]:
-        """Return what there is to say of files that an older reader could not read either."""
+        """Return remarks about files that an older reader could not read either."""
         by_code: dict[ReasonCode, list[str]] = defaultdict(list)
         for result in self.results:
             if isinstance(result, Unreadable) and not result.is_delivered_again:
@@ -91,7 +91,7 @@ class Taking:
         return [Remark.on(RemarkKind.WARNING, [file.display_path for file in left], explanation)]
 
     def take(self, files: Sequence[LandingFile]) -> None:
-        """Take every file. Raises DatabaseError, LeaseLostError or StoppedError, which stand in the way of all."""
+        """Take every file. Raises DatabaseError, LeaseLostError or StoppedError, which stop all of them."""
         done = 0
         is_long = len(files) >= MANY_FILES
         with (
@@ -114,31 +114,31 @@ class Taking:
                 self.problems.append(FileProblem("Staging on Dask", f"{error}{rest}", waiting))
 
     def _portions(self, files: Sequence[LandingFile]) -> Generator[Sequence[LandingFile]]:
-        """Yield the files to be taken: all of them, or those that no other run is taking, some at once."""
+        """Yield the files to take: all of them, or a portion at a time of those that no other run is taking."""
         if self._claims is None:
             yield files
         else:
             yield from self._claims.portions(files)
 
     def note_files(self, known_count: int) -> None:
-        """Record how many files were left alone, given how many were known before any was taken."""
+        """Record how many files were skipped, given how many were known before any was taken."""
         self._stop.check()
         count = Counter(result for result in self.results if isinstance(result, NotLoaded))
         loading.note_files(
             self._engine,
             self._run_id,
             known_file_count=known_count + count[NotLoaded.TAKEN] + (self._claims.taken_count if self._claims else 0),
-            # Both hold other events outside the window, which nobody may have taken.
+            # Both have other events outside the window, which perhaps nobody has taken.
             outside_file_count=count[NotLoaded.OUTSIDE] + count[NotLoaded.NOTHING_NEW],
         )
 
     def note_replay(self, rejected: RejectedLines, without_source: Mapping[ReasonCode, int]) -> None:
-        """Record what became of the rejected lines that were chosen, given those of files that no source names."""
+        """Record the outcomes of the chosen rejected lines, given those of files that no source names."""
         self._stop.check()
         loading.note_replay(self._engine, self._run_id, rejected, self._still_rejected, without_source)
 
     def _take(self, attempt: Attempt, done: int, total: int) -> None:
-        """Load what came of staging files, of which so many were taken before them."""
+        """Load staged files, given how many were taken before them."""
         staged = attempt.staged
         if staged is None:
             self.problems.append(FileProblem(str(attempt.files), str(attempt.error)))
@@ -156,7 +156,7 @@ class Taking:
                 self._load(loaded)
 
     def _load(self, files: FileGroup[StagedFile]) -> None:
-        """Load staged files together, and where that fails for one of them, in halves until it is found."""
+        """Load staged files together; if one of them fails, load them in halves until it is found."""
         self._stop.check()
         began = time.monotonic()
         try:
@@ -164,7 +164,7 @@ class Taking:
                 load(files, self._engine, self._order, self._run_id, self._stop)
             )
         except (DatabaseError, LeaseLostError):
-            # It stands in the way of every file, and the ones after these must not be taken before them.
+            # It stops every file, and later files must not be taken before these.
             self._stop.check()
             raise
         except PipelineError as error:
@@ -181,7 +181,7 @@ class Taking:
     def _tell(
         self, files: FileGroup[StagedFile], results: Sequence[LoadResult | NotLoaded | Unreadable], seconds: float
     ) -> None:
-        """Log what became of the files: a line each where they are few, a line for all of them otherwise."""
+        """Log the results for the files: one line each if they are few, otherwise one line for all."""
         log = get_run_logger()
         loads = [result for result in results if isinstance(result, LoadResult)]
         if len(results) <= MOST_NAMED:
@@ -206,7 +206,7 @@ class Taking:
 
 
 def take_rejected(taking: Taking, rejected: RejectedLines, sources: SourcesFile) -> Discovery:
-    """Take rejected lines as their sources say today, and return what there is to say of the others."""
+    """Take rejected lines as their sources say today, and return remarks about the others."""
     files, without_source = [], []
     for file in rejected.files:
         number = sources.number_of(file.display_path)

@@ -1,9 +1,9 @@
 """The temporary server that Prefect starts for a run without one: it ends with the run, however that ends.
 
-Prefect starts it in the process group and with the streams of the run. Then Ctrl-C takes it away under the run's feet,
-and after a SIGKILL it stays for ever and holds a pipe open that a cron job reads to its end. Here it is started as
-`python flows/temporary_server.py <uvicorn's arguments>`: in a session of its own, with streams of its own, and with an
-input that ends when the run does.
+Prefect starts it in the process group and with the streams of the run. Then Ctrl-C ends it while the run still needs
+it, and after a SIGKILL it stays for ever and keeps a pipe open that a cron job reads to its end. Here it is started as
+`python flows/temporary_server.py <uvicorn's arguments>`: in its own session, with its own streams, and with an input
+that ends when the run does.
 """
 
 import os
@@ -18,11 +18,11 @@ from collections.abc import Sequence
 from typing import Any
 
 STOP_SECONDS = 5.0
-"""How long a server may take to end by itself when its run is gone."""
+"""How long a server may take to end on its own when its run is gone."""
 
 
 def bind_to_this_process() -> None:
-    """Let a temporary server that Prefect starts from now on end with this process; nothing is started here."""
+    """Make any temporary server that Prefect starts from now on end with this process; nothing is started here."""
     # Prefect imports it to start a server.
     from prefect.server.api import server  # noqa: PLC0415  half a second, which a run without a temporary one saves
 
@@ -36,7 +36,7 @@ class _Subprocess:
         return getattr(subprocess, name)
 
     def Popen(self, args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":  # noqa: N802  the module's name
-        """Start `python -m uvicorn …` by way of this file; any other command as it is."""
+        """Start `python -m uvicorn …` through this file; any other command unchanged."""
         if tuple(args[1:3]) != ("-m", "uvicorn"):
             return subprocess.Popen(args, **options)  # noqa: S603  as Prefect starts it
         said = tempfile.TemporaryFile()  # noqa: SIM115  Prefect reads it later, when the server does not start
@@ -64,13 +64,13 @@ class _FromTheBeginning:
         return str(self._said.read().decode(errors="replace"))
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         self._said.close()
 
 
 def _end_with_the_run() -> None:
-    """Wait until the other end of the input is closed, which the operating system does for a killed process too."""
-    # Not by sys.stdin, whose lock a thread that reads it would keep from the end of the interpreter.
+    """Wait until the other end of the input is closed; the operating system does that for a killed process too."""
+    # Not through sys.stdin: a thread reading it would hold its lock while the interpreter shuts down.
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Where one server and its worker live on this machine, and how their processes are known again after a crash."""
+"""Where one server and its worker run on this machine, and how to recognise their processes after a crash."""
 
 import os
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import get_current_settings
 
 PROJECT = Path(__file__).resolve().parents[2]
-"""The folder that every process works in, because `.env` is read there and relative paths start there."""
+"""The working directory of every process, because `.env` is read there and relative paths start there."""
 
 HOME_MARKER = "MESSAGING_UP_HOME"
-"""The variable that every process inherits, flow runs too, and by which one is known again after a crash."""
+"""The variable that every process inherits, including flow runs; it identifies them after a crash."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one server and its worker live: a folder and a port."""
+    """Where one server and its worker run: a folder and a port."""
 
     home: Path
     port: int
@@ -34,7 +34,7 @@ class Place:
 
     @property
     def log_path(self) -> Path:
-        """The file that takes what the processes print."""
+        """The file for the processes' output."""
         return self.home / "up.log"
 
     def environment(self) -> dict[str, str]:
@@ -51,14 +51,14 @@ class Place:
             # Otherwise any page that is open in a browser might start runs.
             "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{self.url},http://localhost:{self.port}",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            # The newer UI asks a tracking service outside for its configuration, with analytics off as well.
+            # The newer UI asks an outside tracking service for its configuration, even with analytics off.
             "PREFECT_SERVER_UI_V2_ENABLED": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
-            # In memory, where it is kept otherwise, a lease dies with the server, and its slot stays taken for ever.
+            # In memory, the default, a lease dies with the server, and its slot stays taken for ever.
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            # Six lines about submission and working directory, above the flow's own in each run. Warnings still show.
+            # Hides six lines about submission and working directory above each run's own. Warnings still show.
             "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "WARNING",
             "PREFECT_CLI_PROMPT": "false",
             "PREFECT_CLI_COLORS": "false",
@@ -80,9 +80,9 @@ class Place:
             return False
 
     def process_ids(self) -> list[int]:
-        """Return the processes that were started in this folder, in this life or an earlier one.
+        """Return the processes that were started in this folder, by this start or an earlier one.
 
-        They are told by their environment, which only Linux shows; elsewhere the list is empty.
+        Their environment identifies them, which only Linux shows; elsewhere the list is empty.
         """
         mark = f"{HOME_MARKER}={self.home}".encode()
         return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/environ") if mark in _variables(path)]

@@ -1,4 +1,4 @@
-"""Prefect's processes on this machine: started in one place, watched and stopped."""
+"""Starts, watches and stops Prefect's processes on this machine."""
 
 import os
 import signal
@@ -18,18 +18,18 @@ LAST_LINES = 12
 
 
 class UpError(PipelineError):
-    """The server, the deployments or the worker did not come up, or did not stay up."""
+    """The server, the deployments or the worker did not start, or did not keep running."""
 
 
 @dataclass
 class Processes:
-    """What was started in a place in this life, by name."""
+    """What this process has started in a place, by name."""
 
     place: Place
     running: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     def start(self, name: str, *arguments: str) -> None:
-        """Start a command of Prefect's."""
+        """Start a Prefect command."""
         with self.place.log_path.open("ab") as log:
             self.running[name] = subprocess.Popen(  # noqa: S603  the arguments are this project's own
                 [sys.executable, "-m", "prefect", *arguments],
@@ -38,7 +38,7 @@ class Processes:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C is for the parent alone, which stops the others in the right order.
+                # Only the parent gets Ctrl-C; it stops the others in the right order.
                 start_new_session=True,
             )
 
@@ -48,7 +48,7 @@ class Processes:
         del self.running[name]
 
     def wait_until(self, name: str, is_ready: Callable[[], bool]) -> None:
-        """Wait for something that a process is to bring about; raise UpError if that ends before, or takes too long."""
+        """Wait for something that a process is to do; raise UpError if that ends first, or it takes too long."""
         deadline = time.monotonic() + START_SECONDS
         while not is_ready():
             if self.running[name].poll() not in (None, 0):
@@ -58,7 +58,7 @@ class Processes:
             time.sleep(LOOK_SECONDS)
 
     def stay(self) -> None:
-        """Stay as long as every process does; raise UpError when one has ended."""
+        """Stay as long as all processes run; raise UpError when one has ended."""
         while True:
             for name, process in self.running.items():
                 if process.poll() is not None:
@@ -66,7 +66,7 @@ class Processes:
             time.sleep(LOOK_SECONDS)
 
     def stop(self, name: str) -> None:
-        """Stop one process, if it runs."""
+        """Stop one process, if it is running."""
         if process := self.running.pop(name, None):
             process.terminate()
             try:
@@ -76,7 +76,7 @@ class Processes:
                 process.wait()
 
     def stop_all_but(self, name: str) -> None:
-        """Stop every other process: those of this life, last started first, and any that an earlier one left behind."""
+        """Stop every other process: our own, last started first, and any that an earlier start left behind."""
         for other in [other for other in reversed(self.running) if other != name]:
             self.stop(other)
         spared = self.running[name].pid if name in self.running else None
@@ -93,7 +93,7 @@ class Processes:
 
 
 def end_processes(pids: Iterable[int]) -> None:
-    """Ask processes to end, and after a while make them."""
+    """Ask processes to end, and after a while force them."""
     left = set(pids)
     for number in (signal.SIGTERM, signal.SIGKILL):
         left = {pid for pid in left if _send(pid, number)}
@@ -104,7 +104,7 @@ def end_processes(pids: Iterable[int]) -> None:
 
 
 def _send(pid: int, number: int) -> bool:
-    """Send a signal; return whether the process was there to take it."""
+    """Send a signal; return whether the process was there to receive it."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:

@@ -20,21 +20,21 @@ from flows.local_server.processes import Processes, UpError, end_processes
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 
 WORKER_NAME = "up"
-"""A new name at every start would fill the UI with dead workers."""
+"""A new name at each start would fill the UI with dead workers."""
 
 WORKER_LIMIT = 3
-"""Runs at once: one that writes, and beside it a check and a publication."""
+"""How many runs at once: one that writes, and a check and a publication beside it."""
 
 STOPPED_BY_HAND = f"Stopped together with its worker. {WHO_DOES_THE_REST}"
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Switches = dict[tuple[str, str | None], bool]
-"""Whether each schedule is on, by the names of its deployment and of the schedule in prefect.yaml."""
+"""Whether each schedule is on, by the names of its deployment and its schedule in prefect.yaml."""
 
 
 def up(place: Place) -> None:
-    """Bring everything up and stay. Raises UpError if anything fails; whatever ends it, everything is stopped."""
+    """Start everything and stay. Raises UpError if anything fails; however it ends, everything is stopped."""
     processes = Processes(place)
     with _alone(place), _stopped_at_the_end(processes):
         _start(processes)
@@ -43,7 +43,7 @@ def up(place: Place) -> None:
 
 @contextmanager
 def _alone(place: Place) -> Iterator[None]:
-    """Have the folder and the port for this process alone."""
+    """Reserve the folder and the port for this process."""
     place.home.mkdir(parents=True, exist_ok=True)
     address = place.home / "address"
     lock = FileLock(place.home / "up.lock", timeout=0)
@@ -52,7 +52,7 @@ def _alone(place: Place) -> Iterator[None]:
     except Timeout:
         raise UpError(f"It is already up, at {address.read_text()}; stop that one first (Ctrl-C).") from None
     with lock:
-        # Whoever held the lock is gone; what it started may not be.
+        # The previous holder of the lock is gone; what it started may not be.
         end_processes(place.process_ids())
         _refuse_taken_port(place)
         address.write_text(place.url)
@@ -103,7 +103,7 @@ def _ensure_work_pool(processes: Processes, client: SyncPrefectClient) -> None:
 
 
 def _deploy(processes: Processes, client: SyncPrefectClient) -> None:
-    """Deploy what prefect.yaml has; it says when a schedule fires, but whether is left as it was set in the UI."""
+    """Deploy what prefect.yaml has; it sets when a schedule fires, but whether it is on stays as set in the UI."""
     before = _switches(client)
     processes.start("deployment of prefect.yaml", "deploy", "--all")
     processes.finish("deployment of prefect.yaml")
@@ -141,7 +141,7 @@ def _stopped_at_the_end(processes: Processes) -> Iterator[None]:
 
 
 def _stop(processes: Processes) -> None:
-    # The server goes last, so that the runs can still report how they ended.
+    # The server stops last, so that the runs can still report how they ended.
     processes.stop_all_but("server")
     if processes.place.is_answering():
         # Prefect's worker takes its runs down with it and leaves them Running in the UI.
