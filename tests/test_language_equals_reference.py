@@ -195,7 +195,7 @@ def dense_runs(draw: st.DrawFn) -> list[tuple[datetime, RawFile, Document]]:
 
 @examples(400)
 @given(runs=dense_runs())
-def test_everything_that_stands_against_a_match_is_found_in_its_order(
+def test_everything_against_a_match_is_found_in_its_order(
     template: Template, runs: list[tuple[datetime, RawFile, Document]]
 ) -> None:
     reference = LanguageReference()

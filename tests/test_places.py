@@ -155,7 +155,7 @@ def test_a_database_with_a_nul_in_its_name_is_reported(places):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "fifo"])
-def test_a_database_that_is_no_file_is_reported(places, tmp_path, make):
+def test_a_database_that_is_not_a_file_is_reported(places, tmp_path, make):
     make(tmp_path / "messages")
     message = refusal(replace(places, database=tmp_path / "messages"))
     assert message.startswith(f"DATABASE_URL names {tmp_path / 'messages'}, which is a folder or a device, not a file")

@@ -168,7 +168,7 @@ def test_the_example_of_a_rule_is_one_of_those_that_ship(tmp_path: Path) -> None
     assert rule in read_rules(ROOT / "data" / "rules.yaml").rules
 
 
-def test_every_reason_code_is_told_in_the_docs() -> None:
+def test_every_reason_code_is_in_the_docs() -> None:
     told = re.findall(r"^\| `([a-z_0-9]+)` \|", RAW_EVENTS.split("## Why a line was rejected")[1], re.MULTILINE)
     assert told == [code.value for code in ReasonCode]
 
@@ -198,7 +198,7 @@ def test_a_failed_run_exits_with_1_and_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_a_wrong_setting_is_told_before_prefect_starts(tmp_path: Path) -> None:
+def test_a_wrong_setting_is_reported_before_prefect_starts(tmp_path: Path) -> None:
     result = run_hourly({"RUN_LOCK_TIMEOUT_SECONDS": "soon"}, tmp_path)
     assert result.returncode == 1
     assert result.stderr.startswith("RUN_LOCK_TIMEOUT_SECONDS: ")

@@ -374,7 +374,7 @@ class TestTheFileOfTheLines:
         assert known.path == "0000.jsonl"
         assert discover(pipeline.landing, known_files(pipeline.engine)).known_count == 1
 
-    def test_that_gave_nothing_is_no_longer_told_as_unreadable_when_all_of_it_was_replayed(
+    def test_that_gave_nothing_is_no_longer_reported_as_unreadable_when_all_of_it_was_replayed(
         self, pipeline: Pipeline
     ) -> None:
         hour(pipeline, [uid_event("ada"), {"no": "event"}])

@@ -30,7 +30,7 @@ NEAR_2_TO_53 = 2**53
 
 
 class TestValues:
-    def test_whole_numbers_that_no_float_holds_are_told_apart(self, pipeline: Pipeline) -> None:
+    def test_whole_numbers_that_no_float_holds_are_distinguished(self, pipeline: Pipeline) -> None:
         wanted: list[tuple[str, Any, set[str]]] = [
             ("equals", NEAR_2_TO_53 + 1, {"1"}),
             ("gt", NEAR_2_TO_53, {"1", "2"}),
@@ -348,7 +348,7 @@ class TestWhatStandsInTheWay:
         assert held[0] == held[1] < held[2]
         assert 4 < len(held[0]) < 24
 
-    def test_users_are_told_apart_by_every_letter(self, pipeline: Pipeline) -> None:
+    def test_users_are_distinguished_by_every_letter(self, pipeline: Pipeline) -> None:
         whole = {
             "limits": [{"name": "one", "at_most": 1, "calendar": "day"}],
             "rules": [rule(suppression={"mode": "once_ever"}, conditions={"not": happened("b")})],

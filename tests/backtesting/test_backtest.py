@@ -106,7 +106,7 @@ def test_a_message_of_the_same_rule_on_another_event_of_the_user_is_moved_in_tim
     assert [(each.new_count, each.gone_count, each.moved_count) for each in difference.rules] == [(0, 0, 1)]
 
 
-def test_another_wait_moves_a_message_and_both_times_are_told(pipeline):
+def test_another_wait_moves_a_message_and_both_times_are_reported(pipeline):
     waits = {"rules": [rule(wait={"hours": 2})]}
     _, changes = compared(pipeline.database_url, DAILY, waits, until=at("04T00:00"))
     assert {(each.message_id, each.kind, each.at_before, each.at_after) for each in changes} >= {
@@ -133,7 +133,7 @@ def test_what_waited_when_the_window_began_is_decided_by_both(tmp_path, migrated
 
 
 @pytest.mark.slow
-def test_nothing_is_written_and_a_run_beside_it_goes_on(pipeline):
+def test_nothing_is_written_and_a_run_beside_it_continues(pipeline):
     before = fingerprint(pipeline.database_path)
     compared(pipeline.database_url, DAILY, WEEKLY)
     assert fingerprint(pipeline.database_path) == before
@@ -244,7 +244,7 @@ def test_a_window_without_an_event_is_an_error_that_says_where_they_are(pipeline
         compared(pipeline.database_url, DAILY, WEEKLY, since=at("20T00:00"))
 
 
-def test_a_disk_without_room_is_told_before_anything_is_copied(pipeline, monkeypatch):
+def test_a_disk_without_room_is_reported_before_anything_is_copied(pipeline, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000})())
     with pytest.raises(DatabaseError, match=r"works on a copy, which takes some .* MB in"):
         compared(pipeline.database_url, DAILY, WEEKLY)
@@ -295,7 +295,7 @@ def test_the_page_of_a_run_names_each_picture_and_cuts_no_example_off(pipeline, 
     assert gone.endswith(": `python -m flows.explain --user ada --event e3 --rule mail`")
 
 
-def test_what_is_wrong_with_the_new_rules_alone_is_told(pipeline):
+def test_what_is_wrong_with_the_new_rules_alone_is_reported(pipeline):
     odd = {"rules": [rule(trigger={"event_type": "payment_faild"})]}
     difference, _ = compared(pipeline.database_url, DAILY, odd)
     assert any("did you mean payment_failed?" in warning for warning in difference.new_warnings)

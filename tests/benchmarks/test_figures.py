@@ -47,7 +47,7 @@ def test_what_was_not_measured_has_no_figure():
     assert figures({}, {}) == []
 
 
-def test_at_least_and_at_most_are_told_apart():
+def test_at_least_and_at_most_are_distinguished():
     assert Figure("x", 7, "×", 6, is_least=True).holds
     assert not Figure("x", 5, "×", 6, is_least=True).holds
     assert Figure("x", 7, "×").holds is None

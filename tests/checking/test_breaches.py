@@ -1055,12 +1055,12 @@ def test_a_breach_is_reported_with_its_place_and_nothing_else_is(sound: Path, br
     assert found[breach.invariant].problem == ""
 
 
-def test_a_send_that_follows_another_is_told_whatever_day_its_key_names(sound: Path) -> None:
+def test_a_send_that_follows_another_is_reported_whatever_day_its_key_names(sound: Path) -> None:
     execute(sound, *send_instead(suppression_id=3, dedupe_key="day:2026-03-02"))
     assert "send_requests.id 16 on events.id 13 after send_requests.id 9" in broken(sound)["once_is_once"].examples[0]
 
 
-def test_a_former_suppression_of_an_event_that_was_young_enough_is_told(sound: Path) -> None:
+def test_a_former_suppression_of_an_event_that_was_young_enough_is_reported(sound: Path) -> None:
     execute(
         sound,
         "UPDATE runs SET oldest_event_at = '2026-03-01 21:00:00.000000', max_event_age_hours = 6397 WHERE id = 4",
@@ -1121,20 +1121,20 @@ def test_nothing_but_the_one_format_passes_as_a_time(sound: Path, value: str) ->
     assert set(broken(sound, STRUCTURE_INVARIANTS)) == {"one_time_format"}
 
 
-def test_many_breaches_are_counted_and_few_of_them_told(sound: Path) -> None:
+def test_many_breaches_are_counted_and_few_of_them_listed(sound: Path) -> None:
     execute(sound, "UPDATE source_files SET taken_at = 'then'", "UPDATE loads SET loaded_at = 'then'")
     found = broken(sound)["one_time_format"]
     assert found.breach_count == 12
     assert len(found.examples) == 3
 
 
-def test_a_table_that_is_gone_is_told_where_it_is_missed_and_holds_up_no_other_invariant(sound: Path) -> None:
+def test_a_table_that_is_gone_is_reported_where_it_is_missed_and_holds_up_no_other_invariant(sound: Path) -> None:
     execute(sound, "DROP TABLE conflicts")
     found = broken(sound)
     assert found["conflict_count"].problem == "no such table: conflicts"
     assert set(found) == {"conflict_count", "lines_of_the_load", "references_lead_somewhere", "schema_as_made"}
 
 
-def test_text_that_is_no_utf8_is_told_without_an_error(sound: Path) -> None:
+def test_text_that_is_no_utf8_is_reported_without_an_error(sound: Path) -> None:
     execute(sound, "UPDATE send_requests SET user_id = CAST(x'61ff' AS TEXT) WHERE id = 7")
     assert "a\ufffd at 2026" in broken(sound)["like_its_event"].examples[0]

@@ -222,7 +222,7 @@ def test_after_the_sample_run_everything_holds(tmp_path: Path, migrated_template
     assert report.row_counts["events"] == 180
 
 
-def test_events_that_have_stopped_coming_in_are_told_when_asked_for(sound: Path) -> None:
+def test_events_that_have_stopped_coming_in_are_reported_when_asked_for(sound: Path) -> None:
     of_no_backfill = "coalesce(run_id, 0) NOT IN (SELECT id FROM runs WHERE window_start_at IS NOT NULL)"
     (loaded_at,) = rows(sound, f"SELECT max(loaded_at) FROM loads WHERE {of_no_backfill}")[0]
     # What a backfill takes is of another time.

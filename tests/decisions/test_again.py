@@ -242,18 +242,18 @@ class TestANameThatCannotBe:
             named_rules(read_rules(pipeline.rules_path), names)
         return str(caught.value)
 
-    def test_because_it_is_mistyped_is_told_with_the_nearest(self, pipeline):
+    def test_because_it_is_mistyped_is_reported_with_the_nearest(self, pipeline):
         assert self.refusal(pipeline, "nudge", "welcom_email") == (
             "decide_again names the rule welcom_email, which the rules file does not have; did you mean welcome_email? "
             "Nothing was decided."
         )
 
-    def test_because_it_is_like_no_other_is_told_with_all_there_are(self, pipeline):
+    def test_because_it_is_like_no_other_is_reported_with_all_there_are(self, pipeline):
         assert self.refusal(pipeline, "zzz").endswith(
             "does not have; the rules that are on: welcome_email, nudge. Nothing was decided."
         )
 
-    def test_because_it_is_off_is_told_as_such(self, pipeline):
+    def test_because_it_is_off_is_reported_as_such(self, pipeline):
         assert self.refusal(pipeline, "off") == (
             "decide_again names the rule off, which is off in the rules file; switch it on there, or leave it out. "
             "Nothing was decided."

@@ -238,7 +238,7 @@ class TestARuleset:
         by_hand(pipeline, "DELETE FROM send_requests")
         return pipeline
 
-    def test_whose_text_was_changed_is_told_and_judges_nothing(self, decided):
+    def test_whose_text_was_changed_is_reported_and_judges_nothing(self, decided):
         by_hand(decided, "UPDATE rulesets SET yaml_text = 'rules: []'")
         ((name, (example,)),) = audit(decided).items()
         assert name == "usable_rulesets"
@@ -251,14 +251,14 @@ class TestARuleset:
             ("rules: [{name: r}]", "rule r, action: the key is required and is missing (line 1)."),
         ],
     )
-    def test_that_this_version_cannot_read_is_told_and_judges_nothing(self, decided, text, expected):
+    def test_that_this_version_cannot_read_is_reported_and_judges_nothing(self, decided, text, expected):
         text_hash = hashlib.sha256(text.encode()).hexdigest()
         by_hand(decided, "UPDATE rulesets SET yaml_text = ?, content_hash = ?", text, text_hash)
         ((name, (example,)),) = audit(decided).items()
         assert name == "usable_rulesets"
         assert example.startswith(f"rulesets.id 1: {expected}")
 
-    def test_whose_text_is_no_text_any_more_is_told(self, decided):
+    def test_whose_text_is_no_text_any_more_is_reported(self, decided):
         by_hand(decided, "UPDATE rulesets SET yaml_text = ?", b"rules: []")
         assert audit(decided)["usable_rulesets"] == ("rulesets.id 1: its text is not text, as in a damaged file",)
 

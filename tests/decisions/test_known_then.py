@@ -137,7 +137,7 @@ CASES: dict[str, tuple[Any, list[Told], bool | None]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_held_for_certain_and_what_cannot_have_held_are_told(connection: Connection, case: str) -> None:
+def test_what_held_for_certain_and_what_cannot_have_held_are_reported(connection: Connection, case: str) -> None:
     condition, events, wanted = CASES[case]
     store(connection, events)
     number = next(number for number, each in enumerate(events, start=1) if each[1] == "link")
@@ -212,7 +212,7 @@ def came_to(events: Sequence[Told], number: int, look: dict[str, Any], wait: flo
 
 @examples(100)
 @given(events=EVENTS, look=looks(), trigger=st.sampled_from(["signup", "link"]), wait=st.sampled_from([None, 0.5, 1]))
-def test_what_is_told_of_any_look_is_what_each_event_by_itself_comes_to(
+def test_what_is_reported_of_any_look_is_what_each_event_by_itself_comes_to(
     connection: Connection, events: list[Told], look: dict[str, Any], trigger: str, wait: float | None
 ) -> None:
     if "since_trigger" in look and wait is None:

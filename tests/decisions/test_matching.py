@@ -268,7 +268,7 @@ PRIOR = event("prior", "signed_up", "2026-03-01T11:00:00Z")
     ],
     ids=["before it in its file", "after it in its file", "in an earlier file", "in a later file"],
 )
-def test_a_prior_event_of_the_same_run_is_found_wherever_it_stands(pipeline, files):
+def test_a_prior_event_of_the_same_run_is_found_wherever_it_is(pipeline, files):
     run(pipeline, [rule("r", prior("signed_up"))], *files)
 
     assert sent(pipeline) == ["now"]

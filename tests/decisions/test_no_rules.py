@@ -37,7 +37,7 @@ def test_nothing_waits_where_nothing_is_new(pipeline):
     assert pipeline.decide({"rules": []}).waiting_count == 0
 
 
-def test_what_a_backfill_asks_for_waits_too_and_what_waits_for_its_time_goes_on_doing_so(pipeline):
+def test_what_a_backfill_asks_for_waits_too_and_what_waits_for_its_time_keeps_doing_so(pipeline):
     pipeline.land([event("held"), event("later", at="2026-03-01T20:00:00Z")])
     pipeline.do(pipeline.order(DAY, RunMode.LOAD_ONLY), {"rules": []})
     early = pipeline.order(DAY, as_of=datetime(2026, 3, 1, 12, tzinfo=UTC), max_event_ahead_hours=1)

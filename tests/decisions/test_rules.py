@@ -252,7 +252,7 @@ def test_a_wrong_type_or_an_unknown_word_is_refused(tmp_path, keys, value, expec
     ("value", "expected", "found"),
     [(None, "text", "nothing"), (7, "text", "7"), ("", "text that is not empty", "''")],
 )
-def test_a_rule_without_a_usable_name_is_told_by_its_number(tmp_path, value, expected, found):
+def test_a_rule_without_a_usable_name_is_reported_by_its_number(tmp_path, value, expected, found):
     assert said(tmp_path, rule("first"), with_value(rule(), "name", value)) == [
         f"rule number 2, name: expected {expected}, found {found}."
     ]
@@ -278,7 +278,7 @@ def test_text_that_no_database_can_hold_is_refused_in_words_that_can_be_printed(
 @pytest.mark.parametrize(
     ("value", "found"), [("Rule", "'Rule'"), (5, "5"), (None, "nothing"), ([], "[]"), (True, "true")]
 )
-def test_a_rule_that_is_no_mapping_is_told_by_its_number(tmp_path, value, found):
+def test_a_rule_that_is_not_a_mapping_is_reported_by_its_number(tmp_path, value, found):
     assert said(tmp_path, rule("first"), value) == [f"rule number 2: expected keys with values, found {found}."]
 
 
@@ -394,7 +394,7 @@ def test_a_list_of_values_beside_an_operator_for_one_is_refused(tmp_path):
 
 @pytest.mark.parametrize("written", [".nan", ".inf", "-.inf"])
 @pytest.mark.parametrize("name", NUMBER_FIELDS)
-def test_a_value_that_is_no_finite_number_is_refused(tmp_path, name, written):
+def test_a_value_that_is_not_a_finite_number_is_refused(tmp_path, name, written):
     text = json.dumps({"rules": [rule("nudge", field(name, "equals", 12345))]}).replace("12345", written)
 
     assert f"to compare {name} with, found {written.replace('.', '')}" in refusal(tmp_path, text)
@@ -440,7 +440,7 @@ def test_a_comparison_without_a_value_is_refused(tmp_path, operator):
         (["field", "exists"], "all or any before a list of conditions", "['field', 'exists']"),
     ],
 )
-def test_a_condition_that_is_no_mapping_is_refused(tmp_path, condition, expected, found):
+def test_a_condition_that_is_not_a_mapping_is_refused(tmp_path, condition, expected, found):
     assert said(tmp_path, rule("nudge", condition)) == [
         f"rule nudge, conditions.all[0]: expected {expected}, found {found}."
     ]
@@ -512,7 +512,7 @@ def test_a_send_on_the_channel_of_alerts_is_refused(tmp_path):
     ]
 
 
-def test_every_wrong_place_is_told_at_once(tmp_path):
+def test_every_wrong_place_is_reported_at_once(tmp_path):
     broken = with_value(rule("one", field("amount", "exists"), prior("paid", 0)), "enabled", "no")
     found = said(tmp_path, broken, with_value(rule("two"), "bogus", 1))
 
@@ -524,7 +524,7 @@ def test_every_wrong_place_is_told_at_once(tmp_path):
     ]
 
 
-def test_names_that_stand_more_than_once_are_told_once_each(tmp_path):
+def test_names_that_stand_more_than_once_are_reported_once_each(tmp_path):
     assert said(tmp_path, rule("a"), rule("b"), rule("a"), rule("a"), rule("b"), rule("c")) == [
         "rule a, name: expected a name that no other rule has, found 'a'.",
         "rule b, name: expected a name that no other rule has, found 'b'.",
@@ -535,13 +535,13 @@ def test_names_that_differ_in_case_are_different_names(tmp_path):
     assert [found.name for found in accepted(tmp_path, rule("a"), rule("A"))] == ["a", "A"]
 
 
-def test_a_name_that_cannot_be_printed_on_a_line_is_told_escaped(tmp_path):
+def test_a_name_that_cannot_be_printed_on_a_line_is_reported_escaped(tmp_path):
     assert said(tmp_path, with_value(rule("two\nlines"), "enabled", 1)) == [
         r"rule 'two\nlines', enabled: expected true or false, found 1."
     ]
 
 
-def test_a_long_value_is_told_by_its_beginning(tmp_path):
+def test_a_long_value_is_reported_by_its_beginning(tmp_path):
     [sentence] = said(tmp_path, with_value(rule("nudge"), "enabled", "x" * 100_000))
 
     assert sentence.endswith("xxx....")

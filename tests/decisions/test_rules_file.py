@@ -74,19 +74,19 @@ def test_words_like_yes_and_no_are_text_as_in_yaml_1_2(rules_path):
     assert condition.model_dump()["value"] == "no"
 
 
-def test_a_missing_file_is_told_by_the_setting_that_names_it(rules_path):
+def test_a_missing_file_is_reported_by_the_setting_that_names_it(rules_path):
     with pytest.raises(RulesError) as caught:
         read_rules(rules_path)
     assert str(caught.value) == (f"RULES_PATH names {rules_path}, which cannot be read: No such file or directory.")
 
 
-def test_a_folder_is_told_by_the_setting_that_names_it(tmp_path):
+def test_a_folder_is_reported_by_the_setting_that_names_it(tmp_path):
     with pytest.raises(RulesError, match="cannot be read: Is a directory"):
         read_rules(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_told_by_the_setting_that_names_it(rules_path):
+def test_a_file_that_may_not_be_read_is_reported_by_the_setting_that_names_it(rules_path):
     rules_path.touch(mode=0o000)
 
     with pytest.raises(RulesError, match="cannot be read: Permission denied"):
@@ -156,7 +156,7 @@ def test_a_file_that_may_not_be_read_is_told_by_the_setting_that_names_it(rules_
         ("%YAML 3.0\n---\nrules: []", "found incompatible YAML document"),
     ],
 )
-def test_a_file_that_is_no_list_of_rules_is_refused(tmp_path, content, told):
+def test_a_file_that_is_not_a_list_of_rules_is_refused(tmp_path, content, told):
     message = refusal(tmp_path, content)
 
     assert told in message
@@ -376,7 +376,7 @@ class TestAFileThatIsBeingWritten:
         path.write_text(self.WHOLE, encoding="utf-8")
         assert self.read(path)[0] == [2]
 
-    def test_that_goes_on_changing_is_refused_with_what_to_do(self, path):
+    def test_that_keeps_changing_is_refused_with_what_to_do(self, path):
         path.write_text("", encoding="utf-8")
         with pytest.raises(
             RulesError, match="has kept changing for 10 s; nothing was decided, as it may be half written"

@@ -38,7 +38,7 @@ def test_what_happened_is_counted_and_placed(counts: Raw, words: str, window: Ra
     assert said(happened("b", **counts, **window)) == f"{words} {when}"
 
 
-def test_what_happened_is_told_with_what_was_asked_of_it() -> None:
+def test_what_happened_is_reported_with_what_was_asked_of_it() -> None:
     assert said(happened("b", where=[LARGE, field(ORDER, "exists")], same=[ORDER, "user_traits.country"])) == (
         "at least 1 b so far with properties.amount is at least 20 and properties.order_id is there and the same "
         "properties.order_id and user_traits.country"

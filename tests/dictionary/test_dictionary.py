@@ -73,7 +73,7 @@ def test_a_migrated_file_holds_the_dictionary(engine: Engine, tmp_path: Path):
     assert not refresh_dictionary(engine)
 
 
-def test_a_dictionary_that_differs_is_written_anew(engine: Engine, tmp_path: Path):
+def test_a_dictionary_that_differs_is_rewritten(engine: Engine, tmp_path: Path):
     with closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         connection.execute("UPDATE data_dictionary SET sentence = 'Old.' WHERE column_name = 'user_id'")
         connection.commit()

@@ -79,7 +79,7 @@ def test_a_preview_says_what_would_be_sent_and_keeps_nothing(system: System, use
     assert (count(system, "events", *window), count(system, "send_requests", *window)) == (0, 0)
 
 
-def test_a_window_that_ends_before_it_begins_is_told_on_the_page_of_the_run(user: Operator) -> None:
+def test_a_window_that_ends_before_it_begins_is_reported_on_the_page_of_the_run(user: Operator) -> None:
     fill_the_form(user, MIDNIGHT, MIDNIGHT - timedelta(hours=1), mode="load and decide")
     user.submit()
     user.wait_for_state("Failed")

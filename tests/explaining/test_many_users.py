@@ -64,7 +64,7 @@ def test_a_window_and_values_choose_the_events(pipeline: Pipeline) -> None:
     assert [each.user_id for each in of_latest.events.examples] == ["c"]
 
 
-def test_a_batch_is_told_by_what_it_could_see_and_what_came_later_is_counted_apart(pipeline: Pipeline) -> None:
+def test_a_batch_is_judged_by_what_it_could_see_and_what_came_later_is_counted_apart(pipeline: Pipeline) -> None:
     rules = [rule("r", prior("seen"))]
     play(pipeline, rules, [signed_up("a")], [event("seen", "seen", "2026-03-01T11:00:00Z", user_id="a")])
     (funnel,) = funnels(pipeline, SetAsked("r"))
@@ -83,7 +83,7 @@ def test_each_version_of_the_rule_has_a_funnel_of_its_own(pipeline: Pipeline) ->
     assert first.ruleset_hashes != second.ruleset_hashes
 
 
-def test_what_waits_is_off_or_came_second_in_its_group_is_told(pipeline: Pipeline) -> None:
+def test_what_waits_is_off_or_came_second_in_its_group_is_reported(pipeline: Pipeline) -> None:
     group = {"exclusive_group": "g"}
     rules = [rule("first", **group), rule("second", **group), rule("off", enabled=False)]
     play(pipeline, [*rules, rule("later", wait={"hours": 20_000})], [signed_up("a")])
@@ -95,7 +95,7 @@ def test_what_waits_is_off_or_came_second_in_its_group_is_told(pipeline: Pipelin
     }
 
 
-def test_it_is_told_in_words_and_as_plain_values_without_addresses(pipeline: Pipeline) -> None:
+def test_it_is_given_in_words_and_as_plain_values_without_addresses(pipeline: Pipeline) -> None:
     events = [signed_up("ana@example.org", opt_in=False), signed_up("bob")]
     play(pipeline, [rule("r", OPTED_IN)], events)
     with read_transaction(pipeline.engine) as connection:
@@ -120,7 +120,7 @@ def test_it_is_told_in_words_and_as_plain_values_without_addresses(pipeline: Pip
     assert (said.plain["version"], funnel["events"], funnel["went_out"]) == (1, 2, 1)
 
 
-def test_a_rule_that_never_was_and_a_field_that_there_is_not_are_told(pipeline: Pipeline) -> None:
+def test_a_rule_that_never_was_and_a_field_that_there_is_not_are_reported(pipeline: Pipeline) -> None:
     play(pipeline, [rule("welcome")], [signed_up("a")])
     with pytest.raises(ParameterError, match="There is no rule welcom, and there never was; did you mean welcome"):
         funnels(pipeline, SetAsked("welcom"))

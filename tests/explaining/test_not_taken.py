@@ -22,7 +22,7 @@ def files(pipeline: Pipeline) -> list[str]:
     return list(files_not_taken(pipeline.engine, settings, "ana"))
 
 
-def test_rejected_lines_that_name_the_user_are_told_and_those_of_a_longer_name_are_not(pipeline: Pipeline) -> None:
+def test_rejected_lines_that_name_the_user_are_reported_and_those_of_a_longer_name_are_not(pipeline: Pipeline) -> None:
     (pipeline.landing / "bad.jsonl").write_text("".join(LINE % (each, each) for each in ("ana", "anab", "ana-2", "z")))
     pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule()]})
     (said,) = lines(pipeline)
@@ -30,14 +30,14 @@ def test_rejected_lines_that_name_the_user_are_told_and_those_of_a_longer_name_a
     assert lines(pipeline, "nobody") == []
 
 
-def test_a_redelivery_with_another_time_is_told(pipeline: Pipeline) -> None:
+def test_a_redelivery_with_another_time_is_reported(pipeline: Pipeline) -> None:
     pipeline.land([event("a"), event("a", at="2026-03-01T12:00:01Z")])
     pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule()]})
     (said,) = lines(pipeline)
     assert "delivered a again with another event_timestamp; the event that came first is kept." in said
 
 
-def test_files_that_no_run_took_are_told_by_what_became_of_them(pipeline: Pipeline) -> None:
+def test_files_that_no_run_took_are_reported_by_what_became_of_them(pipeline: Pipeline) -> None:
     landing = pipeline.landing
     (landing / "new.jsonl.gz").write_bytes(gzip.compress((LINE % ("1", "ana")).encode()))
     (landing / "of-others.jsonl").write_text(LINE % ("2", "bob"))
@@ -50,7 +50,7 @@ def test_files_that_no_run_took_are_told_by_what_became_of_them(pipeline: Pipeli
     assert sorted(each.split()[0] for each in said) == ["_hidden.jsonl", "copy.bak", "new.jsonl.gz"]
 
 
-def test_a_landing_that_is_not_there_is_told_and_no_error(pipeline: Pipeline) -> None:
+def test_a_landing_that_is_not_there_is_reported_and_no_error(pipeline: Pipeline) -> None:
     pipeline.landing.rename(pipeline.landing.with_name("moved"))
     (said,) = files(pipeline)
     assert said.startswith("Whether files wait in landing could not be checked: ")

@@ -40,7 +40,7 @@ def explain(pipeline: Pipeline, user_id: str = "ana", **keys: Any) -> list[Expla
         return explain_user(connection, user_id, None, **keys)
 
 
-def test_a_message_that_was_sent_and_one_that_was_refused_are_told_with_what_stood_in_the_way(
+def test_a_message_that_was_sent_and_one_that_was_refused_are_reported_with_what_stood_in_the_way(
     pipeline: Pipeline,
 ) -> None:
     play(pipeline, [rule(mode="once_ever")], [event("a"), event("b", at="2026-03-01T13:00:00Z")])
@@ -73,14 +73,14 @@ def test_a_count_says_what_was_counted_and_between_when(pipeline: Pipeline) -> N
     assert explanation.failed == ("a seen in the 2 h before",)
 
 
-def test_a_cause_that_came_later_is_told(pipeline: Pipeline) -> None:
+def test_a_cause_that_came_later_is_reported(pipeline: Pipeline) -> None:
     play(pipeline, [rule("r", prior("seen"))], [event("a")], [event("cause", "seen", "2026-03-01T11:00:00Z")])
     (explanation,) = explain(pipeline)
     assert explanation.outcome == NOT_MATCHED
     assert explanation.notes == ("Today's data would decide differently, because of what came later: seen cause.",)
 
 
-def test_how_late_a_cause_came_is_told_and_what_no_condition_looks_at_is_not(pipeline: Pipeline) -> None:
+def test_how_late_a_cause_came_is_reported_and_what_no_condition_looks_at_is_not(pipeline: Pipeline) -> None:
     rules = {"rules": [rule("r", prior("seen"))]}
     pipeline.land([event("a")])
     pipeline.do(pipeline.order(as_of=AS_OF), rules)
@@ -132,7 +132,7 @@ def test_of_an_event_from_before_loads_were_recorded_it_says_what_todays_data_sa
     )
 
 
-def test_what_waits_what_is_off_and_an_alert_are_told(pipeline: Pipeline) -> None:
+def test_what_waits_what_is_off_and_an_alert_are_reported(pipeline: Pipeline) -> None:
     rules = [rule("later", wait={"hours": 20_000}), rule("off", enabled=False), rule("told", channel="internal")]
     play(pipeline, rules, [event("a")])
     waits, off, alert = explain(pipeline)
@@ -141,7 +141,7 @@ def test_what_waits_what_is_off_and_an_alert_are_told(pipeline: Pipeline) -> Non
     assert alert.outcome == ALERT
 
 
-def test_what_no_run_has_decided_yet_is_told(pipeline: Pipeline) -> None:
+def test_what_no_run_has_decided_yet_is_reported(pipeline: Pipeline) -> None:
     pipeline.land([event("a")])
     pipeline.take()
     in_force = Rules.model_validate({"rules": [rule("r")]})

@@ -17,7 +17,7 @@ SHIPPED = [DATA / "rules.yaml", *sorted(DATA.glob("examples/*/rules.yaml"))]
 SCHEMA = jsonschema.Draft202012Validator(rules_schema())
 
 
-def test_the_file_in_the_project_is_the_schema_of_today() -> None:
+def test_the_file_in_the_project_is_the_current_schema() -> None:
     assert (DATA / "rules.schema.json").read_text(encoding="utf-8") == rules_schema_text(), "run `make docs`"
 
 

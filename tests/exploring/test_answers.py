@@ -204,7 +204,7 @@ class TestWhyAUserGotNothing:
             ("unknown user", "No event of a user with this id has arrived; there is one of ada.")
         ]
 
-    def test_a_user_without_such_an_event_is_told_from_one_without_any(self, connection):
+    def test_a_user_without_such_an_event_is_distinguished_from_one_without_any(self, connection):
         assert why(connection, "eve", "welcome") == [
             ("no such event", "None of the 1 events of this user is of a type that the rule looks at: signup.")
         ]
@@ -212,7 +212,7 @@ class TestWhyAUserGotNothing:
             ("no such event", "None of the 1 events of this user is of a type that any rule looks at.")
         ]
 
-    def test_a_decision_that_is_missing_cannot_be_told(self, pipeline, tmp_path):
+    def test_a_decision_that_is_missing_cannot_be_known(self, pipeline, tmp_path):
         copy = tmp_path / "copy.db"
         with closing(sqlite3.connect(pipeline.database_path)) as live, closing(sqlite3.connect(copy)) as copied:
             live.backup(copied)
@@ -283,7 +283,7 @@ class TestWhyARuleThatDecidedAgainSaysNothing:
             ),
         ],
     )
-    def test_is_told_by_the_rules_of_that_backfill(self, again, user_id, rule_name, outcome, explanation):
+    def test_is_explained_by_the_rules_of_that_backfill(self, again, user_id, rule_name, outcome, explanation):
         with closing(sqlite3.connect(again)) as connection:
             connection.row_factory = sqlite3.Row
             assert why(connection, user_id, rule_name) == [(outcome, explanation)]
@@ -293,12 +293,12 @@ NO_USER = "No event of a user with this id has arrived: ids are compared exactly
 
 
 @pytest.mark.parametrize("name", ["messages-of-user", "timeline-of-user", "traits-of-user"])
-def test_a_user_who_is_not_known_is_told_from_one_who_got_nothing(connection, name):
+def test_a_user_who_is_not_known_is_distinguished_from_one_who_got_nothing(connection, name):
     assert [row["remark"] for row in answer(connection, name, user_id="nobody")] == [NO_USER]
     assert NO_USER not in [row["remark"] for row in answer(connection, name, user_id="eve")]
 
 
-def test_a_user_of_whom_no_trait_is_known_is_told_so(connection):
+def test_a_user_of_whom_no_trait_is_known_is_reported_so(connection):
     assert [row["remark"] for row in answer(connection, "traits-of-user", user_id="eve")] == [
         "No event of this user says any trait."
     ]
@@ -318,7 +318,7 @@ def test_what_waits_is_counted_beside_the_funnel_of_its_day(connection):
     assert answer(connection, "funnel-of-day", event_date="2026-03-03")[-1]["remark"].startswith("1 events")
 
 
-def test_what_waits_is_told_by_what_it_waits_for(connection):
+def test_what_waits_is_reported_by_what_it_waits_for(connection):
     rows = answer(connection, "what-waits")
     assert sorted((row["waits_for"], row["event_type"], row["event_count"]) for row in rows) == [
         ("a backfill", "signup", 1),
@@ -359,7 +359,7 @@ def test_a_day_may_stand_between_blanks(connection):
     assert answer(connection, "funnel-of-day", event_date=" 2026-03-01 ")[0]["rule_name"] is not None
 
 
-def test_a_day_without_a_suppression_is_told_from_a_wrong_one(connection):
+def test_a_day_without_a_suppression_is_distinguished_from_a_wrong_one(connection):
     (row,) = answer(connection, "most-suppressing-rule", event_date="2026-03-02")
     assert row["remark"] == "Nothing was suppressed on this day."
 
@@ -369,7 +369,7 @@ def test_what_has_expired_was_blocked_by_no_rule(connection):
     assert (row["rule_name"], row["suppression_reason"], row["blocked_by_rule_name"]) == ("welcome", "expired", None)
 
 
-def test_a_load_that_rejected_nothing_is_told_from_one_that_is_not_there(connection):
+def test_a_load_that_rejected_nothing_is_distinguished_from_one_that_is_not_there(connection):
     clean = connection.execute("SELECT min(id) FROM loads WHERE rejected_count = 0").fetchone()[0]
     (row,) = answer(connection, "rejected-by-load", load_id=str(clean))
     assert row["explanation"] == "This load rejected nothing."
@@ -400,7 +400,7 @@ def test_a_key_that_has_been_declared_since_is_marked(pipeline, tmp_path):
     assert marked == {"properties.amount": "Known by now.", "amount": None}
 
 
-def test_a_rejected_line_that_was_replayed_is_told_beside_what_came_of_its_event(pipeline, tmp_path):
+def test_a_rejected_line_that_was_replayed_is_reported_beside_what_came_of_its_event(pipeline, tmp_path):
     copy = tmp_path / "copy.db"
     with closing(sqlite3.connect(pipeline.database_path)) as live, closing(sqlite3.connect(copy)) as copied:
         live.backup(copied)

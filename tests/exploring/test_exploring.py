@@ -126,7 +126,7 @@ def test_a_head_that_does_not_name_its_parameters_is_an_error(tmp_path):
         read_queries(tmp_path)
 
 
-def test_datasette_is_told_of_every_table_view_column_and_question():
+def test_datasette_knows_every_table_view_column_and_question():
     told = datasette_metadata("messaging")["databases"]["messaging"]
     described = {
         (table, column) for table, part in told["tables"].items() for column in (None, *part.get("columns", ()))

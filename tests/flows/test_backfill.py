@@ -239,7 +239,7 @@ def test_the_longest_age_is_one_that_the_calendar_has(landing: Path) -> None:
         (["--end", "soon"], "argument --end: soon is not a date or time; write it like 2026-11-23T10:00:00Z"),
     ],
 )
-def test_a_wrong_option_is_told_in_a_sentence_before_prefect_starts(
+def test_a_wrong_option_is_reported_in_a_sentence_before_prefect_starts(
     arguments: list[str], expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["backfill", "--start", "2026-11-01", "--end", "2026-11-02", *arguments])
@@ -298,7 +298,7 @@ def test_a_backfill_that_cannot_decide_tells_how_many_events_wait_for_it(
     assert "0 events wait for the next run, 2 for this backfill to be started again." in message
 
 
-def test_a_backfill_with_nothing_new_tells_of_the_folder_it_was_told(landing: Path, archive: Path) -> None:
+def test_a_backfill_with_nothing_new_names_the_folder_it_was_given(landing: Path, archive: Path) -> None:
     run(**WHOLE, source=str(archive))
     assert str(run(**WHOLE, source=str(archive)).message) == "Nothing new: 1 file in its folder, all taken before."
 

@@ -74,7 +74,7 @@ def test_of_a_broken_database_it_prints_where_it_is_broken_and_exits_with_1(
 
 
 @pytest.mark.usefixtures("_as_a_program")
-def test_a_repair_makes_views_and_indexes_anew_and_then_checks(
+def test_a_repair_rebuilds_views_and_indexes_and_then_checks(
     database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     execute(
@@ -178,7 +178,7 @@ def test_a_check_asked_to_stop_says_so_before_the_next_invariant_and_fails(
 
 
 @pytest.mark.usefixtures("_as_a_program")
-def test_a_wrong_setting_is_told_before_prefect_starts(
+def test_a_wrong_setting_is_reported_before_prefect_starts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "mysql://ada:secret@localhost/x")

@@ -58,13 +58,13 @@ def test_a_flow_is_called_for_its_state() -> None:
         ("Failed to reach API at http://127.0.0.1:4200/api/", "PREFECT_API_URL"),
     ],
 )
-def test_a_prefect_server_that_cannot_be_had_is_told_in_a_sentence_with_advice(said: str, advice: str) -> None:
+def test_a_prefect_server_that_cannot_be_had_is_reported_in_a_sentence_with_advice(said: str, advice: str) -> None:
     flow: Any = FakeFlow(RuntimeError(said))
     with pytest.raises(PipelineError, match=rf"^Prefect cannot run the flow: {said.rstrip('.')}\. .*{advice}"):
         final_state(flow, {})
 
 
-def test_a_wrong_setting_is_told_before_the_flow_is_called(environment: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_reported_before_the_flow_is_called(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("RUN_LOCK_TIMEOUT_SECONDS", "soon")
     flow: Any = FakeFlow()
     with pytest.raises(PipelineError, match=r"^RUN_LOCK_TIMEOUT_SECONDS: "):
@@ -100,7 +100,7 @@ def test_how_much_a_server_tells_is_the_operators_to_say(environment: pytest.Mon
     assert os.environ[SERVER_LEVEL] == "DEBUG"
 
 
-def test_ctrl_c_before_the_flow_listens_to_it_is_told_in_a_sentence() -> None:
+def test_ctrl_c_before_the_flow_listens_to_it_is_reported_in_a_sentence() -> None:
     flow: Any = FakeFlow(KeyboardInterrupt())
     with pytest.raises(StoppedError, match=r"^Stopped by Ctrl-C\. What was committed stays\.") as stopped:
         final_state(flow, {})

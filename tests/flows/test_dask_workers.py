@@ -198,7 +198,7 @@ def test_a_worker_that_comes_in_time_does_the_work(
         assert sum(map(len, rows.event_chunks())) == 40
 
 
-def test_a_scheduler_that_dies_or_stands_still_is_told_within_the_stated_time(
+def test_a_scheduler_that_dies_or_stands_still_is_reported_within_the_stated_time(
     cluster: Cluster, files: Sequence[LandingFile], staged: Path
 ) -> None:
     with dask_workers(cluster.scheduler, staged, LOG) as workers:
@@ -208,7 +208,7 @@ def test_a_scheduler_that_dies_or_stands_still_is_told_within_the_stated_time(
         assert "no longer answers" in sentence_of(workers, files, staged, within=10)
 
 
-def test_a_scheduler_that_is_not_there_is_told_within_the_stated_time(
+def test_a_scheduler_that_is_not_there_is_reported_within_the_stated_time(
     staged: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "ANSWER_SECONDS", 2.0)
@@ -245,7 +245,7 @@ def test_a_worker_of_another_version_says_what_to_do(
     assert "runs a different version of the program from this run" in sentence
 
 
-def test_files_that_kill_every_worker_are_told_as_such() -> None:
+def test_files_that_kill_every_worker_are_reported_as_such() -> None:
     error = KilledWorker("stage", Mock(address="tcp://127.0.0.1:1"), 3)
     pending = module._Pending(Mock(result=Mock(side_effect=error)), DaskWorkers(Mock(), DaskScheduler(worker_count=1)))
     with pytest.raises(DaskError, match=r"^4 Dask workers died one after another while staging the same"):

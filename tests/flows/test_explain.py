@@ -101,7 +101,7 @@ def test_a_window_leaves_out_what_lies_outside(capsys: pytest.CaptureFixture[str
     ],
 )
 @pytest.mark.usefixtures("_database")
-def test_who_has_no_such_event_is_told_what_there_is(
+def test_who_has_no_such_event_hears_what_there_is(
     asked: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(asked) == 0

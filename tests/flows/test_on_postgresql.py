@@ -127,7 +127,7 @@ def test_what_a_run_left_is_checked_watched_and_reported(
     assert PASSWORD not in capsys.readouterr().out
 
 
-def test_a_check_says_what_differs_and_repair_makes_it_anew(on_postgresql: Path) -> None:
+def test_a_check_says_what_differs_and_repair_makes_it_again(on_postgresql: Path) -> None:
     hourly(return_state=True)
     with create_database_engine(os.environ["DATABASE_URL"]).begin() as connection:
         for sql in (
@@ -272,7 +272,7 @@ def test_a_run_beside_another_one_says_who_is_at_work(
             repair_schema()
 
 
-def test_an_empty_database_is_told_as_such(on_postgresql: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_database_is_reported_as_such(on_postgresql: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for state in (check(return_state=True), watch(return_state=True)):
         assert state.is_failed()
         assert "Run the hourly job" in str(state.message)

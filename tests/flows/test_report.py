@@ -92,7 +92,7 @@ def test_the_last_runs_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]
         (("--flow-run", "x"), "There is no run of a flow run x;"),
     ],
 )
-def test_what_is_not_there_is_told_in_a_sentence(
+def test_what_is_not_there_is_reported_in_a_sentence(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], expected: str
 ) -> None:
     code, out, err = told(capsys, *arguments)
@@ -118,7 +118,7 @@ def test_a_database_that_is_not_there_is_not_made(capsys: pytest.CaptureFixture[
     assert not Path("messaging.db").exists()
 
 
-def test_an_older_schema_is_told_by_what_it_lacks(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_older_schema_is_reported_by_what_it_lacks(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with sqlite3.connect(database) as connection:
         connection.executescript("DROP TABLE runs; UPDATE alembic_version SET version_num = '0004'")
     connection.close()
@@ -127,7 +127,7 @@ def test_an_older_schema_is_told_by_what_it_lacks(database: Path, capsys: pytest
     assert err.startswith("The database's schema is older than this code: it lacks 0005")
 
 
-def test_a_file_that_is_no_database_is_told(
+def test_a_file_that_is_not_a_database_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.db").write_text("not a database at all, but long enough to be taken for one " * 20)

@@ -79,7 +79,7 @@ def test_the_same_is_there_as_json(path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("text", ["rules: [", None])
-def test_a_file_that_is_no_rules_file_at_all_is_one_error(
+def test_a_file_that_is_not_a_rules_file_at_all_is_one_error(
     path: Path, text: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if text:

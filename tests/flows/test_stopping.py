@@ -54,7 +54,7 @@ def test_a_signal_whose_exception_sqlite_swallowed_is_noticed_beside_it() -> Non
 
 
 @pytest.mark.usefixtures("_started_by_worker")
-def test_what_a_signal_brings_about_is_told_as_a_stop() -> None:
+def test_what_a_signal_brings_about_is_reported_as_a_stop() -> None:
     stop = StopRequest()
 
     def interrupted() -> None:

@@ -191,7 +191,7 @@ def test_a_write_transaction_that_fails_leaves_nothing_not_even_a_table(scratch)
         assert connection.execute(select(func.count()).select_from(moments)).scalar_one() == 0
 
 
-def test_a_row_that_a_constraint_refuses_is_told_with_what_to_do(engine):
+def test_a_row_that_a_constraint_refuses_is_reported_with_what_to_do(engine):
     ruleset = {"content_hash": "h", "yaml_text": ""}
     with (
         pytest.raises(
@@ -244,7 +244,7 @@ def test_a_statement_that_is_wrong_in_itself_passes_as_a_defect(engine):
     ],
     ids=["in a row", "in the schema"],
 )
-def test_damaged_text_is_told_as_a_damaged_file(scratch, damage):
+def test_damaged_text_is_reported_as_a_damaged_file(scratch, damage):
     stored(scratch, utc_now())
     with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as by_hand:
         by_hand.execute("PRAGMA writable_schema=ON")
@@ -256,7 +256,7 @@ def test_damaged_text_is_told_as_a_damaged_file(scratch, damage):
         connection.exec_driver_sql("SELECT instant FROM moments").all()
 
 
-def test_what_nobody_foresaw_is_told_as_damage_when_the_file_is_damaged(scratch):
+def test_what_nobody_foresaw_is_reported_as_damage_when_the_file_is_damaged(scratch):
     stored(scratch, None)
     with closing(sqlite3.connect(scratch.url.database, isolation_level=None)) as by_hand:
         by_hand.execute("PRAGMA writable_schema=ON")

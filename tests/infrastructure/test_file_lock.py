@@ -51,7 +51,7 @@ def test_runs_on_different_databases_do_not_wait_for_each_other(tmp_path):
         pass
 
 
-def test_a_second_run_is_told_once_that_it_waits_and_then_gets_its_turn(tmp_path):
+def test_a_second_run_hears_once_that_it_waits_and_then_gets_its_turn(tmp_path):
     second_waits = threading.Event()
     told: list[str] = []
 

@@ -52,7 +52,7 @@ def root_pages(path: Path) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("lower", "upper"), STEPS)
-def test_it_is_known_of_each_revision_which_tables_it_builds_anew(tmp_path, lower, upper):
+def test_it_is_known_of_each_revision_which_tables_it_rebuilds(tmp_path, lower, upper):
     path = tmp_path / "history.db"
     populate(path, lower)
     made = made_by_revision(REPOSITORY / "alembic")[upper]
@@ -78,7 +78,7 @@ def test_what_each_revision_makes_is_what_stands_when_it_has_been_applied(tmp_pa
         }
 
 
-def test_while_it_goes_on_a_copy_of_the_database_as_it_was_lies_beside_it(path):
+def test_while_it_continues_a_copy_of_the_database_as_it_was_lies_beside_it(path):
     before, seen = rows_of(path), []
 
     def look_at_copy(_: str) -> None:
@@ -137,7 +137,7 @@ def test_without_the_copy_less_room_is_enough(path, monkeypatch):
     assert upgrade_to_head(url_of(path), is_copied=False) == REVISIONS[5:]
 
 
-def test_the_room_follows_the_tables_that_are_built_anew(path, monkeypatch):
+def test_the_room_follows_the_tables_that_are_rebuilt(path, monkeypatch):
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE large (content BLOB)")
         connection.executemany("INSERT INTO large VALUES (?)", [(bytes(100_000),)] * 100)
@@ -169,7 +169,7 @@ def test_a_copy_that_is_ended_leaves_everything_as_it_was(path):
     assert [each.name for each in path.parent.iterdir()] == ["history.db"]
 
 
-def test_a_disk_that_the_copy_fills_keeps_no_half_of_it_and_the_next_run_goes_on(path, monkeypatch):
+def test_a_disk_that_the_copy_fills_keeps_no_half_of_it_and_the_next_run_continues(path, monkeypatch):
     def copy_until_full(*arguments) -> None:
         copy_pages(*arguments)
         raise sqlite3.OperationalError("database or disk is full")
@@ -189,7 +189,7 @@ def test_a_disk_that_the_copy_fills_keeps_no_half_of_it_and_the_next_run_goes_on
     assert upgrade_to_head(url_of(path)) == REVISIONS[5:]
 
 
-def test_a_disk_that_the_migration_fills_loses_nothing_and_the_next_run_goes_on(path):
+def test_a_disk_that_the_migration_fills_loses_nothing_and_the_next_run_continues(path):
     made_by_revision(migrations.SCRIPT_LOCATION)  # in memory, where there is room
     with closing(sqlite3.connect(path)) as connection:
         (page_count,) = connection.execute("PRAGMA page_count").fetchone()

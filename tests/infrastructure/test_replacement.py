@@ -121,7 +121,7 @@ def test_the_same_file_by_another_name_is_the_same(path):
 
 
 @pytest.mark.server
-def test_a_server_that_is_lost_meanwhile_is_told(postgresql, postgresql_template):
+def test_a_server_that_is_lost_meanwhile_is_reported(postgresql, postgresql_template):
     engine = create_database_engine(postgresql.new_database(postgresql_template))
 
     @event.listens_for(engine, "after_cursor_execute")

@@ -163,7 +163,7 @@ def test_one_of_this_machine_is_taken_at_once_because_its_holder_let_go_of_the_l
         pass
 
 
-def test_a_disk_in_trouble_is_told_and_not_taken_for_another_run(engine):
+def test_a_disk_in_trouble_is_reported_and_not_taken_for_another_run(engine):
     failed = lease(engine)
     failed.__enter__()
     other = create_database_engine(str(engine.url))
@@ -249,7 +249,7 @@ def test_one_of_another_machine_of_the_same_name_is_not_taken(engine, monkeypatc
         pass
 
 
-def test_one_from_before_this_machine_was_started_anew_is_not_taken_for_one_of_now(engine, monkeypatch, tmp_path):
+def test_one_from_before_this_machine_was_restarted_is_not_taken_for_one_of_now(engine, monkeypatch, tmp_path):
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("first start")
     monkeypatch.setattr(leases, "_BOOT_ID", boot_id)

@@ -61,7 +61,7 @@ def test_a_schema_of_another_version_is_refused_with_a_sentence(tmp_path, databa
         migrate(database_url)
 
 
-def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path):
+def test_a_file_that_is_not_a_database_is_reported_in_a_sentence(tmp_path):
     (tmp_path / "x.db").write_text("no database at all", encoding="utf-8")
     with pytest.raises(DatabaseError, match="file is not a database"):
         migrate(f"sqlite:///{tmp_path}/x.db")

@@ -16,7 +16,7 @@ def add_trigger(engine: Engine, name: str, when: str, then: str = "SELECT RAISE(
         connection.execute(text(f"CREATE TRIGGER {name} {when} BEGIN {then}; END"))
 
 
-def test_a_row_that_stands_gives_its_id(engine: Engine):
+def test_a_stored_row_gives_its_id(engine: Engine):
     with write_transaction(engine) as connection:
         first, second = (insert_one(connection, insert(Ruleset).values(RULES | {"content_hash": h})) for h in "ab")
     assert (first, second) == (1, 2)

@@ -65,7 +65,7 @@ def test_a_negative_zero_that_was_another_amount_once_is_known(engine, load):
     assert counts(load("b.jsonl", event, raw(None, properties={"amount": 0, "attempt_number": 1}))) == (0, 2, 0)
 
 
-def test_two_files_loaded_together_are_told_apart_as_before(engine, landing, load):
+def test_two_files_loaded_together_are_distinguished_as_before(engine, landing, load):
     load("a.jsonl", MOVING[0], MOVING[1] | {"user_id": "v"})
     loaded_by_the_first_version(engine, MOVING[0], MOVING[1] | {"user_id": "v"})
 

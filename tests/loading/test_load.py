@@ -268,7 +268,7 @@ def _execute(engine: Engine, sql: str) -> None:
         connection.exec_driver_sql(sql)
 
 
-def test_progress_is_told_in_events_chunk_by_chunk(load):
+def test_progress_is_reported_in_events_chunk_by_chunk(load):
     told: list[int] = []
     load("a.jsonl", raw("m1"), raw("m2"), "{", raw("m1"), chunk_rows=2, on_progress=told.append)
     assert told == [2, 1]

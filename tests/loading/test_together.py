@@ -182,7 +182,7 @@ def test_a_file_that_fails_leaves_nothing_of_the_others_until_they_are_loaded_wi
     assert rows(engine, "SELECT message_id FROM events ORDER BY id") == [("a",), ("c",)]
 
 
-def test_each_load_is_told_its_share_of_the_time(engine: Engine, tmp_path: Path) -> None:
+def test_each_load_gets_its_share_of_the_time(engine: Engine, tmp_path: Path) -> None:
     names = {"a.jsonl": b"", "b.jsonl": b"\n" * 98}
     staged = staged_together(tmp_path / "landing", names)
     with closing(staged.rows):

@@ -92,7 +92,7 @@ def cut_off_after(count: int) -> Callable[[], None]:
     return look
 
 
-def test_what_is_cut_off_goes_on_where_it_was(built: Path, few_rows: None, postgresql: Server) -> None:
+def test_what_is_cut_off_continues_where_it_was(built: Path, few_rows: None, postgresql: Server) -> None:
     server = postgresql.new_database()
     told: list[str] = []
     for count in range(12):

@@ -92,7 +92,7 @@ def test_rows_are_written_in_chunks(live, tmp_path, monkeypatch):
     assert pq.ParquetFile(tmp_path / "out" / "events.parquet").num_row_groups == 3
 
 
-def test_everything_is_of_one_moment_though_a_writer_goes_on(live, tmp_path):
+def test_everything_is_of_one_moment_though_a_writer_continues(live, tmp_path):
     @contextmanager
     def delete_meanwhile(label: str, _total: int | None) -> Iterator[Any]:
         if label == "Writing events.parquet":

@@ -53,7 +53,7 @@ def test_a_file_counts_alone_from_ten_rejected_or_colliding_lines_on_or_when_the
     assert (failing_loads([lines], 5) == [1]) is is_failing
 
 
-def test_a_file_over_the_limit_is_told_with_its_first_line_and_what_to_do() -> None:
+def test_a_file_over_the_limit_is_reported_with_its_first_line_and_what_to_do() -> None:
     (problem,) = too_many_rejected([load(1, 100, 12), load(2, 100)], 5, {1: FIRST})
     assert problem.subject == "1.jsonl"
     assert problem.explanation == (
@@ -65,7 +65,7 @@ def test_a_file_over_the_limit_is_told_with_its_first_line_and_what_to_do() -> N
     )
 
 
-def test_a_file_refused_as_a_whole_is_told_without_a_replay_that_it_cannot_have() -> None:
+def test_a_file_refused_as_a_whole_is_reported_without_a_replay_that_it_cannot_have() -> None:
     refused = RejectedExample(
         "1.jsonl", 1, None, "The file is UTF-16; save it as UTF-8, and deliver it again.", "", True
     )
@@ -100,7 +100,7 @@ def test_many_files_with_a_few_such_lines_each_are_one_problem_that_names_the_fi
     assert "The first is line 4 of 2.jsonl: user_id is required and is absent." in problem.explanation
 
 
-def test_lines_that_collide_are_told_with_the_other_file_and_what_to_do() -> None:
+def test_lines_that_collide_are_reported_with_the_other_file_and_what_to_do() -> None:
     example = RejectedExample("1.jsonl", 1, "message_id", "The message_id is that of another event.", "{}")
     loads = [load(1, 40, collision=40), load(2, 40)]
     (problem,) = too_many_collisions(loads, 5, {1: example}, {1: "2.jsonl"})

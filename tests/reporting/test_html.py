@@ -74,7 +74,7 @@ def test_an_empty_hour_draws_nothing() -> None:
     assert "img" not in {tag for tag, _ in Outline(report_html(run_report(**NOTHING))).tags}
 
 
-def test_problems_and_a_bad_end_are_told() -> None:
+def test_problems_and_a_bad_end_are_reported() -> None:
     text = Outline(report_html(run_report(state=RunState.FAILED, problems=(Problem("b.jsonl", "is no."),)))).text
     assert "b.jsonl: is no." in text
     assert "It ended without a word." in Outline(report_html(run_report(state=RunState.KILLED))).text
@@ -123,7 +123,7 @@ def test_a_name_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     assert write_report(tmp_path, run_report(flow_name="../x")).parent == tmp_path
 
 
-def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_to_is_reported(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file")
     with pytest.raises(ReportError, match=r"REPORTS_PATH names .*reports, which the report cannot be written to"):
         write_report(tmp_path / "reports", run_report())

@@ -27,7 +27,7 @@ def test_an_ordinary_hour() -> None:
     )
 
 
-def test_one_of_each_is_told_in_the_singular() -> None:
+def test_one_of_each_is_reported_in_the_singular() -> None:
     welcome = replace(WELCOME, sent_count=1, suppressed=(("expired", 1), ("once_ever", 1)))
     report = run_report(**loads(read=2, inserted=1, rejected=1), decided_count=1, rules=(welcome, ALERT))
     assert manager_sentence(report) == (
@@ -37,7 +37,7 @@ def test_one_of_each_is_told_in_the_singular() -> None:
     )
 
 
-def test_lines_with_the_message_id_of_another_event_are_told() -> None:
+def test_lines_with_the_message_id_of_another_event_are_reported() -> None:
     report = run_report(**loads(read=100, inserted=99, collision=1), max_rejected_percent=5.0, **NO_RULES)
     assert manager_sentence(report) == (
         "Between 09:05 and 10:05 UTC, 99 events came in; none of them earns a message, 1 line has the message_id of "

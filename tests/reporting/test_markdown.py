@@ -101,7 +101,7 @@ def test_the_report_begins_with_the_sentence_and_has_its_parts_in_order() -> Non
     assert "| a.jsonl | 10 | 5 | 2 | 1 | 2 | 1 |" in markdown
 
 
-def test_a_key_of_the_payload_that_is_not_kept_is_told_with_what_keeps_it() -> None:
+def test_a_key_of_the_payload_that_is_not_kept_is_reported_with_what_keeps_it() -> None:
     keys = (KeyReport("app_version", 9000), KeyReport("properties.order_ref", 4012), KeyReport("user_traits.x", 3))
     table = keys_table(run_report(unknown_keys=keys))
     assert table.remark == "properties.order_ref was on 4,012 lines; docs/fields.md says how to keep it"

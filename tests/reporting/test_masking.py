@@ -18,7 +18,7 @@ from src.marketing_messaging_service.reporting.masking import MASK, masked
         "o'brien@example.com",
     ],
 )
-def test_an_address_is_masked_wherever_it_stands(address: str) -> None:
+def test_an_address_is_masked_wherever_it_is(address: str) -> None:
     for around in ('{{"email": "{}", "n": 1}}', "{}", "<{}>", "mailto:{}", "user_traits.email is '{}'.", "a,{};b"):
         shown = masked(around.format(address))
         assert MASK in shown

@@ -58,7 +58,7 @@ def test_an_empty_hour_has_no_funnel() -> None:
     assert shares(**NOTHING) == []
 
 
-def test_the_funnel_is_told_in_words_too() -> None:
+def test_the_funnel_is_given_in_words_too() -> None:
     assert funnel_text(funnel_steps(run_report())).startswith(
         "From lines to messages: lines read 10, events inserted 5,"
     )

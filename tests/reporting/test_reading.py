@@ -106,7 +106,7 @@ def test_of_a_run_from_before_versions_were_recorded_a_report_claims_none(engine
     assert "**version**" not in report_markdown(report)
 
 
-def test_a_run_is_told_apart_from_the_one_before_it(pipeline: Pipeline) -> None:
+def test_a_run_is_distinguished_from_the_one_before_it(pipeline: Pipeline) -> None:
     pipeline.land([signup("m1"), {"user_id": "ada"}])
     first = run_pipeline(pipeline, RULES)
     pipeline.land([signup("m2", event_type="payment_failed")])
@@ -130,7 +130,7 @@ def test_what_came_in_is_counted_from_the_last_complete_run_over_the_same_folder
         assert read_run_report(connection, backfill).came_in_since is None
 
 
-def test_events_that_an_earlier_run_left_are_told_as_such(pipeline: Pipeline) -> None:
+def test_events_that_an_earlier_run_left_are_reported_as_such(pipeline: Pipeline) -> None:
     pipeline.land([signup("m1"), signup("m2")])
     pipeline.take()
     pipeline.land([signup("m3")])
@@ -152,7 +152,9 @@ def test_events_held_stay_in_the_report_of_the_run_that_held_them_when_they_are_
     assert (report.held_count, report.decided_count) == (2, None)
 
 
-def test_events_of_the_future_are_told_by_file_in_the_report_of_the_run_that_let_them_wait(pipeline: Pipeline) -> None:
+def test_events_of_the_future_are_reported_by_file_in_the_report_of_the_run_that_let_them_wait(
+    pipeline: Pipeline,
+) -> None:
     pipeline.land(
         [
             signup("now"),
@@ -189,7 +191,7 @@ def test_a_preview_is_read_inside_the_transaction_that_forgets_it(engine: Engine
         read_run_report(connection, run_id)
 
 
-def test_remarks_are_told_by_kind_in_their_order(engine: Engine) -> None:
+def test_remarks_are_reported_by_kind_in_their_order(engine: Engine) -> None:
     with write_transaction(engine) as connection:
         run_id = add_run(connection, state=RunState.FAILED)
         add_remarks(

@@ -35,7 +35,7 @@ def test_the_headline_names_what_is_broken_and_what_could_not_be_checked() -> No
     )
 
 
-def test_a_breach_is_told_with_its_examples_and_how_many_there_are() -> None:
+def test_a_breach_is_reported_with_its_examples_and_how_many_there_are() -> None:
     text = check_text(report(BROKEN))
     assert "  one_decision  BROKEN 7  No rule decided twice\n" in text
     assert (

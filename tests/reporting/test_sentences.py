@@ -90,7 +90,7 @@ def test_the_headline_tells_what_was_decided_again_and_by_which_rules() -> None:
     )
 
 
-def test_files_still_being_written_are_told_and_are_no_failure() -> None:
+def test_files_still_being_written_are_reported_and_are_no_failure() -> None:
     told = "2 files still being written, left for the next run."
     waiting = (WAITING, replace(WAITING, names="y.jsonl"))
     assert headline(run_report(left=waiting)).endswith(f"1 alert. {told}")
@@ -141,7 +141,7 @@ def test_the_headline_of_a_run_cut_off_says_so_first() -> None:
     assert headline(run_report(**nothing, state=RunState.STOPPED)) == "Stopped before its end. Nothing was taken."
 
 
-def test_problems_are_told_with_what_became_of_the_rest() -> None:
+def test_problems_are_reported_with_what_became_of_the_rest() -> None:
     assert problem_sentence(run_report(problems=(UNREADABLE,))) == (
         "1 problem. b.jsonl: cannot be read: Permission denied. Everything else was loaded and decided."
     )
@@ -151,7 +151,7 @@ def test_problems_are_told_with_what_became_of_the_rest() -> None:
     assert problem_sentence(preview).endswith(" Everything else would be loaded and decided.")
 
 
-def test_what_became_of_the_rest_is_told_only_where_there_is_a_rest() -> None:
+def test_what_became_of_the_rest_is_reported_only_where_there_is_a_rest() -> None:
     unread = Problem("a.jsonl", "12 of 12 lines could not be read.")
     report = run_report(loads=(LOAD,), decided_count=0, rules=(), problems=(unread,))
     assert problem_sentence(report) == "1 problem. a.jsonl: 12 of 12 lines could not be read."
@@ -167,7 +167,7 @@ def test_of_many_problems_the_sentence_says_the_first_and_how_many_more_there_ar
     assert told[-1] == "and 9975 more problems; all of them are in run_remarks, under run 17"
 
 
-def test_a_problem_of_several_lines_is_told_on_one() -> None:
+def test_a_problem_of_several_lines_is_reported_on_one() -> None:
     report = run_report(problems=(Problem("Deciding", "rule a: no such key\n  rule b: no such field\n"),))
     assert "Deciding: rule a: no such key rule b: no such field Everything" in problem_sentence(report)
     assert problems_told(report) == ("Deciding: rule a: no such key rule b: no such field",)
@@ -191,7 +191,7 @@ def test_a_run_that_did_not_come_to_its_end_says_why(state: RunState, message: s
     assert problem_sentence(run_report(state=state, message=message))[: len(told) or None] == told
 
 
-def test_what_was_found_in_landing_is_told_in_one_line() -> None:
+def test_what_was_found_in_landing_is_reported_in_one_line() -> None:
     found = Discovery(new_files=(), known_count=0)
     assert discovery_line(found) == "0 new, 0 taken before."
     moving = Discovery((), 4, remarks=(Remark(RemarkKind.WAITING, "x.jsonl", ""),))
@@ -201,7 +201,7 @@ def test_what_was_found_in_landing_is_told_in_one_line() -> None:
     assert discovery_line(beside_spark) == told
 
 
-def test_deciding_is_told_in_one_line_in_which_an_alert_is_no_send() -> None:
+def test_deciding_is_reported_in_one_line_in_which_an_alert_is_no_send() -> None:
     outcomes = (
         RuleOutcome("welcome_email", "WELCOME_EMAIL", "email", send_count=3, suppression_count=1),
         RuleOutcome("high_risk_alert", "HIGH_RISK_ALERT", "internal", send_count=1, suppression_count=0),
@@ -211,13 +211,13 @@ def test_deciding_is_told_in_one_line_in_which_an_alert_is_no_send() -> None:
     )
 
 
-def test_a_load_is_told_in_one_line() -> None:
+def test_a_load_is_reported_in_one_line() -> None:
     assert load_line(LoadResult("a.jsonl", 10, 5, 2, 1, 0, 2, 1, 0, 0.1, {}, {})).startswith(
         "Loaded a.jsonl in 0.1 s: 10 lines = 5 inserted + 2 duplicate (1 conflict) + 2 rejected + 1 blank"
     )
 
 
-def test_events_that_lie_in_the_future_are_told_with_what_becomes_of_them() -> None:
+def test_events_in_the_future_are_reported_with_what_becomes_of_them() -> None:
     report = run_report(decided_count=3, ahead_count=2, max_event_ahead_hours=1)
     assert headline(report).endswith(
         "2 events are more than 1 h in the future of as_of and wait until their times have come; a clock must be wrong."

@@ -102,7 +102,7 @@ def test_names_that_begin_with_an_underscore_or_a_dot_are_passed_over_once_for_a
     assert (remark.file_count, remark.subject) == (2, "_temporary, day/.hidden.jsonl")
 
 
-def test_an_object_with_an_ending_that_no_source_names_is_told(bucket: Bucket) -> None:
+def test_an_object_with_an_ending_that_no_source_names_is_reported(bucket: Bucket) -> None:
     put(bucket, "events.jsonl-backup.20261101.gz", EVENT)
     discovery = found(bucket)
     assert discovery.new_files == ()

@@ -133,7 +133,7 @@ class TestUnknownKeys:
 
         assert unknown_keys == {"x": 1}
 
-    def test_a_name_that_is_no_text_is_counted_too(self) -> None:
+    def test_a_name_that_is_not_a_text_is_counted_too(self) -> None:
         _, _, unknown_keys, _ = staged([line(r', "\ud800": 1')])
 
         assert unknown_keys == {"\ud800": 1}

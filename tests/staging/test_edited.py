@@ -38,7 +38,7 @@ def test_an_object_is_read_as_it_stands_and_a_text_as_what_it_says(tmp_path: Pat
         (b"\n", "holds no line; name the file that was exported and edited"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, content: bytes, sentence: str) -> None:
+def test_what_is_wrong_is_reported_with_its_line(tmp_path: Path, content: bytes, sentence: str) -> None:
     with pytest.raises(ParameterError) as raised:
         read(tmp_path, content)
     assert f"{tmp_path / 'edited.ndjson'}" in str(raised.value)
@@ -46,7 +46,7 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, content: bytes, sen
 
 
 @pytest.mark.parametrize(("name", "reason"), [("gone", "No such file or directory"), (".", "")])
-def test_what_cannot_be_read_is_told(tmp_path: Path, name: str, reason: str) -> None:
+def test_what_cannot_be_read_is_reported(tmp_path: Path, name: str, reason: str) -> None:
     with pytest.raises(ParameterError, match=f"cannot be read as edited lines: {reason}"):
         read_edited_lines(tmp_path / name)
 

@@ -82,7 +82,7 @@ def test_an_empty_landing_folder_is_an_empty_discovery(landing: Path) -> None:
     assert discover(landing, NOTHING_KNOWN) == Discovery((), 0)
 
 
-def test_a_file_is_told_with_its_path_hash_size_and_time(landing: Path) -> None:
+def test_a_file_is_reported_with_its_path_hash_size_and_time(landing: Path) -> None:
     path = put(landing, "2026/11/events.jsonl", "content")
 
     [file] = discover(landing, NOTHING_KNOWN).new_files
@@ -310,7 +310,7 @@ def test_a_landing_path_longer_than_any_is_reported(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])
-def test_a_landing_path_that_is_no_folder_is_an_error_that_names_the_setting(tmp_path: Path, name: str) -> None:
+def test_a_landing_path_that_is_not_a_folder_is_an_error_that_names_the_setting(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
 
     with pytest.raises(LandingError, match=f"LANDING_PATH names .*{name}, which is not a folder"):

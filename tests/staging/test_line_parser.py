@@ -262,7 +262,7 @@ class TestAmount:
         "text",
         ["", " ", "ten", "1_000", "٣", " 3", "3 ", "0x10", "1,5", "1e", "--1", "NaN", "inf", "3\\n", "\\ud800", "."],
     )
-    def test_a_text_that_is_no_number_is_rejected(self, text: str) -> None:
+    def test_a_text_that_is_not_a_number_is_rejected(self, text: str) -> None:
         assert reason_of("properties.amount", f'"{text}"') is ReasonCode.INVALID_NUMBER
 
     @pytest.mark.parametrize("text", ["true", "false", "[]", "[1]", "{}"])
@@ -397,7 +397,7 @@ class TestUnknownKeys:
         for path in ("x", "properties.x", "user_traits.x"):
             assert parse_line(line_with(path, text)).unknown_keys == (path,)
 
-    def test_they_are_told_by_path(self) -> None:
+    def test_they_are_reported_by_path(self) -> None:
         raw = line(', "": 0, "amount": 1', properties='{"email": 1, "a.b": 2}', user_traits='{"amount": 1}')
 
         assert sorted(parse_line(raw).unknown_keys) == [
@@ -421,7 +421,7 @@ class TestWhatIsNoEvent:
             (b'"text"', "the string 'text'"),
         ],
     )
-    def test_json_that_is_no_object_is_rejected(self, raw: bytes, kind: str) -> None:
+    def test_json_that_is_not_an_object_is_rejected(self, raw: bytes, kind: str) -> None:
         assert reason(raw) == (ReasonCode.NOT_AN_OBJECT, None)
         assert kind.strip("'") in rejection(raw).explanation
 
@@ -487,7 +487,7 @@ class TestWhatIsNoEvent:
 
     @pytest.mark.parametrize("text", [b"\xff", b"\xc3", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"caf\xe9"])
     @pytest.mark.parametrize("where", [line(user_id='"?"'), line(', "x": "?"'), line(', "x": {"?": 1}'), b"?", b"[?"])
-    def test_what_is_no_utf8_is_rejected_wherever_it_stands(self, text: bytes, where: bytes) -> None:
+    def test_what_is_no_utf8_is_rejected_wherever_it_is(self, text: bytes, where: bytes) -> None:
         assert reason(where.replace(b"?", text)) == (ReasonCode.INVALID_UTF8, None)
 
     def test_utf16_is_rejected(self) -> None:
@@ -509,7 +509,7 @@ class TestDepth:
         "extra", ['"x": {}', '"user_id": {}', '"properties": {}', '"properties": {{"amount": {}}}']
     )
     @pytest.mark.parametrize("levels", [MOST_LEVELS + 1, 1_000, 100_000])
-    def test_json_nested_too_deeply_is_rejected_wherever_it_stands(self, extra: str, levels: int) -> None:
+    def test_json_nested_too_deeply_is_rejected_wherever_it_is(self, extra: str, levels: int) -> None:
         for value in (nested(levels), nested(levels, '{"a":', "}", "1"), "[" * levels, '{"a":[' * levels):
             assert reason(line(", " + extra.format(value))) == (ReasonCode.NESTED_TOO_DEEP, None)
 
@@ -521,7 +521,7 @@ class TestDepth:
         assert parse_line(line(f', "x": {nested(MOST_LEVELS - 1)}')).unknown_keys == ("x",)
         assert reason(line(f', "x": {nested(MOST_LEVELS)}')) == (ReasonCode.NESTED_TOO_DEEP, None)
 
-    def test_a_bomb_is_told_in_little_memory(self) -> None:
+    def test_a_bomb_is_reported_in_little_memory(self) -> None:
         bomb = b'{"a":' * 200_000
         tracemalloc.start()
         assert reason(bomb) == (ReasonCode.NESTED_TOO_DEEP, None)

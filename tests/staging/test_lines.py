@@ -135,7 +135,7 @@ class TestALineThatIsTooLong:
 
         assert found == ([b""], [(number, ReasonCode.LINE_TOO_LONG, b"xxxxx") for number in (1, 2, 4)])
 
-    def test_its_whole_length_is_told(self) -> None:
+    def test_its_whole_length_is_reported(self) -> None:
         [chunk] = chunks(b"x" * 100)
 
         assert chunk.fault is not None

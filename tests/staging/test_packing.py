@@ -94,7 +94,7 @@ def test_what_is_not_packed_is_its_own_content() -> None:
     assert read(b"") == (b"", None)
 
 
-def test_a_frame_to_be_skipped_is_skipped_wherever_it_stands() -> None:
+def test_a_frame_to_be_skipped_is_skipped_wherever_it_is() -> None:
     assert read(SKIPPED + zstd.compress(b"a") + SKIPPED + zstd.compress(b"b") + SKIPPED) == (b"ab", None)
 
 

@@ -133,7 +133,7 @@ def test_all_reasons_in_one_file_are_one_rejected_row_each(tmp_path: Path) -> No
     assert len(staged.events) == len(EXAMPLES)
 
 
-def test_a_line_over_the_limit_is_rejected_with_its_beginning_and_the_file_goes_on(tmp_path: Path) -> None:
+def test_a_line_over_the_limit_is_rejected_with_its_beginning_and_the_file_continues(tmp_path: Path) -> None:
     staged = stage(tmp_path, EXAMPLES_OF_FILES[ReasonCode.LINE_TOO_LONG])
 
     assert staged.reasons == [(2, "line_too_long")]
@@ -261,7 +261,7 @@ class TestFilesOfOtherForms:
         assert [(row["line_number"], row["user_id"]) for row in staged.events] == [(1, "a"), (2, "b"), (3, "c")]
         assert (staged.read_count, staged.rejected) == (3, [])
 
-    def test_an_element_that_is_no_event_is_one_rejected_row_on_one_line(self, tmp_path: Path) -> None:
+    def test_an_element_that_is_not_an_event_is_one_rejected_row_on_one_line(self, tmp_path: Path) -> None:
         content = json.dumps([json.loads(line()), {"user_id": "x"}, 7, [], "text", json.loads(line())], indent=1)
 
         staged = stage(tmp_path, content.encode())
@@ -374,7 +374,7 @@ class TestAGzipFile:
             assert len(staged.events) == 2
             assert raw_line(row) == rest
 
-    def test_damage_in_the_middle_is_told_once_and_nothing_is_miscounted(self, tmp_path: Path) -> None:
+    def test_damage_in_the_middle_is_reported_once_and_nothing_is_miscounted(self, tmp_path: Path) -> None:
         text = b"".join(line(message_id=f'"{number**9}"') + b"\n" for number in range(500))
         content = bytearray(gzip.compress(text))
         middle = len(content) // 2
@@ -388,7 +388,7 @@ class TestAGzipFile:
 
 
 class TestUnknownKeys:
-    def test_they_are_counted_by_path_and_told_in_order(self, tmp_path: Path) -> None:
+    def test_they_are_counted_by_path_and_listed_in_order(self, tmp_path: Path) -> None:
         content = b"\n".join([line(', "z": 1, "a": []'), line(properties='{"coupon": NaN}'), line(', "z": "NaN"')])
 
         assert list(stage(tmp_path, content).unknown_keys.items()) == [("a", 1), ("properties.coupon", 1), ("z", 2)]
@@ -422,7 +422,7 @@ class TestUnknownKeys:
             ("x" * 10_000, "x" * LONGEST_KEY_PATH),
         ],
     )
-    def test_a_weird_name_is_told_as_text_of_bounded_length(self, tmp_path: Path, key: str, told: str) -> None:
+    def test_a_weird_name_is_reported_as_text_of_bounded_length(self, tmp_path: Path, key: str, told: str) -> None:
         assert stage(tmp_path, line(f', "{key}": 1')).unknown_keys == {told: 1}
 
     def test_long_names_that_begin_alike_are_one(self, tmp_path: Path) -> None:
@@ -534,7 +534,7 @@ class TestReading:
             stage_file(file)
 
     @pytest.mark.parametrize("content", [b"", EVENT * 10, gzip.compress(EVENT * 10), gzip.compress(EVENT) + b"garbage"])
-    def test_progress_is_told_in_bytes_of_the_file(self, tmp_path: Path, content: bytes) -> None:
+    def test_progress_is_reported_in_bytes_of_the_file(self, tmp_path: Path, content: bytes) -> None:
         told: list[int] = []
         file = landed(tmp_path, content)
 

@@ -219,24 +219,24 @@ class TestReuse:
         ],
         ids=["delivery keys", "sources"],
     )
-    def test_what_was_made_in_another_way_is_made_anew(self, files, made, folder, change):
+    def test_what_was_made_in_another_way_is_made_again(self, files, made, folder, change):
         order = StagingOrder(files, SHIPPED_SOURCES, (), folder)
         change(order)
         assert store(order)[0].seconds > 0
 
-    def test_what_another_version_of_the_program_made_is_made_anew(self, files, made, folder, monkeypatch):
+    def test_what_another_version_of_the_program_made_is_made_again(self, files, made, folder, monkeypatch):
         monkeypatch.setattr(stored, "code_version", lambda: "another")
         assert store(StagingOrder(files, SHIPPED_SOURCES, (), folder))[0].seconds > 0
 
     @pytest.mark.parametrize("cut", [0, 1, 10, 40, 1_000])
-    def test_what_is_not_whole_is_made_anew(self, files, made, folder, cut):
+    def test_what_is_not_whole_is_made_again(self, files, made, folder, cut):
         path = folder / made.name
         path.write_bytes(path.read_bytes()[:cut])
         [again] = store(StagingOrder(files, SHIPPED_SOURCES, (), folder))
         with closing(open_stored(again, files, StagingOrder(files, SHIPPED_SOURCES, (), folder)).rows):
             assert again.seconds > 0
 
-    def test_what_holds_a_failure_is_made_anew(self, tmp_path, folder):
+    def test_what_holds_a_failure_is_made_again(self, tmp_path, folder):
         files = discovered(tmp_path, [EVENT, EVENT * 2])
         content = path_of(files[1]).read_bytes()
         path_of(files[1]).unlink()
@@ -266,7 +266,7 @@ class TestHalfWritten:
             store(StagingOrder(files, SHIPPED_SOURCES, (), folder))
         assert names_in(folder) == []
 
-    def test_a_full_disk_is_told_with_the_setting_that_names_the_folder(self, tmp_path, folder, monkeypatch):
+    def test_a_full_disk_is_reported_with_the_setting_that_names_the_folder(self, tmp_path, folder, monkeypatch):
         def fail(*_: Any) -> None:
             raise OSError(28, "No space left on device")
 

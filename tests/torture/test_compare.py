@@ -33,7 +33,7 @@ def test_a_database_is_equal_to_itself(scene: Scene) -> None:
         ("DROP VIEW user_timeline", "(schema)"),
     ],
 )
-def test_what_differs_is_told_with_its_table(
+def test_what_differs_is_reported_with_its_table(
     scene: Scene, starts: dict[str, Start], statement: str, table: str
 ) -> None:
     scene.execute(statement)
@@ -68,12 +68,12 @@ def test_which_run_did_something_makes_no_difference(scene: Scene, starts: dict[
         ),
     ],
 )
-def test_what_the_record_of_runs_must_not_say_is_told(scene: Scene, statement: str, killed: int, told: str) -> None:
+def test_what_the_record_of_runs_must_not_say_is_reported(scene: Scene, statement: str, killed: int, told: str) -> None:
     scene.execute(statement)
     assert run_record_breaches(scene.database, killed=killed) == [told]
 
 
-def test_rows_in_another_order_of_ids_are_told(scene: Scene, starts: dict[str, Start]) -> None:
+def test_rows_in_another_order_of_ids_are_reported(scene: Scene, starts: dict[str, Start]) -> None:
     scene.execute("UPDATE event_properties SET id = -id")
     assert differences(scene.database, starts["taken before"].undisturbed) == ["event_properties: another order"]
 

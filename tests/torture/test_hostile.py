@@ -28,7 +28,7 @@ def test_every_hostile_line_is_an_event_or_rejected_with_its_bytes_or_blank(serv
 
 
 @pytest.mark.parametrize("bomb", hostile.bombs(size=20), ids=lambda bomb: bomb.name)
-def test_a_bomb_is_told_in_bounded_memory(server: ForkServer, scene: Scene, tmp_path: Path, bomb: Bomb) -> None:
+def test_a_bomb_is_reported_in_bounded_memory(server: ForkServer, scene: Scene, tmp_path: Path, bomb: Bomb) -> None:
     path = tmp_path / f"bomb{bomb.ending}"
     bomb.write(path)
     ending = server.run(Order(str(scene.folder), job="bomb", target=str(path), **AS_IN_EARNEST))
@@ -46,7 +46,7 @@ def test_hostile_values_are_kept_as_they_came_and_neither_opened_nor_executed(
 
 
 @pytest.mark.parametrize("trap", ["tag that builds an object", "aliases that unfold", "name that repeats"])
-def test_a_rules_file_that_is_a_trap_is_told_and_its_events_wait_for_a_good_one(
+def test_a_rules_file_that_is_a_trap_is_reported_and_its_events_wait_for_a_good_one(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, trap: str
 ) -> None:
     text, told = traps.RULES_TRAPS[trap]

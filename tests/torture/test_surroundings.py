@@ -25,7 +25,7 @@ def _small_disks() -> None:
     ("beginning", "room"),
     [("no database", 0.25), ("taken before", 1.15), ("older schema", 1.5)],
 )
-def test_a_disk_that_fills_up_is_told_and_once_there_is_room_nothing_was_lost(
+def test_a_disk_that_fills_up_is_reported_and_once_there_is_room_nothing_was_lost(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, beginning: str, room: float
 ) -> None:
     was_full, breaches = surroundings.on_a_small_disk(server, starts[beginning], tmp_path / "scene", room)
@@ -34,7 +34,7 @@ def test_a_disk_that_fills_up_is_told_and_once_there_is_room_nothing_was_lost(
 
 
 @pytest.mark.parametrize(("beginning", "part"), [("older schema", 0.5)])
-def test_a_database_that_cannot_grow_is_told_and_once_it_can_nothing_was_lost(
+def test_a_database_that_cannot_grow_is_reported_and_once_it_can_nothing_was_lost(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, beginning: str, part: float
 ) -> None:
     was_full, breaches = surroundings.with_few_pages(server, starts[beginning], tmp_path / "scene", part)
@@ -58,7 +58,7 @@ def test_a_disk_that_is_full_of_what_is_published_is_reported_and_that_stays_who
 
 
 @pytest.mark.usefixtures("_small_disks")
-def test_a_full_folder_for_temporary_files_is_told_and_the_next_run_does_everything(
+def test_a_full_folder_for_temporary_files_is_reported_and_the_next_run_does_everything(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path
 ) -> None:
     start = starts["taken before"]
@@ -66,7 +66,7 @@ def test_a_full_folder_for_temporary_files_is_told_and_the_next_run_does_everyth
 
 
 @pytest.mark.usefixtures("_small_disks")
-def test_a_read_only_disk_is_told_and_once_it_is_writable_the_next_run_does_everything(
+def test_a_read_only_disk_is_reported_and_once_it_is_writable_the_next_run_does_everything(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path
 ) -> None:
     assert surroundings.on_a_read_only_disk(server, starts["taken before"], tmp_path / "scene") == []
@@ -74,7 +74,7 @@ def test_a_read_only_disk_is_told_and_once_it_is_writable_the_next_run_does_ever
 
 @pytest.mark.skipif(os.name != "posix", reason="needs the rights of a POSIX file system")
 @pytest.mark.parametrize(("deny", "told"), surroundings.DENIALS.values(), ids=surroundings.DENIALS)
-def test_a_right_that_is_missing_is_told_and_once_it_is_given_the_next_run_does_everything(
+def test_a_right_that_is_missing_is_reported_and_once_it_is_given_the_next_run_does_everything(
     server: ForkServer, starts: dict[str, Start], deny: Callable[[Scene], Path], told: str
 ) -> None:
     assert surroundings.without_rights(server, starts["taken before"], deny, told) == []
@@ -100,14 +100,14 @@ def test_of_a_file_taken_half_written_no_event_is_lost_or_doubled(server: ForkSe
     assert "1 new, 0 taken before." in first.output
 
 
-def test_a_damaged_database_is_told_in_a_sentence_or_does_not_matter(
+def test_a_damaged_database_is_reported_in_a_sentence_or_does_not_matter(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path
 ) -> None:
     assert surroundings.damaged(server, starts["taken before"], tmp_path / "scene", random.Random(1)) == []
 
 
 @pytest.mark.parametrize(("fault", "label", "told"), surroundings.REPLACEMENTS.values(), ids=surroundings.REPLACEMENTS)
-def test_a_database_that_is_replaced_beneath_a_run_is_reported_and_the_next_run_begins_anew(
+def test_a_database_that_is_replaced_beneath_a_run_is_reported_and_the_next_run_starts_again(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, fault: str, label: str, told: str
 ) -> None:
     assert surroundings.replaced(server, starts["taken before"], tmp_path / "scene", fault, label, told) == []
@@ -122,7 +122,7 @@ def test_a_database_that_is_replaced_by_one_of_another_schema_is_reported(
 
 
 @pytest.mark.parametrize(("make", "told"), surroundings.STRANGERS.values(), ids=surroundings.STRANGERS)
-def test_a_file_that_is_none_of_ours_is_told_and_stays_as_it_is(
+def test_a_file_that_is_none_of_ours_is_reported_and_stays_as_it_is(
     server: ForkServer, starts: dict[str, Start], tmp_path: Path, make: Callable[[Scene], None], told: str
 ) -> None:
     assert surroundings.beside_a_stranger(server, starts["taken before"], tmp_path / "scene", make, told) == []

@@ -27,7 +27,7 @@ def values(start: Start, sql: str, *, before: bool = False) -> set[str]:
         return {value for (value,) in connection.execute(sql)}
 
 
-def test_every_way_in_which_a_wait_can_end_and_everything_that_stands_against_a_match_is_met(
+def test_every_way_in_which_a_wait_can_end_and_everything_against_a_match_is_met(
     begun: dict[str, Start],
 ) -> None:
     last = begun[f"{PLAN}: {waits.PLANS[PLAN][-1]}"]

@@ -67,7 +67,7 @@ def test_a_field_says_how_its_values_are_taken():
     assert [field.taken for field in payload.fields] == [Taken(1, True), Taken(None, False)]
 
 
-def test_a_name_that_two_tables_have_or_an_event_itself_is_told_with_its_part():
+def test_a_name_that_two_tables_have_or_an_event_itself_is_reported_with_its_part():
     payload = payload_of(
         {
             "properties": table("p", Column("plan", String(8)), Column("amount", Float)),
@@ -78,7 +78,7 @@ def test_a_name_that_two_tables_have_or_an_event_itself_is_told_with_its_part():
     assert staged == ["properties.plan", "amount", "user_traits.plan", "user_traits.user_id"]
 
 
-def test_a_column_of_a_type_that_is_no_kind_is_refused_with_the_types_that_are():
+def test_a_column_of_a_type_that_is_not_a_kind_is_refused_with_the_types_that_are():
     with pytest.raises(TypeError, match=r"LargeBinary.* can hold no field; the types that can are .*String, Boolean"):
         payload_of({"p": table("t", Column("photo", LargeBinary))})
 

@@ -147,7 +147,7 @@ def test_bytes_that_are_no_text_cost_their_row_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "header", ["user_id,user_id,x", "user_id,,x", "user_id,properties.,x", "user_id,properties,properties.amount"]
 )
-def test_a_header_whose_columns_cannot_be_told_apart_refuses_the_file(tmp_path: Path, header: str) -> None:
+def test_a_header_whose_columns_cannot_be_distinguished_refuses_the_file(tmp_path: Path, header: str) -> None:
     found = stage(tmp_path, f"{header}\nana,b,c\n".encode(), "events.csv")
 
     assert (found.reasons, found.events) == ([(1, "invalid_header")], [])

@@ -132,7 +132,7 @@ def test_a_file_that_breaks_off_is_a_fault_until_it_is_delivered_whole(tmp_path:
     assert len(stage(tmp_path, content, "events.parquet").events) == 3
 
 
-def test_columns_that_cannot_be_told_apart_refuse_the_file(tmp_path: Path) -> None:
+def test_columns_that_cannot_be_distinguished_refuse_the_file(tmp_path: Path) -> None:
     twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["user_id", "user_id"])
 
     assert stage(tmp_path, parquet(twice), "events.parquet").reasons == [(1, "invalid_header")]

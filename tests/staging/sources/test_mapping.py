@@ -238,7 +238,7 @@ class TestWhichFile:
             ("a[1].json", "a[1].json", True),
         ],
     )
-    def test_is_told_by_a_pattern_of_its_path(self, pattern, path, fits):
+    def test_is_reported_by_a_pattern_of_its_path(self, pattern, path, fits):
         found = sources(entry=f"files: '{pattern}'").source_of(path)
 
         assert (found is not None) is fits

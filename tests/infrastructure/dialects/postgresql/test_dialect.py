@@ -78,7 +78,7 @@ def test_a_writer_waits_for_another_one_and_sees_what_it_wrote(url_of_each: str)
 
 
 @pytest.mark.parametrize(("stood", "known"), [(0, 1_001), (10_000, -1)])
-def test_the_planner_is_told_of_rows_that_are_a_large_part_of_a_table(
+def test_the_planner_hears_of_rows_that_are_a_large_part_of_a_table(
     postgresql: Server, postgresql_template: str, stood: int, known: int
 ) -> None:
     url = postgresql.new_database(postgresql_template)

@@ -87,7 +87,7 @@ def test_each_kind_of_trouble_says_what_to_do(url: str, raised: Raised) -> None:
     assert error.may_pass is raised.may_pass
 
 
-def test_a_wrong_password_is_told_and_not_tried_again(postgresql: Server, url: str) -> None:
+def test_a_wrong_password_is_reported_and_not_tried_again(postgresql: Server, url: str) -> None:
     rules = Path(postgresql.folder) / "data" / "pg_hba.conf"
     before = rules.read_text()
     postgresql.execute(f"CREATE ROLE locked LOGIN PASSWORD '{PASSWORD}x'")
@@ -105,13 +105,13 @@ def test_a_wrong_password_is_told_and_not_tried_again(postgresql: Server, url: s
     assert not error.may_pass
 
 
-def test_a_role_that_is_not_there_is_told(url: str) -> None:
+def test_a_role_that_is_not_there_is_reported(url: str) -> None:
     error = told(of_role(url, "nobody_at_all"))
     assert 'role "nobody_at_all" does not exist. Check the user and the password' in str(error)
     assert not error.may_pass
 
 
-def test_a_database_that_is_not_there_is_told(postgresql: Server) -> None:
+def test_a_database_that_is_not_there_is_reported(postgresql: Server) -> None:
     error = told(postgresql.url_of("nothing"))
     assert 'database "nothing" does not exist. Check the name of the database in DATABASE_URL' in str(error)
     assert not error.may_pass
@@ -125,25 +125,25 @@ def test_a_server_that_has_no_connection_left_may_have_one_later(postgresql: Ser
     assert error.may_pass
 
 
-def test_a_right_that_is_missing_is_told(url: str, role: str) -> None:
+def test_a_right_that_is_missing_is_reported(url: str, role: str) -> None:
     error = told(of_role(url, role), "SELECT * FROM events", reads=True)
     assert "permission denied for table events. Let the role of DATABASE_URL own the database, or give it" in str(error)
     assert not error.may_pass
 
 
-def test_a_role_that_may_make_no_tables_is_told_when_it_migrates(postgresql: Server, role: str) -> None:
+def test_a_role_that_may_make_no_tables_is_reported_when_it_migrates(postgresql: Server, role: str) -> None:
     empty = postgresql.new_database()
     with pytest.raises(DatabaseError, match="permission denied for schema public"):
         migrate(of_role(empty, role))
 
 
-def test_a_standby_is_told(postgresql: Server, url: str) -> None:
+def test_a_standby_is_reported(postgresql: Server, url: str) -> None:
     postgresql.execute(f"ALTER DATABASE {name_of(url)} SET default_transaction_read_only = on")
     error = told(url, "DELETE FROM run_leases")
     assert "It is a standby, or read-only: let DATABASE_URL name the primary server." in str(error)
 
 
-def test_a_statement_that_takes_too_long_for_the_server_is_told(postgresql: Server, url: str) -> None:
+def test_a_statement_that_takes_too_long_for_the_server_is_reported(postgresql: Server, url: str) -> None:
     postgresql.execute(f"ALTER DATABASE {name_of(url)} SET statement_timeout = '100ms'")
     error = told(url, "SELECT pg_sleep(20)", reads=True)
     assert "a statement_timeout that is too short for it (ALTER ROLE … SET statement_timeout = 0 lifts it)" in str(
@@ -173,7 +173,7 @@ def test_a_connection_that_the_server_ends_in_the_midst_may_be_made_again(postgr
         assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
-def test_a_table_that_another_program_has_locked_is_told(url: str) -> None:
+def test_a_table_that_another_program_has_locked_is_reported(url: str) -> None:
     with create_database_engine(url).connect() as other:
         other.exec_driver_sql("LOCK TABLE events")
         error = told(url, "SET LOCAL lock_timeout = '50ms'; SELECT * FROM events", reads=True)
@@ -193,7 +193,7 @@ def test_of_a_row_that_is_refused_nothing_is_repeated(url: str) -> None:
     assert "ana@example.org" not in str(caught.value)
 
 
-def test_a_pooler_that_takes_no_transactions_is_told_as_such() -> None:
+def test_a_pooler_that_takes_no_transactions_is_reported_as_such() -> None:
     psycopg = pytest.importorskip("psycopg")
     error = psycopg.errors.ProtocolViolation("transaction blocks not allowed in statement pooling mode")
     told = complaint(error)

@@ -176,7 +176,7 @@ def test_a_view_whose_name_a_migration_needs_gets_another_one_and_is_not_replace
     assert not objects_of(path)[name.lower()].sql.startswith(statement)
 
 
-def test_a_view_of_ours_that_somebody_changed_is_kept_when_a_migration_makes_it_anew(path):
+def test_a_view_of_ours_that_somebody_changed_is_kept_when_a_migration_makes_it_again(path):
     populate(path, "0004")
     make(path, "DROP VIEW load_history", "CREATE VIEW load_history AS SELECT count(*) AS n FROM loads")
     (told,) = upgraded(path)
@@ -186,7 +186,7 @@ def test_a_view_of_ours_that_somebody_changed_is_kept_when_a_migration_makes_it_
     assert "load.loaded_at" in objects_of(path)["load_history"].sql
 
 
-def test_a_view_of_ours_that_somebody_changed_is_left_alone_when_no_migration_makes_it_anew(path):
+def test_a_view_of_ours_that_somebody_changed_is_left_alone_when_no_migration_makes_it_again(path):
     populate(path, REVISIONS[-2])
     make(path, "DROP VIEW event_dates", "CREATE VIEW event_dates AS SELECT '2026-11-01' AS event_date")
     assert upgraded(path) == []
@@ -205,7 +205,7 @@ def test_an_index_whose_name_a_migration_needs_gets_another_one(path):
     assert objects_of(path)["ix_runs_flow_run_id"].table_name == "runs"
 
 
-def test_a_trigger_on_a_view_of_ours_comes_back_when_the_view_is_made_anew(path):
+def test_a_trigger_on_a_view_of_ours_comes_back_when_the_view_is_made_again(path):
     populate(path, "0004")
     theirs = made(
         path,
@@ -215,7 +215,7 @@ def test_a_trigger_on_a_view_of_ours_comes_back_when_the_view_is_made_anew(path)
     assert objects_of(path)["no_write"] == theirs["no_write"]
 
 
-def test_an_index_with_another_programs_function_on_a_table_that_is_built_anew_is_named_with_its_statement(path):
+def test_an_index_with_another_programs_function_on_a_table_that_is_rebuilt_is_named_with_its_statement(path):
     populate(path, "0005")
     statement = "CREATE INDEX far ON events (distance(user_id))"
     make(path, statement)
