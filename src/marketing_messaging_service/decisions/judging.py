@@ -59,8 +59,8 @@ _judged_user = Table(
 def one_by_one(connection: Connection, whole: Rules, rules: Mapping[int, Rule]) -> frozenset[int]:
     """Return the positions of the rules whose messages SQL cannot decide as a set: all rules of a template, or none.
 
-    They are those of a template for which a rule waits, reaches over hours, weeks, months, the days of another zone or
-    the values of fields, or is held to a limit; or for which an earlier send did.
+    SQL cannot decide a template if one of its rules waits, is held to a limit, or has a "once" other than ever or the
+    UTC day: per hours, week, month, day of another zone, or value of a field. Nor if one of its rules ever waited.
     """
     templates = {rule.action.template_name for rule in rules.values() if _needs_order(whole, rule)}
     waited = select(RulesetRule.template_name).where(RulesetRule.wait_hours.is_not(None)).distinct()
@@ -120,7 +120,7 @@ def _is_judged() -> tuple[ColumnElement[bool], ...]:
 
 
 def _depends_on_sends(rules: Mapping[int, Rule]) -> ColumnElement[bool]:
-    """Return whether a match's outcome depends on sends; for a refused one, whether its once mode comes first."""
+    """Return whether a match's outcome depends on sends; that of a refused one does if its rule has a once mode."""
     with_once = [position for position, rule in rules.items() if rule.suppression.mode is not SuppressionMode.NONE]
     is_refused = decision.c.sequence_number.in_(select(refusal.c.sequence_number))
     return or_(decision.c.rule_position.in_(with_once), not_(is_refused))
@@ -198,10 +198,10 @@ def _earlier_sends(
 ) -> Select[Any]:
     """Return the sends of earlier batches that can be in the way, ordered by user.
 
-    They are found through the user's events of the types that lead to them, because no index of sends begins with the
-    user, except for those of rules that wait.
+    They are found through the user's events (those of types that trigger messages), because only the sends of rules
+    that wait have an index that begins with the user.
     """
-    # Starting from the users: otherwise SQLite may read every send of rules that wait and look up its user.
+    # The query starts from the users: SQLite might otherwise read every send of rules that wait, to look up its user.
     user_id = NotByIndex(_judged_user.c.user_id)
     at = func.coalesce(SendRequest.decision_time, SendRequest.event_timestamp)
     columns = [

@@ -117,8 +117,8 @@ verdict = Table(
     Column("blocked_by_id", WHOLE_NUMBER),
     prefixes=["TEMPORARY"],
 )
-"""What was decided one by one: a send's key, where it names more than event and rule, or a refusal's reason and the
-send in the way. Matches that are missing here were clear beforehand.
+"""What was decided one by one: for a send its dedupe key, if that names more than event and rule; for a refusal its
+reason, and the send in the way. A match that is not here was clear beforehand.
 """
 
 
@@ -174,7 +174,7 @@ def decision_time(row: Any) -> ColumnElement[datetime]:
 def insert_matches(matches: Sequence[Select[Any]], *, have_waited: bool = False) -> Insert:
     """Return the statement that fills `batch_decisions`: a match is a send until something forbids it, unless expired.
 
-    Unless matches have waited, they are in the order of their events, which is quicker to find out.
+    If none has waited, they are ordered by the time of their events, which is quicker.
     """
     match = (union_all(*matches) if len(matches) > 1 else matches[0]).subquery("match").c
     ordered = select(*(match[name] for name in _MATCH_COLUMNS), not_(match.is_expired)).order_by(
@@ -189,7 +189,7 @@ def is_too_old(
     oldest_event_at: datetime | None,
     *is_decided_again: ColumnElement[bool],
 ) -> ColumnElement[bool]:
-    """Return whether an event is too old: for this run if it was held or is decided again, else for its loading run."""
+    """Return whether an event is too old: by this run's limit if held or decided again, else by that of its load."""
     event = aliased(Event, name="of_load")
     limit_of_load = (
         select(Run.oldest_event_at)
@@ -473,7 +473,7 @@ def _ways_to_name_no_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool
 def _blocking_send(last_send_id: int) -> ColumnElement[int | None]:
     """The earliest send, by time and event, that had used up the "once" when the decision was made.
 
-    Only what has expired can have the mode `none` here, and nothing blocks that.
+    A suppression with the mode `none` can only have expired, and no send is in its way.
     """
     send = aliased(SendRequest, name="blocking")
     before = literal(last_send_id) + decision.c.sequence_number

@@ -95,18 +95,18 @@ class _FileLoad:
 
     @property
     def brings_nothing(self) -> bool:
-        """Whether only a part of the file was wanted, and that was taken before."""
+        """Whether only a part of the file was wanted, and all of that part was taken before."""
         brought = self.inserted_count or self.rejected_by_reason or self.conflict_count or self.collision_count
         return not self.is_first_load and self.outside_count > 0 and not brought
 
     @property
     def is_wanted(self) -> bool:
-        """Whether the file is loaded: it was not taken before, nor read before without result, as now."""
+        """Whether the file is loaded: it was not taken before, and is not once more a file without a readable line."""
         return not (self.history.is_taken or (self.history.is_refused and self.is_unreadable) or self.is_still_rejected)
 
     @property
     def is_still_rejected(self) -> bool:
-        """Whether it is made of rejected lines, none of which is taken."""
+        """Whether it is a replay of rejected lines, none of which is taken."""
         return self.staged.replayed is not None and not self.staged.replayed.row_ids
 
     def outcome(self) -> LoadResult | NotLoaded | Unreadable:
@@ -159,23 +159,24 @@ def load_files(
 ) -> list[LoadResult | NotLoaded | Unreadable]:
     """Put staged files into the tables in one transaction, and return the counts of each.
 
-    There is one file, or several in a row in the same staged rows; the outcome is the same as loading them one after
-    the other, each with its own row in the ledger. Events with a known message_id, from this file or an earlier one,
+    The files are one, or several that were staged together; the outcome is the same as loading them one after the
+    other, each with its own row in the ledger. Events with a known message_id, from this file or an earlier one,
     are left out and counted; those that name another time are recorded in `conflicts`. A line that differs in more than
-    that is not a retry, and is kept whole in `rejected_rows`. Rejected lines that a file made of them takes are marked.
+    that is not a retry, and is kept whole in `rejected_rows`. A replay marks the rejected lines that are now taken.
     With a window, the events outside it are left for whoever takes the rest; facts about the whole file (rejected
     lines, unknown keys) are recorded by its first load. With `is_held` the events go into `held_events` and are decided
     only by a run that asks for their time. NotLoaded means that nothing changed for a file, because another run has
-    taken the same content meanwhile or the window holds nothing new; Unreadable, that no line can be read, as an
-    earlier load found. `on_progress` gets the number of events handled since the last call. Raises LoadError, and keeps
-    nothing, when a file's counts do not add up, and LandingError when a line to be kept cannot be read again.
+    taken the same content meanwhile or the window holds nothing new; Unreadable, that no line can be read, which
+    an earlier load found already. `on_progress` gets the number of events handled since the last call. Raises
+    LoadError, and keeps nothing, when a file's counts do not add up, and LandingError when a line to be kept cannot be
+    read again.
     """
     outside = _files_outside(files, window)
     if len(outside) == len(files):
         return [NotLoaded.OUTSIDE] * len(files)
     loading_order = _Order(as_of, flow_run_id, run_id, window, is_held)
     for _ in range(RETRIES_BESIDE_OTHERS if is_beside_others(engine) else 0):
-        # Another run, whose place among the writers was lost, may have committed what this one was about to.
+        # Another run that lost its place among the writers may have committed the rows that this one was about to.
         with suppress(RefusedRowError):
             return _load_together(engine, files, outside, loading_order, on_progress)
     return _load_together(engine, files, outside, loading_order, on_progress)
@@ -199,7 +200,7 @@ def _load_together(
     order: _Order,
     on_progress: Callable[[int], None],
 ) -> list[LoadResult | NotLoaded | Unreadable]:
-    """Put files into the tables, except for those at the given places, of which no event is wanted."""
+    """Put files into the tables, except for those (`outside`, by position) of which no event is wanted."""
     began = time.monotonic()
     with write_transaction(engine) as connection:
         histories = file_histories(connection, [each.file for each in files])
@@ -253,7 +254,7 @@ class _Loading:
     def __init__(
         self, connection: Connection, files: Sequence[StagedFile], loads: Mapping[int, _FileLoad], window: Window | None
     ) -> None:
-        """Prepare for the files that have a load here, by their places."""
+        """Prepare to load some of the files: `loads` has them by their position among `files`."""
         self._connection = connection
         self._files = files
         self._rows = files[0].rows
@@ -359,7 +360,7 @@ class _Loading:
             yield rows, load_ids
 
     def _inside_of_loads(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, Numbers]]:
-        """Yield the same for events, without those outside the window."""
+        """Yield the events of the files that are loaded, without those outside the window, and the load of each."""
         for events, load_ids in self._of_loads(frames):
             is_inside = self._is_inside(events)
             yield events.loc[is_inside], load_ids[is_inside]
@@ -414,7 +415,7 @@ class _Loading:
         following = next(colliding, None)
         for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
             start = 0
-            # A load is complete only once rows of a later load have come.
+            # All rows of a load are here only when rows of a later load have come.
             while following is not None and following[0] < load_ids[-1]:
                 end = int(np.searchsorted(load_ids, following[0], side="right"))
                 self._insert_rejected(rejected.iloc[start:end], load_ids[start:end])
@@ -516,7 +517,7 @@ class _Loading:
 
 
 def _find_refused(files: Sequence[StagedFile], loads: Mapping[int, _FileLoad]) -> None:
-    """Record, where it is so, why no line of a file could be read, judging by its first line."""
+    """Record of each unreadable file why no line could be read, judging by its first line."""
     unknown = {place for place, each in loads.items() if each.is_unreadable}
     for rejected in lines_between(files[0].rows.rejected_chunks(), files[0].lines_before, files[-1].last_line):
         if not unknown:
@@ -529,7 +530,7 @@ def _find_refused(files: Sequence[StagedFile], loads: Mapping[int, _FileLoad]) -
 
 
 def _note_unreadable(connection: Connection, loads: Iterable[_FileLoad]) -> None:
-    """Record that files which are as unreadable as before have been read once more."""
+    """Record that files were read again and are as unreadable as before."""
     read = [
         (each.history.source_file_id, each.staged.file, each.refused_code)
         for each in loads

@@ -39,14 +39,14 @@ from src.marketing_messaging_service.staging.tables import TableLines
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS
 
 SMALL_FILE_BYTES = 4 << 20
-"""Files up to this size are staged and loaded together with their neighbours: the fixed cost of a step and a
-transaction is a tenth of what a file of this size takes, and 50 times what a file of a single line takes."""
+"""Files up to this size are staged and loaded together with their neighbours. A step and a transaction cost a tenth of
+what a file of this size takes, but 50 times what a file of a single line takes."""
 
 MOST_FILES = 1_000
 """At most this many files are staged and loaded together; then step and transaction cost 0.1 ms per file."""
 
 MOST_BYTES = 32 << 20
-"""Their most bytes together, both as stored and unpacked, give or take a file: two seconds of work."""
+"""Files staged and loaded together have about this many bytes at most, stored and unpacked: two seconds of work."""
 
 MOST_UNKNOWN_KEYS = 1_000
 """How many unknown keys a file counts by name (the first ones met); all others are counted together."""
@@ -99,31 +99,31 @@ def stage_files(
 
     A file with more than one chunk (which a small packed file may have) is staged alone, while it is read. Other files
     are typed together. One that cannot be read, or is no longer the one that was discovered, is a failure that does not
-    affect the others. `sources` are those that the files were discovered with; one of them says how each is written.
-    The given top-level keys of a line, and DELIVERY_KEYS, describe its delivery. `on_progress` gets the number of bytes
-    read since the last call. The events are written to `event_file` if an (empty) one is given. Raises SpoolError when
-    there is no room for the rows.
+    affect the others. `sources` are those that the files were discovered with; each file names its own. The given
+    top-level keys of a line, and DELIVERY_KEYS, describe its delivery and are not content. `on_progress` gets the
+    number of bytes read since the last call. The events are written to `event_file` if an (empty) one is given. Raises
+    SpoolError when there is no room for the rows.
     """
     stager = stager_for(frozenset(delivery_keys))
-    written = as_written(files, sources, frozenset(delivery_keys))
+    readers = readers_of(files, sources, frozenset(delivery_keys))
     with ExitStack() as kept:
-        for each in written:
+        for each in readers:
             kept.callback(each.close)
         try:
             with SpoolWriter(EVENT_SCHEMA, event_file) as events, SpoolWriter(REJECTED_SCHEMA) as rejected:
-                reading = _Reading(written, chunk_bytes, on_progress)
+                reading = _Reading(readers, chunk_bytes, on_progress)
                 typing = _Typing(stager, events, rejected)
                 _stage_in_two_threads(reading.groups(), typing.add)
         except LandingError as error:
-            # Only for the first file: any other is known to be complete before it is typed.
+            # Only a first file can fail here: any other is read to its end before it is typed.
             return StagedFiles((), (FileFailure(files[0], error),), StagedRows(events.file, rejected.file))
         rows = StagedRows(events.file, rejected.file, typing.has_former_ids, kept.pop_all())
     return StagedFiles(tuple(each.staged(rows) for each in reading.taken), tuple(reading.failures), rows)
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
-    """A file, and how it is written."""
+class _FileReader:
+    """Reads the lines of a file, by its source."""
 
     file: LandingFile
     source: Source
@@ -153,7 +153,7 @@ class _Written:
             raise LandingError(sentence, may_pass=error.errno in MAY_PASS) from None
 
     def close(self) -> None:
-        """Nothing of it is open."""
+        """Do nothing: no file stays open."""
 
     def raw_lines(self, numbers: Iterable[int]) -> Iterator[RawLine]:
         """Yield the lines with the given ascending numbers. Raises LandingError as `chunks` does, at the end."""
@@ -165,16 +165,16 @@ class _Written:
                 number = next(wanted, None)
 
 
-_Readable = _Written | KeptFile
+_Reader = _FileReader | KeptFile
 
 
-def as_written(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Readable]:
-    """Return readers of files that know how each is written; each can read its own lines again."""
+def readers_of(files: Sequence[LandingFile], sources: SourcesFile, delivery_keys: frozenset[str]) -> list[_Reader]:
+    """Return a reader for each file; it can read the file's lines again."""
     used = {file.source_number: sources.sources[file.source_number] for file in files}
     sort_lines = {number: _sorter(source, delivery_keys) for number, source in used.items()}
     stager = stager_for(delivery_keys)
     return [
-        _Written(file, used[file.source_number], sort_lines[file.source_number])
+        _FileReader(file, used[file.source_number], sort_lines[file.source_number])
         if file.kept is None
         else KeptFile(file, used[file.source_number], sort_lines[file.source_number], stager)
         for file in files
@@ -186,7 +186,7 @@ def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], 
     native = stager_for(delivery_keys)
 
     def sort_lines(chunk: Chunk) -> SortedLines:
-        # Files in our own words need no mapping, and most of their lines no close look.
+        # Files that have our own keys need no mapping, and most of their lines no close look.
         is_native = source.mapping is NATIVE and not (chunk.cells or isinstance(chunk.lines, TableLines))
         return (native if is_native else mapped).sort_lines(chunk)
 
@@ -197,7 +197,7 @@ def _sorter(source: Source, delivery_keys: frozenset[str]) -> Callable[[Chunk], 
 class _FileLines:
     """A file whose lines have been read, and what is known about them."""
 
-    written: _Readable
+    reader: _Reader
     lines_before: int
     read_count: int = 0
     valid_count: int = 0
@@ -207,7 +207,7 @@ class _FileLines:
 
     def staged(self, rows: StagedRows) -> StagedFile:
         return StagedFile(
-            file=self.written.file,
+            file=self.reader.file,
             read_count=self.read_count,
             valid_count=self.valid_count,
             rejected_count=self.rejected_count,
@@ -215,9 +215,9 @@ class _FileLines:
             dropped_count=self.dropped_count,
             unknown_keys=dict(sorted(self.unknown_keys.items())),
             rows=rows,
-            raw_lines=self.written.raw_lines,
+            raw_lines=self.reader.raw_lines,
             lines_before=self.lines_before,
-            replayed=self.written.replayed,
+            replayed=self.reader.replayed,
         )
 
 
@@ -230,7 +230,7 @@ class _Group:
         self.line_count = 0
         self.size_bytes = 0
         self.replaces_all = False
-        """Whether it replaces every group before it."""
+        """Whether it replaces every group before it, because nothing of the file is taken after all."""
 
     def add(self, file: _FileLines, chunk: Chunk) -> None:
         """Add the next lines of a file."""
@@ -240,7 +240,7 @@ class _Group:
         file.read_count += line_count
         self.line_count += line_count
         renumbered = replace(chunk, first_line_number=file.lines_before + chunk.first_line_number)
-        found = file.written.sort_lines(renumbered)
+        found = file.reader.sort_lines(renumbered)
         file.dropped_count += found.dropped_count
         self.lines.extend(found)
 
@@ -252,7 +252,7 @@ class _Group:
 class _Reading:
     """Reads files one after the other, until they are enough for one transaction."""
 
-    def __init__(self, files: Sequence[_Readable], chunk_bytes: int, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, files: Sequence[_Reader], chunk_bytes: int, on_progress: Callable[[int], None]) -> None:
         self._files = files
         self._chunk_bytes = chunk_bytes
         self._on_progress = on_progress
@@ -288,7 +288,7 @@ class _Reading:
             yield group
 
     def _beginning(self, chunks: Iterator[Chunk]) -> tuple[list[Chunk], bool]:
-        """Return the first chunks of a file, no more than one of them full, and whether they are all of it."""
+        """Return the first chunks of a file, up to one full chunk, and whether that is the whole file."""
         beginning: list[Chunk] = []
         for chunk in chunks:
             if chunk.replaces_all:
@@ -300,7 +300,7 @@ class _Reading:
                 return beginning, False
         return beginning, True
 
-    def _take(self, file: _Readable) -> _FileLines:
+    def _take(self, file: _Reader) -> _FileLines:
         before = self.taken[-1] if self.taken else None
         self.taken.append(_FileLines(file, before.lines_before + before.read_count if before else 0))
         return self.taken[-1]

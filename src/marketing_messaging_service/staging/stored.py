@@ -33,7 +33,7 @@ from src.marketing_messaging_service.staging.results import (
 )
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.staging.spool import errors_told
-from src.marketing_messaging_service.staging.stage import as_written, stage_files
+from src.marketing_messaging_service.staging.stage import readers_of, stage_files
 
 LEFTOVER_HOURS = 24
 """A stored file that nobody has loaded is removed after this long: its run or its worker was killed."""
@@ -272,7 +272,7 @@ def _staged(
     facts: Sequence[dict[str, Any]], files: Sequence[LandingFile], rows: StagedRows, order: StagingOrder
 ) -> Iterator[StagedFile]:
     lines_before = 0
-    written = as_written(files, order.sources, order.delivery_keys)
+    readers = readers_of(files, order.sources, order.delivery_keys)
     for each in facts:
         place = each["place"]
         staged = StagedFile(
@@ -280,7 +280,7 @@ def _staged(
             **{name: each[name] for name in _COUNTS},
             unknown_keys=each["unknown_keys"],
             rows=rows,
-            raw_lines=written[place].raw_lines,
+            raw_lines=readers[place].raw_lines,
             lines_before=lines_before,
         )
         lines_before = staged.last_line
