@@ -1,5 +1,6 @@
 """Deciding in shards: the same decisions as in one transaction, also where a run was cut off in between."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from src.marketing_messaging_service.checking.again import AGAIN_INVARIANTS
 from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
 from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
 from src.marketing_messaging_service.decisions import AUDIT, in_shards
+from src.marketing_messaging_service.decisions.decide import Pending
 from src.marketing_messaging_service.decisions.shard import Shard
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
@@ -315,6 +317,20 @@ def test_every_user_is_of_one_shard_which_is_that_of_the_first_bits_of_its_md5(o
         assert sum(map(len, found)) == len(set.union(*found)) == 100
         first_bits = {user: int(md5(user.encode(), usedforsecurity=False).hexdigest()[:8], 16) for user in found[0]}
         assert {bits % 3 for bits in first_bits.values()} == {0}
+
+
+def test_of_many_rules_those_of_types_that_are_not_there_are_left_out_in_shards_too(
+    on_server: ServerTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[Pending.__module__], "FEW_RULES", 0)
+    with sharded(on_server, 3) as pipeline:
+        pipeline.land(events(0, 30, "order_created"))
+        pipeline.do(order(pipeline, 9), document())
+        pipeline.land([*events(0, 40), *events(0, 40, "payment_failed")])
+        pipeline.do(order(pipeline, 13), document())
+        pipeline.land(events(40, 60))
+        pipeline.do(order(pipeline, 14), document("OTHER"))
+        assert (pipeline.send_requests(), pipeline.suppressions()) == undisturbed(on_server)
 
 
 def test_an_hour_with_nothing_to_decide_has_no_shards(on_server: ServerTemplate) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
+    Table,
     Text,
     TypeDecorator,
     make_url,
@@ -204,10 +205,11 @@ def cache_for_sorting(connection: Connection, *, threads: int = 0) -> AbstractCo
     return dialect_named(connection.dialect.name).cache_for_sorting(connection, threads)
 
 
-def tell_planner(connection: Connection, tables: Sequence[type[Base]], *, added: int, stood: int) -> None:
+def tell_planner(connection: Connection, tables: Sequence[type[Base] | Table], *, added: int, stood: int) -> None:
     """Update the planner's statistics of tables in which the rows just added are a large part."""
     if added > FEW_ADDED and added > stood // 4:
-        dialect_named(connection.dialect.name).tell_planner(connection, [table.__tablename__ for table in tables])
+        names = [table.name if isinstance(table, Table) else table.__tablename__ for table in tables]
+        dialect_named(connection.dialect.name).tell_planner(connection, names)
 
 
 def interruptible(engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
