@@ -47,7 +47,7 @@ target_metadata = Base.metadata
 
 
 def database_url() -> str:
-    """Return the URL the caller left, else DATABASE_URL from the environment or .env."""
+    """Return the URL that the caller left, else DATABASE_URL from the environment or .env."""
     return str(context.config.attributes.get(DATABASE_URL_ATTRIBUTE) or load_settings().database_url)
 
 
@@ -55,10 +55,10 @@ def migrate_online() -> None:
     """Migrate in one transaction that holds the write lock from its start, so that two at once run one by one.
 
     Foreign keys are off: with them on, rebuilding a table in batch mode deletes the rows of its children
-    (ON DELETE CASCADE). They are checked before the commit instead, and so are the views: rebuilding a table that
-    one of them reads fails unless SQLite looks away (legacy_alter_table).
+    (ON DELETE CASCADE). They are checked before the commit instead, and so are the views: rebuilding a table that one
+    of them reads fails unless SQLite ignores that (legacy_alter_table).
     """
-    # Somebody's own index on an expression, or column that checks what it holds: the guard sees to both.
+    # Somebody's own index on an expression, or column with a check: the guard handles both.
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index", SAWarning)
     warnings.filterwarnings("ignore", "Unnamed CHECK constraint on reflected table", UserWarning)
     engine = create_database_engine(database_url(), foreign_keys=False, create=True)
@@ -85,14 +85,14 @@ def migrate_online() -> None:
 
 
 def guard_of(connection: Connection, engine: Engine, scripts: Path) -> MigrationGuard | ViewKeeper:
-    """Return what goes along with a migration of this kind of database."""
+    """Return what accompanies a migration of this kind of database."""
     if (path := file_of(engine)) is not None:
         return MigrationGuard(connection, path, scripts, audience(), is_copied=is_copied())
     return ViewKeeper(connection, context.script.get_heads(), VIEWS_OF_POSTGRESQL)
 
 
 def tell_of_steps(migration: MigrationContext, guard: MigrationGuard | ViewKeeper) -> None:
-    """Let the guard begin when Alembic has found out which revisions to go through, which it tells nobody else."""
+    """Start the guard when Alembic has worked out the revisions to apply, which it passes to nobody else."""
     steps_of = migration._migrations_fn
     assert steps_of is not None  # noqa: S101  Alembic sets it for every command that gets here
 
@@ -106,7 +106,7 @@ def tell_of_steps(migration: MigrationContext, guard: MigrationGuard | ViewKeepe
 
 
 def audience() -> Audience:
-    """Return whom to tell what is done: a caller in Python, or whoever started the alembic command."""
+    """Return the audience for reports: a caller in Python, or the user of the alembic command."""
     from_python = context.config.attributes.get(AUDIENCE_ATTRIBUTE)
     if isinstance(from_python, Audience):
         return from_python
@@ -123,11 +123,11 @@ def is_copied() -> bool:
 def compare() -> None:
     """Compare the models with what the migrations make of a new database, for a new revision.
 
-    The database that DATABASE_URL names plays no part in it: whatever stands there, the revision is the same.
+    The database that DATABASE_URL names does not matter: whatever it contains, the revision is the same.
     """
     with TemporaryDirectory() as folder:
         url = url_of(Path(folder) / "compared.db")
-        # By a process of its own, because Alembic's context is one for the whole of this one.
+        # In its own process, because there is only one Alembic context per process.
         migrating = f"from {upgrade_to_head.__module__} import upgrade_to_head as up; import sys; up(sys.argv[1])"
         subprocess.run([sys.executable, "-c", migrating, url], cwd=SCRIPT_LOCATION.parent, check=True)  # noqa: S603  our own
         with create_database_engine(url, foreign_keys=False).connect() as connection:
@@ -143,11 +143,11 @@ def compare() -> None:
 
 
 def note_revision(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Any) -> None:
-    """Leave the id of a revision that was applied for a caller in Python."""
+    """Leave the id of an applied revision for a caller in Python."""
     context.config.attributes.setdefault(APPLIED_ATTRIBUTE, []).append(step.up_revision_id)
 
 
-# Called from the pipeline, the loggers are Prefect's and must stay as they are.
+# When called from the pipeline, the loggers are Prefect's and must stay as they are.
 if context.config.config_file_name and DATABASE_URL_ATTRIBUTE not in context.config.attributes:
     logging.config.fileConfig(context.config.config_file_name, disable_existing_loggers=False)
 

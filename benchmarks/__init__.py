@@ -1,1 +1,1 @@
-"""How fast it is, beside the fastest that can be, and beside what people use: `make bench`."""
+"""Measures the pipeline against the fastest possible, and against what people use: `make bench`."""

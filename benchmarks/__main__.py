@@ -53,7 +53,7 @@ def _options() -> argparse.Namespace:
 
 
 def _measure(sections: Sequence[Section], rounds: int, work: Path) -> dict[str, list[Sample]]:
-    """Run the measurements of a section in turn, round after round, so that a slow minute falls on all of them."""
+    """Run the measurements of a section in turn, round after round, so that a slow minute affects all of them."""
     samples: dict[str, list[Sample]] = {}
     if any(each.command for section in sections for each in section.measurements):
         _warm_up(work)
@@ -67,7 +67,7 @@ def _measure(sections: Sequence[Section], rounds: int, work: Path) -> dict[str, 
 
 
 def _sample(measurement: Measurement, work: Path) -> Sample:
-    """Run one measurement on a copy of its database, and leave nothing behind."""
+    """Run one measurement on a copy of its database, and clean up."""
     with tempfile.TemporaryDirectory(dir=work) as folder:
         database = Path(folder, "bench.db")
         if measurement.start is not None:
@@ -85,7 +85,7 @@ def _sample(measurement: Measurement, work: Path) -> Sample:
 
 
 def _warm_up(work: Path) -> None:
-    """Run the flow once on nothing, so that Prefect has set up its home, which no later run has to."""
+    """Run the flow once on nothing, so that Prefect sets up its home, which no later run then has to."""
     _tell("setting up Prefect")
     with tempfile.TemporaryDirectory(dir=work) as folder:
         landing = Path(folder, "landing")
@@ -94,7 +94,7 @@ def _warm_up(work: Path) -> None:
 
 
 def _settings(landing: Path, database: Path, prefect_home: Path) -> dict[str, str]:
-    """Return the environment in which the flow takes landing into a database, and nothing of the user's own."""
+    """Return the environment for the flow with a landing folder and a database, without the user's own settings."""
     return {
         "DATABASE_URL": f"sqlite:///{database}",
         "LANDING_PATH": str(landing),

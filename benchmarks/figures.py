@@ -1,4 +1,4 @@
-"""The figures that the pipeline is held to, out of the measurements."""
+"""Works out from the measurements the figures that the pipeline must meet."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ class Figure:
     value: float
     unit: str
     bound: float | None = None
-    """What it must not exceed, or not fall below; None where nothing is asked."""
+    """Its upper or lower limit; None if there is none."""
     is_least: bool = False
 
     @property
     def holds(self) -> bool | None:
-        """Whether it is as it must be, None where nothing is asked."""
+        """Whether it is within its limit; None if there is none."""
         if self.bound is None:
             return None
         return self.value >= self.bound if self.is_least else self.value <= self.bound
@@ -34,7 +34,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A figure that is worked out of one measurement, or of one against another."""
+    """A figure from one measurement, or from one against another."""
 
     what: str
     of: Callable[[Sample], float]
@@ -47,11 +47,11 @@ class _Wanted:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The keys of the measurements that it is worked out of."""
+        """The keys of the measurements that it uses."""
         return (self.key,) if self.against is None else (self.key, self.against)
 
     def figure(self, samples: Samples, line_counts: Mapping[str, int]) -> Figure:
-        """Return the figure, by samples and line counts of its measurements."""
+        """Return the figure, given samples and line counts of its measurements."""
         value = self._value(samples)
         if self.is_per_line and self.against is not None:
             value *= line_counts[self.against] / line_counts[self.key]
@@ -86,7 +86,7 @@ def peak(sample: Sample) -> float:
 
 
 def work(sample: Sample) -> float:
-    """Return the steps of a job together, in seconds; what the process takes to start is left out."""
+    """Return the sum of a job's steps, in seconds, without the start of the process."""
     return sum(sample.steps.values())
 
 

@@ -1,7 +1,7 @@
-"""One job in a process of its own: `python -m benchmarks.job <module>:<function> <raw file> <database>`.
+"""Runs one job in its own process: `python -m benchmarks.job <module>:<function> <raw file> <database>`.
 
-Its last line of output is what it says of itself, as JSON. This module imports nothing large, because the peers run it
-in an environment of their own, and because the imports of a job are a part of what is measured.
+Its last line of output is its result, as JSON. This module imports nothing large, because the peers run it in their own
+environment, and because a job's imports are part of what is measured.
 """
 
 import json
@@ -17,12 +17,12 @@ steps: dict[str, float] = {}
 """Seconds of the steps of the job that runs in this process."""
 
 preparation = {"seconds": 0.0, "cpu_seconds": 0.0}
-"""What the job did before its work and is not measured for."""
+"""Preparation that is not measured."""
 
 
 @contextmanager
 def step(name: str) -> Iterator[None]:
-    """Take the time of a step."""
+    """Time a step."""
     began = time.perf_counter()
     yield
     steps[name] = steps.get(name, 0.0) + time.perf_counter() - began
@@ -42,7 +42,7 @@ def main() -> None:
     module, function = sys.argv[1].split(":")
     getattr(import_module(f"benchmarks.jobs.{module}"), function)(Path(sys.argv[2]), Path(sys.argv[3]))
     print(json.dumps({"steps": steps, "preparation": preparation}), flush=True)
-    # What a process does with its memory at its end is no part of any job.
+    # Freeing memory at the end of a process is not part of any job.
     os._exit(0)
 
 

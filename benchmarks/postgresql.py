@@ -1,8 +1,8 @@
 """Loading and deciding on PostgreSQL, beside the floor and beside SQLite: `python -m benchmarks.postgresql`.
 
-The floor of loading is the server's own COPY of files that are ready, into the same tables with the same indexes; that
-of deciding the four rules by hand, in SQL. CPU seconds are of the client and the server together; they repeat within a
-tenth, where seconds on the clock of a busy machine do not.
+The floor of loading is the server's own COPY of prepared files into the same tables with the same indexes; that of
+deciding is the four rules by hand, in SQL. CPU seconds are those of client and server together; they repeat within a
+tenth, which wall time on a busy machine does not.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from src.marketing_messaging_service.staging import discover, stage_file
 from tests.postgresql import Server, new_server
 
 LEDGER = ("source_files", "loads")
-"""What has to stand before events can."""
+"""The rows that must exist before events can."""
 
 EVENTS = ("events", "event_properties", "user_traits")
 
@@ -101,7 +101,7 @@ def measured(server: Server | None) -> Iterator[Cost]:
     yield cost
     cost.seconds = time.perf_counter() - began
     if server:
-        # A connection that was closed is added up when its process has ended.
+        # A closed connection is counted once its process has ended.
         time.sleep(0.2)
     cost.cpu = cpu() - before
 
@@ -122,7 +122,7 @@ def ours(raw_file: Path, url: str, server: Server | None) -> Mapping[str, Cost]:
 
 
 def write_rows(server: Server, url: str) -> None:
-    """Have the server write the rows of a loaded database into files of its own."""
+    """Have the server write the rows of a loaded database into its own files."""
     for table in (*LEDGER, *EVENTS):
         rows = f"(SELECT * FROM {table} ORDER BY id)"  # noqa: S608  names of this file
         server.execute(f"COPY {rows} TO '{server.folder}/{table}.rows'", _name(url))

@@ -1,4 +1,4 @@
-"""Whole processes, and what the operating system says of them afterwards.
+"""Runs whole processes, and reads what the operating system says about them afterwards.
 
 This side imports nothing large: a process begins with the peak memory of the one that started it.
 """
@@ -29,7 +29,7 @@ class Sample:
 
     wall_seconds: float
     cpu_seconds: float
-    """Of the process and those that it waited for, in user and system mode."""
+    """CPU time of the process and those that it waited for, in user and system mode."""
     peak_bytes: int
     """The largest resident set of any one of them."""
     steps: Mapping[str, float] = field(default_factory=dict)
@@ -53,7 +53,7 @@ def run_command(arguments: Sequence[str], environment: Mapping[str, str]) -> Sam
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[Sample, str]:
-    # What was written before, such as a copy of a database, is not to be flushed at the expense of what comes.
+    # Flush what was written before, such as a copy of a database, so that it does not slow down what follows.
     os.sync()
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         began = time.perf_counter()

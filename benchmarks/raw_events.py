@@ -1,4 +1,4 @@
-"""Raw files to measure with: believable events from a seed, with the trouble that real files have."""
+"""Makes raw files to measure with: believable events from a seed, with the trouble that real files have."""
 
 import itertools
 import json
@@ -34,15 +34,15 @@ SEGMENTS = ("low", "low", "low", "medium", "high")
 
 TRAITS_SHARE = 0.81
 UNKNOWN_KEY_SHARE = 0.06
-"""Of the properties."""
+"""The share of these among the properties."""
 LATE_SHARE = 0.01
 DUPLICATE_SHARE = 0.01
 CONFLICT_SHARE = 0.1
-"""Of the duplicates: delivered again and saying something else."""
+"""The share among the duplicates that say something different."""
 MALFORMED_SHARE = 0.005
 
 BLOCK = 50_000
-"""Events made at once."""
+"""How many events are made at once."""
 
 
 RawEvent = dict[str, Any]
@@ -57,7 +57,7 @@ def as_json(event: RawEvent) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A raw file, alone in its folder as in a landing of its own."""
+    """A raw file, alone in its folder as in its own landing."""
 
     path: Path
     line_count: int
@@ -94,7 +94,7 @@ def write_raw_file(
 
 
 def cut_into_files(raw_file: RawFile, folder: Path, file_count: int, *, seed: int) -> None:
-    """Write the lines of a raw file into so many files, each with as many as chance says, oldest first.
+    """Write the lines of a raw file into a number of files, of random sizes, oldest first.
 
     None has more than twice what it would have if all were equal; the last one has the rest.
     """
@@ -120,7 +120,7 @@ def _lines(line_count: int, seed: int, day: int, user_count: int, shape: Shape) 
         start = FIRST_DAY + timedelta(days=day + first / line_count)
         length = timedelta(days=size / line_count)
         events = _events(size, chance, weights, start, length)
-        # What is delivered again came first in the same block, so that most files have both deliveries.
+        # The first delivery is in the same block, so that most files have both deliveries.
         again = chance.random(size) < DUPLICATE_SHARE
         earlier = (chance.random(size) * np.arange(size)).astype(int)
         bad = chance.random(size) < MALFORMED_SHARE

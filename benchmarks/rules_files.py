@@ -1,4 +1,4 @@
-"""Rules to measure with: words of the language one by one, many rules, and all that looks back at a long history."""
+"""Makes rules to measure with: words of the language one by one, many rules, and everything that looks back far."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ _WEEKLY = {"name": "three_a_week", "channels": ["email"], "at_most": 3, "hours":
 
 
 def _rule(name: str, event_type: str, condition: Any = None, mode: str = "none", **others: Any) -> dict[str, Any]:
-    """Return a rule; `hours` and `per` are of its suppression, all else is its own."""
+    """Return a rule; `hours` and `per` belong to its suppression, everything else to the rule."""
     policy = {"mode": mode} | {key: others.pop(key) for key in ("hours", "per") if key in others}
     action = {"type": "send", "template_name": others.pop("template", name.upper()), "delivery_method": "email"}
     rule = {"name": name, "trigger": {"event_type": event_type}, "action": action, "suppression": policy}
@@ -39,7 +39,7 @@ ONE_BUSY_USER: Mapping[str, RulesFile] = {
     "happened without bounds": _of_one_user({"happened": {"event_type": ONE_TYPE, "at_least": 1000}}),
     "latest_traits": _of_one_user(_OPTED_IN),
 }
-"""What must not cost the square of a user's matches."""
+"""What must not take quadratic time in a user's matches."""
 
 
 def _many(count: int, **others: Any) -> RulesFile:

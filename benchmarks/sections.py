@@ -32,7 +32,7 @@ class Measurement:
     """One thing to measure: a job on a raw file and a copy of a database, or a command with these as its settings."""
 
     key: str
-    """What figures know it by."""
+    """Its key for figures."""
     what: str
     job: str
     raw_file: Path
@@ -50,7 +50,7 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Measurements that are compared with the first of them, in a table of their own."""
+    """Measurements compared with the first of them, in one table."""
 
     key: str
     title: str
@@ -183,7 +183,7 @@ def looking_back(bench: Workbench) -> Section:
 
 
 def peers(bench: Workbench) -> Section:
-    """The usual ways to load clean lines; of them only the service decides."""
+    """The usual ways to load clean lines; only the service also decides."""
     file = bench.raw_file(bench.scaled(MIDDLE), malformed=False)
     few = bench.raw_file(bench.scaled(SERVICE), malformed=False)
     empty = bench.empty_database()
@@ -216,7 +216,7 @@ def peers(bench: Workbench) -> Section:
 
 
 def memory(bench: Workbench) -> Section:
-    """The peak of a file, and of one four times as long."""
+    """The peak memory for a file, and for one four times as long."""
     empty = bench.empty_database()
     files = {key: bench.raw_file(bench.scaled(size)) for key, size in (("long", LARGE), ("longest", LONG_FILE))}
     return Section(
@@ -240,7 +240,7 @@ def _taking(key: str, job: str, file: RawFile, start: Path, what: str = "") -> M
 
 
 def idle(bench: Workbench) -> Section:
-    """A run that finds nothing new, beside the imports that it cannot do without."""
+    """A run that finds nothing new, beside the imports that it needs."""
     file = bench.raw_file(bench.scaled(SMALL))
     taken = bench.loaded(f"{bench.scaled(SMALL)}-lines", bench.empty_database(), file)
     return Section(
@@ -274,7 +274,7 @@ def many(bench: Workbench) -> Section:
 
 
 def hostile(bench: Workbench) -> Section:
-    """Files that are meant to hurt, each beside a plain one of the same length."""
+    """Difficult files, each beside a plain one of the same length."""
     count, empty = bench.scaled(HOSTILE), bench.empty_database()
     measurements = []
     for number, (what, shape) in enumerate(SHAPES.items()):
@@ -286,7 +286,7 @@ def hostile(bench: Workbench) -> Section:
 
 
 def checking(bench: Workbench) -> Section:
-    """The self-check, beside the deciding that it checks, and of twice as much of what it must not follow squared."""
+    """The self-check beside the deciding that it checks, and with twice as much where time must not be quadratic."""
     count, empty = bench.scaled(MIDDLE), bench.empty_database()
     file = bench.raw_file(count)
     loaded = bench.loaded(f"{count}-lines", empty, file)

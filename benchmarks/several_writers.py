@@ -1,8 +1,8 @@
 """One and two loaders, one and two shards, on PostgreSQL: `python -m benchmarks.several_writers`.
 
-Each loader is a process that stands already, and stages and loads its share of the files; shards are decided in threads
-of one process. Seconds are of the clock, since that is what more than one is for, and say something only on a machine
-whose cores are free; CPU seconds are of the server.
+Each loader is a running process that stages and loads its share of the files; shards are decided in threads of one
+process. Seconds are wall time, since saving it is the point of having several, and are meaningful only on a machine
+with free cores; CPU seconds are the server's.
 """
 
 import argparse
@@ -47,12 +47,12 @@ def take_share(url: str, landing: Path, number: int, loader_count: int) -> int:
 
 @contextmanager
 def measured(server: Server) -> Iterator[Cost]:
-    """Measure what is done inside: seconds of the clock, and of the server's processors."""
+    """Measure what is done inside: wall time, and the server's CPU seconds."""
     cost = Cost()
     began, before = time.perf_counter(), server_cpu(server)
     yield cost
     cost.seconds = time.perf_counter() - began
-    # A connection that was closed is added up when its process has ended.
+    # A closed connection is counted once its process has ended.
     time.sleep(0.2)
     cost.cpu = server_cpu(server) - before
 
@@ -71,7 +71,7 @@ def run(line_count: int, rounds: int) -> dict[str, list[Cost]]:
             write_raw_file(landing / f"{number}.jsonl", line_count // FILES, seed=number, day=number)
         template = server.new_database()
         upgrade_to_head(template)
-        # Both stand, and have imported everything, before the first is measured.
+        # Both are running, and have imported everything, before the first is measured.
         list(loaders.map(time.sleep, [1.0] * max(NUMBERS)))
         _load(loaders, server, template, landing, max(NUMBERS))
         for _ in range(rounds):
@@ -91,7 +91,7 @@ def _load(loaders: ProcessPoolExecutor, server: Server, template: str, landing: 
 
 
 def load_by(loaders: ProcessPoolExecutor, url: str, landing: Path, count: int) -> None:
-    """Have so many loaders, which stand already, load the files of a folder at once."""
+    """Have a number of running loaders load the files of a folder at once."""
     file_count = len(list(landing.iterdir()))
     shares = [loaders.submit(take_share, url, landing, number, count) for number in range(count)]
     if sum(share.result() for share in shares) != file_count:
@@ -105,7 +105,7 @@ def _decide(server: Server, url: str, shard_count: int) -> Cost:
 
 
 def decide_in(url: str, shard_count: int) -> None:
-    """Decide what is loaded, in so many shards at once."""
+    """Decide what is loaded, in a number of shards at once."""
     engine = create_engine_beside_others(url)
     decide(engine, read_rules(RULES_PATH), decided_at=utc_now(), shard_count=shard_count)
     engine.dispose()

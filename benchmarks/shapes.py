@@ -1,4 +1,4 @@
-"""Events in shapes that are meant to hurt."""
+"""Events in difficult shapes."""
 
 import itertools
 import json
@@ -9,7 +9,7 @@ from benchmarks.rules_files import ONE_TYPE
 
 
 def unknown_key(event: RawEvent) -> str:
-    """A key that nobody told us of."""
+    """An unknown key."""
     return json.dumps(event | {"app_version": "4.2.1"})
 
 
@@ -25,18 +25,18 @@ def amount_as_text(event: RawEvent) -> str:
 
 
 def nanoseconds(event: RawEvent) -> str:
-    """A producer whose clock shows nanoseconds."""
+    """A producer that writes nanoseconds."""
     return json.dumps(event | {"event_timestamp": event["event_timestamp"].replace("Z", "123456Z")})
 
 
 def key_twice_now_and_then(event: RawEvent) -> str:
-    """A key that stands twice on one line in sixteen: the decoder lets it pass, the columnar reader does not."""
+    """A key that appears twice on one line in sixteen: the decoder lets it pass, the columnar reader does not."""
     line = json.dumps(event)
     return line[:-1] + ', "user_id": "u-0"}' if event["message_id"][-1] == "0" else line
 
 
 def bad(event: RawEvent) -> str:
-    """A line that is no event."""
+    """A line that is not an event."""
     return json.dumps(event | {"event_type": ""})
 
 
@@ -62,12 +62,12 @@ _NEW_TYPES = tuple(itertools.chain.from_iterable([name] * share for name, share 
 
 
 def of_every_rules_file(event: RawEvent) -> str:
-    """An event that the shipped rules or one of the example files may look at, with the order that it is about."""
+    """An event that the shipped rules or one of the example files may look at, with its order."""
     chance = int(event["message_id"][:8], 16)
     place = chance % sum(REPLACED.values())
     if event["event_type"] not in REPLACED or place >= len(_NEW_TYPES):
         return json.dumps(event)
-    # Of a user's orders there are few, so that what is created is paid now and then.
+    # Each user has few orders, so that a created one is paid now and then.
     order_id = f"{event['user_id']}-{chance // 100 % 2}"
     properties = (event.get("properties") or {}) | {"order_id": order_id}
     return json.dumps(event | {"event_type": _NEW_TYPES[place], "properties": properties})

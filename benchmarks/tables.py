@@ -1,4 +1,4 @@
-"""Results as tables that a person reads: in a terminal and, by `python -m benchmarks.tables`, in the README."""
+"""Writes results as tables: in a terminal and, by `python -m benchmarks.tables`, in the README."""
 
 import json
 from collections.abc import Mapping
@@ -37,13 +37,13 @@ def text(results: Results) -> str:
 
 
 def machine_line(results: Results) -> str:
-    """Return on what, with what and when it was measured."""
+    """Return the machine, the versions and the date of the measurements."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     return f"{results['date']}, {results['cores']} cores ({results['machine']}); {versions}."
 
 
 def in_readme(readme: str, results: Results) -> str:
-    """Return the README with the tables of these results between its marks."""
+    """Return the README with tables of these results between its marks."""
     parts = {"machine": machine_line(results), "figures": _figures(results), "peers": _peers(results)}
     for name, part in parts.items():
         mark, end = f"<!-- {name} of make bench -->", "<!-- end -->"

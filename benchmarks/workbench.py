@@ -1,4 +1,4 @@
-"""The raw files and databases that measurements start from, made when they are first asked for."""
+"""The raw files and databases that measurements start from, made on first use."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ BATCH_DAY = HISTORY_FILES
 
 @dataclass(frozen=True)
 class Workbench:
-    """A folder for what a benchmark needs; what lies there from an earlier one is used again."""
+    """A folder for what a benchmark needs; what an earlier one left there is reused."""
 
     folder: Path
     scale: float
@@ -45,7 +45,7 @@ class Workbench:
         user_count: int | None = None,
         name: str = "",
     ) -> RawFile:
-        """Return a file of one day's events, of as many lines as that or, clean, as many less those left out."""
+        """Return a file of one day's events with that many lines or, if clean, fewer by those left out."""
         name = name or f"{line_count}-lines{'' if malformed else '-clean'}"
         return self._file(name, line_count, malformed=malformed, shape=shape, user_count=user_count)
 
@@ -67,11 +67,11 @@ class Workbench:
         return folder / name
 
     def small_files(self, file_count: int) -> tuple[Path, RawFile]:
-        """Return a folder of so many files of 1 to 50 lines, and one file with the same lines, all of them clean."""
+        """Return a folder of files of 1 to 50 lines, and one file with the same lines, all of them clean."""
         return self.files(file_count, file_count * LINES_OF_SMALL_FILE)
 
     def files(self, file_count: int, line_count: int) -> tuple[Path, RawFile]:
-        """Return a folder of so many files, and one file with the same lines, as many as that less those left out."""
+        """Return a folder of a number of files, and one file with the same lines, without those left out."""
         whole = self.raw_file(line_count, malformed=False)
         folder = self.folder / f"{file_count}-files-of-{line_count}-lines"
         if not folder.exists():
@@ -92,10 +92,10 @@ class Workbench:
         return self._file(f"batch-{line_count}-{history_count}", line_count, day=BATCH_DAY, user_count=users)
 
     def _file(self, name: str, line_count: int, **options: Any) -> RawFile:
-        """Return the file of a name, alone in its folder as in a landing of its own."""
+        """Return the file with a name, alone in its folder as in its own landing."""
         path, known = self.folder / name / "events.jsonl", self.folder / f"{name}.json"
         if not known.exists():
-            # In a process of its own, because one that is measured begins with the peak memory of this one.
+            # In its own process, because a measured one begins with the peak memory of this one.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
                 written = other.submit(partial(write_raw_file, path, line_count, seed=SEED, **options)).result()
             known.write_text(json.dumps(asdict(written) | {"path": None}))
@@ -112,11 +112,11 @@ class Workbench:
         return self._database(f"history-{line_count}", self.empty_database(), "ours:stage_load_and_decide", files)
 
     def loaded(self, name: str, start: Path, raw_file: RawFile) -> Path:
-        """Return a database that is another one after a raw file was loaded, and not decided."""
+        """Return a copy of another database into which a raw file was loaded but not decided."""
         return self._database(f"{name}-loaded", start, "ours:stage_and_load", [raw_file.path])
 
     def _database(self, name: str, start: Path | None, job: str, raw_files: Iterable[Path]) -> Path:
-        """Return a database that is another one, or none, after a job with each of the raw files."""
+        """Return a copy of another database, or a new one, after a job with each of the raw files."""
         path, work = self.folder / f"{name}.db", self.folder / "work.db"
         if not path.exists():
             for left in self.folder.glob("work.db*"):

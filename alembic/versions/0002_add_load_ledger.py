@@ -1,6 +1,6 @@
 """add load ledger
 
-Every raw file and load is recorded, rejected lines are kept, and an event is known by its producer's id.
+Every raw file and load is recorded, rejected lines are kept, and an event is identified by its producer's id.
 
 Revision ID: 0002
 Revises: 0001

@@ -66,8 +66,8 @@ def upgrade() -> None:
 def name_rules_of_earlier_sends() -> None:
     """Take the rule's name from the reason `rule:<name>` of earlier rows.
 
-    Where one event has several rows of one reason only the first is named, because one decision per event and
-    rule is unique from here on and no row may be lost.
+    If one event has several rows with one reason, only the first gets the name, because from here on there is one
+    decision per event and rule, and no row may be lost.
     """
     op.execute(
         "UPDATE send_requests SET rule_name = substr(reason, 6) "

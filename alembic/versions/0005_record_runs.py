@@ -1,7 +1,7 @@
 """record runs
 
 Every run is recorded with what it was asked to do and how it ended; a backfill takes a window of a file, and may leave
-its events undecided; one run at a time holds the lease; and rules tell their conditions.
+its events undecided; one run at a time holds the lease; and rules include their conditions.
 
 Revision ID: 0005
 Revises: 0004
@@ -40,7 +40,7 @@ OPERATORS = {
 
 
 def upgrade() -> None:
-    """Create what is about runs, let a file be taken in parts, and complete the rules and views."""
+    """Create what records runs, let a file be taken in parts, and complete the rules and views."""
     create_runs()
     create_lease()
     let_files_be_taken_in_parts()
@@ -56,7 +56,7 @@ def upgrade() -> None:
 
 
 def create_runs() -> None:
-    """Create `runs` and what they have to remark."""
+    """Create `runs` and the table of their remarks."""
     op.create_table(
         "runs",
         sa.Column("id", WHOLE_NUMBER, nullable=False),
@@ -120,7 +120,7 @@ def create_lease() -> None:
 
 
 def let_files_be_taken_in_parts() -> None:
-    """Let a file have several loads, of which one at most takes it to the end."""
+    """Let a file have several loads, at most one of which takes it completely."""
     with op.batch_alter_table("loads") as batch:
         batch.drop_constraint(op.f("uq_loads_source_file_id"), type_="unique")
         batch.drop_constraint(op.f("ck_loads_state"), type_="check")
@@ -180,7 +180,7 @@ def tell_conditions() -> None:
 
 
 def rules_of(yaml_text: str) -> list[dict[str, Any]]:
-    """Return the rules of a recorded ruleset, none where its text is not what was checked before it was recorded."""
+    """Return the rules of a recorded ruleset; none if its text is not the one checked when it was recorded."""
     try:
         rules: list[dict[str, Any]] = YAML(typ="safe", pure=True).load(yaml_text)["rules"]
     except (YAMLError, TypeError, KeyError):
@@ -204,10 +204,10 @@ def condition_text(rule: dict[str, Any]) -> str:
 
 
 def downgrade() -> None:
-    """Drop what is about runs; events and decisions stay, and several loads of a file become one.
+    """Drop what records runs; events and decisions stay, and several loads of a file become one.
 
-    A file that was not taken to the end is taken again, because its content is no longer known. Refused while events
-    wait that the revision before would decide twice, or that nobody asked it to decide.
+    A file that was not taken completely is taken again, because its content is no longer known. Refused while events
+    wait that the previous revision would decide twice, or that nobody asked it to decide.
     """
     refuse_waiting_events()
     for view in VIEWS_CHANGED:
@@ -259,7 +259,7 @@ def refuse_waiting_events() -> None:
 
 
 def forget_unfinished_files() -> None:
-    """Let no file be known by its content that was not taken to the end, so that its other lines are taken yet."""
+    """Forget the content of files that were not taken completely, so that their other lines are still taken."""
     op.execute(
         "UPDATE source_files SET content_hash = 'part:' || id || ':' || content_hash, file_signature = 'part' "
         "WHERE id NOT IN (SELECT source_file_id FROM loads WHERE outside_count = 0)"
@@ -267,7 +267,7 @@ def forget_unfinished_files() -> None:
 
 
 def make_one_load_of_each_file() -> None:
-    """Give the first load of each file what the later ones brought; lines outside of all windows count no more."""
+    """Give the first load of each file what the later ones brought; lines outside all windows no longer count."""
     op.execute(
         "UPDATE loads SET ruleset_id = (SELECT max(r.ruleset_id) FROM held_events h JOIN events e ON e.id = h.event_id "
         "JOIN runs r ON r.id = h.run_id "

@@ -1,8 +1,7 @@
 """index what loads and decisions need
 
-The uniqueness of `events.message_id` becomes that of an index, which a large load may drop and build anew, where a
-table's own constraint can only be kept up row by row. Of the sends only those are indexed by time whose dedupe key does
-not say what it is asked for.
+An index now makes `events.message_id` unique: a large load may drop and rebuild it, while a table's own constraint can
+only be maintained row by row. Only sends whose dedupe key does not answer the question are indexed by time.
 
 Revision ID: 0006
 Revises: 0005
@@ -26,7 +25,7 @@ SEND_TIME_COLUMNS = ["user_id", "template_name", "event_timestamp"]
 
 
 def upgrade() -> None:
-    """Make a unique index of the constraint, and a partial one of the whole."""
+    """Turn the constraint into a unique index, and the whole index into a partial one."""
     with op.batch_alter_table("events") as batch:
         batch.drop_constraint(op.f(MESSAGE_ID_INDEX), type_="unique")
     op.create_index(op.f(MESSAGE_ID_INDEX), "events", ["message_id"], unique=True)
@@ -40,7 +39,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Make a constraint of the unique index, and a whole one of the partial one."""
+    """Turn the unique index into a constraint, and the partial index into a whole one."""
     op.drop_index(op.f("ix_send_requests_other_keys"), table_name="send_requests")
     op.create_index(op.f("ix_send_requests_user_id_template_name_event_timestamp"), "send_requests", SEND_TIME_COLUMNS)
     op.drop_index(op.f(MESSAGE_ID_INDEX), table_name="events")

@@ -1,7 +1,7 @@
 """index sends by message
 
-The unique key of sends begins with the message and no longer with the user, so that the sends of a day lie side by
-side; `user_timeline` finds a user's sends by the user's events, and those without an event by an index of their own.
+The unique key of sends begins with the message and no longer with the user, so that the sends of a day are side by
+side; `user_timeline` finds a user's sends through the user's events, and those without an event by a separate index.
 
 Revision ID: 0007
 Revises: 0006
@@ -43,7 +43,7 @@ def downgrade() -> None:
 
 
 def rebuild(*, old_key: list[str], new_key: list[str]) -> None:
-    """Build the table anew with another unique key; its partial index stands aside meanwhile."""
+    """Rebuild the table with another unique key; its partial index is dropped meanwhile."""
     op.drop_index(op.f("ix_send_requests_other_keys"), table_name="send_requests")
     with op.batch_alter_table("send_requests") as batch:
         batch.drop_constraint(op.f(f"uq_send_requests_{'_'.join(old_key)}"), type_="unique")

@@ -1,7 +1,7 @@
 """record batches
 
 Each transaction that decides events is recorded with its run, its limits and its ruleset, and the loads and held events
-that it decided name it. For what was decided before, batches are put together of what the tables know.
+that it decided name it. For earlier decisions, batches are reconstructed from the tables.
 
 Revision ID: 0008
 Revises: 0007
@@ -22,7 +22,7 @@ DECISION_TABLES = ("send_requests", "suppressions")
 
 
 def upgrade() -> None:
-    """Create `batches`, let loads and held events name theirs, and put together those of the past."""
+    """Create `batches`, let loads and held events name theirs, and reconstruct those of the past."""
     op.create_table(
         "batches",
         sa.Column("id", WHOLE_NUMBER, nullable=False),
@@ -50,9 +50,9 @@ def upgrade() -> None:
 def find_past_batches() -> None:
     """Find the batches of the past: what was decided at one moment by one ruleset was decided by one transaction.
 
-    Where two runs have decided at one moment, each has its own loads. Otherwise the run is the one that the decisions
-    name; without any, the last that had begun by then, if that one names the same ruleset, because runs decided one at
-    a time. What had been held names its run by itself.
+    If two runs decided at the same moment, each has its own loads. Otherwise the run is the one that the decisions
+    name; without any, the last that had begun by then, if it names the same ruleset, because runs decided one at a
+    time. Held events name their run themselves.
     """
     decisions = " UNION ALL ".join(
         f"SELECT decided_at, run_id FROM {table} WHERE run_id IS NOT NULL" for table in DECISION_TABLES
@@ -77,7 +77,7 @@ def find_past_batches() -> None:
         "WHERE o.started_at <= l.decided_at AND o.ruleset_id IS NOT NULL ORDER BY o.started_at DESC, o.id DESC LIMIT 1)"
         ")) AS run_id FROM loads l WHERE l.state = 'decided' AND l.ruleset_id IS NOT NULL"
     )
-    # Where the clock was set back, a run may seem to have decided at two moments: it did at that of its decisions.
+    # If the clock was set back, a run may seem to have decided at two moments: the one of its decisions is right.
     op.execute(
         "CREATE TEMPORARY TABLE past_moments AS SELECT p.run_id, p.decided_at, p.ruleset_id, row_number() OVER "
         "(PARTITION BY p.run_id ORDER BY d.run_id IS NULL, sum(p.inserted_count) DESC, p.decided_at, p.ruleset_id) "
@@ -131,7 +131,7 @@ def record_past_batches() -> None:
 
 
 def downgrade() -> None:
-    """Drop what is about batches; what they decided stays."""
+    """Drop what records batches; what they decided stays."""
     for table in NAMING_TABLES:
         with op.batch_alter_table(table) as batch:
             batch.drop_constraint(op.f(f"fk_{table}_batch_id_batches"), type_="foreignkey")

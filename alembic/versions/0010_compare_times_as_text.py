@@ -1,7 +1,7 @@
 """compare times as text
 
-The columns that hold an instant become TEXT. As DATETIME they were a kind of number to SQLite, so that `'2026'` was
-taken for a number in comparing with them, and was smaller than every time. No row is changed.
+Columns with an instant become TEXT. As DATETIME they had numeric affinity in SQLite, so in comparisons `'2026'` was
+taken for a number, and was smaller than every time. No row is changed.
 
 Revision ID: 0010
 Revises: 0009
@@ -33,12 +33,12 @@ SECONDS_A_MILLION = dict.fromkeys(TIMES, 1.0)
 
 
 def upgrade() -> None:
-    """Let times be text."""
+    """Make times text."""
     if times_are_text():
         retype(op.get_bind(), TIMES, old="DATETIME", new="TEXT")
 
 
 def downgrade() -> None:
-    """Let times be what SQLite takes for a kind of number."""
+    """Make times DATETIME again."""
     if times_are_text():
         retype(op.get_bind(), TIMES, old="TEXT", new="DATETIME")

@@ -1,6 +1,6 @@
 """let numbers of views be numbers
 
-What a view counts or computes is compared as a number with what a program gives as text, as the form of a page does.
+What a view counts or computes is compared as a number even with text, such as the value of a page's form.
 
 Revision ID: 0011
 Revises: 0010

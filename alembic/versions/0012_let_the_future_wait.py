@@ -1,7 +1,7 @@
 """let the future wait
 
-An event that lies too far ahead of the run that would decide it waits in `held_events` until a run reaches its time,
-and the view `latest_user_traits` does not look at it before. The view `waiting_events` shows all that is not decided.
+An event too far ahead of the run that would decide it waits in `held_events` until a run reaches its time, and the view
+`latest_user_traits` ignores it until then. The view `waiting_events` shows everything that is not decided.
 
 Revision ID: 0012
 Revises: 0011
@@ -47,7 +47,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop it again. Refused while events wait for their time, which the revision before would never decide."""
+    """Drop it again. Refused while events wait for their time, which the previous revision would never decide."""
     waiting = (
         op.get_bind()
         .execute(sa.text("SELECT count(*) FROM held_events WHERE run_id IS NULL AND due_at IS NOT NULL"))

@@ -1,7 +1,7 @@
 """read refused files again
 
-A file of which no line could be read is not taken: it is recorded by which version of the reader it was read, when, and
-why in vain, and a later load may take it. What a run has to say of many files is one remark that counts them.
+A file of which no line could be read is not taken: it is recorded which version of the reader read it, when, and why it
+failed, and a later load may take it. A run's remark about many files is one row that counts them.
 
 Revision ID: 0013
 Revises: 0012
@@ -27,13 +27,13 @@ FILE_COUNT = "file_count >= 0"
 
 
 def upgrade() -> None:
-    """Record how files were read, and let those be taken of which nothing could be read."""
+    """Record how files were read, and let those of which nothing could be read be taken later."""
     op.add_column("source_files", sa.Column("read_at", INSTANT, nullable=True))
     op.add_column("source_files", sa.Column("reader_number", WHOLE_NUMBER, nullable=False, server_default=sa.text("0")))
     op.add_column("source_files", sa.Column("refused_code", sa.String(32), nullable=True))
     op.drop_index(op.f(INDEX), table_name="loads")
     op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(WHOLE_FILE_READ)))
-    # The reason of the first line that a load rejected which read none of its file.
+    # The first rejection reason of a load that could read no line of its file.
     op.execute(
         "UPDATE source_files SET refused_code = (SELECT r.reason_code FROM loads AS l JOIN rejected_rows AS r "
         "ON r.load_id = l.id WHERE l.source_file_id = source_files.id ORDER BY r.line_number LIMIT 1) "
@@ -48,7 +48,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Take it back: each load stays, but of a file that was read again only the last may be of the whole file."""
+    """Revert it: each load stays, but for a file that was read again only the last may cover the whole file."""
     op.execute("UPDATE run_remarks SET kind = 'ignored' WHERE kind NOT IN ('problem', 'waiting')")
     with op.batch_alter_table("run_remarks") as batch:
         batch.drop_constraint(op.f("ck_run_remarks_file_count"), type_="check")

@@ -1,7 +1,7 @@
 """keep collisions
 
-A line with the message_id of another event is no duplicate: it is kept in rejected_rows, which names the event, and has
-a count of its own in loads. What was counted as a duplicate before stays one, as its line was not kept.
+A line with another event's message_id is not a duplicate: it is kept in rejected_rows, which names the event, and
+counted separately in loads. What was counted as a duplicate before stays one, because its line was not kept.
 
 Revision ID: 0014
 Revises: 0013
@@ -37,7 +37,7 @@ OF_LOAD = f"(SELECT count(*) FROM rejected_rows WHERE load_id = loads.id AND {CO
 
 
 def rebuild_index(condition: str) -> None:
-    """Let the index that keeps a file from being taken twice hold the loads of a condition."""
+    """Restrict the index that keeps a file from being taken twice to the loads that meet a condition."""
     op.drop_index(op.f(INDEX), table_name="loads")
     op.create_index(op.f(INDEX), "loads", ["source_file_id"], unique=True, **where(sa.text(condition)))
 
@@ -58,7 +58,7 @@ def upgrade() -> None:
             op.f("fk_rejected_rows_event_id_events"), "events", ["event_id"], ["id"], ondelete="SET NULL"
         )
         batch.create_index(op.f("ix_rejected_rows_event_id"), ["event_id"], **where(sa.text("event_id IS NOT NULL")))
-    # None but where somebody has gone back to the revision before and now comes again.
+    # There are none, unless somebody has gone back to the previous revision and now upgrades again.
     op.execute(
         "UPDATE rejected_rows SET event_id = (SELECT id FROM events WHERE message_id = "
         f"{text_of_json('raw_line', 'message_id')}) WHERE {COLLISION}"

@@ -1,7 +1,7 @@
 """know event types
 
-Every type of event that was ever loaded stands in `event_types`, so that a rule on a type that nobody sends is found; a
-run may leave a warning, which makes it fail no more than a remark on a file does.
+Every type of event that was ever loaded is in `event_types`, so that a rule on a type that nobody sends is found; a run
+may leave a warning, which like a remark on a file does not make it fail.
 
 Revision ID: 0015
 Revises: 0014
@@ -41,7 +41,7 @@ def downgrade() -> None:
 
 
 def allow(kinds: str) -> None:
-    """Let remarks be of these kinds."""
+    """Allow these kinds of remarks."""
     with op.batch_alter_table("run_remarks") as batch:
         batch.drop_constraint(op.f("ck_run_remarks_kind"), type_="check")
         batch.create_check_constraint(op.f("ck_run_remarks_kind"), kinds)

@@ -1,7 +1,7 @@
 """decide again
 
 A backfill may let rules decide events that earlier batches have decided without them, or when the events had expired:
-`batch_rules` says which rules, `former_suppressions` keeps the expired suppressions in whose place they decided.
+`batch_rules` says which rules, `former_suppressions` keeps the expired suppressions that they replaced.
 
 Revision ID: 0016
 Revises: 0015
@@ -58,7 +58,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them. The decisions stay; by which batch they were made again, and what had expired before, is forgotten."""
+    """Drop them. The decisions stay; which batch made them again, and what had expired before, is forgotten."""
     op.drop_table("former_suppressions")
     op.drop_table("batch_rules")
     op.drop_column("batches", "again_count")

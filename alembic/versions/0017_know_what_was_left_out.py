@@ -1,7 +1,7 @@
 """know what was left out
 
-Events of types that a mapping leaves out have a count of their own in loads, and an invalid value that an event was
-loaded without stands in left_out_values.
+Events of types that a mapping drops are counted separately in loads, and an invalid value that was left out of an event
+is recorded in left_out_values.
 
 Revision ID: 0017
 Revises: 0016
@@ -66,7 +66,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Count what was dropped as blank, and let go of what is known of values that were left out."""
+    """Count what was dropped as blank, and forget the values that were left out."""
     create_view("load_history", version=4)
     op.drop_table("left_out_values")
     op.drop_index(op.f(INDEX), table_name="loads")

@@ -1,9 +1,8 @@
 """speak the rule language
 
-Matches of rules with `wait` wait in `waiting_matches`, and `ended_waits` says what became of them. Decisions keep the
-time by which they were decided where that is not the event's own, sends whether limits count them, and suppressions
-the event by which a user is blocked. Decisions that stand are those of rules without any of this, so that their new
-columns are empty.
+Matches of rules with `wait` wait in `waiting_matches`, and `ended_waits` says how their waits ended. Decisions record
+their decision time if it is not the event's own, sends whether limits count them, and suppressions the event by which a
+user is blocked. Existing decisions come from rules without any of this, so their new columns are empty.
 
 Revision ID: 0018
 Revises: 0017
@@ -40,7 +39,7 @@ def upgrade() -> None:
     )
     op.add_column("ruleset_rules", sa.Column("wait_hours", sa.Float()))
     op.add_column("ruleset_rules", sa.Column("expires_after_hours", sa.Float()))
-    # Built again, because the name of a foreign key that a column brings along is not kept.
+    # Rebuilt, because the name of a foreign key added with a column is not kept.
     with op.batch_alter_table("suppressions") as batch:
         batch.add_column(sa.Column("blocked_by_event_id", WHOLE_NUMBER, nullable=True))
         batch.add_column(sa.Column("decision_time", INSTANT, nullable=True))
@@ -75,7 +74,7 @@ def _columns_of_waits(table_name: str) -> list[sa.schema.SchemaItem]:
 
 
 def downgrade() -> None:
-    """Drop them. Refused while there is something in them, which would be lost."""
+    """Drop them. Refused while they contain anything, which would be lost."""
     connection = op.get_bind()
     for sentence in (
         "SELECT count(*) FROM waiting_matches",

@@ -1,7 +1,7 @@
 """show what waits and why
 
-What waits has a view, the funnel has a count for each reason, and a user's timeline and the suppressions by reason name
-the event that blocks.
+There is a view of what waits, the funnel has a count per reason, and a user's timeline and the suppressions by reason
+name the blocking event.
 
 Revision ID: 0019
 Revises: 0018
@@ -24,7 +24,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Make those of before."""
+    """Restore the previous ones."""
     create_view("user_timeline", version=4)
     create_view("suppressions_by_reason", version=2)
     create_view("rule_funnel", version=4)

@@ -1,8 +1,8 @@
 """read rejected lines again
 
-A rejected line that a replay takes after all names the load that took it, and stays. Such lines are a file of their own
-in source_files, which names the file that they came in; replay_counts says what became of the others. A row of a CSV
-that is kept as it stood there has the header of its file beside it, from now on.
+A rejected line that a replay takes names the load that took it, and stays. Such lines form a separate file in
+source_files, which names the file that they came in; replay_counts has the outcomes of the others. From now on, a CSV
+row is kept with the header of its file.
 
 Revision ID: 0020
 Revises: 0019
@@ -53,12 +53,12 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Let go of what is known of replays; what they loaded stays."""
+    """Forget the replays; what they loaded stays."""
     create_view("rejected_lines_by_reason", version=2)
     create_view("rejected_lines", version=2)
     create_view("load_history", version=5)
     op.drop_table("replay_counts")
-    # Which is what it was, but that its lines came from rejected_rows.
+    # That is what it was, except that its lines came from rejected_rows.
     op.execute("UPDATE runs SET flow_name = 'hourly' WHERE flow_name = 'replay'")
     with op.batch_alter_table("source_files") as batch:
         batch.drop_constraint(op.f("fk_source_files_replayed_file_id_source_files"), type_="foreignkey")

@@ -1,6 +1,6 @@
 """show who stops whom
 
-How often a send of one rule stood in the way of another, and how often limits and blocks did, has a view.
+A view shows how often a send of one rule stopped another, and how often limits and blocks did.
 
 Revision ID: 0021
 Revises: 0020

@@ -1,6 +1,6 @@
 """let several runs write
 
-Where runs load at the same time, a batch says up to which load it could see, and a run that it was not alone.
+Where runs load at the same time, a batch records the last load that it could see, and a run that it was not alone.
 
 Revision ID: 0022
 Revises: 0021
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, unless runs were at work at the same time, whose loads are not in the order of the runs."""
+    """Drop them, unless runs worked at the same time, because then loads are not in the order of the runs."""
     if op.get_bind().execute(sa.text("SELECT count(*) FROM runs WHERE is_beside_others")).scalar_one():
         raise DatabaseError(
             f"Several runs have written at the same time in this database, which revision {down_revision} does not "

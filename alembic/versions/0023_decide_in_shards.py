@@ -39,7 +39,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, unless a batch is decided in part."""
+    """Drop them, unless a batch is only partly decided."""
     if op.get_bind().execute(sa.text("SELECT count(*) FROM batches WHERE NOT is_complete")).scalar_one():
         raise DatabaseError(
             f"A batch is decided in part, which revision {down_revision} does not know. Let a run of the newer version "

@@ -1,4 +1,4 @@
-"""Many raw files staged: one after the other in this process, or by two Dask workers on this machine."""
+"""Stages many raw files: one after the other in this process, or by two Dask workers on this machine."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ def here(raw_file: Path, _database: Path) -> None:
 
 
 def on_two_workers(raw_file: Path, database: Path) -> None:
-    """Have two workers stage them, which are there already and have staged something before."""
+    """Have two workers stage them that are already running and have staged something before."""
     from flows.dask_workers import dask_workers  # noqa: PLC0415  for this job alone
 
     files, folder = _files(raw_file), database.parent / "staged"

@@ -1,8 +1,8 @@
 """The floor: rows that are ready as Python tuples, `executemany` into the same tables, and the four rules by hand.
 
-Nothing is parsed, validated, distinguished or recorded, and the rules are written for these four rules alone, each of
-which has a template to itself: whatever takes raw lines and any rules can come close to this and not below it, unless
-it inserts in another way.
+Nothing is parsed, validated, distinguished or recorded, and the SQL is written for just these four rules, each with its
+own template: anything that takes raw lines and any rules can come close to this but not below it, unless it inserts in
+another way.
 """
 
 import gc
@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.job import not_measured, step
 
 PRAGMAS = ("foreign_keys=ON", "synchronous=NORMAL", "cache_size=-65536", "busy_timeout=60000")
-"""Those of our own connections, with a page cache twice as large."""
+"""The settings of our own connections, with a page cache twice as large."""
 
 COPIED = {
     "source_files": "id = (SELECT source_file_id FROM loads ORDER BY id DESC LIMIT 1)",
@@ -91,7 +91,7 @@ def prepare(rows_file: Path, database: Path) -> None:
 def insert_and_decide(rows_file: Path, database: Path) -> None:
     """Insert the rows, and decide the events among them."""
     with not_measured():
-        # Tuples of a million rows are what the collector would go through over and over; this is the floor.
+        # The garbage collector would go through the tuples of a million rows over and over; this is the floor.
         gc.disable()
         tables: dict[str, tuple[list[str], list[Any]]] = marshal.loads(rows_file.read_bytes())  # noqa: S302  written by `prepare`
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:

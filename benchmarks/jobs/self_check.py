@@ -1,4 +1,4 @@
-"""Deciding, and then the self-check of what was decided: by few rules and many, many versions, and many late events."""
+"""Decides, and then runs the self-check: with few rules and many, many versions, and many late events."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ def decide_and_check_by(rules_path: Path, database: Path) -> None:
 
 
 def few_versions(_raw_file: Path, database: Path) -> None:
-    """Check what many versions of the rules decided, one a run."""
+    """Check what many versions of the rules decided, one per run."""
     _check_versions(database, FEW_VERSIONS)
 
 
@@ -55,7 +55,7 @@ def many_versions(_raw_file: Path, database: Path) -> None:
 
 
 def few_late(_raw_file: Path, database: Path) -> None:
-    """Check events of one user that were decided before as many came that the rule looks back at."""
+    """Check events of one user that were decided before as many late events came that the rule looks back at."""
     _check_late(database, FEW_LATE)
 
 
@@ -77,7 +77,7 @@ def _check_versions(database: Path, count: int) -> None:
             at = NOON + timedelta(hours=number)
             _take(engine, database, [_event(f"u-{number}", event_type, at) for event_type in TYPES])
             rules = [_rule(event_type, event_type, TYPES[0]) for event_type in TYPES]
-            # In each version another rule is another one than before.
+            # Each version changes a different rule.
             rules[number % 5]["conditions"]["all"][0]["prior_event"]["hours"] = 1 + number
             _decide(engine, _written(database, rules))
     _check(database)

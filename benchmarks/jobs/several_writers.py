@@ -1,4 +1,4 @@
-"""The same files loaded by one or two runs, and decided in as many shards, on a PostgreSQL server of the job's own."""
+"""Loads the same files with one or two runs, and decides in as many shards, on the job's own PostgreSQL server."""
 
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -29,7 +29,7 @@ def _take(landing: Path, count: int) -> None:
             loaders = held.enter_context(ProcessPoolExecutor(count, mp_context=get_context("spawn")))
             url = server.new_database()
             upgrade_to_head(url)
-            # Each stands, and has imported everything, before it is measured.
+            # Each is running, and has imported everything, before it is measured.
             list(loaders.map(time.sleep, [1.0] * count))
         with step("load"):
             load_by(loaders, url, landing, count)
