@@ -40,7 +40,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run the test in an empty folder, where no `.env` lies, with none of the settings in the environment."""
+    """Run the test in an empty folder without a `.env`, with none of the settings in the environment."""
     known = {name.upper() for name in Settings.model_fields}
     for name in [name for name in os.environ if name.upper() in known]:
         monkeypatch.delenv(name)

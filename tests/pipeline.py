@@ -49,12 +49,12 @@ _KEYED = "WITH keyed AS (SELECT id, row_number() OVER (ORDER BY id) - 1 AS event
 
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  where Linux keeps files in memory
-"""Where databases of property tests lie, where there is one: on a disk a quarter of their time went to syncing."""
+"""Where databases of property tests are kept, if it exists: on a disk a quarter of their time went to syncing."""
 
 
 @contextmanager
 def quick_folder() -> Iterator[Path]:
-    """Yield a temporary folder for what is made anew hundreds of times."""
+    """Yield a temporary folder for what is made hundreds of times."""
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None) as folder:
         yield Path(folder)
 

@@ -29,10 +29,10 @@ CARELESS = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_
 CAREFUL = ("shared_buffers=512MB", "max_wal_size=4GB", "max_connections=40")
 
 IN_MEMORY = Path("/dev/shm")  # noqa: S108  where Linux keeps files in memory
-"""Where the tests' server lies, where there is room: making and dropping databases is what a disk takes longest for."""
+"""Where the tests' server is kept, if there is room: creating and dropping databases is slowest on a disk."""
 
 ROOM = 3 * 2**30
-"""Free bytes from which a server lies in memory; `max_wal_size` lets its log have one gigabyte."""
+"""With this many free bytes a server is kept in memory; `max_wal_size` lets its log have one gigabyte."""
 
 STARTS = 20
 """How often a start is tried."""

@@ -14,7 +14,7 @@ KNOWN_KEYS = ("message_id", "user_id", "event_type", "event_timestamp", "propert
 KNOWN_PROPERTIES = ("amount", "attempt_number", "failure_reason", "order_id", "currency")
 DELIVERY_KEYS = ("sent_at", "received_at", "retry", "retries", "sentAt", "receivedAt")
 PLAIN_PROPERTIES = KNOWN_PROPERTIES[:3]
-"""The properties that are told apart by what they say and not by how they are written, when there is no message_id."""
+"""The properties compared by value and not by how they are written, when there is no message_id."""
 KNOWN_TRAITS = ("email", "country", "marketing_opt_in", "risk_segment")
 
 Row = tuple[Any, ...]
@@ -126,9 +126,9 @@ class Reference:
         *,
         is_held: bool = False,
     ) -> LoadCounts:
-        """Take one file's events in file order; of those with one identity the first ever seen stands.
+        """Take one file's events in file order; of those with one identity the first ever seen is kept.
 
-        One that differs from it in the time is a retry; one that differs in more is kept, as its line stands, once.
+        One that differs from it in the time is a retry; one that differs in more is kept, with its line, once.
         """
         inserted = duplicate = conflict = collision = 0
         for raw in raw_events:
@@ -188,7 +188,7 @@ class Reference:
             self._decide_one(rules_document, replace(event, oldest=oldest) if has_waited else event)
 
     def _decide_again(self, rules_document: Mapping[str, Any], event: Event, again: Sequence[str]) -> None:
-        """Let the named rules decide one event that was decided before, where nothing stands against it."""
+        """Let the named rules decide one event that was decided before, if nothing forbids it."""
         rules = rules_document.get("rules") or []
         groups_spoken_for: set[str] = set()
         for rule in rules:
@@ -324,7 +324,7 @@ class Reference:
         return _compare(_field(event, condition["field"]), condition["operator"], condition.get("value"))
 
     def _has_prior(self, event: Event, event_type: str, window: timedelta) -> bool:
-        """Whether another event of the type by the user lies in the window up to the event, ends included."""
+        """Whether another event of the type by the user is in the window up to the event, ends included."""
         for other in self._events:
             if (
                 other.key != event.key
@@ -391,7 +391,7 @@ def sort_rows(rows: Iterable[Row]) -> list[Row]:
 
 
 def _lies_in(event: Event, window: Span | None) -> bool:
-    """Whether an event lies in the window, where there is one."""
+    """Whether an event is in the window, if there is one."""
     return window is None or window[0] <= event.content.timestamp < window[1]
 
 

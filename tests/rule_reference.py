@@ -76,7 +76,7 @@ class Refusal:
     blocking_send: Send | None = None
     blocking_event: Event | None = None
     reasons: tuple[str, ...] = ()
-    """Every reason that stands against it, this one first."""
+    """Every reason against it, this one first."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Decider:
     def _refusals_of(
         self, match: Match, document: Document, as_of: datetime, loaded: Sequence[Event], exempt: set[str]
     ) -> Iterator[tuple[str, Send | None, Event | None]]:
-        """What stands against a match, in order: the reason, and the send or the event."""
+        """What stops a match, in order: the reason, and the send or the event."""
         zone = ZoneInfo(document.get("timezone", "UTC"))
         in_reach = self._sends_in_reach(match, zone)
         if in_reach:

@@ -56,7 +56,7 @@ def turn(item: pytest.Item) -> tuple[int, int]:
 
 @contextmanager
 def refused_servers() -> Iterator[None]:
-    """Let nothing inside listen on a port, nor start a process that does, as far as its command tells."""
+    """Let nothing inside listen on a port, nor start a process that does, as far as its command shows."""
     start = subprocess.Popen.__init__
     bind = socket.socket.bind
 

@@ -128,7 +128,7 @@ def event_batches(draw: st.DrawFn, max_files: int = 4, max_events: int = 10) -> 
 
 @st.composite
 def run_orders(draw: st.DrawFn) -> Told:
-    """What a run is told: no window, or one with borders on the instants of events; a mode; and limits on them too."""
+    """A run's order: no window, or one with borders on the instants of events; a mode; and limits on them too."""
     borders = [anchor + step for anchor in ANCHORS for step in (*STEPS, timedelta(0))]
     as_of = draw(st.sampled_from((NOW, NOW, *borders)))
     ages = [hours for anchor in ANCHORS if (hours := int((as_of - anchor).total_seconds() // 3600)) > 0]
@@ -153,7 +153,7 @@ def on_time_day(draw: st.DrawFn, days: int = 1, max_events: int = 20) -> list[Ra
 
 @st.composite
 def early_deliveries(draw: st.DrawFn, files: Sequence[RawFile]) -> list[RawFile]:
-    """The same files, some events of which are delivered in an earlier one than their own."""
+    """The same files, with some events delivered in an earlier file than their own."""
     delivered: list[RawFile] = [[] for _ in files]
     for number, file in enumerate(files):
         for event in file:
@@ -329,7 +329,7 @@ def _facts(
 
 @st.composite
 def _changed(draw: st.DrawFn, facts: Facts, users: Sequence[str], instants: Sequence[datetime]) -> Facts:
-    """The same facts with one of them told anew, mostly differently."""
+    """The same facts with one of them stated again, mostly differently."""
     anew: Mapping[str, st.SearchStrategy[Any]] = {
         "user_id": st.sampled_from(users),
         "event_type": st.sampled_from(EVENT_TYPES),

@@ -20,7 +20,7 @@ RECIPES = {
 
 
 def paths_in(text: str) -> list[str]:
-    """The files and folders that a text names: whatever stands in code quotes and has a / or an ending."""
+    """The files and folders that a text names: whatever is in code quotes and has a / or an ending."""
     quoted = re.findall(r"`([^`\s]+)`", text)
     return [each for each in quoted if re.fullmatch(r"[\w./-]+(/|\.(py|md|yaml|example))", each)]
 

@@ -205,7 +205,7 @@ def state_of(pipeline: Pipeline) -> State:
 
 @dataclass(frozen=True)
 class Tried:
-    """What stands in the tables before and after every advice was followed, and what another run takes then."""
+    """What the tables hold before and after every advice was followed, and what another run then takes."""
 
     before: State
     after: State
@@ -218,7 +218,7 @@ def tried(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     pipeline.sources = parse_sources(SOURCES, "sources.yaml")
     with pytest.MonkeyPatch.context() as patches:
         patches.setattr(lines, "MAX_LINE_BYTES", LONGEST_LINE)
-        # A line is looked at for its length where it goes on over what is read at once.
+        # A line's length is checked where it exceeds what is read at once.
         patches.setattr(lines, "READ_BYTES", 64)
         for place, code in PLACES.items():
             (pipeline.landing / place).mkdir()

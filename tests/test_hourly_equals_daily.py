@@ -60,7 +60,7 @@ def run_at(
     *,
     has_window: bool = False,
 ) -> None:
-    """Do a run at each of some hours, each of which loads what happened since the one before it."""
+    """Do a run at each of some hours; each loads what happened since the previous one."""
     start = DAY_BORDER
     for hour in hours:
         as_of = DAY_BORDER + timedelta(hours=hour)

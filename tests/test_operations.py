@@ -1,4 +1,4 @@
-"""docs/operations.md cannot lie about names: Prefect passes over settings that it does not know without a word."""
+"""docs/operations.md cannot lie about names: Prefect silently ignores settings that it does not know."""
 
 import re
 from pathlib import Path

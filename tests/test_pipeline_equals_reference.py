@@ -167,7 +167,7 @@ def test_events_that_come_before_their_time_end_in_the_decisions_of_one_run_afte
             at_once.land(file)
         at_once.do(at_once.order(as_of=ends[-1], max_event_ahead_hours=0), rules)
         assert hour_by_hour.everything() == at_once.everything()
-        # Rules none of which is enabled leave every event to the next run.
+        # Without an enabled rule, every event is left to the next run.
         is_waiting = not strategies.enabled_names(rules)
         assert hour_by_hour.waiting() == at_once.waiting()
         assert len(at_once.waiting()) == is_waiting * len(at_once.events())

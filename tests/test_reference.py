@@ -21,7 +21,7 @@ NOON = "2024-03-01T12:00:00Z"
 
 
 def event(message_id: str | None, timestamp: str = NOON, event_type: str = "paid", **keys: Any) -> RawEvent:
-    """A raw event of user u unless told otherwise."""
+    """A raw event, by default of user u."""
     return {
         "message_id": message_id,
         "user_id": "u",

@@ -71,7 +71,7 @@ def hour(pipeline: Pipeline, *files: list[dict[str, Any]] | bytes) -> None:
 
 
 def edit(pipeline: Pipeline, **lines: Any) -> list[Any]:
-    """Replay edited lines, told by row1, row2 and so on."""
+    """Replay edited lines, named row1, row2 and so on."""
     edited = {
         int(name.removeprefix("row")): EditedLine(line if isinstance(line, bytes) else json.dumps(line).encode(), place)
         for place, (name, line) in enumerate(lines.items(), start=1)

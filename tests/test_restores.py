@@ -1,4 +1,4 @@
-"""A copy is put back: what docs/operations.md promises to whoever delivers messages holds, and row ids mean nothing."""
+"""A copy is put back: what docs/operations.md promises to message senders holds, and row ids mean nothing."""
 
 import os
 import shutil

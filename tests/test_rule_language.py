@@ -88,7 +88,7 @@ def run(pipeline: Pipeline, rules: Mapping[str, Any] | Sequence[Raw], as_of: str
 
 
 def outcomes(pipeline: Pipeline) -> set[str]:
-    """What became of each match: message_id, rule, outcome, and where something stood in the way, of which event."""
+    """The outcome of each match: message_id, rule, outcome and, if something stopped it, the event of that."""
     return {" ".join(str(part) for part in row if part is not None) for row in pipeline.rows(OUTCOMES)}
 
 

@@ -513,12 +513,12 @@ class TestWhatStandsAgainstAMatch:
         }
         events = [
             event("1", "a", "23T08:00:00"),
-            event("2", "a", "23T09:00:00"),  # its once stands in the way, so it counts for no limit
+            event("2", "a", "23T09:00:00"),  # its once mode stops it, so no limit counts it
             event("3", "b", "23T10:00:00"),
             event("4", "b", "23T11:00:00"),
             event("5", "b", "23T12:00:00", "v"),
             event("6", "b", "23T13:00:00", "v"),
-            event("7", "a", "23T14:00:00", "v"),  # the limit stands in the way, so it uses up no once
+            event("7", "a", "23T14:00:00", "v"),  # the limit stops it, so it does not use up a once
             event("8", "a", "24T08:00:00", "v"),
         ]
         run(pipeline, whole, "24T12:00:00", *events)

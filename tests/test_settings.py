@@ -1,4 +1,4 @@
-"""What a run may be told from outside, and how a slip is answered."""
+"""What a run can be given from outside, and how a mistake is answered."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ def rules_file(document: Mapping[str, Any]) -> RulesFile:
 
 
 def rule(name: str = "mail", **others: Any) -> dict[str, Any]:
-    """A rule that mails about every failed payment, unless told otherwise."""
+    """A rule that by default mails about every failed payment."""
     return {
         "name": name,
         "trigger": {"event_type": "payment_failed"},

@@ -85,7 +85,7 @@ def test_who_stops_whom_counts_the_window_alone_on_both_sides(pipeline):
 
 
 def test_decisions_without_a_rule_have_a_line_of_their_own(pipeline):
-    """Such stand in databases that are older than the column."""
+    """These are in databases older than the column."""
     with write_transaction(pipeline.engine) as connection:
         for table in ("send_requests", "suppressions"):
             connection.execute(text(f"UPDATE {table} SET rule_name = NULL, ruleset_id = NULL WHERE user_id = 'ada'"))

@@ -24,7 +24,7 @@ DAILY = {"mode": "once_per_calendar_day"}
 
 
 def rule(name: str, event_type: str, *conditions: dict[str, Any], **keys: Any) -> dict[str, Any]:
-    """A rule whose template is its name in capitals, sent by email as often as it matches, unless told otherwise."""
+    """A rule whose template is its name in capitals, by default sent by email as often as it matches."""
     template_name = keys.pop("template_name", name.upper())
     return {
         "name": name,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Breach:
-    """A way to break one invariant, and what is told of it first."""
+    """A way to break one invariant, and what is first reported about it."""
 
     invariant: str
     how: str
@@ -35,7 +35,7 @@ class Breach:
 
 
 def empty_index(path: Path) -> None:
-    """Lose what stands in an index."""
+    """Lose the entries of an index."""
     ((page,),) = rows(path, "SELECT rootpage FROM sqlite_master WHERE name = 'ix_suppressions_user_id'")
     ((page_size,),) = rows(path, "PRAGMA page_size")
     with path.open("r+b") as file:

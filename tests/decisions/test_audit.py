@@ -1,4 +1,4 @@
-"""What the recorded rules say about the decisions that stand: every breach that is certain, and none that is not."""
+"""What the recorded rules say about the stored decisions: every breach that is certain, and no other."""
 
 import hashlib
 import json

@@ -41,7 +41,7 @@ def take(pipeline: Pipeline, *files: list[dict[str, Any]]) -> None:
 
 
 def contents(pipeline: Pipeline) -> dict[str, list[tuple[Any, ...]]]:
-    """All that deciding may write to, as it stands."""
+    """The content of all that deciding may write to."""
     return {table: pipeline.rows(f"SELECT * FROM {table}") for table in (*DECIDED_TABLES, "loads")}
 
 

@@ -75,7 +75,7 @@ class OfOneName(ServerTemplate):
 
 @pytest.fixture
 def for_examples(postgresql: Server, postgresql_template: str, monkeypatch: pytest.MonkeyPatch) -> ServerTemplate:
-    """A template for examples, each of which uses the engines of the one before.
+    """A template for examples; each reuses the previous one's engines.
 
     An engine compiles a statement once, and compiling was half of an example's work.
     """
@@ -203,7 +203,7 @@ def order(pipeline: Pipeline, hour: int = 10) -> RunOrder:
 
 
 def left_in_part(pipeline: Pipeline, cut: set[int]) -> None:
-    """Let a run be cut off after two of three shards, of which one had something that waited."""
+    """Cut a run off after two of three shards, one of which had something waiting."""
     pipeline.land(events(0, 30, "order_created"))
     pipeline.do(order(pipeline, 9), document())
     pipeline.land([*events(0, 40), *events(0, 40, "payment_failed")])

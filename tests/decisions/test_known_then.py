@@ -192,7 +192,7 @@ def looks(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def came_to(events: Sequence[Told], number: int, look: dict[str, Any], wait: float) -> bool:
-    """Whether a look held for an event when its own run decided, told by what was there."""
+    """Whether a look held for an event when its own run decided, judged by what was there."""
     user_id, _, seconds, load, country = events[number]
     end = seconds + wait * 3600
     start = end - 3600 if "within_hours" in look else seconds if "since_trigger" in look else -1e9

@@ -138,7 +138,7 @@ RULES_BY_TYPE = {
             [("1", "daily", MORNING), ("2", "daily", NOON), ("3", "daily", EVENING), ("4", "daily", NEXT_DAY)],
             ["1", "4"],
         ),
-        # Nor does an alert, and nothing stands in its way.
+        # Nor does an alert, and nothing stops it.
         ([("1", "alert", MORNING), ("2", "ever", NOON), ("3", "daily", NEXT_DAY)], ["1", "2", "3"]),
         ([("1", "alert", MORNING), ("2", "daily", NOON), ("3", "daily", EVENING)], ["1", "2"]),
         ([("1", "ever", MORNING), ("2", "alert", NOON), ("3", "alert", EVENING)], ["1", "2", "3"]),
@@ -188,7 +188,7 @@ def test_one_template_on_two_channels_is_one_message(pipeline):
             [[("1", "always", MORNING), ("2", "always", NEXT_DAY), ("3", "daily", "2026-03-02T10:00:00Z")]],
             {"3 daily": "2 always"},
         ),
-        # One that lies after it in event time, when it came late.
+        # One after it in event time, when it came late.
         ([[("1", "always", NOON), ("2", "always", EVENING)], [("3", "ever", MORNING)]], {"3 ever": "1 always"}),
         ([[("1", "always", NEXT_DAY), ("2", "always", EVENING)], [("3", "daily", MORNING)]], {"3 daily": "2 always"}),
         # Not an alert, and not a suppressed message.

@@ -1,4 +1,4 @@
-"""Reading rules.yaml from disk: whatever stands there, it is rules or one RulesError that says what is wrong."""
+"""Reading rules.yaml from disk: whatever it contains, the result is rules or one RulesError that says what is wrong."""
 
 import hashlib
 import json

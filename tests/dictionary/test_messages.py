@@ -1,4 +1,4 @@
-"""Every way in which a run can end, every reason code and every error sentence stands on the page of operations."""
+"""Every way in which a run can end, every reason code and every error sentence is on the page of operations."""
 
 import re
 from pathlib import Path

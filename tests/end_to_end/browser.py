@@ -113,7 +113,7 @@ class Operator:
         self.page.locator(".p-select-option").get_by_text(option, exact=True).click()
 
     def pick_time(self, name: str, moment: datetime) -> None:
-        """Pick a date and a time in the zone that the form stands on, which is UTC."""
+        """Pick a date and a time in the form's zone, which is UTC."""
         self.parameter(name).locator(".p-date-button__control").click()
         picker = self.page.locator(".p-date-picker")
         picker.locator("input[type=date]").fill(f"{moment:%Y-%m-%d}")

@@ -72,7 +72,7 @@ class System:
         return [entry.message for entry in self.client.read_logs(of_run, sort=LogSort.TIMESTAMP_ASC)]
 
     def set_work(self, *, is_paused: bool) -> None:
-        """Pause the worker, which then takes no run, like one that is down; or let it go on."""
+        """Pause the worker, which then takes no run, like one that is down; or let it continue."""
         self.client.update_work_pool(WORK_POOL, WorkPoolUpdate(is_paused=is_paused))
 
     def switch_schedules_off(self) -> None:

@@ -1,4 +1,4 @@
-"""prefect.yaml, of which Prefect passes over what it does not know without a word."""
+"""prefect.yaml, in which Prefect silently ignores what it does not know."""
 
 from importlib import import_module
 from typing import Annotated, Any, Literal

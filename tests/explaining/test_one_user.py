@@ -166,7 +166,7 @@ def test_events_and_rules_can_be_chosen(pipeline: Pipeline) -> None:
 
 
 MOST_LEAVES = 6
-"""Of a tree of which every set of leaves is tried."""
+"""The most leaves of a tree whose every set of leaves is tried."""
 
 OUTCOMES = {
     SEND: "SELECT event_id, rule_name FROM send_requests WHERE channel <> 'internal'",
@@ -228,7 +228,7 @@ def fewer(tree: Node, count: int) -> Iterator[tuple[Node, ...]]:
 
 
 def otherwise(raw: Any, node: Node, flips: Sequence[Node]) -> Any:
-    """Conditions of a rules file of which some are turned round."""
+    """Conditions of a rules file, some of them negated."""
     if node.kind == LEAF:
         return {"not": raw} if any(node is leaf for leaf in flips) else raw
     if node.kind == NOT:

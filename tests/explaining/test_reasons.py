@@ -1,4 +1,4 @@
-"""Every reason that stands against a message, beside the one for which it was refused."""
+"""Every reason against a message, besides the one for which it was refused."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

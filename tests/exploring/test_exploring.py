@@ -1,4 +1,4 @@
-"""The questions people ask, answered on the sample events, and what Datasette is told."""
+"""The questions people ask, answered on the sample events, and what Datasette knows."""
 
 import re
 import shutil

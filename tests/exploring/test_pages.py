@@ -65,7 +65,7 @@ def test_one_link_leads_from_a_decision_to_its_explanation(decided: Callable[...
     assert "<h2>paid ana13 at 2026-03-01 13:00:00 UTC</h2>" in html
     assert "r: suppressed: once_ever (at most once in a lifetime; in the way: send " in html
     assert html.count("<h2>") == 1
-    # What the page answers stands in its form.
+    # The form shows what the page answered.
     assert 'name="event" value="ana13"' in html
 
 

@@ -162,7 +162,7 @@ WHOLE = BEGINNING + b"nor this one\n"
 
 @pytest.fixture
 def growing(tmp_path: Path) -> Path:
-    """A file of which the first line is no event."""
+    """A file whose first line is not an event."""
     (tmp_path / "landing").mkdir()
     path = tmp_path / "landing" / "growing.jsonl"
     path.write_bytes(BEGINNING)
@@ -228,7 +228,7 @@ def test_what_another_run_took_of_a_file_before_it_was_renamed_and_went_on_growi
 
 
 def growing_signature(path: Path) -> str:
-    """What a file is known by as it lies there now."""
+    """What a file is known by as it is now."""
     return FolderFile(path).signature()
 
 

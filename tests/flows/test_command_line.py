@@ -20,7 +20,7 @@ TELLS_ERRORS = (
 
 
 class FakeFlow:
-    """A flow at whose start Prefect fails as it is told to, and which keeps what it was called with."""
+    """A flow at whose start Prefect fails as requested, and which keeps what it was called with."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error

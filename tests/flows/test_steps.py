@@ -1,4 +1,4 @@
-"""The steps of a flow under Prefect: what is tried again, what is not, and how long work tells how far it has come."""
+"""The steps of a flow under Prefect: what is retried, what is not, and how long work reports its progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

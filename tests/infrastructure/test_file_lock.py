@@ -1,4 +1,4 @@
-"""One at a time where a file lies."""
+"""One at a time on a file."""
 
 import os
 import subprocess

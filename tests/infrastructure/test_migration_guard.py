@@ -1,4 +1,4 @@
-"""Before tables are built anew: room on the disk, a copy until it has succeeded, and how long it may take."""
+"""Before tables are rebuilt: room on the disk, a copy until it has succeeded, and how long it may take."""
 
 import re
 import shutil

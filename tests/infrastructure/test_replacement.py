@@ -1,4 +1,4 @@
-"""A database that was put in the place of another one is told as that, and nothing else is."""
+"""A database put in the place of another one is reported as that, and nothing else is."""
 
 import shutil
 import sqlite3
@@ -30,7 +30,7 @@ RUN = text(
 
 @pytest.fixture
 def path(database_url: str, tmp_path: Path) -> Path:
-    """The file of the engine's database; a copy from before its one run lies beside."""
+    """The file of the engine's database; a copy from before its one run is beside it."""
     shutil.copyfile(tmp_path / "test.db", tmp_path / "older.db")
     return tmp_path / "test.db"
 

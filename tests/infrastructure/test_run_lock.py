@@ -133,7 +133,7 @@ def test_a_pooler_that_shares_one_session_among_many_is_refused(
     postgresql: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgresql.new_database()
-    # What such a pooler does, without one: whoever asks is given the same session.
+    # What such a pooler does, without one: every caller gets the same session.
     engine = sessions.engine_of(make_url(url), poolclass=StaticPool)
     monkeypatch.setattr(postgresql_dialect, "engine_of", lambda *_, **__: engine)
     with (

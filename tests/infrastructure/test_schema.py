@@ -1,4 +1,4 @@
-"""A current schema is told without Alembic, and nothing else is taken for one."""
+"""A current schema is recognised without Alembic, and nothing else is taken for one."""
 
 import sqlite3
 import subprocess

@@ -1,4 +1,4 @@
-"""What was written and does not stand is a sentence that names the trigger, and how to drop it."""
+"""What was written but is not stored becomes a sentence that names the trigger, and how to drop it."""
 
 import pytest
 from sqlalchemy import Engine, insert, text, update

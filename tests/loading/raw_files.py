@@ -19,7 +19,7 @@ Line = dict[str, Any] | str | bytes
 
 
 def raw(message_id: str | None = "m1", **keys: Any) -> dict[str, Any]:
-    """A raw event of user u at noon, unless told otherwise."""
+    """A raw event, by default of user u at noon."""
     return {
         "message_id": message_id,
         "user_id": "u",
@@ -30,7 +30,7 @@ def raw(message_id: str | None = "m1", **keys: Any) -> dict[str, Any]:
 
 
 def stage(folder: Path, name: str, *lines: Line, chunk_rows: int | None = None) -> StagedFile:
-    """Write a raw file of these lines into a folder, find it there and stage it, in small chunks if so told."""
+    """Write a raw file of these lines into a folder, find it there and stage it, in small chunks if wanted."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(b"".join(_bytes_of(line) + b"\n" for line in lines))
     [file] = [file for file in discover(folder, KnownFiles()).new_files if file.display_path == name]

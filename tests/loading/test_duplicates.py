@@ -95,7 +95,7 @@ def test_a_retry_with_a_time_of_its_own_is_a_conflict_that_says_so(engine, load)
 
 
 def test_every_retry_is_compared_with_the_event_that_stands(engine, load):
-    """The third line says the same as the second, but the first is the one that stands."""
+    """The third line says the same as the second, but the first is the one that is kept."""
     later = raw("m1", event_timestamp="2026-03-01T12:00:01Z")
     result = load("a.jsonl", raw("m1"), later, later, raw("m1"))
     assert (result.duplicate_count, result.conflict_count) == (3, 2)

@@ -1,4 +1,4 @@
-"""First deliveries are told from repeated ones, whatever the hashes do."""
+"""First deliveries are distinguished from repeated ones, whatever the hashes do."""
 
 from collections.abc import Sequence
 

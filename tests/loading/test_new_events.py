@@ -1,4 +1,4 @@
-"""A large load builds the indexes of events anew, and ends in what a small one does."""
+"""A large load rebuilds the indexes of events, with the same result as a small one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,7 @@ INDEXES = [
 
 @pytest.fixture
 def rebuilding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Make loads of any size rebuild the indexes, as far as they are not small against what stands."""
+    """Make loads of any size rebuild the indexes, unless they are small compared with what is stored."""
     return lambda: monkeypatch.setattr(new_events, "SMALLEST_REBUILD", 1)
 
 

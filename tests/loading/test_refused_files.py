@@ -1,4 +1,4 @@
-"""Files of which no line can be read: they are not taken, and read again when that may help."""
+"""Files without a readable line: they are not taken, and are read again when that may help."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def look(engine: Engine, landing: Path) -> Callable[[], Discovery]:
 
 @pytest.fixture
 def take(engine: Engine, look: Callable[[], Discovery]) -> Callable[..., list[Outcome]]:
-    """Take what lies in landing and is not known, as a run does."""
+    """Take what is in landing and not known, as a run does."""
 
     def take(**options: Any) -> list[Outcome]:
         outcomes = []
@@ -109,7 +109,7 @@ INSERT INTO loads (id, source_file_id, as_of, state, read_count, inserted_count,
 INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation)
 VALUES (1, {line_number}, '{raw_line}', 'corrupt_gzip', 'The file is named .gz but does not begin like one.')
 """
-"""What an older reader has left of a file of which it could read no line."""
+"""What an older reader has left of a file without a line that it could read."""
 
 
 def refuse_before(engine: Engine, landing: Path, line_number: int, raw_line: str) -> None:

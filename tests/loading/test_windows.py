@@ -1,4 +1,4 @@
-"""A file taken in parts: the events of a window by a backfill, the rest by whoever comes for it."""
+"""A file taken in parts: the events of a window by a backfill, the rest by a later run."""
 
 from contextlib import closing
 from datetime import datetime

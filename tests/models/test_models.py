@@ -1,4 +1,4 @@
-"""What the tables promise to whoever writes to them."""
+"""What the tables promise to their writers."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -55,7 +55,7 @@ def suppression(**values: Any) -> Suppression:
 
 
 def load(content_hash: str = "h", **values: Any) -> Load:
-    """A load of a file, with no line in it unless told."""
+    """A load of a file, by default without lines."""
     file = SourceFile(content_hash=content_hash, path="a.jsonl", size_bytes=0, modified_at=NOON, file_signature="s")
     names = ("read", "inserted", "duplicate", "conflict", "rejected", "blank")
     zero = {f"{name}_count": 0 for name in names}

@@ -1,4 +1,4 @@
-"""Rejected lines as a file: an object stands in it as it came, everything else as a text."""
+"""Rejected lines as a file: an object is in it as it came, everything else as text."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Every query that a report prints gives, in the database, the numbers that the report tells."""
+"""Every query that a report prints gives, in the database, the numbers that the report shows."""
 
 import re
 import sqlite3
@@ -40,7 +40,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory, migrated_template: Path) 
 
 
 def printed(report: RunReport) -> list[str]:
-    """The queries as they stand in the report, without what they are said to give."""
+    """The queries as they are in the report, without what they are said to give."""
     return re.findall(r"```sql\n(.*?;)\n", report_markdown(report), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""Views and indexes are made anew; no row is touched, and nothing is forced."""
+"""Views and indexes are rebuilt; no row is touched, and nothing is forced."""
 
 from pathlib import Path
 

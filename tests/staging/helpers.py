@@ -116,6 +116,6 @@ def _assert_in_line_order(found: list[Row]) -> None:
 
 
 def path_of(file: LandingFile) -> Path:
-    """Where a raw file lies that a folder was looked through for."""
+    """The place of a raw file found in a folder."""
     assert isinstance(file.place, FolderFile)
     return file.place.path

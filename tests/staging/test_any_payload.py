@@ -64,7 +64,7 @@ _values = st.one_of(
 
 @st.composite
 def events_of(draw: st.DrawFn, payload: Payload) -> bytes:
-    """An event with values of any kind for any of its fields, and sometimes a key that is unknown or stands twice."""
+    """An event with values of any kind for any of its fields, and sometimes a key that is unknown or appears twice."""
     parts: dict[str, dict[str, str]] = {}
     for part in payload.parts:
         names = [*(field.name for field in part.fields), *UNKNOWN_KEYS[:3]]

@@ -1,4 +1,4 @@
-"""Raw files in a bucket: found, told apart and read as those in a folder are."""
+"""Raw files in a bucket: found, distinguished and read like those in a folder."""
 
 import hashlib
 from contextlib import closing

@@ -196,7 +196,7 @@ PLACES = [
     *((level, key) for level, pairs in LEVELS.items() for key, _ in (*pairs, *((key, "") for key in UNKNOWN_KEYS))),
     *(("", "properties"), ("", "user_traits")),
 ]
-"""Where a value can stand: the level, and the key there."""
+"""Where a value can be: the level, and the key there."""
 
 
 def written(levels: Mapping[str, Sequence[tuple[str, str]]]) -> bytes:

@@ -34,7 +34,7 @@ def landing(tmp_path: Path) -> Path:
 
 
 def put(folder: Path, name: str, content: str | None = None, *, age: int = 0) -> Path:
-    """A file with content of its own unless told otherwise, written `age` seconds before a fixed instant."""
+    """A file with unique content by default, written `age` seconds before a fixed instant."""
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(name if content is None else content, encoding="utf-8")

@@ -41,7 +41,7 @@ def value_at(path: str, parsed: ParsedLine) -> Any:
 
 
 def value_of(path: str, text: str) -> Any:
-    """The value that an event has at a path when this JSON text stands there."""
+    """The value that an event has at a path with this JSON text."""
     return value_at(path, parse_line(line_with(path, text)))
 
 

@@ -32,7 +32,7 @@ EVENT = line() + b"\n"
 
 
 class Example(NamedTuple):
-    """A file with one line that is rejected, between two that are not where the file goes on after it."""
+    """A file with one rejected line, followed and preceded by good ones if the file continues after it."""
 
     raw: bytes
     field_name: str | None = None

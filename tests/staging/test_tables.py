@@ -62,7 +62,7 @@ def assert_alike(table: TableLines, mapping: SourceMapping, payload: Payload) ->
 
 
 def names_for(payload: Payload) -> st.SearchStrategy[list[str]]:
-    """Names of columns, mostly of an event, which can be told apart."""
+    """Names of columns, mostly of an event, that can be distinguished."""
     ours = [f"{field.part}.{field.name}" for field in payload.fields]
     others = ("properties", "user_traits", "properties.plan", "user_traits.x", "properties.x.y", "context.traits.x")
     more = st.lists(st.sampled_from((*ours, *ours, *others, *OTHER_KEYS)), max_size=5, unique=True)

@@ -14,7 +14,7 @@ SERVERS = 2
 """How many victims, or crowds of them, are at work at once."""
 
 MOST_TOLD = 5
-"""How many breaches of a section are told in full."""
+"""How many breaches of a section are reported in full."""
 
 
 def main() -> int:

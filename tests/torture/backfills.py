@@ -47,7 +47,7 @@ def same_decisions(start: Start, whole: Start) -> list[str]:
 
 
 def kill_before_the_next(server: ForkServer, fault: Fault, whole: Start, folder: Path) -> Survival:
-    """Kill a run that only loads, and go on to the one that decides as well: its decisions are those of one run."""
+    """Kill a run that only loads, then do one that decides as well: its decisions are those of one run."""
     scene = fault.start.scene.copy_to(folder)
     killed = server.run(Order(str(scene.folder), fault.start.jobs[0], fault="kill", at=fault.at))
     ending = server.run(Order(str(scene.folder), fault.start.jobs[1]))

@@ -1,4 +1,4 @@
-"""Two databases held against each other row for row: ids replaced by what they stand for, clocks left out.
+"""Compares two databases row for row: ids replaced by what they refer to, clocks left out.
 
 A table or column that is not listed here is an error, so that nothing new goes uncompared unnoticed.
 """
@@ -24,18 +24,18 @@ class UnknownPartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """What the columns of a table are; each has to stand in exactly one of the groups."""
+    """The columns of a table; each has to be in exactly one of the groups."""
 
     compared: tuple[str, ...] = ()
     """Columns whose values are compared as they are."""
     references: Mapping[str, str] = field(default_factory=dict)
     """Columns that hold the id of a row of another table, compared by what that row is."""
     given: tuple[str, ...] = ()
-    """Columns of which it only matters whether anything stands in them, such as which of several runs did something."""
+    """Columns for which it only matters whether they have a value, such as which of several runs did something."""
     left_out: tuple[str, ...] = ()
     """Clocks, ids of the row itself, and what the file system or Prefect says."""
     key: tuple[str, ...] = ()
-    """The columns by which a row is told when another one refers to it."""
+    """The columns that identify a row when another one refers to it."""
 
 
 TABLES: Mapping[str, TableShape] = {
@@ -203,7 +203,7 @@ _EVENT_IN_TEXT: Mapping[str, re.Pattern[str]] = {
     "dedupe_key": re.compile(r"(?<=^event:)(\d+)(?=:)"),
     "explanation": re.compile(r"(?<=events\.id )(\d+)"),
 }
-"""Where the id of an event stands in a text."""
+"""Where a text contains the id of an event."""
 
 
 DECISIONS = ("send_requests", "suppressions", "former_suppressions", "waiting_matches", "ended_waits")
@@ -240,7 +240,7 @@ def stored_rows(database: Path) -> dict[str, Rows]:
 
 
 def events_lost_or_doubled(one: Path, other: Path) -> list[str]:
-    """Return which events stand in one database and not in the other, by all they say, whatever load brought them."""
+    """Return which events are in only one of the databases, by their full content, whatever load brought them."""
     ours, theirs = _events(one), _events(other)
     lost, added = theirs - ours, ours - theirs
     return [
@@ -350,7 +350,7 @@ class _Reader:
         return value
 
     def _key(self, name: str, row_id: int | None) -> Key | None:
-        """Return the key of the row with an id; a row that is not there is told by the id."""
+        """Return the key of the row with an id; a missing row is identified by the id."""
         if row_id is None:
             return None
         if name not in self._keys:

@@ -15,7 +15,7 @@ from tests.torture.orders import Order
 from tests.torture.scene import Scene
 
 PAIR = ("hourly", "backfill")
-"""The jobs of which several are started in the same second."""
+"""The jobs that are started several at a time in the same second."""
 
 PAIRS = 3
 

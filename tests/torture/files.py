@@ -33,7 +33,7 @@ PACKERS: Sequence[Callable[[bytes], bytes]] = (gzip.compress, zstd.compress)
 SIGNS = (*(bytes([sign]) for sign in b'[]{},\n"\\\x1e'), b"\r\n", b"\0" * 9, b"\xef\xbb\xbf", b"null", b"x\n")
 
 DECOY = "nobody"
-"""The user of the events that stand within other events, and are none."""
+"""The user of the events that are nested in other events, and do not count."""
 
 
 def odd_file(chance: Random) -> bytes:

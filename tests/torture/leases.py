@@ -126,7 +126,7 @@ def taken_over_by_one_that_is_killed(server: ForkServer, fault: Fault, folder: P
 
 
 def _loses(first: Victim, fault: Fault, scene: Scene) -> list[str]:
-    """Let the first run go on, and return what it does other than to say that it was taken over."""
+    """Let the first run continue, and return anything that it does besides saying that it was taken over."""
     before = stored_rows(scene.database)
     ending = _go_on(first)
     breaches = [told] if (told := ending.fault()) else []

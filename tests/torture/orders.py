@@ -1,4 +1,4 @@
-"""What a victim is told to do; it imports nothing large, because both sides need it."""
+"""What a victim is to do; it imports nothing large, because both sides need it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,9 +32,9 @@ class Order:
     most_pages: int | None = None
     """How large the database may become, in pages of SQLite."""
     is_traced: bool = True
-    """Whether it lies in wait for a point; what it does on a server has none."""
+    """Whether it waits for a point; what it does on a server has none."""
     is_watched: bool = False
-    """Whether the files that it opens and the statements that it executes are told."""
+    """Whether the files that it opens and the statements that it executes are reported."""
     seed: int = 0
     """What the hostile lines follow from."""
     count: int = 0

@@ -21,7 +21,7 @@ AS_OF = datetime(2026, 11, 23, 10, tzinfo=UTC)
 """The logical time of every run here."""
 
 EVERYTHING = Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC))
-"""A window in which every event of the samples lies."""
+"""A window that contains every event of the samples."""
 
 SECOND_HOUR = Window(datetime(2026, 11, 2, 23, tzinfo=UTC), datetime(2026, 11, 3, 0, tzinfo=UTC))
 """A window in which some files have all of their events, some a part and some none."""

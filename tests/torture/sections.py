@@ -1,4 +1,4 @@
-"""The sections of the long form: each does one kind of harm many times and tells what became of it."""
+"""The sections of the long form: each does one kind of harm many times and reports the result."""
 
 import json
 from collections import Counter
@@ -35,7 +35,7 @@ from tests.torture.scene import Scene, empty_scene, land_all, sample_files
 
 KILLS_AT_A_POINT = 4
 REVISION_BEFORE_TEXT = "0009"
-"""The one before tables were changed where they stand."""
+"""The revision before tables were changed in place."""
 
 RANDOM_ROUNDS = 12
 """For each beginning, each of one to three kills."""
@@ -378,7 +378,7 @@ def _still_written(server: ForkServer, folder: Path, *, pause: float) -> list[st
 
 
 def damaged(rig: Rig) -> Verdict:
-    """Databases of which some pages are not what they were."""
+    """Databases with some damaged pages."""
     jobs = [
         partial(_damaged, start=rig.start("taken before"), chance=Random(f"{rig.seed} damage {number}"))
         for number in range(DAMAGES)

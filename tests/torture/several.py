@@ -29,14 +29,14 @@ from tests.torture.scene import Scene, empty_scene, land_all
 FILES = 16
 USERS_A_FILE = 12
 SHARED_USERS = 3
-"""Users of a file all of whose lines stand in the next one as well."""
+"""Users of a file whose lines are all in the next one as well."""
 
 CROWDS: tuple[tuple[str, ...], ...] = (
     ("hourly", "hourly"),
     ("load only", "load only", "hourly"),
     ("load only", "load only", "load only", "load only", "hourly"),
 )
-"""Loaders that begin at once, the last one of which decides beside the others, if not all do."""
+"""Loaders that begin at once; the last one decides beside the others, if not all do."""
 
 SHARDS = 2
 RUNS_TO_RECOVER = 4

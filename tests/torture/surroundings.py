@@ -26,7 +26,7 @@ NOBODY = 65_534
 ENOUGH_KIBIBYTES = 64 << 10
 
 PAGE_BYTES = 4_096
-"""Of the database, as SQLite has it unless told otherwise."""
+"""The database's page size, SQLite's default."""
 
 FULL = ("is full: free some space", "MB are free. Free some space", "(database or disk is full). Free some space")
 """What a run says of a disk that is full, of one without room for a migration, and of one that a copy has filled."""
@@ -305,7 +305,7 @@ def _fails_saying(ending: Ending, told: str) -> list[str]:
 
 
 def damaged(server: ForkServer, start: Start, folder: Path, chance: random.Random) -> list[str]:
-    """Run on, and check, a database of which some pages are not what they were: never a traceback."""
+    """Run on, and check, a database with some damaged pages: never a traceback."""
     scene = Scene(start.undisturbed.parent).copy_to(folder)
     scene.land("more.jsonl", sample_files()[-1][1] + b"\n")
     content = bytearray(scene.database.read_bytes())
@@ -341,7 +341,7 @@ REPLACEMENTS: Mapping[str, tuple[str, str, str]] = {
 
 
 def replaced(server: ForkServer, start: Start, folder: Path, fault: str, label: str, told: str) -> list[str]:
-    """Put the database from before a run in its place in the middle of it: that is told, and the next begins anew."""
+    """Put the database from before a run in its place during it: that is reported, and the next run starts again."""
     scene = start.scene.copy_to(folder)
     older = scene.folder / "older.db"
     shutil.copyfile(scene.database, older)
@@ -353,7 +353,7 @@ def replaced(server: ForkServer, start: Start, folder: Path, fault: str, label: 
 
 
 def replaced_by_another_schema(server: ForkServer, start: Start, other: Start, folder: Path, fault: str) -> list[str]:
-    """Put a database of an older schema in the place of the one that a run works on: it is told."""
+    """Put a database of an older schema in the place of the one that a run works on: that is reported."""
     scene = start.scene.copy_to(folder)
     older = scene.folder / "older.db"
     shutil.copyfile(other.scene.database, older)
@@ -385,7 +385,7 @@ STRANGERS: Mapping[str, tuple[Callable[[Scene], None], str]] = {
 def beside_a_stranger(
     server: ForkServer, start: Start, folder: Path, make: Callable[[Scene], None], told: str
 ) -> list[str]:
-    """Run on a file that is none of ours: it is told, and stays as it is to the byte."""
+    """Run on a file that is not ours: that is reported, and not a byte of it changes."""
     scene = start.scene.copy_to(folder)
     make(scene)
     before = scene.database.read_bytes()

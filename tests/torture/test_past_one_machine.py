@@ -21,7 +21,7 @@ from tests.torture.orders import AS_IN_EARNEST, Order
 pytestmark = pytest.mark.server
 
 FILES = 199
-"""Files of which no two are alike; with the second copy of one they are 200."""
+"""Files that are all different; with the second copy of one they are 200."""
 
 FILES_AT_ONCE = 5
 """Files that a worker is given at once, so that it takes the two of them forty goes."""
@@ -30,7 +30,7 @@ LOADED_BEFORE_HARM = 20
 """Files that are loaded when something is killed."""
 
 JOBS = ("load only", "hourly")
-"""Two loaders, of which the second decides when nothing is left to load."""
+"""Two loaders; the second decides when nothing is left to load."""
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def begun(server: ForkServer, starts: dict[str, Start], tmp_path_factory: pytest
 
 
 def values(start: Start, sql: str, *, before: bool = False) -> set[str]:
-    """What stands in a column after all runs, or before the first that is to be done."""
+    """What a column holds after all runs, or before the first one."""
     with closing(sqlite3.connect(start.scene.database if before else start.undisturbed)) as connection:
         return {value for (value,) in connection.execute(sql)}
 

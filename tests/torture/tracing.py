@@ -1,4 +1,4 @@
-"""The points of a run, told as it comes by them, so that a fault can be made to happen at any of them.
+"""The points of a run, reported as it passes them, so that a fault can be made to happen at any of them.
 
 Nothing of the pipeline is changed: every statement passes the driver, every read of a raw file one class, and which
 step they belong to is told by the functions that are at work.
@@ -67,7 +67,7 @@ def step_at_work() -> str:
 def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pages: int | None = None) -> None:
     """Tell of every point from now on as `step: what`, and of the text of every statement, in this process.
 
-    `most_pages` is how large a database may become, in pages; one more is told as a full disk.
+    `most_pages` is how large a database may become, in pages; one more is reported as a full disk.
     """
 
     def tell(what: str) -> None:
@@ -96,7 +96,7 @@ def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pag
 
 
 OUTWARD = ("open", "os.listdir", "os.scandir", "os.system", "os.exec", "subprocess.Popen", "socket.connect")
-"""What Python tells of before it reaches for a file, a folder, a program or another machine."""
+"""What Python announces before it uses a file, a folder, a program or another machine."""
 
 
 def watch(on_reach: OnPoint) -> None:

@@ -1,4 +1,4 @@
-"""Values that look like something to act on, and rules that are traps: none is acted on, all are told."""
+"""Values that look like something to act on, and rules that are traps: none is acted on, all are reported."""
 
 import json
 import sqlite3
@@ -59,7 +59,7 @@ RULES_TRAPS: Mapping[str, tuple[str, str]] = {
     "bytes that are no text": ("\udcff", "is not UTF-8 text"),
     "too large": ("#" * 300_000, "is larger than"),
 }
-"""Rules files that must be refused, each with what is told."""
+"""Rules files that must be refused, each with its report."""
 
 
 def values_are_only_kept(server: ForkServer, folder: Path) -> list[str]:

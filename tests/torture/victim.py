@@ -1,4 +1,4 @@
-"""A process that does what the flows do, by their own functions but without Prefect, and comes to harm where told.
+"""A process that does what the flows do, by their own functions but without Prefect, and comes to harm on request.
 
 `python -m tests.torture.victim` reads orders from its input, one a line, and forks a process for each, so that a run
 costs no imports. What is imported here is what such a process begins with.
@@ -46,7 +46,7 @@ dask_workers.ANSWER_SECONDS = 5.0
 dask_workers.NO_WORKER_SECONDS = 3.0
 dask_workers.COUNT_SECONDS = 0.5
 
-# Files are small here: those that are not small against what stands already are loaded as large ones are.
+# Files are small here: those that are not small compared with what is stored are loaded like large ones.
 new_events.SMALLEST_REBUILD = 1
 new_events.LARGEST_STANDING = 3
 

@@ -1,6 +1,6 @@
 """Rules of the whole language, changed from run to run, for runs that are killed while matches wait.
 
-The events come by their time: what lies after a run's logical time is held and decided by a later one.
+The events come by their time: what is after a run's logical time is held and decided by a later one.
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ SECOND: Mapping[str, Any] = {
 """One rule is gone, one was moved and waits longer, one asks for less, and one for something else."""
 
 PATIENT: Mapping[str, Any] = {**FIRST, "wait_for_data": True}
-"""By which all goes on waiting, as no event was on time."""
+"""By which everything keeps waiting, because no event was on time."""
 
 RULES: Mapping[str, Mapping[str, Any]] = {"first": FIRST, "second": SECOND, "patient": PATIENT}
 

@@ -1,4 +1,4 @@
-"""A producer's words become ours: where values stand, how times are written, what is left out."""
+"""A producer's words become ours: where values are, how times are written, what is left out."""
 
 from typing import Any
 
@@ -132,7 +132,7 @@ class TestTimes:
             ("epoch_seconds", WrittenNumber("0.0000019"), "1970-01-01T00:00:00.000001+00:00"),
             ("{timezone: Europe/Paris}", "2026-11-02T23:20:41", "2026-11-02T22:20:41.000000+00:00"),
             ("{timezone: Europe/Paris}", "2026-11-02 23:20:41", "2026-11-02T22:20:41.000000+00:00"),
-            # An offset that stands there counts.
+            # A given offset counts.
             ("{timezone: Europe/Paris}", INSTANT, INSTANT),
             # The clocks go back: of the two 02:30 the first.
             ("{timezone: Europe/Paris}", "2026-10-25T02:30:00", "2026-10-25T00:30:00.000000+00:00"),

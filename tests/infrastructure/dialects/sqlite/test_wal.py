@@ -1,4 +1,4 @@
-"""Every writer brings the file into WAL mode, whoever took it out of it."""
+"""Every writer puts the file into WAL mode, whoever switched it off."""
 
 import sqlite3
 from collections.abc import Iterator
