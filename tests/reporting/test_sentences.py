@@ -15,6 +15,9 @@ from src.marketing_messaging_service.reporting import (
     load_line,
     manager_sentence,
     problem_sentence,
+    report_html,
+    report_markdown,
+    summary_text,
 )
 from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, Problem, ReplayReport
 from src.marketing_messaging_service.reporting.sentences import problems_told
@@ -167,10 +170,13 @@ def test_of_many_problems_the_sentence_says_the_first_and_how_many_more_there_ar
     assert told[-1] == "and 9975 more problems; all of them are in run_remarks, under run 17"
 
 
-def test_a_problem_of_several_lines_is_reported_on_one() -> None:
+def test_a_problem_of_several_lines_is_one_line_of_a_log_and_several_of_a_report() -> None:
     report = run_report(problems=(Problem("Deciding", "rule a: no such key\n  rule b: no such field\n"),))
     assert "Deciding: rule a: no such key rule b: no such field Everything" in problem_sentence(report)
-    assert problems_told(report) == ("Deciding: rule a: no such key rule b: no such field",)
+    assert problems_told(report) == ("Deciding: rule a: no such key\nrule b: no such field",)
+    assert "1 problem:\n  Deciding: rule a: no such key\n    rule b: no such field" in summary_text(report)
+    assert "1. Deciding: rule a: no such key rule b: no such field\n" in report_markdown(report)
+    assert "<li>Deciding: rule a: no such key\nrule b: no such field</li>" in report_html(report)
 
 
 def test_a_problem_whose_explanation_begins_with_the_name_is_not_named_twice() -> None:

@@ -57,7 +57,7 @@ def report_markdown(report: RunReport) -> str:
 
 
 def _listed(title: str, sentences: Sequence[str]) -> str:
-    shown_ones = (escaped(printable(sentence, LONGEST_PROBLEM)) for sentence in sentences)
+    shown_ones = (escaped(printable(sentence.replace("\n", " "), LONGEST_PROBLEM)) for sentence in sentences)
     lines = [f"{place}. {sentence}" for place, sentence in enumerate(shown_ones, 1)]
     return "\n".join([f"### {title}\n", *lines]) if lines else ""
 

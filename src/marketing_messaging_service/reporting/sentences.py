@@ -252,11 +252,14 @@ def _rest(report: RunReport) -> str:
 
 
 def problems_told(report: RunReport) -> tuple[str, ...]:
-    """Return everything that went wrong, a sentence or two each; of very many, the first ones and how many more."""
+    """Return everything that went wrong, a sentence or two each; of very many, the first ones and how many more.
+
+    A problem that is a list, such as every mistake in a rules file, has a line for each entry.
+    """
     if not report.problems:
         return tuple(filter(None, [ending_sentence(report)]))
     beyond = len(report.problems) - MOST_PROBLEMS
-    first = [told(problem) for problem in report.problems[:MOST_PROBLEMS]]
+    first = ["\n".join(_lines_of(problem)) for problem in report.problems[:MOST_PROBLEMS]]
     more = f"and {many(beyond, 'more problem')}; all of them are in run_remarks, under run {report.run_id}"
     return (*first, more) if beyond > 0 else tuple(first)
 
@@ -270,9 +273,14 @@ def warnings_told(report: RunReport) -> tuple[str, ...]:
 
 def told(problem: Problem) -> str:
     """Return a problem on one line, with its subject named once."""
-    explanation = " ".join(problem.explanation.split())
+    return " ".join(_lines_of(problem))
+
+
+def _lines_of(problem: Problem) -> list[str]:
+    lines = [" ".join(line.split()) for line in problem.explanation.split("\n")]
+    lines = [line for line in lines if line] or [""]
     # Most explanations begin with the name already.
-    return explanation if explanation.startswith(problem.subject) else f"{problem.subject}: {explanation}"
+    return lines if lines[0].startswith(problem.subject) else [f"{problem.subject}: {lines[0]}", *lines[1:]]
 
 
 def ending_sentence(report: RunReport) -> str:

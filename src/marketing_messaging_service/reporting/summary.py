@@ -1,5 +1,7 @@
 """Summarises a run as plain text for a terminal."""
 
+from textwrap import indent
+
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.reporting.run_report import RunReport
 from src.marketing_messaging_service.reporting.run_tables import (
@@ -22,7 +24,9 @@ def summary_text(report: RunReport) -> str:
     parts.extend(text_table(table) for table in _tables(report) if table.rows)
     problems = problems_told(report)
     if report.problems:
-        parts.append("\n".join([f"{many(len(report.problems), 'problem')}:", *(f"  {each}" for each in problems)]))
+        parts.append(
+            "\n".join([f"{many(len(report.problems), 'problem')}:", *(indent(each, "    ")[2:] for each in problems)])
+        )
     else:
         parts.extend(problems)
     if report.warnings:
