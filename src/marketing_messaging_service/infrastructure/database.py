@@ -32,9 +32,6 @@ _OTHER_SCHEMA = (
     "`python -m flows.check --repair` rebuilds indexes and views; if nothing is wrong, please report it as a defect."
 )
 
-SORTING_THREADS = 2
-"""Threads that help with sorting for indexes. Matches are sorted without: no quicker, and 45 MB less."""
-
 FEW_ADDED = 1_000
 """With this few new rows no plan goes wrong, however few there were before."""
 
@@ -200,9 +197,9 @@ def is_reading(connection: Connection) -> bool:
     return bool(connection.get_execution_options().get(READS_OPTION))
 
 
-def cache_for_sorting(connection: Connection, *, threads: int = 0) -> AbstractContextManager[None]:
-    """Give a connection the cache that is best for sorting, and this many threads to help."""
-    return dialect_named(connection.dialect.name).cache_for_sorting(connection, threads)
+def cache_for_sorting(connection: Connection, *, is_for_indexes: bool = False) -> AbstractContextManager[None]:
+    """Give a connection the cache that is best for sorting matches, or for building indexes."""
+    return dialect_named(connection.dialect.name).cache_for_sorting(connection, is_for_indexes=is_for_indexes)
 
 
 def tell_planner(connection: Connection, tables: Sequence[type[Base] | Table], *, added: int, stood: int) -> None:

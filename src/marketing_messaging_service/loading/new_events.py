@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from src.marketing_messaging_service.infrastructure.bulk import Columns, bulk_insert
-from src.marketing_messaging_service.infrastructure.database import SORTING_THREADS, cache_for_sorting
+from src.marketing_messaging_service.infrastructure.database import cache_for_sorting
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.dialects.dialect import SeveralWriters
 from src.marketing_messaging_service.infrastructure.several_writers import writers_of
@@ -128,7 +128,7 @@ def _indexes_rebuilt(connection: Connection) -> Iterator[None]:
     indexes = sorted(table.indexes, key=lambda index: str(index.name))
     for index in indexes:
         index.drop(connection, checkfirst=True)
-    with cache_for_sorting(connection, threads=SORTING_THREADS):
+    with cache_for_sorting(connection, is_for_indexes=True):
         yield
         for index in indexes:
             index.create(connection)

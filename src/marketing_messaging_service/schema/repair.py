@@ -5,11 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from src.marketing_messaging_service.infrastructure.database import (
-    SORTING_THREADS,
-    cache_for_sorting,
-    write_transaction,
-)
+from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
 from src.marketing_messaging_service.schema.declared import VIEWS_BY_DIALECT, declared_objects, standing_objects
@@ -24,7 +20,7 @@ def repair(engine: Engine) -> list[RepairedObject]:
     A unique index that existing rows violate is not made, and whatever is in its place stays. Other differences are
     left. Raises DatabaseError when the schema is not at the newest revision.
     """
-    with write_transaction(engine) as connection, cache_for_sorting(connection, threads=SORTING_THREADS):
+    with write_transaction(engine) as connection, cache_for_sorting(connection, is_for_indexes=True):
         refuse_older_schema(connection)
         wanted = {(declared.kind, declared.name): declared for declared in declared_objects(connection)}
         made = [

@@ -220,8 +220,8 @@ class Dialect(Protocol):
     def is_schema_fault(self, error: BaseException | None) -> bool:
         """Whether an error of the driver says that a table, column, index or view is not there."""
 
-    def cache_for_sorting(self, connection: Connection, threads: int) -> AbstractContextManager[None]:
-        """Give a connection what is best for sorting, and this many threads to help."""
+    def cache_for_sorting(self, connection: Connection, *, is_for_indexes: bool) -> AbstractContextManager[None]:
+        """Give a connection what is best for sorting matches, or for building indexes."""
 
     def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
         """Update the planner's statistics of tables that this transaction, or one just before, has filled."""

@@ -258,9 +258,9 @@ class PostgresqlDialect:
         return errors.is_schema_fault(error)
 
     @contextmanager
-    def cache_for_sorting(self, connection: Connection, threads: int) -> Iterator[None]:
+    def cache_for_sorting(self, connection: Connection, *, is_for_indexes: bool) -> Iterator[None]:
         """Do nothing: the server sorts as it is configured."""
-        del connection, threads
+        del connection, is_for_indexes
         yield
 
     def tell_planner(self, connection: Connection, tables: Sequence[str]) -> None:
