@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.decisions import rule_blocks
-from src.marketing_messaging_service.decisions.rule_blocks import rules_of_text
+from src.marketing_messaging_service.decisions.rule_blocks import whole_of_text
 from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.rules_file import parse_rules
 from src.marketing_messaging_service.errors import RulesError
@@ -30,10 +30,10 @@ def text(*names: str, description: str = "What it is for") -> str:
 def outcome(read: Any, yaml_text: str) -> tuple[Rule, ...] | str:
     """The rules of a text, or how it is refused."""
     try:
-        read_rules = read(yaml_text, "its text")
+        rules: tuple[Rule, ...] = read(yaml_text, "its text").rules
     except RulesError as error:
         return str(error)
-    return read_rules if isinstance(read_rules, tuple) else read_rules.rules
+    return rules
 
 
 def test_a_rule_that_did_not_change_is_read_once(monkeypatch):
@@ -45,7 +45,7 @@ def test_a_rule_that_did_not_change_is_read_once(monkeypatch):
 
     monkeypatch.setattr(rule_blocks, "parse_rules", parse)
     for names in (("once a", "once b"), ("once a", "once c"), ("once c", "once b", "once a")):
-        assert [rule.name for rule in rules_of_text(text(*names), "x")] == list(names)
+        assert [rule.name for rule in whole_of_text(text(*names), "x").rules] == list(names)
     assert len(read) == 3
     assert all(block.startswith("rules:\n  - name: once ") for block in read)
 
@@ -81,7 +81,7 @@ def test_a_rule_that_did_not_change_is_read_once(monkeypatch):
     ],
 )
 def test_whatever_is_unusual_comes_to_the_same(yaml_text):
-    assert outcome(rules_of_text, yaml_text) == outcome(parse_rules, yaml_text)
+    assert outcome(whole_of_text, yaml_text) == outcome(parse_rules, yaml_text)
 
 
 LINES = st.sampled_from(
@@ -96,4 +96,4 @@ LINES = st.sampled_from(
 @given(lines=st.lists(LINES, max_size=12))
 def test_lines_in_any_order_come_to_the_same(lines):
     yaml_text = "\n".join(["rules:", *lines])
-    assert outcome(rules_of_text, yaml_text) == outcome(parse_rules, yaml_text)
+    assert outcome(whole_of_text, yaml_text) == outcome(parse_rules, yaml_text)

@@ -116,10 +116,6 @@ EventField = Annotated[
     _named(_OF_EVENTS),
 ]
 """A property or trait of an event."""
-LatestTrait = Annotated[
-    FieldPath, PlainValidator(lambda value: _one_of(_LATEST, value)), PlainSerializer(str), _named(_LATEST)
-]
-"""A user's latest known value of a trait."""
 AnyField = Annotated[
     FieldPath,
     PlainValidator(lambda value: _one_of(_OF_EVENTS | _LATEST, value)),

@@ -19,14 +19,9 @@ _HEAD = re.compile(r"(?:[ ]*(?:#[^\n]*)?\n)*rules:[ ]*(?:#[^\n]*)?\n")
 _OTHER_LINE_ENDS = re.compile("[\\r\\x0b\\x0c\\x85\u2028\u2029\\t]")
 
 
-def rules_of_text(yaml_text: str, source: str) -> tuple[Rule, ...]:
-    """Return the rules in the text of a rules file; raises RulesError as `parse_rules`, which it replaces, does."""
-    return whole_of_text(yaml_text, source).rules
-
-
 @lru_cache(MOST_FILES_REMEMBERED)
 def whole_of_text(yaml_text: str, source: str) -> Rules:
-    """Return everything in the text of a rules file; raises RulesError as `parse_rules` does."""
+    """Return everything in the text of a rules file; raises RulesError as `parse_rules`, which it replaces, does."""
     rules = _rules_one_by_one(yaml_text)
     # A file read rule by rule contains nothing else.
     return parse_rules(yaml_text, source).whole if rules is None else Rules(rules=rules)
