@@ -218,7 +218,7 @@ class TestsFile:
 
 
 def tests_path(rules_path: Path) -> Path:
-    """Return the path of a rules file's tests: beside it, rules.tests.yaml for rules.yaml."""
+    """Return the path of a rules file's tests, beside it: rules.tests.yaml for rules.yaml."""
     return rules_path.with_name(f"{rules_path.stem}.tests{rules_path.suffix}")
 
 

@@ -88,9 +88,9 @@ _AMOUNT = 0
 
 
 def content_ids(document: Mapping[str, Any], delivery_keys: Collection[str] = DELIVERY_KEYS) -> ContentIds:
-    """Return the id of a raw document, its numbers as WrittenNumber; the given keys at its top are no content.
+    """Return the id of a raw document, its numbers as WrittenNumber; the given top-level keys are not content.
 
-    A value that cannot be brought into its plain form counts as it is.
+    A value without a plain form counts as it is.
     """
     top = dict(document)
     levels = {name: _taken_out(top, name) for name in PLAIN_FORMS if name}
@@ -118,7 +118,7 @@ def _plain_values(level: dict[str, Any], name: str) -> list[Any]:
 def ids_of(content: Content, delivery_keys: Collection[str]) -> ContentIds:
     """Return the id of a content without the given keys, and those that earlier versions made of it.
 
-    These took the keys of a delivery for content, and told -0.0 from 0; later the keys were those of the list alone.
+    These took delivery keys for content, and distinguished -0.0 from 0; later versions knew only the keys of the list.
     """
     top = content.unknown[""]
     told = {key: value for key, value in top.items() if key not in delivery_keys}
@@ -163,7 +163,7 @@ def _plain(value: Any, form: PlainForm) -> Any:
 
 
 def _content_of_number(number: WrittenNumber) -> list[object]:
-    # Told apart from every string and array: no number stands bare among the unknown values.
+    # Distinct from every string and array: no bare number is among the unknown values.
     return [0, number.text]
 
 

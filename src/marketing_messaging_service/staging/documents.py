@@ -7,9 +7,9 @@ from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK, aft
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _INSIDE = re.compile(rb'(?:[^"{}\[\]]++|%b)*+' % _STRING, re.DOTALL)
-"""What stands between the brackets of a document."""
+"""What is between the brackets of a document."""
 _BETWEEN = re.compile(rb'(?:[^"{}\[\],]++|%b)*+' % _STRING, re.DOTALL)
-"""What stands outside of them, up to the comma before the next one."""
+"""What is outside them, up to the comma before the next one."""
 _REST_OF_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 _ELEMENT = re.compile(rb"\{.*\}|\[.*\]|%b|[-+.0-9eE]++|true|false|null" % _STRING, re.DOTALL)
@@ -24,7 +24,7 @@ and is one line."""
 
 
 def on_one_line(text: bytes) -> bytes:
-    """Return a document that stands over several lines as one line that means the same."""
+    """Return a document of several lines as one line that means the same."""
     return text.translate(_TO_TABS)
 
 
@@ -132,7 +132,7 @@ class DocumentScanner:
         while True:
             if self._is_in_string:
                 position = _matched(_REST_OF_STRING, text, position)
-                # It stops before a backslash that stands last.
+                # It stops before a final backslash.
                 if text[position : position + 1] != b'"':
                     return position, False
                 self._is_in_string = False

@@ -1,4 +1,4 @@
-"""Rejected lines, read again: those that are events today become the lines of a file of their own."""
+"""Reads rejected lines again: those that are now events become the lines of a separate file."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ class KeptFile:
 
     @property
     def replayed(self) -> ReplayedLines:
-        """What became of the lines, once they were read."""
+        """The outcomes of the lines, once they were read."""
         return ReplayedLines(self._row_ids, self._still_rejected)
 
     def chunks(self, chunk_bytes: int, on_progress: Callable[[int], None]) -> Generator[Chunk]:
@@ -67,7 +67,7 @@ class KeptFile:
         return replace(chunk, cells=self._source.cells) if are_rows else chunk
 
     def close(self) -> None:
-        """Give the disk space back."""
+        """Release the disk space."""
         self._taken.close()
 
     def raw_lines(self, numbers: Iterable[int]) -> Iterator[RawLine]:

@@ -1,6 +1,6 @@
 """One line in a producer's words brought into a plain line, without reading more of it than the values that count.
 
-Nothing is decided here that the close look would decide otherwise; whatever is in doubt is left to it.
+Nothing is decided here differently from the close look; whatever is doubtful is left to it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ _decode_text = msgspec.json.Decoder(str).decode
 _NOTHING = (b"null", b'""')
 
 MOST_SHAPES = 10_000
-"""Combinations of keys whose unknown ones are remembered."""
+"""How many combinations of keys have their unknown ones remembered."""
 
 
 class MappedLine(NamedTuple):
@@ -76,7 +76,7 @@ class LineMapping:
             raise InDoubtError
         if not line.isascii():
             line.decode()
-        # Without white space it shows whether a key stands twice.
+        # Without white space, the length shows whether a key appears twice.
         levels = self._levels(msgspec.json.format(line, indent=-1) if _has_spaces(line) else line)
         event_type = self._event_type(levels)
         kind = self._types.get(event_type) if event_type else None
@@ -97,7 +97,7 @@ class LineMapping:
         return MappedLine(b"".join(pieces), self._unknown_keys(levels, kind))
 
     def _levels(self, line: bytes) -> _Levels:
-        """Return the objects on a line that are looked at. Raises InDoubtError unless no key stands twice in them."""
+        """Return the objects on a line that matter. Raises InDoubtError unless no key appears twice in them."""
         top = _decode_level(line)
         _refuse_doubles(top, len(line))
         levels: dict[tuple[str, ...], _Level | None] = {(): top}
@@ -111,7 +111,7 @@ class LineMapping:
                     found = _decode_level(text)
                     _refuse_doubles(found, len(text))
                 elif path in self._parents and text != b"null":
-                    # No object stands there, about which the close look has something to say.
+                    # Not an object: the close look will report it.
                     raise InDoubtError
             levels[path] = found
         return levels
@@ -150,7 +150,7 @@ class LineMapping:
         return encode(read) if isinstance(read, str) else None
 
     def _values(self, part: str, levels: _Levels, kind: str | None) -> list[bytes]:
-        """Return the known values of a part, each behind its key."""
+        """Return the known values of a part, each after its key."""
         found = [level for place in self._mapping.parts[part] if _counts(place, kind) and (level := levels[place.keys])]
         names, sources = self._known[part], self._sources[part]
         merged: _Level = found[0] if found else {}
@@ -198,14 +198,14 @@ class LineMapping:
 
 
 def _has_spaces(line: bytes) -> bool:
-    """Whether white space seems to stand between what a line says."""
+    """Whether a line seems to have white space between its tokens."""
     return line.startswith((b"{ ", b" ")) or line[line.find(b'":') + 2 :][:1] in b" \t" or line[-1:].isspace()
 
 
 def _refuse_doubles(level: _Level, length: int) -> None:
     """Raise InDoubtError unless an object of so many bytes is written in the shortest way, with each key once.
 
-    The decoder takes the last of several values without a word; the text of the others makes it longer.
+    The decoder silently takes the last of several values; the text of the others makes the object longer.
     """
     shortest = 1 + sum(map(len, level)) + sum(map(len, level.values())) + 4 * len(level) if level else 2
     if shortest != length:
@@ -235,7 +235,7 @@ def _first(levels: _Levels, places: Places, kind: str | None) -> bytes | None:
 
 
 def _id_of(value: bytes | None) -> bytes | None:
-    """Return an id as text in JSON, which may stand there as a whole number."""
+    """Return an id, which may be a whole number, as text in JSON."""
     if value is None or value.startswith(b'"'):
         return value
     if value.removeprefix(b"-").isdigit():

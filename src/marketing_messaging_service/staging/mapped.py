@@ -1,6 +1,6 @@
-"""Lines in a producer's own words: brought into ours one by one, and looked at closely.
+"""Maps lines in a producer's own words to ours, one by one, and looks at them closely.
 
-What comes of them goes the same way as the lines of every other file.
+The results go the same way as the lines of every other file.
 """
 
 import re
@@ -48,7 +48,7 @@ class MappedLines:
         payload: Payload = PAYLOAD,
         delivery_keys: Collection[str] = DELIVERY_KEYS,
     ) -> None:
-        """Take lines of that mapping; the given keys at their top are no content."""
+        """Take lines of that mapping; the given top-level keys are not content."""
         self._payload = payload
         self._mapping = mapping
         self._delivery_keys = delivery_keys
@@ -185,7 +185,7 @@ class MappedLines:
         return None
 
     def parse(self, line: bytes, cells: Cells | None = None) -> ParsedLine:
-        """Return the event on a raw line; where every value stands there as text, in cells, it is read as they say.
+        """Return the event on a raw line; if every value is text, in `cells`, it is read as they say.
 
         Raises RefusedValueError with the first thing that is wrong, which names the producer's key, and
         DroppedEventError for an event that is left out.
@@ -252,7 +252,7 @@ def _value_of_text(text: str, field: Field, cells: Cells) -> Any:
         if cells.decimal == ".":
             return WrittenNumber(text) if _NUMBER.fullmatch(text) else text
         number = text.translate({ord("."): cells.decimal, ord(cells.decimal): "."})
-        # Never as it stands: "1.234" is a thousand and more where decimals begin with a comma.
+        # Never unchanged: "1.234" is more than a thousand where decimals begin with a comma.
         return WrittenNumber(number) if _NUMBER.fullmatch(number) else f"{text} (decimals begin with {cells.decimal})"
     return text
 
@@ -267,7 +267,7 @@ def _tree(paths: Collection[Sequence[str]]) -> _Tree:
 
 
 def _keys_twice(level: Mapping[str, Any], used: _Tree) -> Iterator[tuple[str, ...]]:
-    """Yield the keys that lead to each one that stands more than once where it is looked at."""
+    """Yield the keys that lead to each duplicate key in the objects that matter."""
     if isinstance(level, DuplicateKeys):
         yield from ((key,) for key in sorted(level.duplicated & used.keys()))
     for key, below in used.items():

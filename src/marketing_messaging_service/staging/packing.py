@@ -1,4 +1,4 @@
-"""Packed files, recognised by their first bytes and unpacked piece by piece, however well they pack."""
+"""Recognises packed files by their first bytes, and unpacks them piece by piece, however well they pack."""
 
 import contextlib
 import zlib
@@ -11,13 +11,13 @@ from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 MOST_LAYERS = 2
-"""How often a file may be packed; what is packed more often is refused, because each layer can multiply its size."""
+"""How many layers of packing a file may have; more are refused, because each can multiply the size."""
 
 PIECE_BYTES = 1 << 20
 """The most that is unpacked at once."""
 
 ZSTD_PIECE_BYTES = 128 << 10
-"""The same for zstd, which keeps to itself what it had unpacked when it meets damage: the size of one of its blocks."""
+"""The same for zstd, which withholds what it had unpacked when it meets damage: the size of one of its blocks."""
 
 LARGEST_ZSTD_WINDOW = 27
 """As a power of two: a frame that needs more than 128 MiB of memory to be unpacked is refused, as by zstd itself."""
@@ -109,7 +109,7 @@ UNSUPPORTED_ZSTD = {
     "too much memory": "The zstd file needs more than 128 MiB of memory to be unpacked; pack it without --long.",
     "Dictionary": "The zstd file was packed with a dictionary, which is not available here; pack it without one.",
 }
-"""What the library says of files that are not damaged, by a part of its sentence, and what is said here."""
+"""The library's messages about files that are not damaged, by a part of the sentence, and ours."""
 
 
 def _zstd_damage(reason: str) -> DamagedFileError:

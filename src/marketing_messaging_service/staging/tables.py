@@ -36,7 +36,7 @@ class TableLines(Sequence[bytes]):
     cells: Cells | None = None
     """How values are written where every one is text; None where they have types."""
     others: Mapping[int, bytes] = field(default_factory=dict)
-    """What is in the place of rows that are none, such as a header, by place."""
+    """What is in the place of something that is not a row, such as a header, by place."""
 
     def __len__(self) -> int:
         return self.row_count
@@ -93,7 +93,7 @@ def _plain(scalar: pa.Scalar) -> Any:
     except UnicodeDecodeError:
         return scalar.cast(pa.binary()).as_py() if pa.types.is_string(scalar.type) else NOT_SHOWN
     except (ValueError, KeyError, OverflowError, pa.ArrowException):
-        # Such as an instant in the year 12000, or a map with a key that stands twice.
+        # Such as an instant in the year 12000, or a map with a duplicate key.
         return NOT_SHOWN
 
 

@@ -1,4 +1,4 @@
-"""CSV as RFC 4180 has it, and as spreadsheets write it: rows of a table of texts."""
+"""Reads CSV as in RFC 4180, and as spreadsheets write it: rows of a table of texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,15 +26,15 @@ from src.marketing_messaging_service.staging.sources.source import Cells, Source
 from src.marketing_messaging_service.staging.tables import AROUND_A_ROW, TableLines, without_event, wrong_columns
 
 DELIMITERS = ",;\t|"
-"""What may separate cells without a word about it, the usual one first."""
+"""What may separate cells without being declared, the usual one first."""
 
 
 def read_csv(text: Lookahead, beginning: bytes, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
     """Yield the rows of a CSV as those of a table, in chunks of about `chunk_bytes`.
 
     Rows are numbered as spreadsheets do: the header, which is no line of its own, is row 1. Every value is text, and
-    an empty cell none. A row of empty cells is a blank line. A quoted cell that is not closed is the fault of the row
-    that it begins in, and of all after it.
+    an empty cell none. A row of empty cells is a blank line. A quoted cell that is not closed is a fault of the row in
+    which it begins, and of all later ones.
     """
     rows = CsvText(text, source.cells.delimiter or _delimiter_of(beginning))
     filling = _Filling(source.cells, chunk_bytes)
@@ -72,7 +72,7 @@ def looks_like_csv(beginning: bytes, source: Source) -> bool:
 
 
 def _delimiter_of(beginning: bytes) -> str:
-    """Return what separates the cells of a header: a comma, or what stands there where there is none.
+    """Return what separates the cells of a header: a comma, or what it has instead.
 
     A header of one column, which a comma would then make of it, has no event below it.
     """

@@ -1,4 +1,4 @@
-"""The text of a CSV cut into rows and cells: many rows at once, and one by one where anything is odd about them."""
+"""Cuts the text of a CSV into rows and cells: many rows at once, or one by one where anything is odd."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from src.marketing_messaging_service.vocabulary import ReasonCode
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """What is no row, or none that is certain."""
+    """Something that is not a row, or not certainly one."""
 
     raw: bytes
     rejection: Rejection
@@ -36,7 +36,7 @@ class SomeRows:
     empty: Sequence[int] = ()
     """The places of rows in which no column has a text."""
     refused: dict[int, Refused] = field(default_factory=dict)
-    """Those of them that are no row, by place."""
+    """Those of them that are not rows, by place."""
 
     def part(self, start: int, stop: int) -> "SomeRows":
         """Return some of the rows."""
@@ -155,7 +155,7 @@ _BROKEN_OFF = Rejection(
 
 
 SEPARATOR_LINE = re.compile(rb'"?sep=([\x21-\x7e\t])"?\r?\n', re.IGNORECASE)
-"""The line by which a file tells Excel what separates its cells; Excel does not show it as a row."""
+"""The line in which a file names its separator to Excel; Excel does not show it as a row."""
 
 
 def _without_mark(text: Iterator[bytes]) -> Iterator[bytes]:
@@ -172,7 +172,7 @@ def _without_mark(text: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _whole_lines(text: bytes) -> int:
-    """Return where the last line ends that is certain to be whole."""
+    """Return where the last certainly complete line ends."""
     # CR alone ends lines too, but may be the half of CRLF where the text ends.
     return text.rfind(b"\n") + 1 or text.rfind(b"\r", 0, len(text) - 1) + 1
 
@@ -234,7 +234,7 @@ def _read_at_once(text: bytes, delimiter: str, width: int) -> SomeRows | None:
 
 
 def _quotes_are_in_place(text: bytes, delimiter: bytes) -> bool:
-    """Whether every quote begins a cell, ends one, or stands twice within one, and none is open at the end."""
+    """Whether every quote begins a cell, ends one, or is doubled within one, and none is open at the end."""
     data = np.frombuffer(text, np.uint8)
     quotes = np.flatnonzero(data == ord('"'))
     begins_run = np.diff(quotes, prepend=-2) > 1
@@ -264,7 +264,7 @@ def _places_of_nothing(columns: Sequence[pa.Array], row_count: int) -> list[int]
 
 
 _NO_TEXT = re.compile("[\udc80-\udcff]")
-"""What stands for bytes that are no UTF-8."""
+"""What represents bytes that are not UTF-8."""
 
 
 def _invalid(sentence: str) -> Rejection:
@@ -272,7 +272,7 @@ def _invalid(sentence: str) -> Rejection:
 
 
 def _not_text(row: Sequence[str]) -> Rejection | None:
-    """Return what is wrong with a row that holds bytes that are no UTF-8."""
+    """Return what is wrong with a row with bytes that are not UTF-8."""
     for place, cell in enumerate(row, 1):
         if not cell.isascii() and _NO_TEXT.search(cell):
             return Rejection(ReasonCode.INVALID_UTF8, None, f"Cell {place} is not UTF-8 text; the file must be UTF-8.")

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.vocabulary import ReasonCode
 MAGIC = b"PAR1"
 
 BATCH_ROWS = 2_000
-"""Rows that are read at once."""
+"""How many rows are read at once."""
 
 BUFFER_BYTES = 1 << 20
 """How much of a column is read at once, so that memory does not follow the size of a row group."""
@@ -28,8 +28,8 @@ BUFFER_BYTES = 1 << 20
 def read_parquet(content: Lookahead, _beginning: bytes, source: Source, chunk_bytes: int) -> Iterator[Chunk]:
     """Yield the rows of a Parquet file as those of a table, in chunks of about `chunk_bytes`.
 
-    Its end says where everything in it stands, so that it waits in a temporary file until it has been read whole.
-    Raises SpoolError when there is no room for it.
+    Its end says where everything in it is, so it is kept in a temporary file until all of it has been read. Raises
+    SpoolError when there is no room for it.
     """
     filling = _Filling(chunk_bytes)
     with tempfile.TemporaryFile() as file:

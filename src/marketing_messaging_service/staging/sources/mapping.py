@@ -1,7 +1,7 @@
-"""A producer's words brought into ours: one raw document at a time, before it is looked at closely.
+"""Maps a producer's words to ours: one raw document at a time, before the close look.
 
-A mapping changes where things stand and how they are written, never what is valid: what it gives goes through the same
-close look as a line that was written in our own words.
+A mapping changes where things are and how they are written, never what is valid: its result goes through the same close
+look as a line in our own words.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import WrittenNumber, refuse
 
 Document = Mapping[str, Any]
-"""What stands on one raw line: keys and JSON values, numbers as WrittenNumber."""
+"""The content of one raw line: keys and JSON values, numbers as WrittenNumber."""
 
 
 Anonymous = Literal["reject", "take", "drop"]
@@ -39,7 +39,7 @@ class Place:
 
 
 Places = tuple[Place, ...]
-"""The places where a value may stand; the first that has one counts."""
+"""The places where a value may be; the first that has one counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class FieldSource:
     """properties or user_traits."""
     name: str
     places: Places = ()
-    """Where its value stands, from the top of the document; none where it keeps its own name."""
+    """Where its value is, from the top of the document; none if it keeps its own name."""
     is_optional: bool = False
     """Whether a value that is invalid is left out, and the event kept."""
 
@@ -70,7 +70,7 @@ class SourceMapping:
     anonymous_id: Places = ()
     anonymous_user: Anonymous = "reject"
     read_time: ReadTime | None = None
-    """None for ISO 8601 text with an offset, as it stands."""
+    """None for ISO 8601 text with an offset, unchanged."""
     renamed_types: Mapping[str, str] = field(default_factory=dict)
     dropped_types: frozenset[str] = frozenset()
     default_type: str = ""
@@ -252,7 +252,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _value_at(raw: Document, keys: Sequence[str]) -> Any:
-    """Return what stands at the end of the keys, None where nothing does."""
+    """Return the value at the end of the keys, None if there is none."""
     value: Any = raw
     for key in keys:
         if not isinstance(value, Mapping):
@@ -262,7 +262,7 @@ def _value_at(raw: Document, keys: Sequence[str]) -> Any:
 
 
 def _stands(raw: Document, keys: Sequence[str]) -> bool:
-    """Whether something stands at the end of the keys, be it null."""
+    """Whether there is anything at the end of the keys, even null."""
     parent = _value_at(raw, keys[:-1])
     return isinstance(parent, Mapping) and keys[-1] in parent
 

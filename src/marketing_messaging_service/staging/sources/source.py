@@ -14,7 +14,7 @@ class Cells:
     delimiter: str | None = None
     """What separates them; None for the comma, or whatever a header without commas uses instead."""
     decimal: str = "."
-    """What stands before the decimals of a number."""
+    """The decimal separator of a number."""
     truths: Mapping[str, bool] = field(default_factory=lambda: {"true": True, "false": False})
     """The words for true and false, in small letters."""
 

@@ -48,14 +48,14 @@ _Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
 
 
 class _Part(BaseModel):
-    """A part of the file: no other keys than its own, and no change once read."""
+    """A part of the file: it has only its own keys, and never changes once read."""
 
     # Built when a file is read: most runs have none.
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 class PlaceForm(_Part):
-    """Where a value may stand: the keys that lead to it, joined by dots."""
+    """Where a value may be: the keys that lead to it, joined by dots."""
 
     key: _Text
     only_types: Annotated[tuple[_Text, ...], BeforeValidator(_list_of_one), Limits(max_length=MOST_ENTRIES)] = ()
@@ -70,7 +70,7 @@ Places = Annotated[tuple[_Place, ...], BeforeValidator(_list_of_one), Limits(min
 
 
 class FieldForm(_Part):
-    """One field: where its value stands, and what an invalid one costs."""
+    """One field: where its value is, and what an invalid one costs."""
 
     places: Annotated[Places | None, Limits(alias="from")] = None
     on_invalid: Annotated[bool, PlainValidator(_reject_or_null)] = False
