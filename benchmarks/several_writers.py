@@ -37,7 +37,9 @@ NUMBERS = (1, 2)
 def take_share(url: str, landing: Path, number: int, loader_count: int) -> int:
     """Stage and load every file whose turn it is, as one of several loaders; return how many they were."""
     engine = create_engine_beside_others(url) if loader_count > 1 else create_database_engine(url)
-    files = discover(landing, known_files(engine)).new_files[number::loader_count]
+    # By what lies in landing, because another loader may have loaded some of it before this one looks.
+    own = set(sorted(path.name for path in landing.iterdir())[number::loader_count])
+    files = [file for file in discover(landing, known_files(engine)).new_files if file.display_path in own]
     for file in files:
         with closing(stage_file(file)) as staged:
             load_file(engine, staged, as_of=utc_now())
