@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, true
+from sqlalchemy import Engine, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql import ClauseElement
 
 from src.marketing_messaging_service.decisions import again, decide_pending, outcomes, read_rules
 from src.marketing_messaging_service.decisions.looks import looks_directly
-from src.marketing_messaging_service.decisions.matching import OF_SHARD, Asked, every_match, matches, together
+from src.marketing_messaging_service.decisions.matching import Asked, every_match, matches, together
 from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.truth import Looks
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
@@ -280,15 +280,6 @@ def test_the_same_statements_are_sql_for_postgresql(rules_file):
     assert "date_trunc('day'" in everything
     assert "strftime" not in everything
     assert "+events" not in everything
-
-
-def test_no_rule_looks_through_the_events_of_other_shards(rules_file):
-    rules = dict(enumerate(rules_file.enabled_rules))
-    asked = Asked(Looks(lambda *_: true(), lambda trait, _: trait.column), DECIDED_AT)
-    for query in every_match(rules, true(), asked, OF_SHARD):
-        sql = str(query.compile(dialect=POSTGRESQL))
-        assert "batch_events_of_shard" in sql
-        assert re.search(r"\bevents\b", sql) is None
 
 
 def test_no_value_of_a_rule_is_written_into_the_sql(rules_file):

@@ -25,7 +25,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    true,
     tuple_,
     union_all,
     update,
@@ -40,13 +39,9 @@ from src.marketing_messaging_service.decisions.blocks import (
 )
 from src.marketing_messaging_service.decisions.looks import LookTables
 from src.marketing_messaging_service.decisions.matching import (
-    OF_EVENTS,
-    OF_SHARD,
     Asked,
-    EventRows,
     beginning_waits,
     due_matches,
-    event_of_shard,
     every_match,
     matches,
     together,
@@ -539,7 +534,6 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
         table.create(connection, checkfirst=False)
     if batch.shard is None:
         tell_planner_of(connection, pending)
-    _find_events_of_shard(connection, batch, pending)
     looked_at = _looked_at(connection, batch, pending)
     if batch.named:
         _find_events_again(connection, batch)
@@ -577,9 +571,7 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
     waiting.end_waits(connection, batch.id, _is_decided_match())
     decided = _counts(connection, batch)
     _refuse_lost_decisions(connection, batch, decided, last_send_id, last_suppression_id)
-    shard_table = [] if batch.shard is None else [event_of_shard]
-    again_table = [again.event_again] if batch.named else []
-    for table in (*outcomes.TABLES, waiting.due_match, *shard_table, *again_table):
+    for table in (*outcomes.TABLES, waiting.due_match, *([again.event_again] if batch.named else [])):
         table.drop(connection, checkfirst=False)
     return decided
 
@@ -603,50 +595,24 @@ def _looked_at(connection: Connection, batch: DecidedBatch, pending: Pending) ->
         return {}
     if len(batch.rules) <= FEW_RULES:
         return batch.rules
-    types = select(_rows(pending).event_type).where(_asked_about(pending)).distinct()
+    types = select(Event.event_type).where(_pending_events(pending)).distinct()
     found = set(connection.execute(types).scalars())
     return {position: rule for position, rule in batch.rules.items() if rule.trigger.event_type in found}
 
 
 def _let_wait(connection: Connection, batch: DecidedBatch, pending: Pending, looked_at: Mapping[int, Rule]) -> None:
     """Make the pending events, and those decided again, wait for the rules that have a `wait`."""
-    of = _rows(pending)
     too_old: ColumnElement[bool] = false()
     if pending.may_expire:
-        too_old = outcomes.is_too_old(of.row.event_id, of.row.event_timestamp, batch.oldest_event_at)
+        too_old = outcomes.is_too_old(Event.id, Event.event_timestamp, batch.oldest_event_at)
     for rule in looked_at.values():
         if rule.wait is not None:
-            waiting.let_wait(connection, beginning_waits(rule, _asked_about(pending), too_old, of), batch.id)
+            waiting.let_wait(connection, beginning_waits(rule, _pending_events(pending), too_old), batch.id)
     for rule in batch.named.values():
         if rule.wait is not None:
             matches = again.waits_again(rule, batch.as_of, batch.oldest_event_at, until_data=batch.due_until.data)
             waiting.let_wait(connection, matches, batch.id)
             connection.execute(again.forget_ended_waits(rule))
-
-
-def _find_events_of_shard(connection: Connection, batch: DecidedBatch, pending: Pending) -> None:
-    """Fill `batch_events_of_shard`, so that each rule does not look through the events of all shards."""
-    if batch.shard is None:
-        return
-    event_of_shard.create(connection, checkfirst=False)
-    if not pending.event_count:
-        return
-    types = sorted({rule.trigger.event_type for rule in batch.rules.values()})
-    events = select(Event.id, Event.user_id, Event.event_type, Event.event_timestamp).where(
-        _pending_events(pending), NotByIndex(Event.event_type).in_(types)
-    )
-    added = connection.execute(insert(event_of_shard).from_select(list(event_of_shard.c), events)).rowcount
-    tell_planner(connection, [event_of_shard], added=added, stood=0)
-
-
-def _rows(pending: Pending) -> EventRows:
-    """Return where the events stand that rules are asked about."""
-    return OF_EVENTS if pending.shard is None else OF_SHARD
-
-
-def _asked_about(pending: Pending) -> ColumnElement[bool]:
-    """Return which of the events there are those that are to be decided."""
-    return _pending_events(pending) if pending.shard is None else true()
 
 
 def _find_events_again(connection: Connection, batch: DecidedBatch) -> None:
@@ -733,7 +699,7 @@ def _insert_matches(
     tables = LookTables({position: rule.conditions for position, rule in asked_for.items()})
     tables.create(connection, lambda askers: _matches_of(pending, batch, {each: asked_for[each] for each in askers}))
     asked = Asked(tables.looks, batch.as_of, judged)
-    queries = [*every_match(looked_at, _asked_about(pending), asked, _rows(pending))] if pending.event_count else []
+    queries = [*every_match(looked_at, _pending_events(pending), asked)] if pending.event_count else []
     found = [matches(together(queries), looked_at)] if queries else []
     found += due_matches(due, asked)
     if any(rule.wait is None for rule in batch.named.values()):
@@ -761,13 +727,11 @@ def _matches_of(pending: Pending, batch: DecidedBatch, rules: Mapping[int, Rule]
     is_own = Event.id == NotByIndex(due.event_id)
     waited = select(Event.user_id, due.decision_time.label("at")).join_from(waiting.due_match, Event, is_own)
     asked = [waited.where(due.rule_position.in_(sorted(rules)))]
+    own = select(Event.user_id, Event.event_timestamp.label("at"))
     types = sorted({rule.trigger.event_type for rule in rules.values() if rule.wait is None})
     if types and pending.event_count:
-        of = _rows(pending)
-        new: Select[*tuple[Any, ...]] = select(of.row.user_id, of.row.event_timestamp.label("at"))
-        asked.append(new.where(_asked_about(pending), NotByIndex(of.event_type).in_(types)))
+        asked.append(own.where(_pending_events(pending), NotByIndex(Event.event_type).in_(types)))
     if batch.named:
-        own = select(Event.user_id, Event.event_timestamp.label("at"))
         asked.append(own.where(Event.id.in_(select(again.event_again.c.event_id))))
     return union_all(*asked).subquery("asked")
 

@@ -114,10 +114,10 @@ def _lies_within(at: SQLColumnExpression[datetime], happened: Happened, row: Mat
     return at <= row.decision_time if start is None else at.between(start, row.decision_time)
 
 
-def with_payload(events: Select[Any], event_id: SQLColumnExpression[int] = Event.id) -> Select[Any]:
+def with_payload(events: Select[Any]) -> Select[Any]:
     """Return a query of events joined to their properties and traits, where they have some."""
-    return events.outerjoin(EventProperties, EventProperties.event_id == event_id).outerjoin(
-        UserTraits, UserTraits.event_id == event_id
+    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
+        UserTraits, UserTraits.event_id == Event.id
     )
 
 

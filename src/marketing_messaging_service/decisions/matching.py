@@ -7,13 +7,10 @@ from typing import Any
 
 from sqlalchemy import (
     Boolean,
-    Column,
     ColumnElement,
     CompoundSelect,
-    MetaData,
     Select,
     String,
-    Table,
     cast,
     false,
     func,
@@ -24,7 +21,6 @@ from sqlalchemy import (
     true,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute
 
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
@@ -33,7 +29,6 @@ from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
 from src.marketing_messaging_service.decisions.truth import Looks, MatchRow, holds, may_hold
 from src.marketing_messaging_service.decisions.waiting import due_match
-from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
 
@@ -49,44 +44,12 @@ class Asked:
     """The positions of the rules whose messages are decided one by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventRows:
-    """A table of events that rules are asked about, which is the first of the row's sources."""
-
-    row: MatchRow
-    event_type: ColumnElement[str] | InstrumentedAttribute[str]
-
-
 PAYLOAD_TABLES = (EventProperties.__table__, UserTraits.__table__)
 
 OWN_ROW = MatchRow(
     Event.id, Event.user_id, Event.event_timestamp, Event.event_timestamp, (Event.__table__, *PAYLOAD_TABLES)
 )
 """An event that is decided at once, joined to its payload."""
-
-OF_EVENTS = EventRows(OWN_ROW, Event.event_type)
-
-event_of_shard = Table(
-    "batch_events_of_shard",
-    MetaData(),
-    Column("id", WHOLE_NUMBER, primary_key=True, autoincrement=False),
-    Column("user_id", String),
-    Column("event_type", String),
-    Column("event_timestamp", UtcDateTime),
-    prefixes=["TEMPORARY"],
-)
-"""The pending events of one shard of the types that rules look at: all shards read every event, but only once."""
-
-OF_SHARD = EventRows(
-    MatchRow(
-        event_of_shard.c.id,
-        event_of_shard.c.user_id,
-        event_of_shard.c.event_timestamp,
-        event_of_shard.c.event_timestamp,
-        (event_of_shard, *PAYLOAD_TABLES),
-    ),
-    event_of_shard.c.event_type,
-)
 
 _DUE_ROW = MatchRow(
     Event.id,
@@ -105,17 +68,15 @@ def matches(found: CompoundSelect[Any], rules: Mapping[int, Rule]) -> Select[Any
     return select(found.subquery("every_match"))
 
 
-def every_match(
-    rules: Mapping[int, Rule], pending: ColumnElement[bool], asked: Asked, of: EventRows = OF_EVENTS
-) -> Sequence[Select[Any]]:
+def every_match(rules: Mapping[int, Rule], pending: ColumnElement[bool], asked: Asked) -> Sequence[Select[Any]]:
     """Return the matches of pending events with the rules that decide at once: a query per rule, by its position.
 
     Columns: event_id, user_id, event_timestamp, waited_until (null), is_expired, and the rule's position, rule_name,
     template_name, channel, suppression_mode (null where it is decided one by one), is_alert, exclusive_group.
     """
     return [
-        with_payload(_match(position, rule, of.row, asked).select_from(of.row.sources[0]), of.row.event_id).where(
-            pending, has_trigger(rule, of), holds(rule.conditions, of.row, asked.looks)
+        with_payload(_match(position, rule, OWN_ROW, asked).select_from(Event)).where(
+            pending, has_trigger(rule), holds(rule.conditions, OWN_ROW, asked.looks)
         )
         for position, rule in rules.items()
         if rule.wait is None
@@ -133,23 +94,19 @@ def due_matches(rules: Mapping[int, Rule], asked: Asked) -> Sequence[Select[Any]
     ]
 
 
-def beginning_waits(
-    rule: Rule, pending: ColumnElement[bool], is_too_old: ColumnElement[bool], of: EventRows = OF_EVENTS
-) -> Select[Any]:
+def beginning_waits(rule: Rule, pending: ColumnElement[bool], is_too_old: ColumnElement[bool]) -> Select[Any]:
     """Return the pending events that begin to wait for a rule: event_id, rule_name, decide_at and is_too_old.
 
     These are the events of its type for which its conditions are not already false whatever comes.
     """
-    decide_at = SecondsAfter(of.row.event_timestamp, seconds_of(rule.wait_hours))
+    decide_at = SecondsAfter(Event.event_timestamp, seconds_of(rule.wait_hours))
     events: Select[*tuple[Any, ...]] = select(
-        of.row.event_id.label("event_id"),
+        Event.id.label("event_id"),
         literal(rule.name).label("rule_name"),
         decide_at.label("decide_at"),
         is_too_old.label("is_too_old"),
-    ).select_from(of.row.sources[0])
-    return with_payload(events, of.row.event_id).where(
-        pending, has_trigger(rule, of), may_hold(rule.conditions, of.row)
-    )
+    ).select_from(Event)
+    return with_payload(events).where(pending, has_trigger(rule), may_hold(rule.conditions, OWN_ROW))
 
 
 def _match(position: int, rule: Rule, row: MatchRow, asked: Asked) -> Select[*tuple[Any, ...]]:
@@ -160,9 +117,9 @@ def _match(position: int, rule: Rule, row: MatchRow, asked: Asked) -> Select[*tu
     group = null() if rule.exclusive_group is None else literal(rule.exclusive_group)
     mode = null() if position in asked.one_by_one else literal(rule.suppression.mode.value)
     return select(
-        row.event_id.label("event_id"),
-        row.user_id,
-        row.event_timestamp,
+        Event.id.label("event_id"),
+        Event.user_id,
+        Event.event_timestamp,
         (row.decision_time if has_waited else cast(null(), UtcDateTime)).label("waited_until"),
         (or_(*expires) if expires and not rule.action.is_alert else cast(false(), Boolean)).label("is_expired"),
         literal(position).label("rule_position"),
@@ -175,9 +132,9 @@ def _match(position: int, rule: Rule, row: MatchRow, asked: Asked) -> Select[*tu
     )
 
 
-def has_trigger(rule: Rule, of: EventRows = OF_EVENTS) -> ColumnElement[bool]:
+def has_trigger(rule: Rule) -> ColumnElement[bool]:
     """Return the condition that an event has the type that a rule looks at; it is not used to find such events."""
-    return NotByIndex(of.event_type) == rule.trigger.event_type
+    return NotByIndex(Event.event_type) == rule.trigger.event_type
 
 
 def _first_of_each_group(found: CompoundSelect[Any]) -> Select[Any]:

@@ -13,7 +13,6 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
-    Table,
     Text,
     TypeDecorator,
     make_url,
@@ -202,11 +201,10 @@ def cache_for_sorting(connection: Connection, *, is_for_indexes: bool = False) -
     return dialect_named(connection.dialect.name).cache_for_sorting(connection, is_for_indexes=is_for_indexes)
 
 
-def tell_planner(connection: Connection, tables: Sequence[type[Base] | Table], *, added: int, stood: int) -> None:
+def tell_planner(connection: Connection, tables: Sequence[type[Base]], *, added: int, stood: int) -> None:
     """Update the planner's statistics of tables in which the rows just added are a large part."""
     if added > FEW_ADDED and added > stood // 4:
-        names = [table.name if isinstance(table, Table) else table.__tablename__ for table in tables]
-        dialect_named(connection.dialect.name).tell_planner(connection, names)
+        dialect_named(connection.dialect.name).tell_planner(connection, [table.__tablename__ for table in tables])
 
 
 def interruptible(engine: Engine, is_over: Callable[[], bool]) -> AbstractContextManager[None]:
