@@ -62,7 +62,7 @@ MOST_COUNTED = 10
 
 
 def is_counted_directly(happened: Happened) -> bool:
-    """Return whether a few steps into the index of events tell how often another event happened."""
+    """Return whether a few look-ups in the index of events are enough to count how often another event happened."""
     return not happened.where and not happened.same and _enough(happened) <= MOST_COUNTED
 
 

@@ -51,7 +51,7 @@ def seen_by(batch: type[Batch]) -> IsSeen:
 
 
 def looks_at(is_seen: IsSeen | None, *asking: FromClause) -> Looks:
-    """Return how to look things up among the events seen; with None, among all events of today.
+    """Return how to look things up among the events seen; with None, among all events in the database now.
 
     `asking` are the tables of the asking row, besides those of the event, that `is_seen` reads.
     """

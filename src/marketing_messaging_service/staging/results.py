@@ -195,7 +195,7 @@ class ReplayedLines:
     row_ids: Sequence[int]
     """The ids in rejected_rows of those that are no longer rejected."""
     still_rejected: Mapping[tuple[ReasonCode, ReasonCode], int]
-    """How many of the others there are, by the reason for which they were rejected and the one of today."""
+    """How many lines were rejected again, by the old reason and the new one."""
 
 
 @dataclass(frozen=True)
