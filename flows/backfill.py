@@ -12,9 +12,8 @@ from typing import Literal, get_args
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
-from flows.arguments import command_line_of
-from flows.command_line import run_once
-from flows.parameters import (
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import (
     DEFAULT_MAX_EVENT_AGE_HOURS,
     DEFAULT_MAX_EVENT_AHEAD_HOURS,
     AgeHours,
@@ -25,16 +24,17 @@ from flows.parameters import (
     named_place,
     read_instant,
 )
-from flows.pipeline import run_pipeline, scheduled_start
-from flows.steps import minute_of_name
+from flows.command_line.run_once import run_once
+from flows.pipeline.one_run import run_pipeline, scheduled_start
+from flows.pipeline.steps import minute_of_name
 from src.marketing_messaging_service import decisions
 from src.marketing_messaging_service.errors import ParameterError, RulesError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import FlowName, RunMode
-from src.marketing_messaging_service.orders import RunOrder, Window
-from src.marketing_messaging_service.places import Bucket, Place
+from src.marketing_messaging_service.paths import Bucket, Place
 from src.marketing_messaging_service.reporting import RunReport
+from src.marketing_messaging_service.run_options import RunOptions, Window
 from src.marketing_messaging_service.settings import Settings
 
 Mode = Literal["preview", "load and decide", "load only"]
@@ -88,8 +88,8 @@ def backfill(  # noqa: PLR0917  the fields of a form
             its exclusive group has decided. Every other decision stays as it is.
     """
 
-    def order(settings: Settings) -> RunOrder:
-        return RunOrder(
+    def options(settings: Settings) -> RunOptions:
+        return RunOptions(
             flow_name=FlowName.BACKFILL.value,
             mode=RunMode(mode),
             as_of=scheduled_start(),
@@ -104,7 +104,7 @@ def backfill(  # noqa: PLR0917  the fields of a form
             flow_run_name=runtime.flow_run.name,
         )
 
-    return run_pipeline(order)
+    return run_pipeline(options)
 
 
 def _rules_to_decide_again(names: Sequence[str], mode: RunMode, settings: Settings) -> tuple[str, ...]:

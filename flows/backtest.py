@@ -17,12 +17,12 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.arguments import command_line_of
-from flows.ctrl_c import CtrlC, exit_as_told, refused
-from flows.endings import RunPage
-from flows.parameters import InstantOrEmpty, end_of_window, read_instant
-from flows.steps import flow_logger, named_by_start, outcome, step
-from flows.stopping import CANCEL, StopRequest
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import InstantOrEmpty, end_of_window, read_instant
+from flows.pipeline.ctrl_c import CtrlC, exit_as_told, refused
+from flows.pipeline.endings import RunPage
+from flows.pipeline.steps import flow_logger, named_by_start, outcome, step
+from flows.pipeline.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service import backtesting
 from src.marketing_messaging_service.backtesting import MANY_A_WEEK, Difference, Files, NamedRules, Question
 from src.marketing_messaging_service.decisions import read_rules

@@ -9,15 +9,14 @@ import sys
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.arguments import command_line_of
-from flows.command_line import final_state
-from flows.ctrl_c import CtrlC, refused, telling_once
-from flows.endings import RunPage, exit_code, result_of
-from flows.parameters import AgeHours
-from flows.steps import named_by_start, outcome, step
-from flows.stopping import CANCEL, StopRequest
-from src.marketing_messaging_service import checking, decisions, schema
-from src.marketing_messaging_service.checking.results import CheckReport
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import AgeHours
+from flows.command_line.run_once import final_state
+from flows.pipeline.ctrl_c import CtrlC, refused, telling_once
+from flows.pipeline.endings import RunPage, exit_code, result_of
+from flows.pipeline.steps import named_by_start, outcome, step
+from flows.pipeline.stopping import CANCEL, StopRequest
+from src.marketing_messaging_service import decisions, schema_drift, self_check
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import (
@@ -29,7 +28,8 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
-from src.marketing_messaging_service.schema.results import RepairedObject
+from src.marketing_messaging_service.schema_drift.results import RepairedObject
+from src.marketing_messaging_service.self_check.results import CheckReport
 from src.marketing_messaging_service.settings import load_settings
 
 _UNCHANGED = "Nothing was changed; start it again."
@@ -38,9 +38,9 @@ _UNCHANGED = "Nothing was changed; start it again."
 @step("check invariants")
 def check_invariants(database_url: str, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
     """Check every invariant in one snapshot of the database."""
-    fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
-    invariants = (*checking.INVARIANTS, *decisions.AUDIT, *fresh)
-    return checking.check_database(
+    fresh = (self_check.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
+    invariants = (*self_check.INVARIANTS, *decisions.AUDIT, *fresh)
+    return self_check.check_database(
         database_url, invariants, warnings=decisions.recorded_rules_warnings, on_progress=stop.check
     )
 
@@ -81,7 +81,7 @@ def repair_schema() -> list[RepairedObject]:
         run_lock(settings.database_url, settings.run_lock_timeout_seconds, telling_once("Waiting for a run to end.")),
         interruptible(engine, ctrl_c.is_made),
     ):
-        repaired = schema.repair(engine)
+        repaired = schema_drift.repair(engine)
         refresh_dictionary(engine)
     return repaired
 

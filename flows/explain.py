@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from flows.arguments import command_line_of
-from flows.ctrl_c import CtrlC, exit_as_told, refused
-from flows.parameters import end_of_window, read_instant
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import end_of_window, read_instant
+from flows.pipeline.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.errors import PipelineError, RulesError
 from src.marketing_messaging_service.explaining import Answer, Asked, answer, asked_where, files_not_taken

@@ -3,11 +3,11 @@
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.endings import RunPage
+from flows.command_line.parameters import InstantOrEmpty, end_of_window
 from flows.explain import explained
-from flows.parameters import InstantOrEmpty, end_of_window
-from flows.steps import named_by_start, outcome, step
-from flows.stopping import CANCEL, StopRequest
+from flows.pipeline.endings import RunPage
+from flows.pipeline.steps import named_by_start, outcome, step
+from flows.pipeline.stopping import CANCEL, StopRequest
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.explaining import Answer, Asked, asked_where
 from src.marketing_messaging_service.infrastructure.database import ended_by

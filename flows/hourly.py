@@ -8,9 +8,8 @@ import sys
 from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 
-from flows.arguments import command_line_of
-from flows.command_line import run_once
-from flows.parameters import (
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import (
     DEFAULT_MAX_EVENT_AHEAD_HOURS,
     AgeHours,
     AheadHours,
@@ -20,11 +19,12 @@ from flows.parameters import (
     read_instant,
     single_instant,
 )
-from flows.pipeline import run_pipeline, scheduled_start
-from flows.steps import minute_of_name
+from flows.command_line.run_once import run_once
+from flows.pipeline.one_run import run_pipeline, scheduled_start
+from flows.pipeline.steps import minute_of_name
 from src.marketing_messaging_service.models import FlowName, RunMode
-from src.marketing_messaging_service.orders import RunOrder
 from src.marketing_messaging_service.reporting import RunReport
+from src.marketing_messaging_service.run_options import RunOptions
 from src.marketing_messaging_service.settings import Settings
 
 
@@ -59,8 +59,8 @@ def hourly(
             still loaded and decided.
     """
 
-    def order(settings: Settings) -> RunOrder:
-        return RunOrder(
+    def options(settings: Settings) -> RunOptions:
+        return RunOptions(
             flow_name=FlowName.HOURLY.value,
             mode=RunMode.LOAD_AND_DECIDE,
             as_of=scheduled_start() if as_of is None else single_instant("as_of", as_of),
@@ -73,7 +73,7 @@ def hourly(
             flow_run_name=runtime.flow_run.name,
         )
 
-    return run_pipeline(order)
+    return run_pipeline(options)
 
 
 def main() -> int:

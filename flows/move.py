@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 from sqlalchemy import make_url
 
-from flows.arguments import command_line_of
-from flows.ctrl_c import CtrlC, refused, telling_once
-from src.marketing_messaging_service import checking, decisions, moving
+from flows.command_line.arguments import command_line_of
+from flows.pipeline.ctrl_c import CtrlC, refused, telling_once
+from src.marketing_messaging_service import decisions, moving_databases, self_check
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import shown_database
 from src.marketing_messaging_service.infrastructure.dialects.choice import checked_url
@@ -78,10 +78,10 @@ def _move(settings: Settings, source: str, target: str) -> int:
         for url in (source, target):
             waiting = telling_once(f"Waiting for a run on {shown_database(url)} to end.")
             held.enter_context(run_lock(url, settings.run_lock_timeout_seconds, waiting))
-        moved = moving.move(source, target, info=_say)
+        moved = moving_databases.move(source, target, info=_say)
     rows = sum(each.row_count for each in moved)
     _say(f"{rows:,} rows in {len(moved)} tables are the same in both, compared one by one.")
-    report = checking.check_database(target, (*checking.INVARIANTS, *decisions.AUDIT))
+    report = self_check.check_database(target, (*self_check.INVARIANTS, *decisions.AUDIT))
     print(check_text(report) if report.broken else check_headline(report), flush=True)
     if report.broken:
         print("The rows are the same in the old database, so the same is broken there.", file=sys.stderr)

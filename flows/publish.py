@@ -18,14 +18,14 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 
-from flows.arguments import command_line_of
-from flows.command_line import final_state
-from flows.ctrl_c import refused
-from flows.endings import RunPage, exit_code
-from flows.parameters import named_place
-from flows.steps import RETRIES, flow_logger, named_by_start, outcome, progress_bar, step
-from flows.stopping import CANCEL, StopRequest, Waiting
-from src.marketing_messaging_service import publishing
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import named_place
+from flows.command_line.run_once import final_state
+from flows.pipeline.ctrl_c import refused
+from flows.pipeline.endings import RunPage, exit_code
+from flows.pipeline.steps import RETRIES, flow_logger, named_by_start, outcome, progress_bar, step
+from flows.pipeline.stopping import CANCEL, StopRequest, Waiting
+from src.marketing_messaging_service import published_copies
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import MAY_PASS, DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure import schema
@@ -37,8 +37,8 @@ from src.marketing_messaging_service.infrastructure.database import (
     shown_database,
 )
 from src.marketing_messaging_service.infrastructure.file_lock import file_lock
-from src.marketing_messaging_service.places import Bucket, Place, refuse_overlaps
-from src.marketing_messaging_service.publishing import PublishedFile
+from src.marketing_messaging_service.paths import Bucket, Place, refuse_overlaps
+from src.marketing_messaging_service.published_copies import PublishedFile
 from src.marketing_messaging_service.reporting import published_markdown
 from src.marketing_messaging_service.settings import Settings, load_settings
 
@@ -123,7 +123,7 @@ def write(database_url: str, folder: Path, stop: StopRequest) -> tuple[Published
     """Write everything under temporary names, then put it in place."""
     course = Course(flow_logger(), TELL_SECONDS)
     with course.telling():
-        return publishing.publish(database_url, folder, partial(course.progress, stop))
+        return published_copies.publish(database_url, folder, partial(course.progress, stop))
 
 
 @flow(name="publish", flow_run_name=named_by_start("publish"))

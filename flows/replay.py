@@ -13,10 +13,8 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.arguments import command_line_of
-from flows.command_line import run_once
-from flows.ctrl_c import CtrlC, refused
-from flows.parameters import (
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import (
     DEFAULT_MAX_EVENT_AGE_HOURS,
     DEFAULT_MAX_EVENT_AHEAD_HOURS,
     AgeHours,
@@ -26,9 +24,11 @@ from flows.parameters import (
     end_of_window,
     read_instant,
 )
-from flows.pipeline import run_pipeline, scheduled_start
-from flows.steps import minute_of_name
-from src.marketing_messaging_service import loading, publishing, staging
+from flows.command_line.run_once import run_once
+from flows.pipeline.ctrl_c import CtrlC, refused
+from flows.pipeline.one_run import run_pipeline, scheduled_start
+from flows.pipeline.steps import minute_of_name
+from src.marketing_messaging_service import loading, published_copies, staging
 from src.marketing_messaging_service.errors import ParameterError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
@@ -36,9 +36,9 @@ from src.marketing_messaging_service.infrastructure.database import (
     read_transaction,
 )
 from src.marketing_messaging_service.models import FlowName, RunMode
-from src.marketing_messaging_service.orders import ReplayChoice, RunOrder
-from src.marketing_messaging_service.places import refuse_overwriting
+from src.marketing_messaging_service.paths import refuse_overwriting
 from src.marketing_messaging_service.reporting import RunReport, export_sentence
+from src.marketing_messaging_service.run_options import ReplayChoice, RunOptions
 from src.marketing_messaging_service.settings import Settings, load_settings
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
@@ -87,8 +87,8 @@ def replay(  # noqa: PLR0917  the fields of a form
             edited: only its lines are read. Left empty, lines are read as they came.
     """
 
-    def order(settings: Settings) -> RunOrder:
-        return RunOrder(
+    def options(settings: Settings) -> RunOptions:
+        return RunOptions(
             flow_name=FlowName.REPLAY.value,
             mode=RunMode.PREVIEW if dry_run else RunMode.LOAD_AND_DECIDE,
             as_of=scheduled_start(),
@@ -100,7 +100,7 @@ def replay(  # noqa: PLR0917  the fields of a form
             replay=_choice(reason, file, since, edited_file),
         )
 
-    return run_pipeline(order)
+    return run_pipeline(options)
 
 
 def _choice(reason: str, file: str, since: datetime | None, edited_file: str) -> ReplayChoice:
@@ -135,7 +135,7 @@ def export(path: Path, choice: ReplayChoice, ctrl_c: CtrlC) -> str:
     engine = create_database_engine(settings.database_url)
     with interruptible(engine, ctrl_c.is_made), read_transaction(engine) as connection:
         in_part_count = loading.count_kept_in_part(connection, choice)
-        count = publishing.export_rejected_lines(path, loading.exported_lines(connection, choice))
+        count = published_copies.export_rejected_lines(path, loading.exported_lines(connection, choice))
     return export_sentence(path, count, in_part_count)
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from flows.arguments import command_line_of
-from flows.ctrl_c import CtrlC, exit_as_told, refused
+from flows.command_line.arguments import command_line_of
+from flows.pipeline.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service import reporting
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import (

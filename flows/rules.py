@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.arguments import command_line_of
-from flows.ctrl_c import CtrlC, exit_as_told, refused
+from flows.command_line.arguments import command_line_of
+from flows.pipeline.ctrl_c import CtrlC, exit_as_told, refused
 from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.decisions.rules import Rules
 from src.marketing_messaging_service.errors import ParameterError, PipelineError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from flows.arguments import command_line_of
+from flows.command_line.arguments import command_line_of
 from flows.local_server import PROJECT, STOP_SIGNALS, Place, up
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.settings import load_settings

@@ -8,18 +8,18 @@ import sys
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.arguments import command_line_of
-from flows.command_line import final_state
-from flows.ctrl_c import refused
-from flows.endings import RunPage, exit_code
-from flows.parameters import AgeHours
-from flows.steps import named_by_start, outcome, step
-from flows.stopping import CANCEL, StopRequest
-from src.marketing_messaging_service import checking
-from src.marketing_messaging_service.checking.results import CheckReport
+from flows.command_line.arguments import command_line_of
+from flows.command_line.parameters import AgeHours
+from flows.command_line.run_once import final_state
+from flows.pipeline.ctrl_c import refused
+from flows.pipeline.endings import RunPage, exit_code
+from flows.pipeline.steps import named_by_start, outcome, step
+from flows.pipeline.stopping import CANCEL, StopRequest
+from src.marketing_messaging_service import self_check
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import check_markdown, watch_sentence
+from src.marketing_messaging_service.self_check.results import CheckReport
 from src.marketing_messaging_service.settings import load_settings
 
 DEFAULT_MAX_LOAD_AGE_HOURS = 2
@@ -30,8 +30,8 @@ _UNCHANGED = "Nothing was changed; start it again."
 @step("look")
 def look(database_url: str, max_load_age_hours: int, stop: StopRequest) -> CheckReport:
     """Look at the newest load and at the newest hour, in one snapshot of the database."""
-    fresh = (checking.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
-    return checking.check_database(database_url, (*fresh, checking.USUAL_HOUR), on_progress=stop.check)
+    fresh = (self_check.fresh_loads(max_load_age_hours, utc_now()),) if max_load_age_hours else ()
+    return self_check.check_database(database_url, (*fresh, self_check.USUAL_HOUR), on_progress=stop.check)
 
 
 @flow(name="watch", flow_run_name=named_by_start("watch"))

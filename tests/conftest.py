@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
-from src.marketing_messaging_service.places import Bucket
+from src.marketing_messaging_service.paths import Bucket
 from src.marketing_messaging_service.settings import Settings
 from tests import compiled_sql, object_stores, sets
 from tests.effort import fewer_on_a_server, register_profiles

@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from src.marketing_messaging_service.infrastructure import buckets
-from src.marketing_messaging_service.places import Bucket
+from src.marketing_messaging_service.paths import Bucket
 
 _numbers = count(1)
 

@@ -34,7 +34,7 @@ from src.marketing_messaging_service.loading import (
 )
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.models import RunMode, RunState
-from src.marketing_messaging_service.orders import ReplayChoice, RunOrder, Window
+from src.marketing_messaging_service.run_options import ReplayChoice, RunOptions, Window
 from src.marketing_messaging_service.staging import SourcesFile, discover, next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
 from src.marketing_messaging_service.vocabulary import ReasonCode
@@ -109,15 +109,15 @@ class Pipeline:
         return results
 
     def do(
-        self, order: RunOrder, rules: Mapping[str, Any], sources: SourcesFile | None = None
+        self, options: RunOptions, rules: Mapping[str, Any], sources: SourcesFile | None = None
     ) -> list[LoadResult | NotLoaded | Unreadable]:
         """Do a run as it is ordered, and return what became of each file that was not known."""
-        run_id = open_run(self.engine, order)
+        run_id = open_run(self.engine, options)
         results: list[LoadResult | NotLoaded | Unreadable] = []
-        rejected = choose_rejected_lines(self.engine, order.replay) if order.replay else None
+        rejected = choose_rejected_lines(self.engine, options.replay) if options.replay else None
         still: Counter[tuple[ReasonCode, ReasonCode]] = Counter()
         if rejected is None:
-            files = discover(order.source, known_files(self.engine), sources=sources or self.sources).new_files
+            files = discover(options.source, known_files(self.engine), sources=sources or self.sources).new_files
         else:
             numbered = ((file, (sources or self.sources).number_of(file.display_path)) for file in rejected.files)
             files = tuple(replace(file, source_number=number) for file, number in numbered if number is not None)
@@ -126,19 +126,19 @@ class Pipeline:
             assert not staged.failures
             for each in staged.files:
                 still.update(each.replayed.still_rejected if each.replayed else {})
-            is_held = order.mode is RunMode.LOAD_ONLY
+            is_held = options.mode is RunMode.LOAD_ONLY
             results += load_files(
-                self.engine, staged.files, as_of=order.as_of, run_id=run_id, window=order.window, is_held=is_held
+                self.engine, staged.files, as_of=options.as_of, run_id=run_id, window=options.window, is_held=is_held
             )
             staged.rows.close()
         if rejected is not None:
             note_replay(self.engine, run_id, rejected, still, {})
-        if order.mode is not RunMode.LOAD_ONLY:
+        if options.mode is not RunMode.LOAD_ONLY:
             decide(
                 self.engine,
                 self._read(rules),
                 decided_at=AS_OF,
-                order=order,
+                options=options,
                 run_id=run_id,
                 shard_count=self.shard_count,
             )
@@ -146,7 +146,7 @@ class Pipeline:
             close_run(connection, run_id, RunState.COMPLETED)
         return results
 
-    def order(
+    def options(
         self,
         window: Window | None = None,
         mode: RunMode = RunMode.LOAD_AND_DECIDE,
@@ -155,9 +155,9 @@ class Pipeline:
         as_of: datetime = AS_OF,
         max_event_ahead_hours: int | None = None,
         decide_again: Sequence[str] = (),
-    ) -> RunOrder:
-        """Return an order to take landing: as the hourly job without a window, as a backfill with one."""
-        return RunOrder(
+    ) -> RunOptions:
+        """Return options to take landing: as the hourly job without a window, as a backfill with one."""
+        return RunOptions(
             "hourly" if window is None else "backfill",
             mode,
             as_of,
@@ -172,12 +172,12 @@ class Pipeline:
         self, rules: Mapping[str, Any], choice: ReplayChoice | None = None, sources: SourcesFile | None = None
     ) -> list[LoadResult | NotLoaded | Unreadable]:
         """Replay rejected lines, all of them unless some are chosen, and return what became of each file."""
-        order = replace(self.order(), flow_name="replay", replay=choice or ReplayChoice())
-        return self.do(order, rules, sources)
+        options = replace(self.options(), flow_name="replay", replay=choice or ReplayChoice())
+        return self.do(options, rules, sources)
 
-    def told(self, run: Told, decide_again: Sequence[str] = ()) -> RunOrder:
-        """Return the order for a run of some strategy."""
-        return self.order(
+    def told(self, run: Told, decide_again: Sequence[str] = ()) -> RunOptions:
+        """Return the options of a run of some strategy."""
+        return self.options(
             run.window and Window(*run.window),
             RunMode(run.mode),
             run.max_event_age_hours,

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine, Table, select
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.database import Base, read_transaction
 from src.marketing_messaging_service.models import Event, SendRequest
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests import strategies
 from tests.effort import examples
 from tests.language_strategies import language_documents

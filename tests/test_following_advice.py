@@ -17,8 +17,8 @@ from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.zstd_library import zstd
 from src.marketing_messaging_service.vocabulary import ReasonCode
-from tests.checking.databases import rule
 from tests.pipeline import Pipeline
+from tests.self_check.databases import rule
 from tests.vocabulary.test_adding_a_field import MENDED_VALUES
 
 RULES = {"rules": [rule("welcome", "signup")]}
@@ -224,15 +224,15 @@ def tried(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
             (pipeline.landing / place).mkdir()
             trouble = troubles(place)[code]
             (pipeline.landing / place / f"events{trouble.ending}").write_bytes(trouble.content)
-        pipeline.do(pipeline.order(), RULES)
+        pipeline.do(pipeline.options(), RULES)
         before = state_of(pipeline)
         for place, code in PLACES.items():
             way = list(ways(troubles(place)[code]))[int(place.split()[1])]
             for name, content in way.items():
                 path = pipeline.landing / place / name
                 path.unlink() if content is None else path.write_bytes(content)
-        pipeline.do(pipeline.order(), RULES)
-        return Tried(before, state_of(pipeline), pipeline.do(pipeline.order(), RULES))
+        pipeline.do(pipeline.options(), RULES)
+        return Tried(before, state_of(pipeline), pipeline.do(pipeline.options(), RULES))
 
 
 def test_every_reason_code_is_followed_here_or_where_a_field_is_added() -> None:

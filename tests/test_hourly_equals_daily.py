@@ -12,7 +12,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from tests.effort import examples
 from tests.language_strategies import FIELDS, Document, language_documents
 from tests.pipeline import Pipeline, Template
@@ -67,7 +67,7 @@ def run_at(
         new = [each for each in events if start <= datetime.fromisoformat(each["event_timestamp"]) < as_of]
         if new:
             pipeline.land(new)
-        pipeline.do(pipeline.order(Window(start, as_of) if has_window else None, as_of=as_of), document)
+        pipeline.do(pipeline.options(Window(start, as_of) if has_window else None, as_of=as_of), document)
         start = as_of
 
 
@@ -107,6 +107,6 @@ def test_every_hour_of_a_day_and_one_backfill_of_what_was_only_loaded_end_in_the
     with fresh_pipeline(template) as hourly, fresh_pipeline(template) as backfilled:
         run_at(hourly, events, range(1, HOURS + 1), document)
         backfilled.land(events)
-        backfilled.do(backfilled.order(everything, RunMode.LOAD_ONLY, as_of=end), document)
-        backfilled.do(backfilled.order(everything, as_of=end), document)
+        backfilled.do(backfilled.options(everything, RunMode.LOAD_ONLY, as_of=end), document)
+        backfilled.do(backfilled.options(everything, as_of=end), document)
         assert left(hourly) == left(backfilled)

@@ -9,14 +9,14 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 from tests import strategies
-from tests.checking.databases import broken
 from tests.effort import examples
 from tests.language_strategies import Document, dense_file, language_documents
 from tests.pipeline import Pipeline, Template
 from tests.reference import Reference, Row, sort_rows
 from tests.rule_reference import Decider, Event
+from tests.self_check.databases import broken
 from tests.strategies import RawFile, Told
 from tests.test_pipeline_equals_reference import fresh_pipeline
 
@@ -29,7 +29,7 @@ class LanguageReference(Reference):
         self.decider = Decider()
         self._loaded_as_of: dict[int, datetime] = {}
 
-    def run(self, files: Sequence[RawFile], document: Document, run: RunOrder) -> None:
+    def run(self, files: Sequence[RawFile], document: Document, run: RunOptions) -> None:
         """Do one run: load the files, and decide what is to be decided."""
         is_held = run.mode is RunMode.LOAD_ONLY
         window = (run.window.start, run.window.end) if run.window else None
@@ -167,9 +167,9 @@ def test_every_decision_is_what_deciding_one_match_at_a_time_gives(
             for file in files[number :: len(orders)]:
                 pipeline.land(file)
             landed = [file for earlier in range(number + 1) for file in files[earlier :: len(orders)]]
-            order = pipeline.told(told)
-            reference.run(landed, document, order)
-            pipeline.do(order, document)
+            options = pipeline.told(told)
+            reference.run(landed, document, options)
+            pipeline.do(options, document)
             assert decided(pipeline) == expected(reference)
         for refusal in reference.decider.refusals:
             event(refusal.reason)
@@ -204,9 +204,9 @@ def test_everything_against_a_match_is_found_in_its_order(
         for as_of, file, document in runs:
             pipeline.land(file)
             files.append(file)
-            order = pipeline.order(as_of=as_of)
-            reference.run(files, document, order)
-            pipeline.do(order, document)
+            options = pipeline.options(as_of=as_of)
+            reference.run(files, document, options)
+            pipeline.do(options, document)
             assert decided(pipeline) == expected(reference)
         for refusal in reference.decider.refusals:
             event(refusal.reason)
@@ -222,7 +222,7 @@ def test_the_self_check_finds_nothing_wrong_with_what_the_language_decides(
     with fresh_pipeline(template) as pipeline:
         for as_of, file, document in runs:
             pipeline.land(file)
-            pipeline.do(pipeline.order(as_of=as_of), document)
+            pipeline.do(pipeline.options(as_of=as_of), document)
         pipeline.engine.dispose()
         found = broken(pipeline.database_url)
         assert {name: finding.examples for name, finding in found.items()} == {}

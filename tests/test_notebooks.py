@@ -11,7 +11,7 @@ import pytest
 
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import url_of
-from src.marketing_messaging_service.publishing import publish
+from src.marketing_messaging_service.published_copies import publish
 from tests.pipeline import AS_OF, Pipeline
 
 ROOT = Path(__file__).parents[1]

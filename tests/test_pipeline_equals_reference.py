@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.checking.again import AGAIN_INVARIANTS
-from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
-from src.marketing_messaging_service.checking.decisions_made import DECISION_INVARIANTS
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import RunOrder, Window
+from src.marketing_messaging_service.run_options import RunOptions, Window
+from src.marketing_messaging_service.self_check.again import AGAIN_INVARIANTS
+from src.marketing_messaging_service.self_check.batches import BATCH_INVARIANTS
+from src.marketing_messaging_service.self_check.decisions_made import DECISION_INVARIANTS
 from tests import strategies
-from tests.checking.databases import broken
 from tests.effort import examples
 from tests.pipeline import Pipeline, Template, quick_folder
 from tests.postgresql import ServerTemplate
 from tests.reference import Reference, Row
+from tests.self_check.databases import broken
 from tests.strategies import DAY_BORDER, RawEvent, RawFile, RulesDocument, Told
 
 
@@ -96,14 +96,14 @@ def test_hourly_runs_and_backfills_in_any_order_give_what_one_event_at_a_time_gi
             for file in files[number :: len(told)]:
                 pipeline.land(file)
             landed = [file for earlier in range(number + 1) for file in files[earlier :: len(told)]]
-            order = pipeline.told(run)
-            orders.append(order)
-            is_held = order.mode is RunMode.LOAD_ONLY
+            options = pipeline.told(run)
+            orders.append(options)
+            is_held = options.mode is RunMode.LOAD_ONLY
             for file in landed:
-                reference.load(file, run.window, None if is_held else order.oldest_event_at, is_held=is_held)
+                reference.load(file, run.window, None if is_held else options.oldest_event_at, is_held=is_held)
             if not is_held:
-                reference.decide(rules, run.window, order.oldest_event_at, order.latest_event_at)
-            pipeline.do(order, rules)
+                reference.decide(rules, run.window, options.oldest_event_at, options.latest_event_at)
+            pipeline.do(options, rules)
             with pipeline.reading():
                 assert pipeline.everything() == expected(reference)
                 assert pipeline.waiting() == reference.waiting()
@@ -133,23 +133,23 @@ def test_rules_that_decide_again_among_hourly_runs_and_backfills_give_what_one_e
             rules = documents[number % len(documents)]
             is_held = run.mode == RunMode.LOAD_ONLY
             again = data.draw(strategies.names_of(rules)) if run.window and not is_held else []
-            order = pipeline.told(run, again)
+            options = pipeline.told(run, again)
             for file in landed:
-                reference.load(file, run.window, None if is_held else order.oldest_event_at, is_held=is_held)
+                reference.load(file, run.window, None if is_held else options.oldest_event_at, is_held=is_held)
             if not is_held:
-                reference.decide(rules, run.window, order.oldest_event_at, order.latest_event_at, again)
-            pipeline.do(order, rules)
+                reference.decide(rules, run.window, options.oldest_event_at, options.latest_event_at, again)
+            pipeline.do(options, rules)
             assert pipeline.everything() == expected(reference)
             assert pipeline.waiting() == reference.waiting()
         pipeline.engine.dispose()
         assert broken(pipeline.database_url, (*BATCH_INVARIANTS, *DECISION_INVARIANTS, *AGAIN_INVARIANTS, *AUDIT)) == {}
 
 
-def reached_by(orders: list[RunOrder]) -> datetime | None:
+def reached_by(orders: list[RunOptions]) -> datetime | None:
     """The latest instant that any of the runs allowed; None when none of them had a limit."""
-    if all(order.latest_event_at is None for order in orders):
+    if all(options.latest_event_at is None for options in orders):
         return None
-    return max(order.latest_event_at or order.as_of for order in orders)
+    return max(options.latest_event_at or options.as_of for options in orders)
 
 
 @examples(60)
@@ -163,9 +163,9 @@ def test_events_that_come_before_their_time_end_in_the_decisions_of_one_run_afte
     with fresh_pipeline(template) as at_once, fresh_pipeline(template) as hour_by_hour:
         for file, end in zip(files, ends, strict=True):
             hour_by_hour.land(file)
-            hour_by_hour.do(hour_by_hour.order(as_of=end, max_event_ahead_hours=0), rules)
+            hour_by_hour.do(hour_by_hour.options(as_of=end, max_event_ahead_hours=0), rules)
             at_once.land(file)
-        at_once.do(at_once.order(as_of=ends[-1], max_event_ahead_hours=0), rules)
+        at_once.do(at_once.options(as_of=ends[-1], max_event_ahead_hours=0), rules)
         assert hour_by_hour.everything() == at_once.everything()
         # Without an enabled rule, every event is left to the next run.
         is_waiting = not strategies.enabled_names(rules)
@@ -189,13 +189,13 @@ def test_a_backfill_of_a_month_in_one_go_or_by_windows_ends_in_the_decisions_of_
     ):
         for file in files:
             hourly.land(file)
-            hourly.do(hourly.order(), rules)
+            hourly.do(hourly.options(), rules)
             at_once.land(file)
             loaded_first.land(file)
-        at_once.do(at_once.order(month), rules)
-        loaded_first.do(loaded_first.order(month, RunMode.LOAD_ONLY), rules)
+        at_once.do(at_once.options(month), rules)
+        loaded_first.do(loaded_first.options(month, RunMode.LOAD_ONLY), rules)
         for window in (Window(month.start, middle), Window(middle, month.end)):
-            loaded_first.do(loaded_first.order(window), rules)
+            loaded_first.do(loaded_first.options(window), rules)
         assert at_once.everything() == hourly.everything()
         assert loaded_first.everything() == hourly.everything()
 

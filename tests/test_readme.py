@@ -15,7 +15,7 @@ import pytest
 from flows.backtest import main as backtest
 from flows.explain import main as explain
 from src.marketing_messaging_service.decisions import read_rules
-from src.marketing_messaging_service.known import KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.settings import Settings
 from src.marketing_messaging_service.staging import discover
 from src.marketing_messaging_service.staging.line_parser import parse_line

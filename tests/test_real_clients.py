@@ -11,8 +11,8 @@ from segment.analytics.client import Client
 
 from src.marketing_messaging_service.loading.results import LoadResult
 from src.marketing_messaging_service.staging.sources.file import parse_sources
-from tests.checking.databases import rule
 from tests.pipeline import Pipeline
+from tests.self_check.databases import rule
 
 pytestmark = pytest.mark.server
 
@@ -84,7 +84,7 @@ def post_calls(address: str, *, is_packed: bool) -> None:
 def test_what_the_client_posts_is_taken_and_decided(pipeline: Pipeline, sink: str, is_packed: bool) -> None:
     post_calls(sink, is_packed=is_packed)
 
-    loads = pipeline.do(pipeline.order(), RULES)
+    loads = pipeline.do(pipeline.options(), RULES)
 
     assert len(loads) >= USERS * CALLS // 50
     counts = [
@@ -107,11 +107,11 @@ def test_what_the_client_posts_is_taken_and_decided(pipeline: Pipeline, sink: st
 
 def test_what_is_posted_again_is_no_other_event(pipeline: Pipeline, sink: str) -> None:
     post_calls(sink, is_packed=False)
-    pipeline.do(pipeline.order(), RULES)
+    pipeline.do(pipeline.options(), RULES)
     first, *_ = sorted(pipeline.landing.rglob("*.0f3a9c"))
     (first.parent / "again.0f3a9c").write_bytes(first.read_bytes().replace(b'"sentAt": "2', b'"sentAt": "3'))
 
-    (load,) = pipeline.do(pipeline.order(), RULES)
+    (load,) = pipeline.do(pipeline.options(), RULES)
 
     assert isinstance(load, LoadResult)
     assert (load.inserted_count, load.conflict_count, load.collision_count) == (0, 0, 0)

@@ -10,20 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.errors import LostRowsError, ParameterError
 from src.marketing_messaging_service.infrastructure.database import preview_engine, url_of, utc_now
 from src.marketing_messaging_service.loading import choose_rejected_lines, known_files, load_file
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import EditedLine, ReplayChoice
+from src.marketing_messaging_service.run_options import EditedLine, ReplayChoice
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from src.marketing_messaging_service.staging import SourcesFile, discover, stage_file
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.vocabulary import ReasonCode
-from tests.checking.databases import EVER, OPT_IN, event, rule
 from tests.effort import examples
 from tests.pipeline import AS_OF, Pipeline, quick_folder
+from tests.self_check.databases import EVER, OPT_IN, event, rule
 
 RULES = {"rules": [rule("welcome", "signup", OPT_IN, suppression=EVER)]}
 YES = {"user_traits": {"marketing_opt_in": True}}
@@ -67,7 +67,7 @@ def hour(pipeline: Pipeline, *files: list[dict[str, Any]] | bytes) -> None:
             pipeline.land_bytes(file)
         else:
             pipeline.land(file)
-    pipeline.do(pipeline.order(), RULES)
+    pipeline.do(pipeline.options(), RULES)
 
 
 def edit(pipeline: Pipeline, **lines: Any) -> list[Any]:
@@ -194,7 +194,7 @@ def test_an_anonymous_user_is_taken_once_the_mapping_says_so(pipeline: Pipeline)
     segment = sources("anonymous_user: reject", extends="segment")
     line = {"anonymousId": "anon", "event": "signup", "timestamp": "2026-03-01T10:00:00Z", "messageId": "m1"}
     pipeline.land([line])
-    pipeline.do(pipeline.order(), RULES, segment)
+    pipeline.do(pipeline.options(), RULES, segment)
     assert pipeline.rows("SELECT reason_code FROM rejected_rows") == [("anonymous_user",)]
     assert pipeline.replay(RULES, sources=segment) == [NotLoaded.STILL_REJECTED]
     pipeline.replay(RULES, sources=sources("anonymous_user: take", extends="segment"))
@@ -209,7 +209,7 @@ class TestARowOfACsv:
     def table(self, pipeline: Pipeline) -> Pipeline:
         rows = "ada,signup,2026-03-01T10:00:00Z,m1,true,extra\nbob,signup,2026-03-01T10:00:00Z,m2,perhaps\n"
         (pipeline.landing / "a.csv").write_text(HEADER + rows)
-        pipeline.do(pipeline.order(), RULES)
+        pipeline.do(pipeline.options(), RULES)
         return pipeline
 
     def test_is_kept_with_the_header_where_it_is_no_row_of_it(self, table: Pipeline) -> None:
@@ -243,9 +243,9 @@ class TestARowOfACsv:
         (pipeline.landing / "a.csv").write_text(
             "user_id;event_type;event_timestamp;message_id\nada;signup;2026-03-01T10:00:00Z;m,1\n"
         )
-        pipeline.do(pipeline.order(), RULES, sources("cells: {delimiter: ','}", "*.csv", "csv"))
+        pipeline.do(pipeline.options(), RULES, sources("cells: {delimiter: ','}", "*.csv", "csv"))
         assert pipeline.rows("SELECT reason_code FROM rejected_rows") == [("invalid_header",)]
-        pipeline.do(pipeline.order(), RULES, sources("cells: {delimiter: ';'}", "*.csv", "csv"))
+        pipeline.do(pipeline.options(), RULES, sources("cells: {delimiter: ';'}", "*.csv", "csv"))
         assert pipeline.rows("SELECT message_id, user_id FROM events") == [("m,1", "ada")]
 
 
@@ -321,7 +321,7 @@ class TestTheChoice:
 
 def test_a_preview_takes_what_a_replay_takes(pipeline: Pipeline) -> None:
     hour(pipeline, [uid_event("ada"), {"no": "event"}])
-    order = replace(pipeline.order(mode=RunMode.PREVIEW), flow_name="replay", replay=ReplayChoice())
+    order = replace(pipeline.options(mode=RunMode.PREVIEW), flow_name="replay", replay=ReplayChoice())
     (result,) = pipeline.do(order, RULES, UID)
     assert isinstance(result, LoadResult)
     assert result.inserted_count == 1
@@ -386,7 +386,7 @@ class TestTheFileOfTheLines:
     def test_that_gave_nothing_may_simply_be_delivered_again(self, pipeline: Pipeline) -> None:
         hour(pipeline, [uid_event("ada")])
         path = pipeline.land([event("ada", "ada", "signup", "10:00", **YES)])
-        pipeline.do(pipeline.order(), RULES)
+        pipeline.do(pipeline.options(), RULES)
         assert users(pipeline) == ["ada"]
         assert path.is_file()
 

@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 from src.marketing_messaging_service.infrastructure.database import url_of
-from src.marketing_messaging_service.publishing import publish
-from tests.checking.databases import EVER, event, rule
+from src.marketing_messaging_service.published_copies import publish
 from tests.pipeline import Pipeline
-from tests.publishing.test_publish import silent
+from tests.published_copies.test_publish import silent
+from tests.self_check.databases import EVER, event, rule
 
 RULES = {"rules": [rule("welcome", "signup", suppression=EVER), rule("receipt", "paid")]}
 

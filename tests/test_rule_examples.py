@@ -111,7 +111,7 @@ def played(
         waiting = [event for event in waiting if event not in come]
         if come:
             pipeline.land(come)
-        pipeline.do(pipeline.order(as_of=as_of, max_event_ahead_hours=1), document or rules_of(name))
+        pipeline.do(pipeline.options(as_of=as_of, max_event_ahead_hours=1), document or rules_of(name))
     assert not waiting
     return pipeline
 

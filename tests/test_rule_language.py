@@ -9,9 +9,9 @@ import pytest
 
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import Window
-from tests.checking.databases import broken
+from src.marketing_messaging_service.run_options import Window
 from tests.pipeline import AS_OF, Pipeline
+from tests.self_check.databases import broken
 
 Raw = dict[str, Any]
 TRAITS = ("email", "country", "marketing_opt_in", "risk_segment")
@@ -83,7 +83,7 @@ def run(pipeline: Pipeline, rules: Mapping[str, Any] | Sequence[Raw], as_of: str
     """Land events as one file and do an hourly run by the rules, or by a whole file."""
     if events:
         pipeline.land(events)
-    order = pipeline.order(as_of=datetime.fromisoformat(instant(as_of)), **keys)
+    order = pipeline.options(as_of=datetime.fromisoformat(instant(as_of)), **keys)
     pipeline.do(order, rules if isinstance(rules, Mapping) else {"rules": list(rules)})
 
 
@@ -537,10 +537,10 @@ class TestOnce:
         always, ever = rule("always", on="b"), rule("ever", suppression={"mode": "once_ever"})
         window = Window(datetime.fromisoformat(instant("23T00:00:00")), datetime.fromisoformat(instant("24T00:00:00")))
         pipeline.land([event("held", "b", "23T08:00:00")])
-        pipeline.do(pipeline.order(window, RunMode.LOAD_ONLY), {})
+        pipeline.do(pipeline.options(window, RunMode.LOAD_ONLY), {})
         events = event("1", "d", "23T08:00:00"), event("2", "b", "23T09:00:00")
         run(pipeline, [day, always, ever], "23T12:00:00", *events)
-        pipeline.do(pipeline.order(window), {"rules": [day, always, ever]})
+        pipeline.do(pipeline.options(window), {"rules": [day, always, ever]})
         run(pipeline, [day, always, ever], "23T14:00:00", event("3", "a", "23T07:00:00"))
         run(pipeline, [{**ever, "wait": {"hours": 1}}], "23T14:00:00", event("4", "a", "23T07:00:00"))
         assert outcomes(pipeline) == {
@@ -615,7 +615,7 @@ class TestBlocks:
         late = event("1", "a", "23T09:00:00"), event("2", "a", "24T10:00:00", "v")
         pipeline.land(late)
         window = Window(datetime.fromisoformat(instant("23T00:00:00")), datetime.fromisoformat(instant("24T00:00:00")))
-        order = pipeline.order(window, as_of=datetime.fromisoformat(instant("23T12:00:00")))
+        order = pipeline.options(window, as_of=datetime.fromisoformat(instant("23T12:00:00")))
         pipeline.do(order, self.WHOLE)
         assert "1 r blocked:left no" in outcomes(pipeline)
 
@@ -639,7 +639,7 @@ class TestBlocks:
         run(pipeline, self.WHOLE, "24T12:00:00", *events)
         pipeline.land([event("1", "a", "23T09:00:00")])
         window = Window(datetime.fromisoformat(instant("23T00:00:00")), datetime.fromisoformat(instant("24T00:00:00")))
-        pipeline.do(pipeline.order(window, as_of=datetime.fromisoformat(instant("23T12:00:00"))), self.WHOLE)
+        pipeline.do(pipeline.options(window, as_of=datetime.fromisoformat(instant("23T12:00:00"))), self.WHOLE)
         assert "1 text blocked:opted_out no" in outcomes(pipeline)
 
     def test_the_order_of_signs_is_by_effective_time_then_their_own_then_their_number(self, pipeline: Pipeline) -> None:

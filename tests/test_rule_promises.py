@@ -11,7 +11,7 @@ import pytest
 
 from src.marketing_messaging_service.infrastructure.database import preview_engine
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.vocabulary import Operand, Operator, SuppressionMode
 from tests.pipeline import Pipeline
 from tests.test_rule_language import Raw, audited, event, field, happened, instant, outcomes, rule, run
@@ -29,7 +29,7 @@ def backfill(pipeline: Pipeline, document: Raw, as_of: str, *events: Raw) -> Non
     """Land events and do a run over the 23rd at an earlier logical time than that of other runs."""
     pipeline.land(events)
     window = Window(datetime.fromisoformat(instant("23T00:00:00")), datetime.fromisoformat(instant("24T00:00:00")))
-    pipeline.do(pipeline.order(window, as_of=datetime.fromisoformat(instant(as_of))), document)
+    pipeline.do(pipeline.options(window, as_of=datetime.fromisoformat(instant(as_of))), document)
 
 
 def asked(path: str, operator: Operator, value: Any) -> Raw:
@@ -447,7 +447,7 @@ class TestWaiting:
         days = [datetime.fromisoformat(instant(f"0{day}T00:00:00")) for day in (1, 2)]
         for mode, outcome in ((RunMode.LOAD_ONLY, "waits"), (RunMode.LOAD_AND_DECIDE, "sent")):
             as_of = datetime.fromisoformat(instant("23T12:00:00"))
-            pipeline.do(pipeline.order(Window(*days), mode, as_of=as_of), document)
+            pipeline.do(pipeline.options(Window(*days), mode, as_of=as_of), document)
             assert outcomes(pipeline) == {f"a r {outcome}"}
 
     def test_a_preview_shows_what_would_come_of_what_is_due_and_keeps_nothing(self, pipeline: Pipeline) -> None:
@@ -458,7 +458,7 @@ class TestWaiting:
             pipeline.engine = scratch
             days = [datetime.fromisoformat(instant(f"0{day}T00:00:00")) for day in (1, 2)]
             as_of = datetime.fromisoformat(instant("23T12:00:00"))
-            pipeline.do(pipeline.order(Window(*days), RunMode.PREVIEW, as_of=as_of), {"rules": [waiting]})
+            pipeline.do(pipeline.options(Window(*days), RunMode.PREVIEW, as_of=as_of), {"rules": [waiting]})
             assert outcomes(pipeline) == {"a r sent", "a gone lapsed"}
         pipeline.engine = real
         assert outcomes(pipeline) == {"a r waits", "a gone waits"}
@@ -782,7 +782,7 @@ def test_an_event_later_than_the_logical_time_is_decided_by_the_run_that_loads_i
 def test_an_event_that_is_only_loaded_is_history_but_begins_no_wait(pipeline: Pipeline) -> None:
     window = Window(datetime.fromisoformat(instant("23T00:00:00")), datetime.fromisoformat(instant("24T00:00:00")))
     pipeline.land([event("b", "b", "23T08:00:00"), event("o", "a", "23T08:00:00", "v")])
-    pipeline.do(pipeline.order(window, RunMode.LOAD_ONLY), {})
+    pipeline.do(pipeline.options(window, RunMode.LOAD_ONLY), {})
     rules = [rule(wait=1, conditions=happened("b"))]
     run(pipeline, rules, "23T12:00:00", event("a", "a", "23T09:00:00"))
     assert outcomes(pipeline) == {"a r sent"}

@@ -11,13 +11,10 @@ from src.marketing_messaging_service.version import VERSION
 
 ROOT = Path(__file__).parents[1]
 
-NOT_FOR_PEOPLE = {"temporary_server"}
-"""Modules of flows/ that only our own code starts."""
-
 COMMANDS = sorted(
     path.stem
     for path in (ROOT / "flows").glob("*.py")
-    if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8") and path.stem not in NOT_FOR_PEOPLE
+    if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
 )
 
 

@@ -16,9 +16,9 @@ from src.marketing_messaging_service.errors import LostRowsError
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.reporting import headline, read_run_report
-from tests.checking.databases import broken
 from tests.exploring.test_answers import answer
 from tests.pipeline import AS_OF, Pipeline
+from tests.self_check.databases import broken
 
 ORDER = {
     "message_id": "1",
@@ -54,10 +54,10 @@ def said_of_last_run(pipeline: Pipeline) -> str:
 
 def test_a_run_says_what_begins_to_wait_and_the_next_what_came_of_it(pipeline: Pipeline) -> None:
     pipeline.land([ORDER])
-    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    pipeline.do(pipeline.options(as_of=at(10)), {"rules": [REMINDER]})
     assert "Matches of rules with wait: 1 began to wait, 1 wait now." in said_of_last_run(pipeline)
 
-    pipeline.do(pipeline.order(as_of=at(12)), {"rules": [REMINDER]})
+    pipeline.do(pipeline.options(as_of=at(12)), {"rules": [REMINDER]})
     said = said_of_last_run(pipeline)
     assert "0 events decided: 1 send, 0 suppressions, 0 alerts." in said
     assert "Matches of rules with wait: 1 had waited long enough (1 decided), 0 wait now." in said
@@ -66,27 +66,27 @@ def test_a_run_says_what_begins_to_wait_and_the_next_what_came_of_it(pipeline: P
 
 def test_a_run_names_the_rules_for_which_matches_lapse_and_warns_before(pipeline: Pipeline) -> None:
     pipeline.land([ORDER])
-    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    pipeline.do(pipeline.options(as_of=at(10)), {"rules": [REMINDER]})
     pipeline.land([{**ORDER, "message_id": "2", "user_id": "v"}])
-    order = pipeline.order(as_of=at(11))
+    order = pipeline.options(as_of=at(11))
     pipeline.take()
     pipeline.rules_path.write_text(str({"rules": [OTHER]}), encoding="utf-8")
     result = decide_pending(
         pipeline.engine,
         read_rules(pipeline.rules_path),
         decided_at=AS_OF,
-        order=order,
+        options=order,
         run_id=open_run(pipeline.engine, order),
     )
     assert [warning for warning in result.warnings if warning.startswith("Matches wait for the rule reminder (1)")]
 
-    pipeline.do(pipeline.order(as_of=at(12)), {"rules": [OTHER]})
+    pipeline.do(pipeline.options(as_of=at(12)), {"rules": [OTHER]})
     assert "lapsed because no rule takes them over: reminder 1" in said_of_last_run(pipeline)
 
 
 def test_the_question_of_what_waits_is_answered_by_rule_and_day(pipeline: Pipeline) -> None:
     pipeline.land([ORDER, {**ORDER, "message_id": "2", "user_id": "v"}])
-    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    pipeline.do(pipeline.options(as_of=at(10)), {"rules": [REMINDER]})
     with closing(sqlite3.connect(pipeline.database_path)) as connection:
         connection.row_factory = sqlite3.Row
         (row,) = answer(connection, "waiting-messages")
@@ -98,13 +98,13 @@ def test_the_question_of_what_waits_is_answered_by_rule_and_day(pipeline: Pipeli
 
 def test_a_rule_that_has_another_trigger_now_is_warned_of_as_well(pipeline: Pipeline) -> None:
     pipeline.land([ORDER])
-    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+    pipeline.do(pipeline.options(as_of=at(10)), {"rules": [REMINDER]})
     moved = {**REMINDER, "trigger": {"event_type": "order_paid"}}
     pipeline.rules_path.write_text(str({"rules": [moved]}), encoding="utf-8")
-    order = pipeline.order(as_of=at(12))
+    order = pipeline.options(as_of=at(12))
     run_id = open_run(pipeline.engine, order)
     result = decide_pending(
-        pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, order=order, run_id=run_id
+        pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, options=order, run_id=run_id
     )
     assert result.warnings[1:] == (
         "Matches wait for the rule reminder (1), but no rule of the file would decide them. They lapse when their time "
@@ -120,12 +120,12 @@ def test_a_rule_that_has_another_trigger_now_is_warned_of_as_well(pipeline: Pipe
 )
 def test_a_rule_that_waits_no_more_or_is_off_is_warned_of_as_well(pipeline: Pipeline, changed: dict[str, Any]) -> None:
     pipeline.land([ORDER])
-    pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER, OTHER]})
+    pipeline.do(pipeline.options(as_of=at(10)), {"rules": [REMINDER, OTHER]})
     pipeline.rules_path.write_text(json.dumps({"rules": [changed, OTHER]}), encoding="utf-8")
-    order = pipeline.order(as_of=at(12))
+    order = pipeline.options(as_of=at(12))
     run_id = open_run(pipeline.engine, order)
     result = decide_pending(
-        pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, order=order, run_id=run_id
+        pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, options=order, run_id=run_id
     )
     assert result.warnings == (
         "Matches wait for the rule reminder (1), but no rule of the file would decide them. They lapse when their time "
@@ -139,12 +139,12 @@ def test_a_run_says_what_waits_for_the_data_alone_also_where_it_decides_nothing(
     document = {"wait_for_data": True, "rules": [REMINDER]}
     pipeline.land([ORDER])
     for hour in (10, 12):
-        pipeline.do(pipeline.order(as_of=at(hour)), document)
+        pipeline.do(pipeline.options(as_of=at(hour)), document)
     said = said_of_last_run(pipeline)
     assert "Matches of rules with wait: 1 wait now (1 of them for the data to come so far)." in said
 
     pipeline.land([{**ORDER, "message_id": "2", "event_type": "opened", "event_timestamp": "2026-11-23T11:30:00Z"}])
-    pipeline.do(pipeline.order(as_of=at(13)), document)
+    pipeline.do(pipeline.options(as_of=at(13)), document)
     assert "1 had waited long enough (1 decided), 0 wait now." in said_of_last_run(pipeline)
 
 
@@ -157,13 +157,13 @@ def test_a_trigger_that_loses_what_waits_fails_the_run_and_loses_nothing(
     pipeline.land([ORDER])
     begins = (table, when) == ("waiting_matches", "INSERT")
     if not begins:
-        pipeline.do(pipeline.order(as_of=at(10)), {"rules": [REMINDER]})
+        pipeline.do(pipeline.options(as_of=at(10)), {"rules": [REMINDER]})
     pipeline.execute(f"CREATE TRIGGER theirs BEFORE {when} ON {table} BEGIN SELECT RAISE(IGNORE); END")
     with pytest.raises(LostRowsError, match=table):
-        pipeline.do(pipeline.order(as_of=at(10 if begins else 12)), {"rules": [REMINDER]})
+        pipeline.do(pipeline.options(as_of=at(10 if begins else 12)), {"rules": [REMINDER]})
 
     pipeline.execute("DROP TRIGGER theirs")
-    pipeline.do(pipeline.order(as_of=at(13)), {"rules": [REMINDER]})
+    pipeline.do(pipeline.options(as_of=at(13)), {"rules": [REMINDER]})
     assert pipeline.rows("SELECT user_id, rule_name FROM send_requests") == [("u", "reminder")]
 
 
@@ -198,7 +198,7 @@ def test_the_self_check_finds_nothing_wrong_with_waits_blocks_limits_and_the_hol
         ]
     )
     for hour in (10, 12):
-        pipeline.do(pipeline.order(as_of=at(hour)), document)
+        pipeline.do(pipeline.options(as_of=at(hour)), document)
     reasons = pipeline.rows("SELECT DISTINCT suppression_reason FROM suppressions")
     assert {"blocked:no", "holdout"} <= {row[0] for row in reasons}
     pipeline.engine.dispose()
@@ -231,7 +231,7 @@ def test_why_a_user_got_no_message_is_answered_for_waits_blocks_and_limits(pipel
         ]
     )
     for hour in (10, 12):
-        pipeline.do(pipeline.order(as_of=at(hour)), document)
+        pipeline.do(pipeline.options(as_of=at(hour)), document)
     pipeline.engine.dispose()
     with closing(sqlite3.connect(pipeline.database_path)) as connection:
         connection.row_factory = sqlite3.Row

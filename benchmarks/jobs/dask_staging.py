@@ -6,8 +6,8 @@ from pathlib import Path
 
 import flows  # noqa: F401  sets the process up as that of a flow, and imports nothing
 from benchmarks.job import not_measured, step
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.staging import StagingOrder, discover, next_files, open_stored, stage_files
 from src.marketing_messaging_service.staging.results import LandingFile, StagedFiles
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES
@@ -25,7 +25,7 @@ def here(raw_file: Path, _database: Path) -> None:
 
 def on_two_workers(raw_file: Path, database: Path) -> None:
     """Have two workers stage them that are already running and have staged something before."""
-    from flows.dask_workers import dask_workers  # noqa: PLC0415  for this job alone
+    from flows.pipeline.dask_workers import dask_workers  # noqa: PLC0415  for this job alone
 
     files, folder = _files(raw_file), database.parent / "staged"
     with not_measured():

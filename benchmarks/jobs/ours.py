@@ -10,8 +10,8 @@ from benchmarks.formats import SOURCES
 from benchmarks.job import step
 from benchmarks.process import PROJECT
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, utc_now
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading import known_files, load_file
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.sources.file import parse_sources

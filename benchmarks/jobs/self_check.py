@@ -12,10 +12,10 @@ from sqlalchemy import Engine
 import flows  # noqa: F401  sets the process up as that of a flow, and imports nothing
 from benchmarks.job import not_measured, step
 from benchmarks.jobs.ours import RULES_PATH
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, url_of, utc_now
 from src.marketing_messaging_service.loading import known_files, load_file
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from src.marketing_messaging_service.staging import discover, stage_file
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)

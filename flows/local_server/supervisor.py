@@ -14,9 +14,9 @@ from filelock import FileLock, Timeout
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.exceptions import ObjectNotFound
 
-from flows.leftovers import FOUND_AT_START, WORK_POOL, mark_leftovers_crashed
 from flows.local_server.place import Place
 from flows.local_server.processes import Processes, UpError, end_processes
+from flows.pipeline.dead_runs import FOUND_AT_START, WORK_POOL, mark_leftovers_crashed
 from src.marketing_messaging_service.errors import WHO_DOES_THE_REST
 
 WORKER_NAME = "up"

@@ -13,7 +13,7 @@ from src.marketing_messaging_service.errors import SettingsError
 from src.marketing_messaging_service.infrastructure.buckets import usable_place
 from src.marketing_messaging_service.infrastructure.dialects.choice import checked_url, dialect_of
 from src.marketing_messaging_service.infrastructure.schedulers import DaskScheduler, usable_scheduler
-from src.marketing_messaging_service.places import Place, Places, refuse_overlaps
+from src.marketing_messaging_service.paths import Place, Places, refuse_overlaps
 
 ENV_FILE = Path(".env")
 

@@ -53,7 +53,7 @@ def lived(pipeline: Pipeline, events: Iterable[Raw], document: Mapping[str, Any]
     """Load and decide events as hourly runs do that have each of them on time."""
     for as_of, some in by_run(events).items():
         pipeline.land(some)
-        pipeline.do(pipeline.order(as_of=as_of), document)
+        pipeline.do(pipeline.options(as_of=as_of), document)
 
 
 def compared(

@@ -22,7 +22,7 @@ from src.marketing_messaging_service.backtesting.difference import Counts
 from src.marketing_messaging_service.backtesting.words import explain_command
 from src.marketing_messaging_service.errors import DatabaseError, ParameterError, ReportError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from tests.backtesting.histories import at, compared, event, fingerprint, lived, rule, rules_file
 from tests.pipeline import Pipeline
 
@@ -197,7 +197,7 @@ def test_against_what_was_decided_a_clean_history_has_no_difference(pipeline):
 
 def test_against_what_was_decided_a_late_event_is_named_with_what_it_changed(pipeline):
     pipeline.land([event("late", "03T07:50")])
-    pipeline.do(pipeline.order(as_of=at("07T00:00")), DAILY)
+    pipeline.do(pipeline.options(as_of=at("07T00:00")), DAILY)
     pipeline.engine.dispose()
     difference, changes = compared(pipeline.database_url, None, None)
     assert [(each.message_id, each.before, each.after) for each in changes] == [
@@ -217,7 +217,7 @@ def test_against_what_was_decided_each_batch_has_its_own_rules_and_limits(tmp_pa
     lived(pipeline, A_WEEK[:3], DAILY)
     lived(pipeline, A_WEEK[3:], WEEKLY)
     pipeline.land([event("old", "01T08:10", "cleo")])
-    pipeline.do(pipeline.order(as_of=at("07T00:00"), max_event_age_hours=72), WEEKLY)
+    pipeline.do(pipeline.options(as_of=at("07T00:00"), max_event_age_hours=72), WEEKLY)
     pipeline.engine.dispose()
     _, changes = compared(pipeline.database_url, None, None)
     assert [(each.message_id, each.before, each.after) for each in changes] == [("old", "suppressed:expired", "send")]
@@ -229,7 +229,7 @@ def test_against_what_was_decided_a_rule_that_decided_again_does_so_again(tmp_pa
     lived(pipeline, A_WEEK, {"rules": [rule("other")]})
     both = {"rules": [rule("other"), rule()]}
     window = Window(at("02T00:00"), at("07T00:00"))
-    pipeline.do(pipeline.order(window, as_of=at("07T00:00"), decide_again=["mail"]), both)
+    pipeline.do(pipeline.options(window, as_of=at("07T00:00"), decide_again=["mail"]), both)
     pipeline.engine.dispose()
     difference, changes = compared(pipeline.database_url, None, None)
     assert changes == []

@@ -41,7 +41,7 @@ def decided_by_the_oracle(pipeline: Pipeline, events: list[Raw], document: Docum
     runs = by_run(events)
     as_of, last = min(runs), max(runs)
     while as_of <= last:
-        reference.run([list(map(dict, runs.get(as_of, [])))], document, pipeline.order(as_of=as_of))
+        reference.run([list(map(dict, runs.get(as_of, [])))], document, pipeline.options(as_of=as_of))
         as_of += HOUR
     names = [raw["message_id"] for some in runs.values() for raw in some]
     found: Outcomes = {}

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.formats import SOURCES, WRITERS
 from benchmarks.raw_events import cut_into_files, write_raw_file
-from src.marketing_messaging_service.known import KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.loading import load_file
 from src.marketing_messaging_service.loading.results import LoadResult
 from src.marketing_messaging_service.staging import discover, stage_file

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, named_rules, read_rules
 from src.marketing_messaging_service.decisions.results import DecisionResult
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import RunOrder, Window
+from src.marketing_messaging_service.run_options import RunOptions, Window
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests.decisions.helpers import Rule, blockers, column, decisions, event, prior, rule, run, written
 from tests.pipeline import AS_OF, Pipeline
 
@@ -32,14 +32,14 @@ def at(hour: int) -> str:
 
 def again(pipeline: Pipeline, rules: Sequence[Rule], *names: str, window: Window = DAY, **limits: Any) -> None:
     """A backfill in which rules decide again; what it leaves passes the self-check."""
-    pipeline.do(pipeline.order(window, decide_again=names, **limits), {"rules": list(rules)})
+    pipeline.do(pipeline.options(window, decide_again=names, **limits), {"rules": list(rules)})
     assert check_database(url_of(pipeline.database_path), (*INVARIANTS, *AUDIT)).broken == ()
 
 
 def expired(pipeline: Pipeline, rules: Sequence[Rule], *events: dict[str, Any]) -> None:
     """A backfill that comes too late for events before noon."""
     pipeline.land(list(events))
-    pipeline.do(pipeline.order(DAY, max_event_age_hours=HOURS_TO_NOON), {"rules": list(rules)})
+    pipeline.do(pipeline.options(DAY, max_event_age_hours=HOURS_TO_NOON), {"rules": list(rules)})
 
 
 def test_a_new_rule_decides_events_of_the_window_that_were_decided_without_it(pipeline):
@@ -185,7 +185,7 @@ class TestWhatWaits:
     def test_for_its_time_waits_on(self, pipeline):
         pipeline.land([event("a", at=at(14))])
         early: dict[str, Any] = {"as_of": NOON, "max_event_ahead_hours": 1}
-        pipeline.do(pipeline.order(**early), {"rules": [rule("old")]})
+        pipeline.do(pipeline.options(**early), {"rules": [rule("old")]})
         again(pipeline, [rule("old"), rule("new", template="N")], "new", **early)
         assert decisions(pipeline) == []
         assert [waits for _, waits in pipeline.waiting()] == ["its time"]
@@ -215,7 +215,7 @@ def test_the_result_tells_what_was_decided_again_apart_from_the_rest(pipeline):
     run(pipeline, [rule("old")], [event("a", at=at(11)), event("b", at=at(13))])
     hold(pipeline, event("c"))
     rules = [rule("old"), rule("new", template="N")]
-    result = result_of(pipeline, pipeline.order(DAY, decide_again=["new"]), rules)
+    result = result_of(pipeline, pipeline.options(DAY, decide_again=["new"]), rules)
     assert [(each.rule_name, each.send_count) for each in result.again] == [("new", 2)]
     assert {each.rule_name: each.send_count for each in result.outcomes} == {"old": 1, "new": 1}
     assert result.event_count == 1
@@ -224,13 +224,13 @@ def test_the_result_tells_what_was_decided_again_apart_from_the_rest(pipeline):
 def hold(pipeline: Pipeline, *events: dict[str, Any]) -> None:
     """Load events that wait for a backfill."""
     pipeline.land(list(events))
-    pipeline.do(pipeline.order(DAY, RunMode.LOAD_ONLY), {"rules": []})
+    pipeline.do(pipeline.options(DAY, RunMode.LOAD_ONLY), {"rules": []})
 
 
-def result_of(pipeline: Pipeline, order: RunOrder, rules: Sequence[Rule]) -> DecisionResult:
+def result_of(pipeline: Pipeline, options: RunOptions, rules: Sequence[Rule]) -> DecisionResult:
     """Decide as a run does, and return what deciding gave."""
-    run_id = open_run(pipeline.engine, order)
-    return decide_pending(pipeline.engine, written(pipeline, rules), decided_at=AS_OF, order=order, run_id=run_id)
+    run_id = open_run(pipeline.engine, options)
+    return decide_pending(pipeline.engine, written(pipeline, rules), decided_at=AS_OF, options=options, run_id=run_id)
 
 
 class TestANameThatCannotBe:
@@ -262,10 +262,10 @@ class TestANameThatCannotBe:
     def test_decides_nothing(self, pipeline):
         hold(pipeline, event("a"))
         with pytest.raises(ParameterError):
-            result_of(pipeline, pipeline.order(DAY, decide_again=["gone"]), [rule("r")])
+            result_of(pipeline, pipeline.options(DAY, decide_again=["gone"]), [rule("r")])
         assert decisions(pipeline) == []
         assert [waits for _, waits in pipeline.waiting()] == ["a backfill"]
 
     def test_and_a_run_without_a_window_are_refused(self, pipeline):
         with pytest.raises(ValueError, match="in a window"):
-            result_of(pipeline, pipeline.order(decide_again=["r"]), [rule("r")])
+            result_of(pipeline, pipeline.options(decide_again=["r"]), [rule("r")])

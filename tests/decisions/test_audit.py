@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from src.marketing_messaging_service.checking import check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.decisions import audit as audit_module
 from src.marketing_messaging_service.decisions.rules_file import text_hash
 from src.marketing_messaging_service.infrastructure.database import read_transaction, url_of
+from src.marketing_messaging_service.self_check import check_database
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import AS_OF, Pipeline
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.decisions import AUDIT
-from tests.checking.databases import broken
 from tests.decisions.test_audit_refusals import of
 from tests.pipeline import Pipeline
+from tests.self_check.databases import broken
 from tests.test_rule_language import event, field, happened, outcomes, rule, run
 
 UNPAID = {"not": happened("paid", since_trigger=True, same=["properties.order_id"])}

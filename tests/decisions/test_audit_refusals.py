@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.decisions import AUDIT
-from tests.checking.databases import broken
 from tests.pipeline import Pipeline
+from tests.self_check.databases import broken
 from tests.test_rule_language import event, field, outcomes, rule, run
 
 RULES = {

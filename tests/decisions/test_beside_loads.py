@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.database import (
     create_database_engine,
@@ -18,6 +17,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.several_writers import create_engine_beside_others
 from src.marketing_messaging_service.models import Batch, Load, LoadState
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests.pipeline import Pipeline
 from tests.postgresql import Server
 

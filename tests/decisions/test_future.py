@@ -11,7 +11,7 @@ from sqlalchemy import event as sqlalchemy_event
 from src.marketing_messaging_service.errors import LostRowsError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import RunOrder, Window
+from src.marketing_messaging_service.run_options import RunOptions, Window
 from tests.decisions.helpers import event, prior, rule
 from tests.pipeline import Pipeline
 
@@ -33,12 +33,12 @@ def at(hour: float) -> str:
 
 def hourly(pipeline: Pipeline, hour: float, rules: Mapping[str, Any] = PAID, ahead: int | None = 1) -> None:
     as_of = TEN.replace(hour=0) + timedelta(hours=hour)
-    pipeline.do(pipeline.order(as_of=as_of, max_event_ahead_hours=ahead), rules)
+    pipeline.do(pipeline.options(as_of=as_of, max_event_ahead_hours=ahead), rules)
 
 
 def backfill(pipeline: Pipeline, hour: float, window: Window = WHOLE_DAY, **told: Any) -> None:
     as_of = TEN.replace(hour=0) + timedelta(hours=hour)
-    pipeline.do(pipeline.order(window, as_of=as_of, max_event_ahead_hours=1, **told), PAID)
+    pipeline.do(pipeline.options(window, as_of=as_of, max_event_ahead_hours=1, **told), PAID)
 
 
 def sent(pipeline: Pipeline) -> list[str]:
@@ -117,8 +117,8 @@ def test_it_is_no_prior_event_of_what_is_decided_while_it_waits(pipeline):
 def test_it_is_held_to_the_limit_of_age_of_the_run_that_decides_it(pipeline):
     pipeline.land([event("tonight", at=at(20))])
     hourly(pipeline, 10)
-    order = pipeline.order(as_of=TEN + timedelta(days=9), max_event_ahead_hours=1, max_event_age_hours=24)
-    pipeline.do(order, PAID)
+    options = pipeline.options(as_of=TEN + timedelta(days=9), max_event_ahead_hours=1, max_event_age_hours=24)
+    pipeline.do(options, PAID)
     assert pipeline.rows("SELECT suppression_reason FROM suppressions") == [("expired",)]
 
 
@@ -131,7 +131,7 @@ def test_without_a_tolerance_everything_later_than_as_of_waits(pipeline):
 
 def test_a_limit_beyond_the_calendar_is_none(pipeline):
     pipeline.land([event("the end", at="9999-12-31T23:59:59.999999Z")])
-    pipeline.do(pipeline.order(as_of=datetime.max.replace(tzinfo=UTC), max_event_ahead_hours=1), PAID)
+    pipeline.do(pipeline.options(as_of=datetime.max.replace(tzinfo=UTC), max_event_ahead_hours=1), PAID)
     assert sent(pipeline) == ["the end"]
 
 
@@ -192,9 +192,9 @@ def test_the_future_is_looked_for_by_time_however_much_is_new_or_waits(pipeline)
 
 
 def test_an_order_knows_its_limit(tmp_path):
-    order = RunOrder("hourly", RunMode.LOAD_AND_DECIDE, TEN, tmp_path, max_event_ahead_hours=2)
-    assert order.latest_event_at == TEN + timedelta(hours=2)
-    assert RunOrder("hourly", RunMode.LOAD_AND_DECIDE, TEN, tmp_path).latest_event_at is None
+    options = RunOptions("hourly", RunMode.LOAD_AND_DECIDE, TEN, tmp_path, max_event_ahead_hours=2)
+    assert options.latest_event_at == TEN + timedelta(hours=2)
+    assert RunOptions("hourly", RunMode.LOAD_AND_DECIDE, TEN, tmp_path).latest_event_at is None
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
-from src.marketing_messaging_service.checking import check
 from src.marketing_messaging_service.decisions import in_shards
 from src.marketing_messaging_service.decisions.decide import Pending
 from src.marketing_messaging_service.decisions.shard import Shard
@@ -35,13 +34,14 @@ from src.marketing_messaging_service.models import (
     Ruleset,
     SendRequest,
 )
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
+from src.marketing_messaging_service.self_check import check
 from tests import strategies
-from tests.checking.databases import broken
 from tests.effort import examples
 from tests.language_strategies import Document, language_documents
 from tests.pipeline import Pipeline
 from tests.postgresql import Server, ServerTemplate
+from tests.self_check.databases import broken
 from tests.strategies import RawFile, Told
 from tests.test_language_equals_reference import LanguageReference, decided, dense_runs, expected
 from tests.test_pipeline_equals_reference import fresh_pipeline
@@ -101,9 +101,9 @@ def test_every_decision_is_that_of_the_reference_however_many_shards(
         for as_of, file, document in runs:
             pipeline.land(file)
             files.append(file)
-            order = pipeline.order(as_of=as_of)
-            reference.run(files, document, order)
-            pipeline.do(order, document)
+            options = pipeline.options(as_of=as_of)
+            reference.run(files, document, options)
+            pipeline.do(options, document)
             assert decided(pipeline) == expected(reference)
         assert broken(pipeline.database_url) == {}
 
@@ -124,9 +124,9 @@ def test_windows_held_events_and_events_of_the_future_are_decided_in_shards_as_i
             for file in files[number :: len(orders)]:
                 pipeline.land(file)
             landed = [file for earlier in range(number + 1) for file in files[earlier :: len(orders)]]
-            order = pipeline.told(told)
-            reference.run(landed, document, order)
-            pipeline.do(order, document)
+            options = pipeline.told(told)
+            reference.run(landed, document, options)
+            pipeline.do(options, document)
             assert decided(pipeline) == expected(reference)
         assert broken(pipeline.database_url) == {}
 
@@ -192,29 +192,29 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return cut
 
 
-def order(pipeline: Pipeline, hour: int = 10) -> RunOrder:
-    return pipeline.order(as_of=datetime(2026, 11, 23, hour, tzinfo=UTC))
+def options(pipeline: Pipeline, hour: int = 10) -> RunOptions:
+    return pipeline.options(as_of=datetime(2026, 11, 23, hour, tzinfo=UTC))
 
 
 def left_in_part(pipeline: Pipeline, cut: set[int]) -> None:
     """Cut a run off after two of three shards, one of which had something waiting."""
     pipeline.land(events(0, 30, "order_created"))
-    pipeline.do(order(pipeline, 9), document())
+    pipeline.do(options(pipeline, 9), document())
     pipeline.land([*events(0, 40), *events(0, 40, "payment_failed")])
     cut.add(2)
     with pytest.raises(CutOffError):
-        pipeline.do(order(pipeline, 13), document())
+        pipeline.do(options(pipeline, 13), document())
     cut.clear()
 
 
 def undisturbed(template: ServerTemplate, shard_count: int = 1) -> tuple[list[Any], list[Any]]:
     with sharded(template, shard_count) as pipeline:
         pipeline.land(events(0, 30, "order_created"))
-        pipeline.do(order(pipeline, 9), document())
+        pipeline.do(options(pipeline, 9), document())
         pipeline.land([*events(0, 40), *events(0, 40, "payment_failed")])
-        pipeline.do(order(pipeline, 13), document())
+        pipeline.do(options(pipeline, 13), document())
         pipeline.land(events(40, 60))
-        pipeline.do(order(pipeline, 14), document("OTHER"))
+        pipeline.do(options(pipeline, 14), document("OTHER"))
         return pipeline.send_requests(), pipeline.suppressions()
 
 
@@ -237,7 +237,7 @@ def test_a_batch_that_was_cut_off_is_ended_as_it_was_begun_before_anything_new(
         pipeline.shard_count = next_count
         if not is_beside:
             pipeline.engine = create_database_engine(pipeline.database_url)
-        pipeline.do(order(pipeline, 14), document("OTHER"))
+        pipeline.do(options(pipeline, 14), document("OTHER"))
         assert broken(pipeline.database_url) == {}
         with read_transaction(pipeline.engine) as connection:
             assert connection.execute(select(Batch.is_complete)).scalars().all() == [True] * 3
@@ -258,7 +258,7 @@ def test_the_self_check_knows_what_each_shard_knew_of_blocks(on_server: ServerTe
         pipeline.land(events(0, 40))
         cut.add(2)
         with pytest.raises(CutOffError):
-            pipeline.do(order(pipeline), blocked)
+            pipeline.do(options(pipeline), blocked)
         cut.clear()
         # One shard knows of these, and the other two did not.
         pipeline.land(events(0, 15, "opted_out"))
@@ -291,10 +291,10 @@ def test_what_is_loaded_while_a_batch_is_decided_is_seen_by_none_of_its_shards(
             return real(*arguments)
 
         monkeypatch.setattr(in_shards, "_decide_shards", decide_shards)
-        pipeline.do(order(pipeline), document())
+        pipeline.do(options(pipeline), document())
         monkeypatch.undo()
         assert pipeline.send_requests() == []
-        pipeline.do(order(pipeline), document())
+        pipeline.do(options(pipeline), document())
         assert len(pipeline.send_requests()) == 15
         assert broken(pipeline.database_url) == {}
 
@@ -322,6 +322,6 @@ def test_of_many_rules_those_of_types_that_are_not_there_are_left_out_in_shards_
 
 def test_an_hour_with_nothing_to_decide_has_no_shards(on_server: ServerTemplate) -> None:
     with sharded(on_server, 3) as pipeline:
-        pipeline.do(order(pipeline), document())
+        pipeline.do(options(pipeline), document())
         with read_transaction(pipeline.engine) as connection:
             assert connection.execute(select(Batch.id)).all() == []

@@ -19,7 +19,7 @@ from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.loading import open_run
 from src.marketing_messaging_service.models import Event, EventProperties, Load, RunMode, SourceFile, UserTraits
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 from tests.effort import examples
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,7 +82,7 @@ def found(connection: Connection, asked: Rule) -> tuple[set[int], set[int]]:
 
 @pytest.fixture
 def connection(engine: Engine) -> Any:
-    runs = [open_run(engine, RunOrder("hourly", RunMode.LOAD_AND_DECIDE, NOON, Path("landing"))) for _ in range(3)]
+    runs = [open_run(engine, RunOptions("hourly", RunMode.LOAD_AND_DECIDE, NOON, Path("landing"))) for _ in range(3)]
     assert runs == [1, 2, 3]
     with write_transaction(engine) as connection:
         file = {"content_hash": "", "path": "", "size_bytes": 0, "modified_at": NOON, "file_signature": ""}

@@ -12,7 +12,7 @@ import pytest
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 from tests.decisions.helpers import rule
 from tests.decisions.test_query_plans import (
     BATCH,
@@ -103,7 +103,7 @@ def test_no_part_of_the_language_scans_history(
     rules_path = tmp_path / "rules.yaml"
     rules_path.write_text(str(PARTS[part]), encoding="utf-8")
     lines = explained(engine)
-    order = RunOrder("hourly", RunMode.LOAD_AND_DECIDE, DECIDED_AT, tmp_path, None, 0)
-    result = decide_pending(engine, read_rules(rules_path), decided_at=DECIDED_AT, order=order)
+    options = RunOptions("hourly", RunMode.LOAD_AND_DECIDE, DECIDED_AT, tmp_path, None, 0)
+    result = decide_pending(engine, read_rules(rules_path), decided_at=DECIDED_AT, options=options)
     assert result.event_count == BATCH
     assert scans(lines) == set()

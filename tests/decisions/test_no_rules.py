@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from tests.decisions.helpers import event, rule, sent
 from tests.pipeline import AS_OF, Pipeline
 
@@ -23,13 +23,13 @@ def pipeline(tmp_path: Path, migrated_template: Path) -> Pipeline:
 @pytest.mark.parametrize("rules", NO_RULES, ids=["empty", "all off"])
 def test_events_wait_until_a_rule_is_enabled(pipeline, rules):
     pipeline.land([event("a"), event("b")])
-    pipeline.do(pipeline.order(), rules)
+    pipeline.do(pipeline.options(), rules)
     result = pipeline.decide(rules)
     assert (result.event_count, result.waiting_count, result.outcomes) == (0, 2, ())
     assert pipeline.rows("SELECT state FROM loads") == [("loaded",)]
     assert pipeline.rows("SELECT decided_count, ruleset_id FROM runs") == [(None, None)]
     assert pipeline.rows("SELECT id FROM batches UNION ALL SELECT id FROM rulesets") == []
-    pipeline.do(pipeline.order(), {"rules": [rule()]})
+    pipeline.do(pipeline.options(), {"rules": [rule()]})
     assert sent(pipeline) == ["a", "b"]
 
 
@@ -39,11 +39,11 @@ def test_nothing_waits_where_nothing_is_new(pipeline):
 
 def test_what_a_backfill_asks_for_waits_too_and_what_waits_for_its_time_keeps_doing_so(pipeline):
     pipeline.land([event("held"), event("later", at="2026-03-01T20:00:00Z")])
-    pipeline.do(pipeline.order(DAY, RunMode.LOAD_ONLY), {"rules": []})
-    early = pipeline.order(DAY, as_of=datetime(2026, 3, 1, 12, tzinfo=UTC), max_event_ahead_hours=1)
+    pipeline.do(pipeline.options(DAY, RunMode.LOAD_ONLY), {"rules": []})
+    early = pipeline.options(DAY, as_of=datetime(2026, 3, 1, 12, tzinfo=UTC), max_event_ahead_hours=1)
     pipeline.do(early, {"rules": []})
     assert {row[1] for row in pipeline.waiting()} == {"a backfill"}
     pipeline.do(early, {"rules": [rule()]})
-    pipeline.do(pipeline.order(as_of=AS_OF + timedelta(days=1), max_event_ahead_hours=1), {"rules": []})
+    pipeline.do(pipeline.options(as_of=AS_OF + timedelta(days=1), max_event_ahead_hours=1), {"rules": []})
     assert sent(pipeline) == ["held"]
     assert [row[1] for row in pipeline.waiting()] == ["its time"]

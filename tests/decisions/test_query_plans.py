@@ -21,7 +21,7 @@ from src.marketing_messaging_service.decisions.rules_file import RulesFile
 from src.marketing_messaging_service.decisions.truth import Looks
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.models import Event
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from tests.decisions.helpers import prior, rule
 
 DECIDED_AT = datetime(2026, 11, 23, 10, tzinfo=UTC)

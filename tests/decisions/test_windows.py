@@ -9,7 +9,7 @@ import pytest
 
 from src.marketing_messaging_service.decisions import decide_pending, read_rules
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import RunOrder, Window
+from src.marketing_messaging_service.run_options import RunOptions, Window
 from tests.pipeline import AS_OF, Pipeline
 
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
@@ -62,7 +62,7 @@ def outcomes(pipeline: Pipeline) -> list[tuple[str, str]]:
 
 
 def backfill(pipeline: Pipeline, document: Mapping[str, Any], window: Window = WHOLE_DAY, **told: Any) -> None:
-    pipeline.do(pipeline.order(window, **told), document)
+    pipeline.do(pipeline.options(window, **told), document)
 
 
 def land(pipeline: Pipeline, *events: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -115,9 +115,9 @@ def test_of_an_exclusive_group_the_first_rule_decides_also_when_it_has_expired(p
 def test_a_backfill_that_was_cut_off_is_finished_by_the_next_hourly_run_within_its_own_limit(pipeline):
     land(pipeline, event("old", 11, user_id="bob"), event("young", 13))
     # What a killed backfill leaves: its load, not decided.
-    pipeline.do(pipeline.order(WHOLE_DAY, max_event_age_hours=HOURS_TO_NOON), {"rules": []})
+    pipeline.do(pipeline.options(WHOLE_DAY, max_event_age_hours=HOURS_TO_NOON), {"rules": []})
     pipeline.execute("UPDATE loads SET state = 'loaded', ruleset_id = NULL, decided_at = NULL")
-    pipeline.do(pipeline.order(), rules(rule()))
+    pipeline.do(pipeline.options(), rules(rule()))
     assert outcomes(pipeline) == [("old", "expired"), ("young", "sent")]
 
 
@@ -127,7 +127,7 @@ def test_a_backfill_decides_nothing_that_the_hourly_run_left(pipeline):
     land(pipeline, event("backfilled", 2, user_id="bob"))
     backfill(pipeline, rules(rule()), max_event_age_hours=HOURS_TO_NOON)
     assert outcomes(pipeline) == [("backfilled", "expired")]
-    pipeline.do(pipeline.order(), rules(rule()))
+    pipeline.do(pipeline.options(), rules(rule()))
     assert outcomes(pipeline) == [("backfilled", "expired"), ("hourly", "sent")]
 
 
@@ -152,13 +152,13 @@ def test_a_held_load_is_decided_when_the_last_of_its_events_is(pipeline):
 
 def test_every_decision_names_the_run_that_made_it_and_the_run_what_it_decided(pipeline):
     land(pipeline, event("a", 1), event("b", 2))
-    pipeline.do(pipeline.order(), rules(rule("once_ever")))
+    pipeline.do(pipeline.options(), rules(rule("once_ever")))
     assert pipeline.rows("SELECT run_id FROM send_requests UNION ALL SELECT run_id FROM suppressions") == [(1,), (1,)]
     assert pipeline.rows("SELECT decided_count, ruleset_id FROM runs") == [(2, 1)]
 
 
 def test_a_window_without_a_run_is_an_error(pipeline):
     pipeline.rules_path.write_text("rules: []")
-    order = RunOrder("backfill", RunMode.LOAD_AND_DECIDE, AS_OF, pipeline.landing, WHOLE_DAY)
+    options = RunOptions("backfill", RunMode.LOAD_AND_DECIDE, AS_OF, pipeline.landing, WHOLE_DAY)
     with pytest.raises(ValueError, match="held events are marked by the run that decides them"):
-        decide_pending(pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, order=order)
+        decide_pending(pipeline.engine, read_rules(pipeline.rules_path), decided_at=AS_OF, options=options)

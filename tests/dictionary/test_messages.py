@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.ctrl_c import StoppedError
-from flows.endings import defect_sentence
-from flows.leftovers import FOUND_AT_START
 from flows.local_server import STOPPED_BY_HAND
-from flows.stopping import CUT_OFF
+from flows.pipeline.ctrl_c import StoppedError
+from flows.pipeline.dead_runs import FOUND_AT_START
+from flows.pipeline.endings import defect_sentence
+from flows.pipeline.stopping import CUT_OFF
 from src.marketing_messaging_service import errors
-from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.dictionary.messages import Message, error_messages, kind_of
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RulesError
 from src.marketing_messaging_service.models import RemarkKind
@@ -19,6 +18,7 @@ from src.marketing_messaging_service.reporting import check_headline
 from src.marketing_messaging_service.reporting.health import too_many_rejected
 from src.marketing_messaging_service.reporting.run_report import LeftFiles, LineCounts, LoadReport
 from src.marketing_messaging_service.reporting.sentences import WITHOUT_A_WORD, headline, problem_sentence
+from src.marketing_messaging_service.self_check.results import CheckReport, Finding
 from src.marketing_messaging_service.vocabulary import ReasonCode, RunEnding
 from tests.reporting.runs import LOAD, NOTHING, run_report
 

@@ -17,8 +17,8 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
 
-from flows.leftovers import WORK_POOL
 from flows.local_server import PROJECT, Place
+from flows.pipeline.dead_runs import WORK_POOL
 from src.marketing_messaging_service.settings import Settings
 from tests.prefect_home import make_home
 

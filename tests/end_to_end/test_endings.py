@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import AwaitingRetry, Cancelling
 
 from flows.local_server import STOPPED_BY_HAND
-from flows.stopping import CUT_OFF
+from flows.pipeline.stopping import CUT_OFF
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from tests.end_to_end.system import RUN_SECONDS, System, started, wait_until
 

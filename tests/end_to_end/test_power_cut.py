@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from flows.leftovers import FOUND_AT_START
 from flows.local_server import PROJECT
+from flows.pipeline.dead_runs import FOUND_AT_START
 from tests.end_to_end.system import System, started
 
 pytestmark = pytest.mark.server

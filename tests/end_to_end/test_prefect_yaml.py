@@ -11,8 +11,8 @@ from prefect.utilities.schema_tools import validate
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 
-from flows.leftovers import WORK_POOL
 from flows.local_server import PROJECT
+from flows.pipeline.dead_runs import WORK_POOL
 
 
 class Known(BaseModel):

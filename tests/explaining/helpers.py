@@ -10,4 +10,4 @@ def play(pipeline: Pipeline, rules: Sequence[Any], *files: Sequence[Any], **othe
     """Take files one after the other, each in a run that decides by the same rules."""
     for events in files:
         pipeline.land(events)
-        pipeline.do(pipeline.order(as_of=AS_OF), {"rules": list(rules), **others})
+        pipeline.do(pipeline.options(as_of=AS_OF), {"rules": list(rules), **others})

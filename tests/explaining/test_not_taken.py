@@ -24,7 +24,7 @@ def files(pipeline: Pipeline) -> list[str]:
 
 def test_rejected_lines_that_name_the_user_are_reported_and_those_of_a_longer_name_are_not(pipeline: Pipeline) -> None:
     (pipeline.landing / "bad.jsonl").write_text("".join(LINE % (each, each) for each in ("ana", "anab", "ana-2", "z")))
-    pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule()]})
+    pipeline.do(pipeline.options(as_of=AS_OF), {"rules": [rule()]})
     (said,) = lines(pipeline)
     assert said.startswith("Line 1 of bad.jsonl names the user and was rejected by the run of 2026-11-23 10:00: ")
     assert lines(pipeline, "nobody") == []
@@ -32,7 +32,7 @@ def test_rejected_lines_that_name_the_user_are_reported_and_those_of_a_longer_na
 
 def test_a_redelivery_with_another_time_is_reported(pipeline: Pipeline) -> None:
     pipeline.land([event("a"), event("a", at="2026-03-01T12:00:01Z")])
-    pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule()]})
+    pipeline.do(pipeline.options(as_of=AS_OF), {"rules": [rule()]})
     (said,) = lines(pipeline)
     assert "delivered a again with another event_timestamp; the event that came first is kept." in said
 

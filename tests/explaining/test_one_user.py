@@ -83,9 +83,9 @@ def test_a_cause_that_came_later_is_reported(pipeline: Pipeline) -> None:
 def test_how_late_a_cause_came_is_reported_and_what_no_condition_looks_at_is_not(pipeline: Pipeline) -> None:
     rules = {"rules": [rule("r", prior("seen"))]}
     pipeline.land([event("a")])
-    pipeline.do(pipeline.order(as_of=AS_OF), rules)
+    pipeline.do(pipeline.options(as_of=AS_OF), rules)
     pipeline.land([event("cause", "seen", "2026-03-01T11:00:00Z"), event("other", "idle", "2026-03-01T11:00:00Z")])
-    pipeline.do(pipeline.order(as_of=AS_OF + timedelta(minutes=50)), rules)
+    pipeline.do(pipeline.options(as_of=AS_OF + timedelta(minutes=50)), rules)
     (explanation,) = explain(pipeline)
     assert explanation.notes == (
         "Today's data would decide differently, because of what came later: seen cause, 50 minutes late.",
@@ -195,7 +195,7 @@ def test_it_says_what_the_rows_say_and_of_what_did_not_match_what_would_have(
     with fresh_pipeline(migrated_template) as pipeline:
         for as_of, file, document in runs:
             pipeline.land(file)
-            pipeline.do(pipeline.order(as_of=as_of), document)
+            pipeline.do(pipeline.options(as_of=as_of), document)
         users = [row[0] for row in pipeline.rows("SELECT DISTINCT user_id FROM events")]
         found = [each for user in users for each in explain(pipeline, user)]
         for outcome, sql in OUTCOMES.items():
@@ -261,7 +261,7 @@ def test_what_did_not_match_is_decided_once_all_that_it_names_is_otherwise(
     def played(documents: Sequence[Document], pipeline: Pipeline) -> None:
         for (as_of, file, _), document in zip(runs, documents, strict=True):
             pipeline.land(file)
-            pipeline.do(pipeline.order(as_of=as_of), document)
+            pipeline.do(pipeline.options(as_of=as_of), document)
 
     ended_sql = "SELECT event_id, rule_name FROM ended_waits"
     documents = [document for _, _, document in runs]

@@ -51,9 +51,9 @@ def test_only_sends_that_were_decided_before_it_count(pipeline: Pipeline) -> Non
 def test_the_age_that_counts_is_that_of_the_run_that_loaded_the_event(pipeline: Pipeline) -> None:
     rules = {"rules": [rule("r", mode="once_ever")]}
     pipeline.land([event("a"), event("b", at="2026-03-01T13:00:00Z")])
-    pipeline.do(pipeline.order(as_of=AS_OF, max_event_age_hours=1), rules)
+    pipeline.do(pipeline.options(as_of=AS_OF, max_event_age_hours=1), rules)
     pipeline.land([event("c", at="2026-03-01T14:00:00Z")])
-    pipeline.do(pipeline.order(as_of=AS_OF + timedelta(hours=1)), rules)
+    pipeline.do(pipeline.options(as_of=AS_OF + timedelta(hours=1)), rules)
     assert reasons(pipeline) == {(1, "r"): ("expired",), (2, "r"): ("expired",)}
 
 
@@ -93,7 +93,7 @@ def test_they_are_all_that_deciding_one_match_at_a_time_finds(
         for as_of, file, document in runs:
             pipeline.land(file)
             files.append(file)
-            order = pipeline.order(as_of=as_of)
+            order = pipeline.options(as_of=as_of)
             reference.run(files, document, order)
             pipeline.do(order, document)
         equal_the_reference(pipeline, reference)

@@ -11,9 +11,9 @@ import pytest
 
 from src.marketing_messaging_service.exploring import read_queries
 from src.marketing_messaging_service.models import RunMode
-from src.marketing_messaging_service.orders import Window
-from tests.checking.databases import rule
+from src.marketing_messaging_service.run_options import Window
 from tests.pipeline import Pipeline
+from tests.self_check.databases import rule
 
 QUERIES = {query.name: query for query in read_queries()}
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
@@ -84,14 +84,14 @@ def pipeline(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) 
         ]
     )
     (pipeline.landing / "0001.jsonl").write_text('{"user_id": "gil", "event_type": "signup"\n[1]\n"gil"\n')
-    pipeline.do(pipeline.order(max_event_ahead_hours=1), FIRST_RULES)
+    pipeline.do(pipeline.options(max_event_ahead_hours=1), FIRST_RULES)
     # What comes later: the signup that dan's link looked back at, and other rules.
     pipeline.land([event("dan", "signup", 11, **YES), event("ian", "signup", 11, **YES), event("moved", "before", 13)])
-    pipeline.do(pipeline.order(max_event_ahead_hours=1), LATER_RULES)
+    pipeline.do(pipeline.options(max_event_ahead_hours=1), LATER_RULES)
     window = Window(MARCH + timedelta(days=2), MARCH + timedelta(days=3))
     pipeline.land([event("kim", "signup", 49, **YES), event("lou", "signup", 70, **YES)])
-    pipeline.do(pipeline.order(window, RunMode.LOAD_ONLY), FIRST_RULES)
-    expiring = pipeline.order(Window(window.start, MARCH + timedelta(hours=60)), max_event_age_hours=72)
+    pipeline.do(pipeline.options(window, RunMode.LOAD_ONLY), FIRST_RULES)
+    expiring = pipeline.options(Window(window.start, MARCH + timedelta(hours=60)), max_event_age_hours=72)
     pipeline.do(expiring, FIRST_RULES)
     pipeline.land([event("max", "signup", 12, **YES)])
     pipeline.take()
@@ -229,7 +229,7 @@ def again(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     day = Window(MARCH, MARCH + timedelta(days=1))
     pipeline.land([event("ada", "signup", 10, **YES), event("bob", "signup", 11), event("cy", "opened", 12, **YES)])
     first = {"rules": [rule("welcome", "signup", OPT_IN), rule("hello", "opened", exclusive_group="greeting")]}
-    pipeline.do(pipeline.order(day, max_event_age_hours=72), first)
+    pipeline.do(pipeline.options(day, max_event_age_hours=72), first)
     second = {
         "rules": [
             rule("vip", "opened", exclusive_group="greeting"),
@@ -240,7 +240,7 @@ def again(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         ]
     }
     named = ["vip", "small", "welcome", "news"]
-    pipeline.do(pipeline.order(day, as_of=MARCH + timedelta(days=2), decide_again=named), second)
+    pipeline.do(pipeline.options(day, as_of=MARCH + timedelta(days=2), decide_again=named), second)
     return pipeline.database_path
 
 

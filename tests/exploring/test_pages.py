@@ -47,7 +47,7 @@ def decided(tmp_path: Path, migrated_template: Path, monkeypatch: pytest.MonkeyP
     pipeline.land(
         [event(f"{user}{hour}", at=f"2026-03-01T{hour}:00:00Z", user_id=user) for user in users for hour in (12, 13)]
     )
-    pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule("r", mode="once_ever")]})
+    pipeline.do(pipeline.options(as_of=AS_OF), {"rules": [rule("r", mode="once_ever")]})
     pipeline.engine.dispose()
     monkeypatch.setenv("RULES_PATH", str(pipeline.rules_path))
     monkeypatch.setenv("LANDING_PATH", str(pipeline.landing))

@@ -13,9 +13,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 
 from flows.backfill import backfill, main
-from flows.endings import result_of
+from flows.command_line.parameters import LONGEST_AGE_HOURS
 from flows.hourly import hourly
-from flows.parameters import LONGEST_AGE_HOURS
+from flows.pipeline.endings import result_of
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import RunReport
 

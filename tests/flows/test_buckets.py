@@ -7,7 +7,7 @@ import pytest
 
 from flows.publish import publish
 from src.marketing_messaging_service.infrastructure import buckets
-from src.marketing_messaging_service.places import Bucket
+from src.marketing_messaging_service.paths import Bucket
 from tests.flows.test_hourly import GOOD_LINE, count, run
 from tests.object_stores import put
 

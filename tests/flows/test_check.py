@@ -16,13 +16,13 @@ from ruamel.yaml import YAML
 from sqlalchemy import Connection, Select
 
 from flows.check import check, main, repair_schema
-from src.marketing_messaging_service import checking
-from src.marketing_messaging_service.checking import INVARIANTS
+from src.marketing_messaging_service import self_check
 from src.marketing_messaging_service.errors import RunInProgressError
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.infrastructure.schema import newest_revision
+from src.marketing_messaging_service.self_check import INVARIANTS
 from src.marketing_messaging_service.version import VERSION
-from tests.checking.databases import EVERYTHING, build, execute
+from tests.self_check.databases import EVERYTHING, build, execute
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_a_check_asked_to_stop_says_so_before_the_next_invariant_and_fails(
         return iter(())
 
     asked = replace(INVARIANTS[0], queries=ask_to_stop)
-    monkeypatch.setattr(checking, "INVARIANTS", (asked, *INVARIANTS[1:]))
+    monkeypatch.setattr(self_check, "INVARIANTS", (asked, *INVARIANTS[1:]))
     before = signal.getsignal(signal.SIGTERM)
     state = run()
     assert state.is_failed()

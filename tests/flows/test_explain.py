@@ -18,7 +18,7 @@ def _database(tmp_path: Path, migrated_template: Path, monkeypatch: pytest.Monke
     asked = {"field": "user_traits.email", "operator": "not_equals", "value": ADDRESS}
     elsewhere = rule("elsewhere", on="opened")
     pipeline.land([event("a", user_traits={"email": ADDRESS}), event("b", at="2026-03-02T12:00:00Z")])
-    pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule("r", mode="once_ever"), rule("s", asked), elsewhere]})
+    pipeline.do(pipeline.options(as_of=AS_OF), {"rules": [rule("r", mode="once_ever"), rule("s", asked), elsewhere]})
     pipeline.engine.dispose()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{pipeline.database_path}")
     monkeypatch.setenv("RULES_PATH", str(pipeline.rules_path))

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.endings import result_of
 from flows.explain_run import explain
+from flows.pipeline.endings import result_of
 from src.marketing_messaging_service.explaining import Answer
 from tests.decisions.helpers import event, rule
 from tests.pipeline import AS_OF, Pipeline
@@ -19,7 +19,7 @@ def _database(tmp_path: Path, migrated_template: Path, monkeypatch: pytest.Monke
     opted_in = {"field": "user_traits.marketing_opt_in", "operator": "equals", "value": True}
     traits = {"country": "DE", "email": "ana@example.org", "marketing_opt_in": False}
     pipeline.land([event("a", user_traits=traits)])
-    pipeline.do(pipeline.order(as_of=AS_OF), {"rules": [rule("r", opted_in)]})
+    pipeline.do(pipeline.options(as_of=AS_OF), {"rules": [rule("r", opted_in)]})
     pipeline.engine.dispose()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{pipeline.database_path}")
     monkeypatch.setenv("RULES_PATH", str(pipeline.rules_path))

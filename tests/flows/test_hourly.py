@@ -21,16 +21,16 @@ from prefect.client.schemas.objects import State
 from prefect.utilities.schema_tools import validate
 from sqlalchemy import Engine
 
-from flows import pipeline, staging_files, steps
-from flows.endings import exit_code, result_of
 from flows.hourly import hourly
-from flows.steps import RETRIES, step
+from flows.pipeline import one_run, staging_files, steps
+from flows.pipeline.endings import exit_code, result_of
+from flows.pipeline.steps import RETRIES, step
 from src.marketing_messaging_service import decisions, loading
 from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError, PipelineError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, read_run_report
-from src.marketing_messaging_service.staging import folder, opening, stage
+from src.marketing_messaging_service.staging import folder, opening, small_files
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -193,7 +193,7 @@ def test_what_stands_in_the_way_of_every_file_ends_the_run_before_a_later_one_is
     for number, name in enumerate(("a.jsonl", "b.jsonl")):
         (landing / name).write_text(GOOD_LINE.replace("m1", name))
         os.utime(landing / name, (number, number))
-    monkeypatch.setattr(stage, "MOST_FILES", 1)
+    monkeypatch.setattr(small_files, "MOST_FILES", 1)
     load_files, taken = loading.load_files, []
 
     def full_disk(engine: Any, staged: Any, **options: Any) -> Any:
@@ -347,7 +347,7 @@ def test_a_run_beside_another_one_waits_and_then_says_clearly_that_it_gave_up(
 
 def test_a_lock_at_the_very_end_of_a_run_is_waited_out(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reading = Mock(wraps=read_run_report, side_effect=[DatabaseError("is locked", may_pass=True), DEFAULT])
-    monkeypatch.setattr(pipeline, "read_run_report", reading)
+    monkeypatch.setattr(one_run, "read_run_report", reading)
     (landing / "a.jsonl").write_text(GOOD_LINE)
     state = run()
     assert state.is_completed()

@@ -7,8 +7,8 @@ import pytest
 
 from flows.move import main
 from src.marketing_messaging_service.infrastructure.database import url_of
-from tests.checking import databases
 from tests.postgresql import PASSWORD, Server
+from tests.self_check import databases
 
 
 @pytest.fixture

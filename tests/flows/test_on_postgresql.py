@@ -19,12 +19,11 @@ from flows import explain as explain_program
 from flows import report as report_program
 from flows.backfill import backfill
 from flows.check import check, repair_schema
-from flows.endings import result_of
 from flows.hourly import hourly
+from flows.pipeline.endings import result_of
 from flows.publish import publish
 from flows.replay import replay
 from flows.watch import watch
-from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.errors import RunInProgressError
 from src.marketing_messaging_service.exploring import __main__ as exploring
 from src.marketing_messaging_service.exploring import read_queries
@@ -32,6 +31,7 @@ from src.marketing_messaging_service.infrastructure.database import Base, create
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, summary_text
 from src.marketing_messaging_service.reporting.check_queries import check_queries
+from src.marketing_messaging_service.self_check.results import CheckReport, Finding
 from src.marketing_messaging_service.settings import load_settings
 from tests.postgresql import PASSWORD
 from tests.test_both_databases import rows

@@ -9,8 +9,8 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from flows.hourly import hourly
+from flows.pipeline.stopping import StopRequest
 from flows.publish import Course, main, publish
-from flows.stopping import StopRequest
 
 
 def test_what_an_hourly_run_left_is_published_as_the_setting_says(

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State
 
-from flows.endings import result_of
 from flows.hourly import hourly
+from flows.pipeline.endings import result_of
 from flows.replay import main, replay
 from src.marketing_messaging_service.infrastructure.database import utc_now
 from src.marketing_messaging_service.reporting import RunReport, report_html, report_markdown

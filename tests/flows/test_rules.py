@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows.ctrl_c import CUT_OFF_BY_READER
+from flows.pipeline.ctrl_c import CUT_OFF_BY_READER
 from flows.rules import main
 from src.marketing_messaging_service.explaining import rules_schema_text
 from tests.decisions.helpers import rule

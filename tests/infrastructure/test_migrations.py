@@ -24,13 +24,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, Inspector, inspect
 
-from src.marketing_messaging_service.checking.batches import BATCH_INVARIANTS
-from src.marketing_messaging_service.checking.check import check_database
-from src.marketing_messaging_service.checking.structure import timestamp_columns
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure import migrations
 from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, read_transaction
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config, upgrade_to_head
+from src.marketing_messaging_service.self_check.batches import BATCH_INVARIANTS
+from src.marketing_messaging_service.self_check.check import check_database
+from src.marketing_messaging_service.self_check.structure import timestamp_columns
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALEMBIC_INI = REPOSITORY / "alembic.ini"

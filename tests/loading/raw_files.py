@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine
 
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.infrastructure.database import Base, read_transaction
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.results import EVENT_SCHEMA, REJECTED_SCHEMA, StagedFile
 from src.marketing_messaging_service.staging.spool import SpoolWriter

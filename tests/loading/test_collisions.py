@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.infrastructure.database import preview_engine
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading import load_file, load_files
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.staging import discover, stage_files
 from tests.loading.conftest import AS_OF, Load
 from tests.loading.raw_files import everything, raw, rows, stage

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from sqlalchemy import update
 
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.infrastructure.database import write_transaction
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading import known_files, undecided_event_count
 from src.marketing_messaging_service.models import Load, LoadState
 from src.marketing_messaging_service.staging import discover

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from src.marketing_messaging_service.known import KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.loading import known_files, load_file
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
 from src.marketing_messaging_service.models import RemarkKind

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.errors import LoadError
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading import known_files, load_file, load_files, new_events
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.staging import discover, next_files, stage_file, stage_files
 from src.marketing_messaging_service.staging.results import LandingFile, StagedFiles
-from src.marketing_messaging_service.staging.stage import MOST_BYTES, MOST_FILES, SMALL_FILE_BYTES
+from src.marketing_messaging_service.staging.small_files import MOST_BYTES, MOST_FILES, SMALL_FILE_BYTES
 from tests import strategies
 from tests.effort import examples
 from tests.loading.conftest import AS_OF

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from src.marketing_messaging_service.loading import known_files, load, load_file
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.loading.conftest import AS_OF
 from tests.loading.raw_files import everything, raw, rows, stage

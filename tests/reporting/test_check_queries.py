@@ -10,11 +10,11 @@ import pytest
 
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.models import RunMode, RunState
-from src.marketing_messaging_service.orders import Window
 from src.marketing_messaging_service.reporting import RunReport, report_markdown
 from src.marketing_messaging_service.reporting.check_queries import check_queries
 from src.marketing_messaging_service.reporting.funnel import funnel_steps
 from src.marketing_messaging_service.reporting.manager_sentence import manager_sentence
+from src.marketing_messaging_service.run_options import Window
 from tests.pipeline import Pipeline
 from tests.reference import sort_rows
 from tests.reporting.runs import AS_OF, SHIPPED_RULES, add_remarks, add_run, hold, read, run_pipeline, run_report
@@ -82,8 +82,8 @@ def test_what_expired_and_was_decided_again_is_in_the_reports_of_both_runs(
     signup = {"user_id": "ada", "event_type": "signup_completed", "event_timestamp": "2026-11-02T21:00:00Z"}
     pipeline.land([{**signup, "user_traits": {"marketing_opt_in": True}}])
     day = Window(datetime(2026, 11, 2, tzinfo=UTC), datetime(2026, 11, 3, tzinfo=UTC))
-    pipeline.do(pipeline.order(day, max_event_age_hours=72), SHIPPED_RULES)
-    pipeline.do(pipeline.order(day, decide_again=["welcome_email"]), SHIPPED_RULES)
+    pipeline.do(pipeline.options(day, max_event_age_hours=72), SHIPPED_RULES)
+    pipeline.do(pipeline.options(day, decide_again=["welcome_email"]), SHIPPED_RULES)
     first, again = read(pipeline, 1), read(pipeline, 2)
     assert (first.expired_count, first.again_count, first.again_rules) == (1, 0, ())
     assert (again.sent_count, again.again_count, again.again_rules) == (1, 1, ("welcome_email",))

@@ -90,7 +90,7 @@ def test_a_report_tells_what_its_run_loaded_rejected_and_decided(pipeline: Pipel
 
 def test_a_run_is_recorded_and_reported_with_the_version_that_ran(pipeline: Pipeline) -> None:
     pipeline.land([signup("m1")])
-    pipeline.do(pipeline.order(), RULES)
+    pipeline.do(pipeline.options(), RULES)
     with read_transaction(pipeline.engine) as connection:
         run_id, version = connection.execute(text("SELECT id, version FROM runs")).one()
     assert version == VERSION
@@ -163,9 +163,9 @@ def test_events_of_the_future_are_reported_by_file_in_the_report_of_the_run_that
         ]
     )
     pipeline.land([signup("evening", event_timestamp=str(AS_OF + timedelta(hours=9)))])
-    pipeline.do(pipeline.order(max_event_ahead_hours=1), RULES)
+    pipeline.do(pipeline.options(max_event_ahead_hours=1), RULES)
     later = AS_OF + timedelta(hours=9)
-    pipeline.do(pipeline.order(as_of=later, max_event_ahead_hours=1), RULES)
+    pipeline.do(pipeline.options(as_of=later, max_event_ahead_hours=1), RULES)
     report = read(pipeline, 1)
     assert (report.decided_count, report.ahead_count, report.earlier_count) == (1, 3, 0)
     assert [(each.path, each.event_count, each.first_event_at, each.last_event_at) for each in report.ahead] == [

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from src.marketing_messaging_service.checking.results import CheckReport, Finding
 from src.marketing_messaging_service.reporting import check_headline, check_markdown, check_text, repair_text
-from src.marketing_messaging_service.schema.results import RepairedObject
+from src.marketing_messaging_service.schema_drift.results import RepairedObject
+from src.marketing_messaging_service.self_check.results import CheckReport, Finding
 from src.marketing_messaging_service.version import VERSION
 
 SOUND = Finding("sound_file", "SQLite finds no damage", 0, ())

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from src.marketing_messaging_service.known import KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.landing import discover
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from src.marketing_messaging_service.staging.columnar import STAGER, Stager
-from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.line_parser import LineParser, ParsedLine
 from src.marketing_messaging_service.staging.lines import Chunk
+from src.marketing_messaging_service.staging.text_form import bare
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 from tests.staging.helpers import Row, raw_line

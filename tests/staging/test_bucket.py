@@ -8,10 +8,10 @@ from unittest.mock import Mock, patch
 import pytest
 from botocore.exceptions import ResponseStreamingError
 
+from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.infrastructure import buckets
-from src.marketing_messaging_service.known import KnownFile, KnownFiles
-from src.marketing_messaging_service.places import Bucket, place_of
+from src.marketing_messaging_service.paths import Bucket, place_of
 from src.marketing_messaging_service.staging import discover, landing, stage_file
 from src.marketing_messaging_service.staging.results import Discovery, LandingFile
 from tests.object_stores import another_client, put

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.documents import Document, DocumentScanner
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 
 MOST, KEPT = 100, 10
 

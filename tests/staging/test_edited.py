@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.marketing_messaging_service.errors import ParameterError
-from src.marketing_messaging_service.orders import EditedLine
+from src.marketing_messaging_service.run_options import EditedLine
 from src.marketing_messaging_service.staging import read_edited_lines
 
 

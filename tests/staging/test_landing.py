@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.errors import LandingError
-from src.marketing_messaging_service.known import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.staging import discover, stage_file
 from src.marketing_messaging_service.staging.folder import LEADS_NOWHERE, LEADS_OUTSIDE, FolderFile

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from src.marketing_messaging_service.staging import lines, packing
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.formats import read_rows
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES, Chunk, HashedReader
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from src.marketing_messaging_service.known import KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.staging import lines
 from src.marketing_messaging_service.staging.landing import discover

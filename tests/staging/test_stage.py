@@ -14,7 +14,7 @@ from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.models import OTHER_KEYS
 from src.marketing_messaging_service.staging import lines, packing, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.lines import (
     KEPT_BYTES_OF_LONG_LINE,

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.errors import DaskError, LandingError, SpoolError
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.staging import (
     SourcesFile,
     StagingOrder,

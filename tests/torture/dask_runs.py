@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from src.marketing_messaging_service.staging import sweep
-from src.marketing_messaging_service.staging.stored import LEFTOVER_HOURS
+from src.marketing_messaging_service.staging.sweeping import LEFTOVER_HOURS
 from tests.dask_cluster import Cluster
 from tests.torture.forks import ForkServer, Victim
 from tests.torture.orders import Order

@@ -14,9 +14,9 @@ from random import Random
 from typing import Any
 
 from src.marketing_messaging_service import loading, staging
+from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
-from src.marketing_messaging_service.known import KnownFiles
 from src.marketing_messaging_service.loading.results import LoadResult
 from src.marketing_messaging_service.staging.results import StagedFile
 from src.marketing_messaging_service.staging.zstd_library import zstd

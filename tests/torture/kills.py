@@ -10,11 +10,11 @@ from pathlib import Path
 from alembic import command
 
 from src.marketing_messaging_service.backtesting import Question, backtest
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import url_of
 from src.marketing_messaging_service.infrastructure.migrations import alembic_config
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests.torture import tracing
 from tests.torture.compare import differences, run_record_breaches
 from tests.torture.forks import KILLED, Ending, ForkServer

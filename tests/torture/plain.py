@@ -1,4 +1,4 @@
-"""The functions of flows/pipeline.py themselves, at work without Prefect.
+"""The functions of flows/pipeline/one_run.py themselves, at work without Prefect.
 
 What differs from a run under Prefect: a step is the plain function, tried once, what is logged goes to the output, and
 no artifact is left. The section `flows` of the long form holds the two together.
@@ -8,10 +8,10 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flows import endings, pipeline, staging_ahead, staging_files, taking
+from flows.pipeline import endings, one_run, staging_ahead, staging_files, taking
 
 STEPS = {
-    pipeline: ("migrate", "discover", "choose", "decide", "report"),
+    one_run: ("migrate", "discover", "choose", "decide", "report"),
     staging_files: ("stage",),
     staging_ahead: ("stage",),
     taking: ("load",),

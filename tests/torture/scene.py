@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.vocabulary import PAYLOAD
 
 PROJECT = Path(__file__).resolve().parents[2]

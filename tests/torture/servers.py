@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.database import Base, create_database_engine, read_transaction
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests.postgresql import Server
 from tests.torture.forks import ForkServer, Victim
 from tests.torture.orders import Order

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import make_url, select
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, read_transaction
 from src.marketing_messaging_service.models import Run, RunState
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests.pipeline import Pipeline
 from tests.postgresql import Server
 from tests.torture.forks import Ending, ForkServer, Victim

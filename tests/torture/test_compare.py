@@ -98,7 +98,7 @@ def test_a_table_or_column_that_nobody_has_said_how_to_compare_is_an_error(
 def test_a_decision_that_its_batch_would_make_and_that_is_gone_is_seen(tmp_path: Path, migrated_template: Path) -> None:
     pipeline = Pipeline(tmp_path, migrated_template)
     pipeline.land([event("a"), event("b", user_id="bob")])
-    pipeline.do(pipeline.order(), {"rules": [rule("r")]})
+    pipeline.do(pipeline.options(), {"rules": [rule("r")]})
     assert replay_check(pipeline.database_path) == []
 
     pipeline.execute("DELETE FROM send_requests WHERE user_id = 'bob'")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from src.marketing_messaging_service.places import Bucket
+from src.marketing_messaging_service.paths import Bucket
 from tests.dask_cluster import Cluster
 from tests.object_stores import new_bucket, put
 from tests.postgresql import Server

@@ -41,7 +41,7 @@ STEP_OF_FUNCTION = {
 }
 """The step that a function of the pipeline does; what no such function does is the step `other`."""
 
-PIPELINE = ("src.", "flows.pipeline")
+PIPELINE = ("src.", "flows.pipeline.one_run")
 """Where these functions are at home."""
 
 READING = "while reading"

@@ -22,9 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from flows import dask_workers, pipeline
-from src.marketing_messaging_service import decisions, publishing
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from flows.pipeline import dask_workers, one_run
+from src.marketing_messaging_service import decisions, published_copies
 from src.marketing_messaging_service.dictionary import refresh_dictionary
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.infrastructure import run_lease
@@ -33,9 +32,10 @@ from src.marketing_messaging_service.infrastructure.dialects.sqlite import diale
 from src.marketing_messaging_service.infrastructure.migrations import upgrade_to_head
 from src.marketing_messaging_service.loading import new_events
 from src.marketing_messaging_service.models import FlowName, RunMode
-from src.marketing_messaging_service.orders import ReplayChoice, RunOrder, Window
+from src.marketing_messaging_service.run_options import ReplayChoice, RunOptions, Window
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from src.marketing_messaging_service.settings import Settings, load_settings
-from src.marketing_messaging_service.staging import lines, packing, spool, stage
+from src.marketing_messaging_service.staging import lines, packing, small_files, spool
 from tests.torture import hostile, tracing, waits
 from tests.torture.orders import Order
 from tests.torture.plain import do_without_prefect
@@ -73,9 +73,9 @@ LIMITS: Mapping[str, Mapping[str, Any]] = {
 """What else some of them are given."""
 
 
-def _run_order(job: str, settings: Settings) -> RunOrder:
+def _run_options(job: str, settings: Settings) -> RunOptions:
     mode, window = RUNS[job]
-    order = RunOrder(
+    order = RunOptions(
         flow_name="backfill" if window else "hourly",
         mode=mode,
         as_of=AS_OF,
@@ -94,7 +94,7 @@ def _run_pipeline(job: str) -> int:
         path = Path.cwd() / "rules of the job.yaml"
         path.write_text(json.dumps(rules), encoding="utf-8")
         os.environ["RULES_PATH"] = str(path)
-    state = pipeline.run_pipeline(partial(_run_order, job))
+    state = one_run.run_pipeline(partial(_run_options, job))
     return 0 if state.is_completed() else 1
 
 
@@ -106,7 +106,7 @@ def _no_lock(*_: Any) -> Iterator[None]:
 def _move_to(host_name: str) -> None:
     """Be on another machine from now on; the database alone must keep the promises."""
     socket.gethostname = lambda: host_name
-    vars(pipeline)["run_lock"] = _no_lock
+    vars(one_run)["run_lock"] = _no_lock
 
 
 def _migrate(settings: Settings) -> list[str]:
@@ -128,7 +128,7 @@ def _silent(_label: str, _total: int | None) -> Iterator[Callable[[int], None]]:
 def _publish(settings: Settings) -> list[str]:
     folder = settings.publish_path
     assert isinstance(folder, Path)
-    publishing.publish(settings.database_url, folder, _silent)
+    published_copies.publish(settings.database_url, folder, _silent)
     return []
 
 
@@ -291,7 +291,7 @@ def prepare(order: Order, points: int) -> None:
     lines.CHUNK_LINES = order.chunk_lines
     lines.READ_BYTES = order.read_bytes
     packing.PIECE_BYTES = order.read_bytes
-    stage.MOST_FILES = order.most_files
+    small_files.MOST_FILES = order.most_files
     spool.MEMORY_BYTES = order.spool_bytes
     if not order.is_traced:
         return

@@ -79,7 +79,7 @@ RUN = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from src.marketing_messaging_service.decisions import AUDIT, decide_pending, read_rules
 from src.marketing_messaging_service.infrastructure.database import create_database_engine
 from src.marketing_messaging_service.infrastructure.schema import migrate

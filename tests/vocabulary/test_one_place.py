@@ -10,7 +10,7 @@ from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData
 from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS
 from src.marketing_messaging_service.models import EventProperties, UserTraits
 from src.marketing_messaging_service.models.taken import Taken, taken
-from src.marketing_messaging_service.schema.declared import VIEWS_BY_DIALECT
+from src.marketing_messaging_service.schema_drift.declared import VIEWS_BY_DIALECT
 from src.marketing_messaging_service.staging.formats import FORMATS
 from src.marketing_messaging_service.views import VIEWS
 from src.marketing_messaging_service.vocabulary import (

@@ -41,7 +41,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.instants import instant_text
 from src.marketing_messaging_service.models import Event
-from src.marketing_messaging_service.schema import refuse_older_schema
+from src.marketing_messaging_service.schema_drift import refuse_older_schema
 
 ROOM = 2.5
 """How many times the database's size a backtest takes on the disk: for the copy, and for deciding twice."""

@@ -21,7 +21,7 @@ from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import read_transaction, timestamp_text, write_transaction
 from src.marketing_messaging_service.infrastructure.instants import FIRST_INSTANT
 from src.marketing_messaging_service.models import Batch, BatchRule, Ruleset, Run, RunMode
-from src.marketing_messaging_service.orders import RunOrder, Window
+from src.marketing_messaging_service.run_options import RunOptions, Window
 
 ONLY_REPLAYED = "EXISTS (SELECT 1 FROM after_db.replayed_events AS own WHERE own.event_id = decided.event_id)"
 """The condition on a decision that its event is one of those decided again."""
@@ -58,11 +58,11 @@ class _Recorded:
     window: Window | None
     again: tuple[str, ...]
 
-    def order(self, *, is_alone: bool) -> RunOrder:
+    def options(self, *, is_alone: bool) -> RunOptions:
         """Return what the run was asked to do; batches decided together have no event that is too old for them."""
         has_limit = is_alone and self.max_event_age is not None
         age = (self.max_event_age or timedelta()) // timedelta(hours=1) if has_limit else 0
-        return RunOrder(
+        return RunOptions(
             "backtest",
             RunMode.LOAD_AND_DECIDE,
             self.as_of,
@@ -102,7 +102,7 @@ def replay_decided(scratch: Scratch, span: Span, look: Look) -> int:
         )
         visible_until = max(last.as_of, group.latest_event_at + timedelta(microseconds=1))
         scratch.decide_listed(
-            files[last.ruleset_id], events, last.order(is_alone=len(group.batches) == 1), visible_until
+            files[last.ruleset_id], events, last.options(is_alone=len(group.batches) == 1), visible_until
         )
     return len(batches)
 

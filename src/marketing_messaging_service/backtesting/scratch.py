@@ -34,7 +34,7 @@ from src.marketing_messaging_service.models import (
     RunMode,
     UserTraits,
 )
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 
 _IN_HISTORY = frozenset(model.__tablename__ for model in (Event, EventProperties, UserTraits, EventType))
 
@@ -147,7 +147,7 @@ class Scratch:
             f"WHERE event_timestamp >= '{timestamp_text(events.start)}' "
             f"AND event_timestamp < '{timestamp_text(events.end)}'"
         )
-        self.decide_listed(rules, listed, RunOrder("backtest", RunMode.LOAD_AND_DECIDE, as_of, Path()), events.end)
+        self.decide_listed(rules, listed, RunOptions("backtest", RunMode.LOAD_AND_DECIDE, as_of, Path()), events.end)
 
     def _decide_as_load(self, rules: RulesFile, events: Slice, as_of: datetime) -> None:
         """Decide them as one load, which the view gives them."""
@@ -158,13 +158,13 @@ class Scratch:
         decide_pending(self.engine, rules, decided_at=as_of)
         self._decides_from = None
 
-    def decide_listed(self, rules: RulesFile, events: str, order: RunOrder, visible_until: datetime) -> None:
-        """Decide the events that a query gives, by id and time, as a run with that order decides what waited."""
+    def decide_listed(self, rules: RulesFile, events: str, options: RunOptions, visible_until: datetime) -> None:
+        """Decide the events that a query gives, by id and time, as a run with those options decides what waited."""
         self._run_count += 1
         self._visible_until = visible_until
         with write_transaction(self.engine) as connection:
             connection.execute(text(f"INSERT INTO main.held_events (event_id, due_at) {events}"))
-        decide_pending(self.engine, rules, decided_at=order.as_of, order=order, run_id=self._run_count)
+        decide_pending(self.engine, rules, decided_at=options.as_of, options=options, run_id=self._run_count)
 
     def rows(self, query: str, **values: Any) -> Sequence[Any]:
         """Return the rows of a query over the decisions and the history."""

@@ -37,7 +37,7 @@ from src.marketing_messaging_service.models import (
     UserTraits,
     WaitingMatch,
 )
-from src.marketing_messaging_service.moving.rows import append, portions
+from src.marketing_messaging_service.moving_databases.rows import append, portions
 
 Look = Callable[[], None]
 """Called repeatedly; ends the work by raising."""

@@ -58,7 +58,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     WaitingMatch,
 )
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.yaml_file import word
 
 MOST_NAMES = 10

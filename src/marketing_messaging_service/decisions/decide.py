@@ -79,7 +79,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     UserTraits,
 )
-from src.marketing_messaging_service.orders import RunOrder, Window
+from src.marketing_messaging_service.run_options import RunOptions, Window
 
 batch_held = Table(
     "batch_held_events",
@@ -132,7 +132,7 @@ class DecidedBatch:
     due_until: waiting.Until
     oldest_event_at: datetime | None
     """The run's age limit."""
-    order: RunOrder | None = None
+    options: RunOptions | None = None
     named: Mapping[int, Rule] = field(default_factory=dict)
     """Those that decide again events that were decided before."""
     shard: Shard | None = None
@@ -159,7 +159,7 @@ def decide_pending(
     rules_file: RulesFile,
     *,
     decided_at: datetime,
-    order: RunOrder | None = None,
+    options: RunOptions | None = None,
     run_id: int | None = None,
 ) -> DecisionResult:
     """Decide the loaded events that no run has decided, and mark them, in one transaction.
@@ -173,10 +173,10 @@ def decide_pending(
     Where other runs load at the same time, the transaction sees only the loads that were there when it began. Loads
     committed meanwhile wait for the next run.
 
-    Events after the order's `latest_event_at` wait for their time. They are later than everything decided until then,
+    Events after the options' `latest_event_at` wait for their time. They are later than everything decided until then,
     so no prior_event has to ask which events are waiting.
 
-    The rules in the order's `decide_again` also decide events of its window that were decided before (see `again`),
+    The rules in the options' `decide_again` also decide events of its window that were decided before (see `again`),
     together with the others in order of time.
 
     A rules file without an enabled rule decides nothing: the events wait, and the result counts them.
@@ -186,15 +186,15 @@ def decide_pending(
     is only recorded with it. Raises ParameterError for a name in `decide_again` that no enabled rule has, and
     ValueError for a window without a run_id (held events are marked with it) or for `decide_again` without a window.
     """
-    if order is not None and order.window is not None and run_id is None:
+    if options is not None and options.window is not None and run_id is None:
         raise ValueError("held events are marked by the run that decides them; give its run_id")
-    named = again.named_rules(rules_file, order.decide_again) if order else {}
-    if named and (order is None or order.window is None):
+    named = again.named_rules(rules_file, options.decide_again) if options else {}
+    if named and (options is None or options.window is None):
         raise ValueError("rules decide again in a window; give one")
     with decide_transaction(engine) as connection:
         if not rules_file.enabled_rules:
-            return _leaving_all(connection, rules_file, order, run_id)
-        return _decide_all(connection, rules_file, decided_at, order=order, run_id=run_id, named=named)
+            return _leaving_all(connection, rules_file, options, run_id)
+        return _decide_all(connection, rules_file, decided_at, options=options, run_id=run_id, named=named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ def prepare(
     rules_file: RulesFile,
     decided_at: datetime,
     *,
-    order: RunOrder | None,
+    options: RunOptions | None,
     run_id: int | None,
     has_named: bool = False,
 ) -> Prepared:
@@ -229,8 +229,8 @@ def prepare(
     """
     if has_batch_left(connection):
         raise BatchLeftError
-    as_of = order.as_of if order else decided_at
-    pending = _pending(connection, order, run_id)
+    as_of = options.as_of if options else decided_at
+    pending = _pending(connection, options, run_id)
     due_until = due_until_of(connection, rules_file.whole, as_of)
     has_work = bool(pending.event_count) or has_named or waiting.is_any_due(connection, due_until)
     prepared = Prepared(rules_file, decided_at, as_of, pending, due_until, has_work)
@@ -238,7 +238,7 @@ def prepare(
         return prepared
     warnings = _warnings(connection, rules_file)
     ruleset_id = _ruleset_id(connection, rules_file, decided_at)
-    batch_id = _record_batch(connection, pending, ruleset_id, decided_at, order=order, run_id=run_id)
+    batch_id = _record_batch(connection, pending, ruleset_id, decided_at, options=options, run_id=run_id)
     return replace(prepared, ruleset_id=ruleset_id, batch_id=batch_id, warnings=warnings)
 
 
@@ -258,13 +258,13 @@ def _decide_all(
     rules_file: RulesFile,
     decided_at: datetime,
     *,
-    order: RunOrder | None,
+    options: RunOptions | None,
     run_id: int | None,
     named: Mapping[int, Rule],
 ) -> DecisionResult:
     began = time.monotonic()
-    prepared = prepare(connection, rules_file, decided_at, order=order, run_id=run_id, has_named=bool(named))
-    return complete(connection, prepared, began, order=order, run_id=run_id, named=named)
+    prepared = prepare(connection, rules_file, decided_at, options=options, run_id=run_id, has_named=bool(named))
+    return complete(connection, prepared, began, options=options, run_id=run_id, named=named)
 
 
 def complete(
@@ -272,7 +272,7 @@ def complete(
     prepared: Prepared,
     began: float,
     *,
-    order: RunOrder | None,
+    options: RunOptions | None,
     run_id: int | None,
     named: Mapping[int, Rule],
 ) -> DecisionResult:
@@ -284,10 +284,10 @@ def complete(
     if batch_id is not None and ruleset_id is not None:
         if prepared.has_work:
             written = outcomes.Batch(ruleset_id, decided_at, run_id)
-            oldest = order.oldest_event_at if order else None
+            oldest = options.oldest_event_at if options else None
             batch = DecidedBatch(
                 *(rules_file.whole, rules, written, batch_id, prepared.as_of, prepared.due_until, oldest),
-                order=order,
+                options=options,
                 named=named,
             )
             decided = decide_batch(connection, batch, pending)
@@ -325,14 +325,14 @@ def _warnings(connection: Connection, rules_file: RulesFile) -> tuple[str, ...]:
 
 
 def _leaving_all(
-    connection: Connection, rules_file: RulesFile, order: RunOrder | None, run_id: int | None
+    connection: Connection, rules_file: RulesFile, options: RunOptions | None, run_id: int | None
 ) -> DecisionResult:
     """Return that nothing was decided: a file without an enabled rule would use up every event for nothing."""
-    window = order.window if order else None
+    window = options.window if options else None
     loaded = select(func.coalesce(func.sum(Load.inserted_count), 0)).where(_waiting_loads(window))
     waiting_count = connection.execute(loaded).scalar_one()
-    if order is not None and run_id is not None:
-        held = _held_events_to_decide(window, order.latest_event_at).subquery()
+    if options is not None and run_id is not None:
+        held = _held_events_to_decide(window, options.latest_event_at).subquery()
         waiting_count += connection.execute(select(func.count()).select_from(held)).scalar_one()
     return DecisionResult(rules_file.content_hash, 0, 0.0, (), waiting_count=waiting_count)
 
@@ -345,12 +345,12 @@ def _waiting_loads(window: Window | None) -> ColumnElement[bool]:
     return and_(waits, Load.run_id.in_(select(Run.id).where(Run.window_start_at.is_not(None))))
 
 
-def _pending(connection: Connection, order: RunOrder | None, run_id: int | None) -> Pending:
-    window = order.window if order else None
-    latest_event_at = order.latest_event_at if order else None
+def _pending(connection: Connection, options: RunOptions | None, run_id: int | None) -> Pending:
+    window = options.window if options else None
+    latest_event_at = options.latest_event_at if options else None
     batch_held.create(connection, checkfirst=False)
     asked_too_early = held_count = 0
-    if order is not None and run_id is not None:
+    if options is not None and run_id is not None:
         asked_too_early = _let_wait_for_their_time(connection, window, latest_event_at)
         asked_for = _held_events_to_decide(window, latest_event_at)
         held_count = connection.execute(insert(batch_held).from_select(["event_id"], asked_for)).rowcount
@@ -375,7 +375,7 @@ def _pending(connection: Connection, order: RunOrder | None, run_id: int | None)
         held_count=held_count,
         ahead_count=loaded_too_early + asked_too_early,
         latest_event_at=latest_event_at if loaded_too_early else None,
-        may_expire=bool(limited_count or (held_count and order and order.oldest_event_at is not None)),
+        may_expire=bool(limited_count or (held_count and options and options.oldest_event_at is not None)),
     )
 
 
@@ -436,15 +436,15 @@ def _record_batch(
     ruleset_id: int,
     decided_at: datetime,
     *,
-    order: RunOrder | None,
+    options: RunOptions | None,
     run_id: int | None,
 ) -> int:
     """Record what the pending events are decided by, and return the id of the batch."""
     values = {
         "run_id": run_id,
-        "as_of": order.as_of if order else None,
-        "oldest_event_at": order.oldest_event_at if order else None,
-        "latest_event_at": order.latest_event_at if order else None,
+        "as_of": options.as_of if options else None,
+        "oldest_event_at": options.oldest_event_at if options else None,
+        "latest_event_at": options.latest_event_at if options else None,
         "ruleset_id": ruleset_id,
         "event_count": pending.event_count,
         "held_count": pending.held_count,
@@ -618,8 +618,8 @@ def _let_wait(connection: Connection, batch: DecidedBatch, pending: Pending, loo
 def _find_events_again(connection: Connection, batch: DecidedBatch) -> None:
     """Fill `batch_events_again`, and record which rules decide them."""
     again.event_again.create(connection, checkfirst=False)
-    if batch.order and batch.order.window:
-        window, latest_event_at = batch.order.window, batch.order.latest_event_at
+    if batch.options and batch.options.window:
+        window, latest_event_at = batch.options.window, batch.options.latest_event_at
         connection.execute(again.insert_events_again(batch.named, window, latest_event_at))
     names = [{"batch_id": batch.id, "rule_name": rule.name} for rule in batch.named.values()]
     connection.execute(insert(BatchRule), names)
@@ -693,7 +693,7 @@ def _insert_matches(
     """Fill `batch_decisions` with what is to be decided; decisions on events that are too old are expired."""
     due = _due_rules(connection, batch)
     decided_again = []
-    if batch.named and batch.order and batch.order.window:
+    if batch.named and batch.options and batch.options.window:
         decided_again.append(again.is_again(outcomes.decision.c.event_id))
     asked_for = {**looked_at, **due, **(batch.rules if batch.named else {})}
     tables = LookTables({position: rule.conditions for position, rule in asked_for.items()})

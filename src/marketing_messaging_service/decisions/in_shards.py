@@ -59,7 +59,7 @@ from src.marketing_messaging_service.models import (
     LoadState,
     Run,
 )
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 
 Begin = Callable[[], AbstractContextManager[Connection]]
 """Begins a transaction in which a shard is decided."""
@@ -70,7 +70,7 @@ def decide(
     rules_file: RulesFile,
     *,
     decided_at: datetime,
-    order: RunOrder | None = None,
+    options: RunOptions | None = None,
     run_id: int | None = None,
     shard_count: int = 1,
 ) -> DecisionResult:
@@ -79,14 +79,14 @@ def decide(
     Where other runs may write beside this one, it uses that many shards at once; with `decide_again`, only one.
     """
     in_shards = shard_count > 1 and is_beside_others(engine) and bool(rules_file.enabled_rules)
-    if order is not None and order.decide_again:
+    if options is not None and options.decide_again:
         in_shards = False
     while True:
         end_batches(engine)
         try:
             if in_shards:
-                return _decide_in_shards(engine, rules_file, decided_at, shard_count, order=order, run_id=run_id)
-            return decide_pending(engine, rules_file, decided_at=decided_at, order=order, run_id=run_id)
+                return _decide_in_shards(engine, rules_file, decided_at, shard_count, options=options, run_id=run_id)
+            return decide_pending(engine, rules_file, decided_at=decided_at, options=options, run_id=run_id)
         except BatchLeftError:
             # A run that was deciding when this one looked has been killed since.
             continue
@@ -136,15 +136,15 @@ def _decide_in_shards(
     decided_at: datetime,
     shard_count: int,
     *,
-    order: RunOrder | None,
+    options: RunOptions | None,
     run_id: int | None,
 ) -> DecisionResult:
     began = time.monotonic()
     with deciding_alone(engine) as decider:
         with alone_transaction(engine, decider) as (connection, moment):
-            prepared = prepare(connection, rules_file, decided_at, order=order, run_id=run_id)
+            prepared = prepare(connection, rules_file, decided_at, options=options, run_id=run_id)
             if not prepared.has_work or prepared.batch_id is None:
-                return complete(connection, prepared, began, order=order, run_id=run_id, named={})
+                return complete(connection, prepared, began, options=options, run_id=run_id, named={})
             _freeze(connection, prepared, run_id, prepared.batch_id, shard_count)
         decided = _decide_shards(engine, moment(), prepared.batch_id)
         seconds = _end(engine, prepared.batch_id)

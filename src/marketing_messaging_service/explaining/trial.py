@@ -34,7 +34,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     WaitingMatch,
 )
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,22 +66,22 @@ class Trial:
 
         Raises RulesTestsError for an event that would be a rejected line.
         """
-        order = RunOrder("trial", RunMode.LOAD_AND_DECIDE, as_of, self._landing)
-        run_id = loading.open_run(self._engine, order)
+        options = RunOptions("trial", RunMode.LOAD_AND_DECIDE, as_of, self._landing)
+        run_id = loading.open_run(self._engine, options)
         self._run_count += 1
         if raw_events:
             path = self._landing / f"{self._run_count:06}.jsonl"
             path.write_text("".join(f"{json.dumps(event)}\n" for event in raw_events), encoding="utf-8")
-            self._take(raw_events, order, run_id)
-        decisions.decide_pending(self._engine, rules, decided_at=as_of, order=order, run_id=run_id)
+            self._take(raw_events, options, run_id)
+        decisions.decide_pending(self._engine, rules, decided_at=as_of, options=options, run_id=run_id)
         with write_transaction(self._engine) as connection:
             loading.close_run(connection, run_id, RunState.COMPLETED)
 
-    def _take(self, raw_events: Sequence[Mapping[str, Any]], order: RunOrder, run_id: int) -> None:
+    def _take(self, raw_events: Sequence[Mapping[str, Any]], options: RunOptions, run_id: int) -> None:
         files = staging.discover(self._landing, loading.known_files(self._engine)).new_files
         staged = staging.stage_files(files)
         with closing(staged.rows):
-            loading.load_files(self._engine, staged.files, as_of=order.as_of, run_id=run_id)
+            loading.load_files(self._engine, staged.files, as_of=options.as_of, run_id=run_id)
         with read_transaction(self._engine) as connection:
             rejected = connection.execute(select(RejectedRow.line_number, RejectedRow.explanation).limit(1)).first()
         if rejected is not None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError
 from src.marketing_messaging_service.exploring.metadata import datasette_metadata
 from src.marketing_messaging_service.infrastructure.database import shown_database
-from src.marketing_messaging_service.places import Bucket
+from src.marketing_messaging_service.paths import Bucket
 from src.marketing_messaging_service.settings import Settings, load_settings
 
 TEMPLATES = Path(__file__).parent / "templates"

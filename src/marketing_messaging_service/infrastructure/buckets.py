@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from src.marketing_messaging_service.places import Bucket, Place, place_of
+from src.marketing_messaging_service.paths import Bucket, Place, place_of
 
 MISSING_CLIENT = (
     "names a bucket of object storage, whose client boto3 is not installed; `make s3` installs it, or "

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.turns import take_turn
-from src.marketing_messaging_service.places import LOCK, companion
+from src.marketing_messaging_service.paths import LOCK, companion
 
 
 def lock_path(guarded: Path) -> Path:

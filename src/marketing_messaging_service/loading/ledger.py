@@ -21,10 +21,10 @@ from sqlalchemy import (
     update,
 )
 
+from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.infrastructure.several_writers import next_ids
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.known import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import (
     Event,
     HeldEvent,
@@ -34,7 +34,7 @@ from src.marketing_messaging_service.models import (
     SourceFile,
     takes_whole_file,
 )
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.staging.results import READER_VERSION, LandingFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 

@@ -46,7 +46,7 @@ from src.marketing_messaging_service.models import (
     RejectedRow,
     UnknownKey,
 )
-from src.marketing_messaging_service.orders import Window
+from src.marketing_messaging_service.run_options import Window
 from src.marketing_messaging_service.staging.results import LEFT_OUT, REJECTED_SCHEMA, StagedFile, lines_between
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
 

@@ -11,14 +11,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, bindparam, case, func, insert, select, update
 from sqlalchemy.orm import aliased
 
+from src.marketing_messaging_service.earlier_runs import KeptLine, KeptLines
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.database import read_transaction, write_transaction
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
-from src.marketing_messaging_service.known import KeptLine, KeptLines
 from src.marketing_messaging_service.loading.ledger import MOST_PARAMETERS
 from src.marketing_messaging_service.loading.results import RejectedLine, RejectedLines
 from src.marketing_messaging_service.models import Event, Load, RejectedRow, ReplayCount, ReplayOutcome, SourceFile
-from src.marketing_messaging_service.orders import EditedLine, ReplayChoice
+from src.marketing_messaging_service.run_options import EditedLine, ReplayChoice
 from src.marketing_messaging_service.staging.results import LandingFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 

@@ -9,7 +9,7 @@ from src.marketing_messaging_service.infrastructure.database import read_transac
 from src.marketing_messaging_service.infrastructure.several_writers import PlaceAmongWriters, writers_of
 from src.marketing_messaging_service.infrastructure.written_rows import insert_one, refuse_lost_rows, update_all
 from src.marketing_messaging_service.models import Run, RunRemark, RunState
-from src.marketing_messaging_service.orders import RunOrder
+from src.marketing_messaging_service.run_options import RunOptions
 from src.marketing_messaging_service.staging.results import Remark
 from src.marketing_messaging_service.version import VERSION
 
@@ -26,7 +26,7 @@ def runs_under_way(engine: Engine) -> dict[int, str | None]:
         return {row.id: row.flow_run_id for row in rows if row.id not in living}
 
 
-def open_run(engine: Engine, order: RunOrder, place: PlaceAmongWriters | None = None) -> int:
+def open_run(engine: Engine, options: RunOptions, place: PlaceAmongWriters | None = None) -> int:
     """Record that a run begins, and return its id.
 
     The caller holds the lease, so a run still recorded as running was killed; or it has a place among several writers,
@@ -37,7 +37,7 @@ def open_run(engine: Engine, order: RunOrder, place: PlaceAmongWriters | None = 
         living = _living(connection, connection.execute(running).scalars().all()) if place else set()
         killed = update(Run).where(Run.state == RunState.RUNNING, Run.id.not_in(living) if living else true())
         connection.execute(killed.values(state=RunState.KILLED))
-        run_id = insert_one(connection, insert(Run).values(**_columns(order), is_beside_others=place is not None))
+        run_id = insert_one(connection, insert(Run).values(**_columns(options), is_beside_others=place is not None))
         if place is not None:
             place.show_life(run_id)
         return run_id
@@ -100,21 +100,21 @@ def note_message(connection: Connection, run_id: int, message: str) -> None:
     connection.execute(update(Run).where(Run.id == run_id).values(message=message))
 
 
-def _columns(order: RunOrder) -> dict[str, Any]:
+def _columns(options: RunOptions) -> dict[str, Any]:
     return {
-        "flow_name": order.flow_name,
-        "mode": order.mode,
-        "as_of": order.as_of,
-        "window_start_at": order.window.start if order.window else None,
-        "window_end_at": order.window.end if order.window else None,
-        "source": order.what,
-        "max_event_age_hours": order.max_event_age_hours or None,
-        "oldest_event_at": order.oldest_event_at,
-        "max_event_ahead_hours": order.max_event_ahead_hours,
-        "latest_event_at": order.latest_event_at,
-        "max_rejected_percent": order.max_rejected_percent,
-        "flow_run_id": order.flow_run_id,
-        "flow_run_name": order.flow_run_name,
+        "flow_name": options.flow_name,
+        "mode": options.mode,
+        "as_of": options.as_of,
+        "window_start_at": options.window.start if options.window else None,
+        "window_end_at": options.window.end if options.window else None,
+        "source": options.what,
+        "max_event_age_hours": options.max_event_age_hours or None,
+        "oldest_event_at": options.oldest_event_at,
+        "max_event_ahead_hours": options.max_event_ahead_hours,
+        "latest_event_at": options.latest_event_at,
+        "max_rejected_percent": options.max_rejected_percent,
+        "flow_run_id": options.flow_run_id,
+        "flow_run_name": options.flow_run_name,
         "version": VERSION,
         "state": RunState.RUNNING,
     }

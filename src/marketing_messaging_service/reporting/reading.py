@@ -60,7 +60,7 @@ from src.marketing_messaging_service.reporting.run_report import (
     RunReport,
     WaitsReport,
 )
-from src.marketing_messaging_service.usual_hours import unusual_hour
+from src.marketing_messaging_service.unusual_hours import unusual_hour
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 if TYPE_CHECKING:

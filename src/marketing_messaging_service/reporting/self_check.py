@@ -17,9 +17,10 @@ from src.marketing_messaging_service.version import VERSION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from src.marketing_messaging_service.schema_drift.results import RepairedObject
+
     # Only their types are needed, and they bring pandas.
-    from src.marketing_messaging_service.checking.results import CheckReport, Finding
-    from src.marketing_messaging_service.schema.results import RepairedObject
+    from src.marketing_messaging_service.self_check.results import CheckReport, Finding
 
 
 LONGEST_EXAMPLE = 240

@@ -7,7 +7,7 @@ from io import BufferedReader
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.infrastructure import buckets
-from src.marketing_messaging_service.places import Bucket
+from src.marketing_messaging_service.paths import Bucket
 from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawSource, Sighting, printable_path
 
 

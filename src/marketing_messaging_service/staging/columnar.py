@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from src.marketing_messaging_service.staging.column_reader import ColumnReader, may_hold_nul
-from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_columns import ContentColumns
 from src.marketing_messaging_service.staging.content_id import ContentIds, Unknown
 from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, LeftOut, LineParser
@@ -29,6 +28,7 @@ from src.marketing_messaging_service.staging.nearly_plain import (
 )
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.results import FORMER_IDS, LEFT_OUT, REJECTED_SCHEMA
+from src.marketing_messaging_service.staging.text_form import bare
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Part, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 

@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK, after_gap
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.text_form import after_gap
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _INSIDE = re.compile(rb'(?:[^"{}\[\]]++|%b)*+' % _STRING, re.DOTALL)

@@ -8,10 +8,11 @@ from typing import NoReturn
 import msgspec
 
 from src.marketing_messaging_service.errors import ParameterError
-from src.marketing_messaging_service.orders import EditedLine
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK, bare
+from src.marketing_messaging_service.run_options import EditedLine
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.lines import MAX_LINE_BYTES
 from src.marketing_messaging_service.staging.opening import open_regular
+from src.marketing_messaging_service.staging.text_form import bare
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_id = msgspec.json.Decoder(int).decode

@@ -6,10 +6,10 @@ from dataclasses import replace
 import msgspec
 
 from src.marketing_messaging_service.staging import lines
-from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.line_parser import DuplicateKeys, json_object
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.rejection import Rejection
+from src.marketing_messaging_service.staging.text_form import bare
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 
 _decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

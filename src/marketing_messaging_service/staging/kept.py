@@ -12,10 +12,9 @@ from typing import IO, cast
 
 import pyarrow as pa
 
-from src.marketing_messaging_service.known import KeptLine, KeptLines
+from src.marketing_messaging_service.earlier_runs import KeptLine, KeptLines
 from src.marketing_messaging_service.staging import spool
 from src.marketing_messaging_service.staging.columnar import SortedLines, Stager, as_text
-from src.marketing_messaging_service.staging.content import BEGINNING_BYTES
 from src.marketing_messaging_service.staging.documents import on_one_line
 from src.marketing_messaging_service.staging.envelopes import events_on
 from src.marketing_messaging_service.staging.formats import FORMATS, format_of_row
@@ -24,6 +23,7 @@ from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import Rejection
 from src.marketing_messaging_service.staging.results import LandingFile, RawLine, ReplayedLines
 from src.marketing_messaging_service.staging.sources.source import Source
+from src.marketing_messaging_service.staging.text_form import BEGINNING_BYTES
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from src.marketing_messaging_service.known import KnownFile, KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
-from src.marketing_messaging_service.places import Bucket, Place
+from src.marketing_messaging_service.paths import Bucket, Place
 from src.marketing_messaging_service.staging.bucket import BucketSource
 from src.marketing_messaging_service.staging.folder import Folder, os_explanation
 from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after

@@ -16,8 +16,8 @@ import msgspec
 from sqlalchemy.orm import InstrumentedAttribute
 
 from src.marketing_messaging_service.models import Event
-from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_id import content_ids
+from src.marketing_messaging_service.staging.text_form import bare
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Part, Payload, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import (
     RefusedValueError,

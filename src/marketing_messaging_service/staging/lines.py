@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Protocol
 
-from src.marketing_messaging_service.staging.content import (
-    BYTE_ORDER_MARK,
-    form_of,
-)
 from src.marketing_messaging_service.staging.documents import Document, DocumentScanner
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
 from src.marketing_messaging_service.staging.sources.source import Cells
+from src.marketing_messaging_service.staging.text_form import form_of
 from src.marketing_messaging_service.vocabulary import ReasonCode
 
 READ_BYTES = 1 << 20

@@ -12,7 +12,6 @@ import pyarrow as pa
 
 from src.marketing_messaging_service.staging.column_reader import may_hold_nul
 from src.marketing_messaging_service.staging.columnar import Look, SortedLines
-from src.marketing_messaging_service.staging.content import bare
 from src.marketing_messaging_service.staging.content_id import ContentIds, content_ids
 from src.marketing_messaging_service.staging.line_mapping import DROPPED, LineMapping
 from src.marketing_messaging_service.staging.line_parser import (
@@ -32,6 +31,7 @@ from src.marketing_messaging_service.staging.sources.shipped import NATIVE
 from src.marketing_messaging_service.staging.sources.source import Cells
 from src.marketing_messaging_service.staging.table_mapping import TableMapping, UnforeseenError
 from src.marketing_messaging_service.staging.tables import TableLines
+from src.marketing_messaging_service.staging.text_form import bare
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, DataType, Field, Payload, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError, WrittenNumber
 

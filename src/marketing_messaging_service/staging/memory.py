@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
-from src.marketing_messaging_service.known import KnownFile, KnownFiles
+from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.staging.raw_source import Sighting
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.vocabulary import ReasonCode

@@ -9,8 +9,8 @@ from typing import IO, Protocol
 import pandas as pd
 import pyarrow as pa
 
+from src.marketing_messaging_service.earlier_runs import KeptLines
 from src.marketing_messaging_service.errors import PipelineError
-from src.marketing_messaging_service.known import KeptLines
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload, ReasonCode
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import socket
 import struct
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from src.marketing_messaging_service.errors import DaskError, LandingError
-from src.marketing_messaging_service.places import STAGED_ENDING
+from src.marketing_messaging_service.paths import STAGED_ENDING
 from src.marketing_messaging_service.staging.code_version import code_version
 from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.results import (
@@ -35,9 +34,6 @@ from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.staging.spool import errors_told
 from src.marketing_messaging_service.staging.stage import readers_of, stage_files
 
-LEFTOVER_HOURS = 24
-"""A stored file that nobody has loaded is removed after this long: its run or its worker was killed."""
-
 SETTING = "STAGED_PATH"
 
 _COUNTS = ("read_count", "valid_count", "rejected_count", "blank_count", "dropped_count")
@@ -46,8 +42,6 @@ _COUNTS = ("read_count", "valid_count", "rejected_count", "blank_count", "droppe
 _MAGIC = b"STAGED 1"
 _FOOTER = struct.Struct(f"<QQQ{len(_MAGIC)}s")
 """Where the rejected rows begin and where the facts begin, how long the facts are, and that the file is whole."""
-
-_OURS = re.compile(rf"[0-9a-f]{{64}}{re.escape(STAGED_ENDING)}|\.[0-9a-f]{{64}}\.[0-9a-f]{{32}}\.partial")
 
 
 class StagingOrder:
@@ -146,22 +140,6 @@ def open_stored(stored: Stored, files: Sequence[LandingFile], order: StagingOrde
         ),
         rows,
     )
-
-
-def sweep(folder: Path, now: float) -> int:
-    """Remove stored files, complete or not, that were written a day before `now`; return how many.
-
-    What cannot be read or removed stays.
-    """
-    removed = 0
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                age_seconds = now - entry.stat(follow_symlinks=False).st_mtime
-                if _OURS.fullmatch(entry.name) and age_seconds > LEFTOVER_HOURS * 3_600:
-                    Path(entry.path).unlink()
-                    removed += 1
-    return removed
 
 
 def _reachable(file: LandingFile) -> LandingFile:

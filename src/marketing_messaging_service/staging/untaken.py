@@ -7,11 +7,12 @@ from pathlib import PurePath
 from typing import IO
 
 from src.marketing_messaging_service.models import RemarkKind
-from src.marketing_messaging_service.staging.content import BEGINNING_BYTES, Form, seeming
 from src.marketing_messaging_service.staging.packing import PACKINGS
 from src.marketing_messaging_service.staging.raw_source import Sighting
+from src.marketing_messaging_service.staging.refused_files import seeming
 from src.marketing_messaging_service.staging.results import FileProblem, Remark, first_names
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
+from src.marketing_messaging_service.staging.text_form import BEGINNING_BYTES, Form
 
 PACKED_ENDINGS = tuple(packing.ending for packing in PACKINGS)
 

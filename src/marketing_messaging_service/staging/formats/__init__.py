@@ -5,7 +5,7 @@ To add one, add a record here and a module that reads it.
 
 from collections.abc import Iterator, Mapping
 
-from src.marketing_messaging_service.staging.content import BEGINNING_BYTES, BYTE_ORDER_MARKS, refusal_of
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARKS
 from src.marketing_messaging_service.staging.formats.csv_rows import looks_like_csv, read_csv
 from src.marketing_messaging_service.staging.formats.file_format import FileFormat
 from src.marketing_messaging_service.staging.formats.json_lines import is_json, read_json_lines
@@ -13,7 +13,9 @@ from src.marketing_messaging_service.staging.formats.parquet_rows import is_parq
 from src.marketing_messaging_service.staging.lines import KEPT_BYTES_OF_REFUSED_FILE, Chunk, HashedReader
 from src.marketing_messaging_service.staging.lookahead import Lookahead
 from src.marketing_messaging_service.staging.packing import unpacked
+from src.marketing_messaging_service.staging.refused_files import refusal_of
 from src.marketing_messaging_service.staging.sources.source import Source
+from src.marketing_messaging_service.staging.text_form import BEGINNING_BYTES
 
 JSON_LINES = FileFormat(
     name="ndjson",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from src.marketing_messaging_service.staging import lines
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.formats.csv_text import (
     SEPARATOR_LINE,
     BadEndError,

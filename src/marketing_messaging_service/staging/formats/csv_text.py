@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from src.marketing_messaging_service.staging.content import BYTE_ORDER_MARK
+from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
 from src.marketing_messaging_service.staging.lines import MAX_LINE_BYTES, too_long
 from src.marketing_messaging_service.staging.rejection import DamagedFileError, Rejection
 from src.marketing_messaging_service.vocabulary import ReasonCode

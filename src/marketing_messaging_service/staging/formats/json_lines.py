@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from src.marketing_messaging_service.staging.content import begins_with_json, refusal_of_table
 from src.marketing_messaging_service.staging.lines import KEPT_BYTES_OF_REFUSED_FILE, Chunk, read_text_chunks
 from src.marketing_messaging_service.staging.lookahead import Lookahead
+from src.marketing_messaging_service.staging.refused_files import refusal_of_table
 from src.marketing_messaging_service.staging.sources.source import Source
+from src.marketing_messaging_service.staging.text_form import begins_with_json
 
 
 def read_json_lines(text: Lookahead, beginning: bytes, _source: Source, chunk_bytes: int) -> Iterator[Chunk]:

@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import make_url
 
-from src.marketing_messaging_service.checking import INVARIANTS, check_database
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.database import create_database_engine, write_transaction
+from src.marketing_messaging_service.self_check import INVARIANTS, check_database
 from tests.postgresql import Server
 
 

@@ -20,10 +20,10 @@ from src.marketing_messaging_service.infrastructure.database import (
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.wal import bring_into_wal, journal_mode
 from src.marketing_messaging_service.infrastructure.schema import migrate
-from src.marketing_messaging_service.publishing import publish
-from tests.checking.databases import RULES, event
+from src.marketing_messaging_service.published_copies import publish
 from tests.pipeline import Pipeline
-from tests.publishing.test_publish import silent
+from tests.published_copies.test_publish import silent
+from tests.self_check.databases import RULES, event
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from src.marketing_messaging_service.errors import DatabaseError
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import quoted
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.page_copy import copy_pages
-from src.marketing_messaging_service.places import COPY_BEFORE_MIGRATION, companion
+from src.marketing_messaging_service.paths import COPY_BEFORE_MIGRATION, companion
 
 ROOM_A_TABLE = 3
 """How many times a rebuilt table's size must be free: for the new table in the -wal file, for the database to grow when
