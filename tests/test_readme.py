@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 
-import pandas as pd
+import pyarrow as pa
 import pytest
 
 from flows.backtest import main as backtest
@@ -225,7 +225,7 @@ def test_an_archive_and_a_spreadsheet_are_read_by_the_sources_that_it_shows(tmp_
     found = stage_files(discover(tmp_path, KnownFiles(), sources=sources).new_files, sources=sources)
 
     assert [file.dropped_count for file in found.files] == [2, 0]
-    [event, order] = pd.concat(found.rows.event_chunks()).to_dict("records")
+    [event, order] = pa.Table.from_batches(found.rows.event_batches()).to_pylist()
     assert (event["event_type"], event["amount"], event["country"]) == ("signup_completed", 3.0, "FR")
     assert (order["user_id"], order["amount"], order["order_id"]) == ("007", 12.5, "A-1")
     assert order["marketing_opt_in"] is True

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,12 +31,14 @@ def test_they_are_those_that_a_set_of_all_would_tell(hash_bits, known, chunks):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(first_deliveries, "_hashes", lambda ids: real(ids) & np.uint32((1 << hash_bits) - 1))
         deliveries = FirstDeliveries(lambda: [known[:1], known[1:]], chunks, most_count=64)
-        assert [deliveries.are_first(chunk).tolist() for chunk in chunks] == told_by_a_set(known, chunks)
+        assert [deliveries.are_first(pa.array(chunk, pa.string())).tolist() for chunk in chunks] == told_by_a_set(
+            known, chunks
+        )
 
 
 def test_only_repeated_ones_are_remembered_by_their_text():
     deliveries = FirstDeliveries(lambda: [["k1", "k2"]], [["k2", "n1", "n2", "n1"]], most_count=6)
-    deliveries.are_first(["k2", "n1", "n2", "n1"])
+    deliveries.are_first(pa.array(["k2", "n1", "n2", "n1"]))
     assert deliveries._seen == {"k2", "n1"}
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Self
 
-import pandas as pd
+import pyarrow as pa
 from sqlalchemy import Engine, event
 
 from src.marketing_messaging_service.staging.lines import HashedReader
@@ -84,15 +84,15 @@ def trace(on_point: OnPoint, *, on_statement: OnPoint = lambda _: None, most_pag
         tell(READING)
         return read(reader)
 
-    event_chunks = StagedRows.event_chunks
+    event_batches = StagedRows.event_batches
 
-    def traced_chunks(staged: StagedRows) -> Iterator[pd.DataFrame]:
-        for chunk in event_chunks(staged):
+    def traced_batches(staged: StagedRows, *names: str) -> Iterator[pa.RecordBatch]:
+        for batch in event_batches(staged, *names):
             tell(BETWEEN_CHUNKS)
-            yield chunk
+            yield batch
 
     HashedReader.read = traced_read  # type: ignore[method-assign, assignment]
-    StagedRows.event_chunks = traced_chunks  # type: ignore[method-assign, assignment]
+    StagedRows.event_batches = traced_batches  # type: ignore[method-assign, assignment]
 
 
 OUTWARD = ("open", "os.listdir", "os.scandir", "os.system", "os.exec", "subprocess.Popen", "socket.connect")

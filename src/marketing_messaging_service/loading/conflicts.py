@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import add, attrgetter
 from typing import Any
 
-import pandas as pd
+import pyarrow as pa
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -96,9 +96,9 @@ class DuplicateCheck:
         self._connection = connection
         self.count = 0
 
-    def add(self, duplicates: pd.DataFrame, load_ids: Numbers) -> None:
-        """Add duplicates, as a frame of EVENT_SCHEMA, given the load of each."""
-        if duplicates.empty:
+    def add(self, duplicates: pa.RecordBatch, load_ids: Numbers) -> None:
+        """Add duplicates, which are staged events, given the load of each."""
+        if not len(duplicates):
             return
         if self.count == 0:
             _delivered.create(self._connection, checkfirst=False)

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Hashes = np.ndarray[Any, np.dtype[np.uint32]]
@@ -18,7 +19,7 @@ class FirstDeliveries:
     """Distinguishes first deliveries from repeated ones, exactly, with four bytes per event.
 
     Every message_id is hashed beforehand. One with a unique hash occurs once; the few others are compared as text when
-    they come.
+    they come, in the same order.
     """
 
     def __init__(
@@ -34,28 +35,32 @@ class FirstDeliveries:
             hashes[count : count + len(message_ids)] = _hashes(message_ids)
             count += len(message_ids)
         hashes = hashes[:count]
-        hashes.sort()
-        self._repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+        in_order = np.sort(hashes)
+        repeated = np.unique(in_order[1:][in_order[1:] == in_order[:-1]])
+        self.can_tell = len(repeated) <= MOST_REPEATED
+        """Whether few enough of them are repeated for all to be remembered."""
+        self._places = np.flatnonzero(np.isin(hashes, repeated))
+        """Of the repeated ones among all, and of the next of all that is to come."""
+        self._next = 0
         self._seen: set[str] = set()
         if self.can_tell:
             for message_ids in known():
-                self._seen.update(message_ids[place] for place in self._places_of_repeated(message_ids))
+                self._seen.update(message_ids[place] for place in self._next_places(len(message_ids)))
 
-    @property
-    def can_tell(self) -> bool:
-        """Whether few enough of them are repeated for all to be remembered."""
-        return len(self._repeated) <= MOST_REPEATED
-
-    def are_first(self, message_ids: Sequence[str]) -> Mask:
+    def are_first(self, message_ids: pa.StringArray) -> Mask:
         """Return which of the next message ids are neither known nor have come before."""
         are_first = np.ones(len(message_ids), dtype=np.bool_)
-        for place in self._places_of_repeated(message_ids):
-            are_first[place] = message_ids[place] not in self._seen
-            self._seen.add(message_ids[place])
+        for place in self._next_places(len(message_ids)):
+            message_id = message_ids[place].as_py()
+            are_first[place] = message_id not in self._seen
+            self._seen.add(message_id)
         return are_first
 
-    def _places_of_repeated(self, message_ids: Sequence[str]) -> list[int]:
-        places: list[int] = np.flatnonzero(np.isin(_hashes(message_ids), self._repeated)).tolist()
+    def _next_places(self, count: int) -> list[int]:
+        """Return where among the next `count` message ids the repeated ones are."""
+        start, end = np.searchsorted(self._places, [self._next, self._next + count]).tolist()
+        places: list[int] = (self._places[start:end] - self._next).tolist()
+        self._next += count
         return places
 
 

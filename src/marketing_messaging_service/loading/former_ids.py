@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 from sqlalchemy import Column, Connection, MetaData, String, Table, select
 
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
-from src.marketing_messaging_service.loading.split import scalars
+from src.marketing_messaging_service.loading.split import are_there, scalars
 from src.marketing_messaging_service.models import Event
-from src.marketing_messaging_service.staging.results import FORMER_IDS
+from src.marketing_messaging_service.staging.results import FORMER_IDS, with_column
 
 IDS_AT_ONCE = 500
 
@@ -30,18 +29,17 @@ class StandingIds:
     table, so that memory does not grow with their number; `close` drops it.
     """
 
-    def __init__(self, connection: Connection, coming: Iterable[pd.DataFrame]) -> None:
-        """Look up the former ids of the events that are coming, frames of EVENT_SCHEMA."""
+    def __init__(self, connection: Connection, coming: Iterable[pa.RecordBatch]) -> None:
+        """Look up the former ids of the staged events that are coming."""
         self._connection = connection
         self._count = 0
         for events in coming:
-            former_ids = events[FORMER_IDS]
-            if former_ids.notna().any():
-                self._look_up(events.loc[former_ids.notna()])
+            if (has_some := are_there(events, FORMER_IDS)).any():
+                self._look_up(events.filter(pa.array(has_some)))
 
-    def put_in(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        """Yield frames of EVENT_SCHEMA with the ids under which their events are stored."""
-        for events in frames:
+    def put_in(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Yield staged events with the ids under which they are stored."""
+        for events in batches:
             yield self._with_standing_ids(events) if self._count else events
 
     def close(self) -> None:
@@ -49,12 +47,10 @@ class StandingIds:
         if self._count:
             _standing.drop(self._connection, checkfirst=False)
 
-    def _look_up(self, events: pd.DataFrame) -> None:
+    def _look_up(self, events: pa.RecordBatch) -> None:
         todays = {
             former_id: message_id
-            for message_id, former_ids in zip(
-                scalars(events, "message_id"), pa.array(events[FORMER_IDS]).to_pylist(), strict=True
-            )
+            for message_id, former_ids in zip(scalars(events, "message_id"), scalars(events, FORMER_IDS), strict=True)
             for former_id in former_ids
         }
         found = _standing_of(list(todays), self._connection, Event.message_id, Event.message_id)
@@ -65,13 +61,13 @@ class StandingIds:
             self._connection.execute(dialect_named(self._connection.dialect.name).insert_ignoring(_standing), rows)
             self._count += len(rows)
 
-    def _with_standing_ids(self, events: pd.DataFrame) -> pd.DataFrame:
+    def _with_standing_ids(self, events: pa.RecordBatch) -> pa.RecordBatch:
         message_ids = scalars(events, "message_id")
         standing = dict(_standing_of(message_ids, self._connection, _standing.c.message_id, _standing.c.standing_id))
         if not standing:
             return events
         found = [standing.get(each, each) for each in message_ids]
-        return events.assign(message_id=pd.Series(found, events.index, events["message_id"].dtype))
+        return with_column(events, "message_id", pa.array(found, pa.string()))
 
 
 def _standing_of(

@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, Insert, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -36,7 +37,7 @@ from src.marketing_messaging_service.loading.ledger import (
 from src.marketing_messaging_service.loading.new_events import InsertNew, new_events
 from src.marketing_messaging_service.loading.rejected_lines import mark_replayed
 from src.marketing_messaging_service.loading.results import LoadResult, NotLoaded, Unreadable
-from src.marketing_messaging_service.loading.split import left_out_columns, part_columns, scalars
+from src.marketing_messaging_service.loading.split import are_there, left_out_columns, part_columns, scalars
 from src.marketing_messaging_service.models import (
     Event,
     EventType,
@@ -47,7 +48,13 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
 )
 from src.marketing_messaging_service.run_options import Window
-from src.marketing_messaging_service.staging.results import LEFT_OUT, REJECTED_SCHEMA, StagedFile, lines_between
+from src.marketing_messaging_service.staging.results import (
+    LEFT_OUT,
+    REJECTED_SCHEMA,
+    StagedFile,
+    lines_between,
+    with_column,
+)
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Part, ReasonCode
 
 RETRIES_BESIDE_OTHERS = 2
@@ -225,24 +232,27 @@ def _files_outside(files: Sequence[StagedFile], window: Window | None) -> set[in
     if window is None:
         return set()
     outside = {place for place, each in enumerate(files) if each.valid_count}
-    for events in lines_between(files[0].rows.event_chunks(), files[0].lines_before, files[-1].last_line):
+    batches = files[0].rows.event_batches("line_number", "event_timestamp")
+    for events in lines_between(batches, files[0].lines_before, files[-1].last_line):
         if not outside:
             break
-        outside.difference_update(_places(files, events.loc[_lies_in(events, window)]).tolist())
+        outside.difference_update(_places(files, events)[_lie_in(events, window)].tolist())
     return outside
 
 
-def _places(files: Sequence[StagedFile], frame: pd.DataFrame) -> Numbers:
-    """Return for each row of a frame the place of its file among the files."""
+def _places(files: Sequence[StagedFile], rows: pa.RecordBatch) -> Numbers:
+    """Return for each row the place of its file among the files."""
     if len(files) == 1:
-        return np.zeros(len(frame), np.int64)
-    last_lines = [each.last_line for each in files]
-    return np.searchsorted(last_lines, frame["line_number"].to_numpy(dtype=np.int64))
+        return np.zeros(len(rows), np.int64)
+    line_numbers: Numbers = rows["line_number"].to_numpy()
+    return np.searchsorted([each.last_line for each in files], line_numbers)
 
 
-def _lies_in(events: pd.DataFrame, window: Window) -> "pd.Series[bool]":
+def _lie_in(events: pa.RecordBatch, window: Window) -> Mask:
     timestamps = events["event_timestamp"]
-    return (timestamps >= pd.Timestamp(window.start)) & (timestamps < pd.Timestamp(window.end))
+    start, end = (pa.scalar(instant, timestamps.type) for instant in (window.start, window.end))
+    found: Mask = pc.and_(pc.greater_equal(timestamps, start), pc.less(timestamps, end)).to_numpy(zero_copy_only=False)
+    return found
 
 
 _INSERT_TYPE = sqlite_insert(EventType).on_conflict_do_nothing(index_elements=[EventType.event_type])
@@ -295,17 +305,23 @@ class _Loading:
     def load(self, on_progress: Callable[[int], None]) -> None:
         """Insert the rows of the files, and count the fates of their lines."""
         duplicates = DuplicateCheck(self._connection)
-        standing = StandingIds(self._connection, self._rows.event_chunks() if self._rows.has_former_ids else ())
+        standing = StandingIds(self._connection, self._rows.event_batches() if self._rows.has_former_ids else ())
         coming_count = sum(each.staged.valid_count for each in self._loads)
         with new_events(
             self._connection,
-            lambda: self._inside_of_loads(standing.put_in(self._rows.event_chunks())),
+            lambda: self._inside_of_loads(standing.put_in(self._rows.event_batches())),
+            (
+                events["message_id"]
+                for events, _ in self._inside_of_loads(
+                    standing.put_in(self._rows.event_batches("line_number", "message_id", "event_timestamp"))
+                )
+            ),
             coming_count=coming_count,
             next_id=next_ids(self._connection, Event, coming_count),
             load_count=len(self._loads),
             created_at=self._created_at,
         ) as insert_new:
-            for events, load_ids in self._of_loads(standing.put_in(self._rows.event_chunks())):
+            for events, load_ids in self._of_loads(standing.put_in(self._rows.event_batches())):
                 self._insert_events(events, load_ids, insert_new, duplicates)
                 on_progress(len(events))
         standing.close()
@@ -347,45 +363,38 @@ class _Loading:
         last_ids = [each.last_event_id for each in self._loads if each.last_event_id is not None]
         return (first_ids[0], last_ids[-1]) if first_ids else (None, None)
 
-    def _of_loads(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, Numbers]]:
+    def _of_loads(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, Numbers]]:
         """Yield the rows of the files that are loaded, their lines numbered file by file, and the load of each row."""
-        for frame in lines_between(frames, self._files[0].lines_before, self._files[-1].last_line):
-            load_ids = self._load_id_of_place[_places(self._files, frame)]
-            rows = frame
-            if not (is_loaded := load_ids > 0).all():
-                rows, load_ids = frame.loc[is_loaded], load_ids[is_loaded]
+        for batch in lines_between(batches, self._files[0].lines_before, self._files[-1].last_line):
+            load_ids = self._load_id_of_place[_places(self._files, batch)]
+            rows, load_ids = _only(load_ids > 0, batch, load_ids)
             before = self._lines_before[load_ids - self._load_ids.start]
             if before.any():
-                rows = rows.assign(line_number=rows["line_number"] - before)
+                rows = with_column(rows, "line_number", pa.array(rows["line_number"].to_numpy() - before))
             yield rows, load_ids
 
-    def _inside_of_loads(self, frames: Iterable[pd.DataFrame]) -> Iterator[tuple[pd.DataFrame, Numbers]]:
+    def _inside_of_loads(self, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, Numbers]]:
         """Yield the events of the files that are loaded, without those outside the window, and the load of each."""
-        for events, load_ids in self._of_loads(frames):
-            is_inside = self._is_inside(events)
-            yield events.loc[is_inside], load_ids[is_inside]
+        for events, load_ids in self._of_loads(batches):
+            yield _only(self._are_inside(events), events, load_ids)
 
-    def _is_inside(self, events: pd.DataFrame) -> Mask:
-        if self._window is None:
-            return np.ones(len(events), dtype=np.bool_)
-        return _lies_in(events, self._window).to_numpy(dtype=np.bool_)
+    def _are_inside(self, events: pa.RecordBatch) -> Mask:
+        return np.ones(len(events), np.bool_) if self._window is None else _lie_in(events, self._window)
 
     def _insert_events(
-        self, events: pd.DataFrame, load_ids: Numbers, insert_new: InsertNew, duplicates: DuplicateCheck
+        self, events: pa.RecordBatch, load_ids: Numbers, insert_new: InsertNew, duplicates: DuplicateCheck
     ) -> None:
-        """Insert the events of a chunk that are not known yet, with their children."""
-        is_inside = self._is_inside(events)
-        if not is_inside.all():
-            for load_id, count in _count(load_ids[~is_inside]):
-                self._load(load_id).outside_count += count
-            events, load_ids = events.loc[is_inside], load_ids[is_inside]
-        is_new, event_ids = insert_new(events, load_ids)
-        if not is_new.all():
-            duplicates.add(events.loc[~is_new], load_ids[~is_new])
-            for load_id, count in _count(load_ids[~is_new]):
-                self._load(load_id).duplicate_count += count
-            events, load_ids, event_ids = events.loc[is_new], load_ids[is_new], event_ids[is_new]
-        self._event_types.update(events["event_type"].unique())
+        """Insert those of staged events that are not known yet, with their children."""
+        are_inside = self._are_inside(events)
+        for load_id, count in _count(load_ids[~are_inside]):
+            self._load(load_id).outside_count += count
+        events, load_ids = _only(are_inside, events, load_ids)
+        are_new, event_ids = insert_new(events, load_ids)
+        duplicates.add(*_only(~are_new, events, load_ids))
+        for load_id, count in _count(load_ids[~are_new]):
+            self._load(load_id).duplicate_count += count
+        (events, load_ids), event_ids = _only(are_new, events, load_ids), event_ids[are_new]
+        self._event_types.update(events["event_type"].unique().to_pylist())
         place = 0
         for load_id, count in _count(load_ids):
             load = self._load(load_id)
@@ -399,11 +408,11 @@ class _Loading:
             self._insert(insert(part.table), columns)
         self._insert_left_out(events, load_ids, event_ids)
 
-    def _insert_left_out(self, events: pd.DataFrame, load_ids: Numbers, event_ids: Numbers) -> None:
+    def _insert_left_out(self, events: pa.RecordBatch, load_ids: Numbers, event_ids: Numbers) -> None:
         """Record the invalid values that were left out of inserted events."""
-        if not (has_any := events[LEFT_OUT].notna().to_numpy(dtype=np.bool_)).any():
+        if not (has_any := are_there(events, LEFT_OUT)).any():
             return
-        columns = left_out_columns(events.loc[has_any], load_ids[has_any], event_ids[has_any])
+        columns = left_out_columns(*_only(has_any, events, load_ids), event_ids[has_any])
         for load_id in columns["load_id"]:
             self._load(load_id).left_out_count += 1
         self._insert(insert(LeftOutValue), columns)
@@ -413,16 +422,16 @@ class _Loading:
         keeper = CollisionKeeper(self._connection)
         colliding = duplicates.collisions()
         following = next(colliding, None)
-        for rejected, load_ids in self._of_loads(self._rows.rejected_chunks()):
+        for rejected, load_ids in self._of_loads(self._rows.rejected_batches()):
             start = 0
             # All rows of a load are here only when rows of a later load have come.
             while following is not None and following[0] < load_ids[-1]:
                 end = int(np.searchsorted(load_ids, following[0], side="right"))
-                self._insert_rejected(rejected.iloc[start:end], load_ids[start:end])
+                self._insert_rejected(rejected.slice(start, end - start), load_ids[start:end])
                 start = end
                 self._keep_collisions(keeper, *following)
                 following = next(colliding, None)
-            self._insert_rejected(rejected.iloc[start:], load_ids[start:])
+            self._insert_rejected(rejected.slice(start), load_ids[start:])
         while following is not None:
             self._keep_collisions(keeper, *following)
             following = next(colliding, None)
@@ -433,9 +442,9 @@ class _Loading:
         load.collision_count = keeper.keep(load_id, load.staged, collisions)
         load.duplicate_count -= load.collision_count
 
-    def _insert_rejected(self, rejected: pd.DataFrame, load_ids: Numbers) -> None:
+    def _insert_rejected(self, rejected: pa.RecordBatch, load_ids: Numbers) -> None:
         is_known = np.zeros(len(rejected), dtype=np.bool_)
-        numbers = rejected["line_number"].to_numpy(dtype=np.int64)
+        numbers = rejected["line_number"].to_numpy()
         for load_id, _ in _count(load_ids):
             load = self._load(load_id)
             if load.earlier_file_ids:
@@ -443,9 +452,9 @@ class _Loading:
                 before = _lines_rejected_before(self._connection, load, numbers[is_own])
                 raw_lines = rejected["raw_line"]
                 for place in np.flatnonzero(is_own & np.isin(numbers, list(before))).tolist():
-                    is_known[place] = before[int(numbers[place])] == raw_lines.iat[place]
+                    is_known[place] = before[int(numbers[place])] == raw_lines[place].as_py()
                 load.duplicate_count += int((is_own & is_known).sum())
-        rejected, load_ids = rejected.loc[~is_known], load_ids[~is_known]
+        rejected, load_ids = _only(~is_known, rejected, load_ids)
         columns = {name: scalars(rejected, name) for name in REJECTED_SCHEMA.names}
         for load_id, reason_code in zip(load_ids.tolist(), columns["reason_code"], strict=True):
             self._load(load_id).rejected_by_reason[reason_code] += 1
@@ -519,12 +528,12 @@ class _Loading:
 def _find_refused(files: Sequence[StagedFile], loads: Mapping[int, _FileLoad]) -> None:
     """Record of each unreadable file why no line could be read, judging by its first line."""
     unknown = {place for place, each in loads.items() if each.is_unreadable}
-    for rejected in lines_between(files[0].rows.rejected_chunks(), files[0].lines_before, files[-1].last_line):
+    for rejected in lines_between(files[0].rows.rejected_batches(), files[0].lines_before, files[-1].last_line):
         if not unknown:
             break
         places = _places(files, rejected)
         for place in sorted(unknown.intersection(places.tolist())):
-            code = str(rejected["reason_code"].iat[int(np.argmax(places == place))])
+            code = rejected["reason_code"][int(np.argmax(places == place))].as_py()
             loads[place].refused_code = ReasonCode.of(code)
             unknown.discard(place)
 
@@ -555,6 +564,13 @@ def _lines_rejected_before(connection: Connection, load: _FileLoad, numbers: Num
         .order_by(Load.id)
     )
     return {row.line_number: row.raw_line for row in connection.execute(lines)}
+
+
+def _only(are_wanted: Mask, rows: pa.RecordBatch, load_ids: Numbers) -> tuple[pa.RecordBatch, Numbers]:
+    """Return the wanted rows, and the load of each."""
+    if are_wanted.all():
+        return rows, load_ids
+    return rows.filter(pa.array(are_wanted)), load_ids[are_wanted]
 
 
 def _count(load_ids: Numbers) -> Iterable[tuple[int, int]]:

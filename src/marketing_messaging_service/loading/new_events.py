@@ -6,7 +6,7 @@ from functools import partial
 from itertools import count, islice, pairwise
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from sqlalchemy import Connection, Table, bindparam, insert, select
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -17,7 +17,7 @@ from src.marketing_messaging_service.infrastructure.dialects.dialect import Seve
 from src.marketing_messaging_service.infrastructure.several_writers import writers_of
 from src.marketing_messaging_service.infrastructure.written_rows import refuse_lost_rows
 from src.marketing_messaging_service.loading.first_deliveries import FirstDeliveries, Mask, Numbers
-from src.marketing_messaging_service.loading.split import event_columns, scalars
+from src.marketing_messaging_service.loading.split import event_columns
 from src.marketing_messaging_service.models import Event
 
 SMALLEST_REBUILD = 50_000
@@ -33,9 +33,9 @@ STANDING_AT_ONCE = 50_000
 
 LOOKED_UP_AT_ONCE = 1_000
 
-InsertNew = Callable[[pd.DataFrame, Numbers], tuple[Mask, Numbers]]
-"""Inserts the new events of an EVENT_SCHEMA frame, given the load of each, and returns which they are and the id that
-each has, or would have."""
+InsertNew = Callable[[pa.RecordBatch, Numbers], tuple[Mask, Numbers]]
+"""Inserts the new ones of staged events, given the load of each, and returns which they are and the id that each event
+has, or would have."""
 
 _STANDING_AMONG = select(Event.message_id).where(Event.message_id.in_(bindparam("message_ids", expanding=True)))
 _INSERT = insert(Event)
@@ -72,7 +72,8 @@ class EventIds:
 @contextmanager
 def new_events(
     connection: Connection,
-    coming: Callable[[], Iterable[tuple[pd.DataFrame, Numbers]]],
+    coming: Callable[[], Iterable[tuple[pa.RecordBatch, Numbers]]],
+    coming_ids: Iterable[pa.StringArray],
     *,
     coming_count: int,
     next_id: int,
@@ -84,8 +85,8 @@ def new_events(
     Where many events come compared with those stored, the indexes are dropped and rebuilt from sorted rows: a million
     events into an empty table take half as long as with three indexes kept up row by row. SQLite's schema is part of
     the transaction, so no crash can leave a table without them, and building the unique index checks the new rows
-    against each other and the old ones. `coming` gives the EVENT_SCHEMA frames to come, each with the load of its
-    events, for checking their message ids beforehand. Where other runs load at the same time, one statement inserts
+    against each other and the old ones. `coming` gives the staged events to come, each with its load, and `coming_ids`
+    their message ids, for checking them beforehand. Where other runs load at the same time, one statement inserts
     them all before the first is asked for.
     """
     if (several := writers_of(connection)) is not None:
@@ -95,9 +96,8 @@ def new_events(
     standing_count = next_id - 1
     may_rebuild = dialect_named(connection.dialect.name).rebuilds_indexes
     if may_rebuild and coming_count >= max(SMALLEST_REBUILD, standing_count / LARGEST_STANDING):
-        coming_ids = (scalars(events, "message_id") for events, _ in coming())
         most_count = coming_count + standing_count
-        deliveries = FirstDeliveries(lambda: _standing_ids(connection), coming_ids, most_count)
+        deliveries = FirstDeliveries(lambda: _standing_ids(connection), map(pa.Array.to_pylist, coming_ids), most_count)
         if deliveries.can_tell:
             with _indexes_rebuilt(connection):
                 insert_many = partial(bulk_insert, connection, _INSERT)
@@ -137,16 +137,17 @@ def _indexes_rebuilt(connection: Connection) -> Iterator[None]:
 def _inserting_told(
     connection: Connection,
     insert_all: Callable[[Columns], int],
-    are_new: Callable[[Sequence[str]], Mask],
+    are_new: Callable[[pa.StringArray], Mask],
     event_ids: EventIds,
     created_at: str,
 ) -> InsertNew:
     """Return a function that inserts events, if it is known beforehand whether they are new."""
 
-    def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
-        is_new = are_new(scalars(events, "message_id"))
+    def insert_new(events: pa.RecordBatch, load_ids: Numbers) -> tuple[Mask, Numbers]:
+        is_new = are_new(events["message_id"])
         given = event_ids.give(load_ids, is_new)
-        columns = event_columns(events.loc[is_new], given[is_new].tolist(), load_ids[is_new].tolist(), created_at)
+        new = events.filter(pa.array(is_new))
+        columns = event_columns(new, given[is_new].tolist(), load_ids[is_new].tolist(), created_at)
         standing = insert_all(columns)
         refuse_lost_rows(connection, {Event.__tablename__: (len(columns["id"]), standing)})
         return is_new, given
@@ -154,8 +155,9 @@ def _inserting_told(
     return insert_new
 
 
-def _are_new(connection: Connection, message_ids: Sequence[str]) -> Mask:
-    """Return which message ids are neither in the table nor earlier in the sequence."""
+def _are_new(connection: Connection, coming_ids: pa.StringArray) -> Mask:
+    """Return which message ids are neither in the table nor come earlier."""
+    message_ids = coming_ids.to_pylist()
     seen: set[str] = set()
     for start in range(0, len(message_ids), LOOKED_UP_AT_ONCE):
         some = message_ids[start : start + LOOKED_UP_AT_ONCE]
@@ -173,7 +175,7 @@ def _inserting_unknown(
 ) -> InsertNew:
     """Return a function that inserts events of one load, where the table itself shows whether they are new."""
 
-    def insert_new(events: pd.DataFrame, load_ids: Numbers) -> tuple[Mask, Numbers]:
+    def insert_new(events: pa.RecordBatch, load_ids: Numbers) -> tuple[Mask, Numbers]:
         is_new = np.ones(len(events), dtype=np.bool_)
         given = event_ids.give(load_ids, is_new)
         columns = event_columns(events, given.tolist(), load_ids.tolist(), created_at)
@@ -187,7 +189,7 @@ def _inserting_unknown(
 def _inserting_at_once(
     connection: Connection,
     several: SeveralWriters,
-    coming: Callable[[], Iterable[tuple[pd.DataFrame, Numbers]]],
+    coming: Callable[[], Iterable[tuple[pa.RecordBatch, Numbers]]],
     next_id: int,
     created_at: str,
 ) -> InsertNew:
@@ -206,7 +208,7 @@ def _inserting_at_once(
     several.copy_new_rows(connection, table, columns(), unique="message_id")
     ids_again = count(next_id)
 
-    def tell_new(events: pd.DataFrame, _load_ids: Numbers) -> tuple[Mask, Numbers]:
+    def tell_new(events: pa.RecordBatch, _load_ids: Numbers) -> tuple[Mask, Numbers]:
         given = np.fromiter(islice(ids_again, len(events)), np.int64, len(events))
         if not len(given):
             return np.zeros(0, dtype=np.bool_), given

@@ -4,15 +4,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING, Protocol
 
-import pandas as pd
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from src.marketing_messaging_service.earlier_runs import KeptLines
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload, ReasonCode
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMER_IDS = "former_ids"
 """The column of a frame of staged events with the ids, instead of message_id, under which an earlier version may have
@@ -40,7 +44,7 @@ def event_schema(payload: Payload) -> pa.Schema:
 
 
 EVENT_SCHEMA = event_schema(PAYLOAD)
-"""Columns of a frame of staged events; in pandas each has the ArrowDtype of its type here."""
+"""The columns of staged events; in a frame each has the ArrowDtype of its type here."""
 
 REJECTED_SCHEMA = pa.schema(
     [
@@ -173,12 +177,12 @@ class StagedRows:
     raw_lines: ExitStack = field(default_factory=ExitStack, repr=False)
     """Closes what lines are read from that are in no file of landing."""
 
-    def event_chunks(self) -> Iterator[pd.DataFrame]:
-        """Yield the staged events in line order, as frames of EVENT_SCHEMA."""
-        return _read_spool(self.event_spool)
+    def event_batches(self, *names: str) -> Iterator[pa.RecordBatch]:
+        """Yield the staged events in line order: all columns of EVENT_SCHEMA, or those named, in the schema's order."""
+        return _read_spool(self.event_spool, [place for place, name in enumerate(EVENT_SCHEMA.names) if name in names])
 
-    def rejected_chunks(self) -> Iterator[pd.DataFrame]:
-        """Yield the rejected rows in line order, as frames of REJECTED_SCHEMA."""
+    def rejected_batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rejected rows in line order, with the columns of REJECTED_SCHEMA."""
         return _read_spool(self.rejected_spool)
 
     def close(self) -> None:
@@ -228,40 +232,45 @@ class StagedFile:
         """The number of its last line in the rows."""
         return self.lines_before + self.read_count
 
-    def event_chunks(self) -> Iterator[pd.DataFrame]:
+    def event_chunks(self) -> Iterator["pd.DataFrame"]:
         """Yield its events in line order, as frames of EVENT_SCHEMA."""
-        return self._own(self.rows.event_chunks())
+        return self._own(self.rows.event_batches())
 
-    def rejected_chunks(self) -> Iterator[pd.DataFrame]:
+    def rejected_chunks(self) -> Iterator["pd.DataFrame"]:
         """Yield its rejected rows in line order, as frames of REJECTED_SCHEMA."""
-        return self._own(self.rows.rejected_chunks())
+        return self._own(self.rows.rejected_batches())
 
     def close(self) -> None:
         """Give the disk space back."""
         self.rows.close()
 
-    def _own(self, frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-        for frame in lines_between(frames, self.lines_before, self.last_line):
-            yield frame.assign(line_number=frame["line_number"] - self.lines_before) if self.lines_before else frame
+    def _own(self, batches: Iterable[pa.RecordBatch]) -> Iterator["pd.DataFrame"]:
+        # Only for people: no run needs frames, nor the 34 MB that pandas takes.
+        import pandas as pd  # noqa: PLC0415
+
+        for batch in lines_between(batches, self.lines_before, self.last_line):
+            numbers = pc.subtract(batch["line_number"], self.lines_before)
+            yield with_column(batch, "line_number", numbers).to_pandas(types_mapper=pd.ArrowDtype)
 
 
-def lines_between(frames: Iterable[pd.DataFrame], before: int, last: int) -> Iterator[pd.DataFrame]:
-    """Yield the rows of frames in line order whose line number is greater than `before` and not beyond `last`."""
-    for frame in frames:
-        numbers = frame["line_number"]
-        if before < numbers.iloc[0] and numbers.iloc[-1] <= last:
-            yield frame
-            continue
-        wanted = frame.loc[(before < numbers) & (numbers <= last)]
-        if len(wanted):
-            yield wanted
+def lines_between(batches: Iterable[pa.RecordBatch], before: int, last: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of batches in line order whose line number is greater than `before` and not beyond `last`."""
+    for batch in batches:
+        start, end = np.searchsorted(batch["line_number"].to_numpy(), [before, last], side="right").tolist()
+        if start < end:
+            yield batch.slice(start, end - start)
 
 
-def _read_spool(spool: IO[bytes]) -> Iterator[pd.DataFrame]:
+def with_column(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
+    """Return a batch with a column in the place of the one that it has under that name."""
+    place = batch.schema.get_field_index(name)
+    return batch.set_column(place, batch.schema.field(place), column)
+
+
+def _read_spool(spool: IO[bytes], places: Sequence[int] = ()) -> Iterator[pa.RecordBatch]:
     spool.seek(0)
-    with pa.ipc.open_stream(spool) as reader:
-        for batch in reader:
-            yield batch.to_pandas(types_mapper=pd.ArrowDtype)
+    with pa.ipc.open_stream(spool, options=pa.ipc.IpcReadOptions(included_fields=list(places))) as reader:
+        yield from reader
 
 
 @dataclass(frozen=True, slots=True)

@@ -370,7 +370,8 @@ KINDS = (
         staged=_same,
         staged_text=None,
         staged_type=lambda _: pa.bool_(),
-        stored=_same,
+        # As numbers: for each True and False the driver would first look for an adapter.
+        stored=lambda flags, _: pc.cast(flags, pa.int8()),
         data_type=DataType.BOOLEAN,
         note=_no_note,
         view_data_type=DataType.BOOLEAN,

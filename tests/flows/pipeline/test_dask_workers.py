@@ -140,7 +140,7 @@ def test_a_worker_of_a_runs_own_that_is_killed_is_started_again_and_none_hears_o
         os.kill(process_id, signal.SIGKILL)
         [made] = workers.submit(order).result(lambda: None)
     with closing(open_stored(made, files, order).rows) as rows:
-        assert sum(map(len, rows.event_chunks())) == 40
+        assert sum(map(len, rows.event_batches())) == 40
     assert str(process_id) not in made.worker
 
 
@@ -195,7 +195,7 @@ def test_a_worker_that_comes_in_time_does_the_work(
         cluster.start_worker()
         [made] = pending.result(lambda: None)
     with closing(open_stored(made, files, order).rows) as rows:
-        assert sum(map(len, rows.event_chunks())) == 40
+        assert sum(map(len, rows.event_batches())) == 40
 
 
 def test_a_scheduler_that_dies_or_stands_still_is_reported_within_the_stated_time(
