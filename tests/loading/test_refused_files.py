@@ -221,3 +221,17 @@ class TestAFileThatGrows:
         assert sorted(counts(outcome) for outcome in outcomes) == [(1, 1, 0, 0), (4, 1, 3, 0)]
         assert rows(engine, "SELECT message_id FROM events ORDER BY 1") == [("m0",), ("m1",), ("m2",), ("m3",)]
         assert look() == Discovery((), 2)
+
+    def test_under_another_name_that_sources_take_keeps_no_rejected_line_twice(self, engine, landing, take, look):
+        lines = [json.dumps(raw(f"m{number}")).encode() + b"\n" for number in range(2)]
+        (landing / "growing.jsonl").write_bytes(lines[0] + b"bad\n")
+        take()
+        with (landing / "growing.jsonl").open("ab") as stream:
+            stream.write(b"worse\n" + lines[1])
+        (landing / "growing.jsonl").rename(landing / "hour-09.jsonl")
+
+        [outcome] = take()
+
+        assert counts(outcome) == (4, 1, 2, 1)
+        assert rows(engine, "SELECT raw_line FROM rejected_rows ORDER BY 1") == [("bad",), ("worse",)]
+        assert look() == Discovery((), 1)

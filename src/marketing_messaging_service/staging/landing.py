@@ -158,19 +158,15 @@ class _Looking:
 
     def _read(self, sighting: Sighting) -> LandingFile | OSError:
         try:
-            return _landing_file(sighting, self._earlier(sighting))
+            return _landing_file(sighting, self._memory.earlier_states(sighting))
         except OSError as error:
             return error
-
-    def _earlier(self, sighting: Sighting) -> Sequence[KnownFile]:
-        """Return the earlier files that a file may have grown from."""
-        is_named = self._sources.number_of(sighting.display_path) is not None
-        return self._memory.earlier_states(sighting.display_path) if is_named else self._memory.may_go_on(sighting)
 
     def _look_into(self, sighting: Sighting, file: LandingFile) -> None:
         """Decide from its content whether a file is new."""
         number = self._sources.number_of(sighting.display_path)
-        memory, earlier = self._memory, self._earlier(sighting)
+        memory = self._memory
+        earlier = memory.earlier_states(sighting)
         grown_from = next((each.path for each in earlier if each.content_hash in file.grown_from), None)
         source_number = self._sources.number_of(grown_from) if number is None and grown_from else number
         refused = memory.refused_content(file.content_hash, sighting)

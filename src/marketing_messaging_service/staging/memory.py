@@ -54,18 +54,21 @@ class Memory:
         """Whether no newer version and no changed sources.yaml could read what was refused."""
         return self._sources.reader_number_of(sighting.display_path) in (file.reader_number, None)
 
-    def earlier_states(self, path: str) -> list[KnownFile]:
-        """Return what a file may have grown from: what was read at its path."""
-        return self._by_path.get(path, [])[-MOST_EARLIER:]
+    def earlier_states(self, sighting: Sighting) -> list[KnownFile]:
+        """Return what a file may have grown from: what was read at its path, or what it was before it was renamed."""
+        return [*self._read_at(sighting.display_path), *self.may_go_on(sighting)]
 
     def may_go_on(self, sighting: Sighting) -> list[KnownFile]:
-        """Return the known files that a file with another ending may be, or may have grown from.
+        """Return the known files that a file with another name may be, or may have grown from.
 
         By its inode it is the same file, or by its name a copy, as programs that rotate files make them.
         """
         same = self._by_inode.get(inode_of(sighting.signature))
-        copied = [file for path in _before_rotation(sighting.display_path) for file in self.earlier_states(path)]
+        copied = [file for path in _before_rotation(sighting.display_path) for file in self._read_at(path)]
         return [*copied, *([same] if same is not None and same not in copied else [])]
+
+    def _read_at(self, path: str) -> list[KnownFile]:
+        return self._by_path.get(path, [])[-MOST_EARLIER:]
 
 
 def inode_of(signature: str) -> str:
