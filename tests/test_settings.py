@@ -1,5 +1,6 @@
 """What a run can be given from outside, and how a mistake is answered."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -203,9 +204,11 @@ def test_shards_are_decided_at_once_only_where_several_runs_may_write(monkeypatc
     )
     monkeypatch.setenv("SEVERAL_WRITERS", "true")
     assert load_settings().decide_shards == 4
-    for value in ("0", "65", "two"):
+    for value, expected in (("0", "at least 1"), ("65", "at most 64"), ("two", "a whole number")):
         monkeypatch.setenv("DECIDE_SHARDS", value)
-        assert error_of_load().startswith("DECIDE_SHARDS: Input should be ")
+        assert error_of_load() == (
+            f"DECIDE_SHARDS: expected {expected}, found {value}. Correct it in the environment or in .env."
+        )
 
 
 def test_a_postgresql_database_without_its_driver_says_how_to_install_it(monkeypatch):
@@ -232,7 +235,12 @@ def test_a_database_whose_name_was_taken_as_written_before_is_not_passed_over_fo
 @pytest.mark.parametrize("value", ["soon", "-1", "1.5", "86401"])
 def test_wrong_seconds_are_an_error_that_names_the_variable(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    assert error_of_load().startswith(f"{name}: Input should be ")
+    assert re.fullmatch(rf"{name}: expected (a whole number|at (least|most) \d+), found {value}\. .*", error_of_load())
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_an_error_that_names_the_variable(monkeypatch):
+    monkeypatch.setenv("MIGRATION_COPY", "perhaps")
+    assert error_of_load().startswith("MIGRATION_COPY: expected true or false, found perhaps. ")
 
 
 def test_every_malformed_setting_is_named_at_once(monkeypatch):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import make_url
 
@@ -124,14 +125,26 @@ def load_settings() -> Settings:
     try:
         settings = Settings(_env_file=ENV_FILE)
     except ValidationError as error:
-        raise SettingsError("; ".join(_sentence(item["loc"], item["msg"]) for item in error.errors())) from None
+        raise SettingsError("; ".join(map(_sentence, error.errors()))) from None
     refuse_overlaps(settings.places)
     return settings
 
 
-def _sentence(location: tuple[int | str, ...], message: str) -> str:
-    variable = str(location[0]).upper() if location else "The settings"
-    return f"{variable}: {message.removeprefix('Value error, ')}. Correct it in the environment or in .env."
+_EXPECTED = {
+    "int_parsing": "a whole number",
+    "bool_parsing": "true or false",
+    "greater_than_equal": "at least {ge}",
+    "less_than_equal": "at most {le}",
+}
+"""What to say about each kind of pydantic's errors; the names in braces are its details."""
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    variable = str(detail["loc"][0]).upper() if detail["loc"] else "The settings"
+    complaint = detail["msg"].removeprefix("Value error, ")
+    if expected := _EXPECTED.get(detail["type"]):
+        complaint = f"expected {expected.format_map(detail.get('ctx', {}))}, found {detail['input']}"
+    return f"{variable}: {complaint}. Correct it in the environment or in .env."
 
 
 def _names_in_env_file() -> list[str]:
