@@ -81,8 +81,8 @@ def backfill(  # noqa: PLR0917  the fields of a form
         max_event_ahead_hours: Events further ahead of the run's start than this many hours are loaded and wait, because
             a clock must be wrong; the first run, hourly ones too, within these hours of their time decides them. With
             0, everything later than the start waits.
-        max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
-            still loaded and decided.
+        max_rejected_percent: The run fails when more than this share of the lines, in one file or in all, cannot be
+            read; the others are still loaded and decided.
         decide_again: Names of new or corrected rules, such as welcome_email. Each also decides events of the window
             that were decided before, if it has no decision on them yet or only an expired one, and no other rule of
             its exclusive group has decided. Every other decision stays as it is.

@@ -55,8 +55,8 @@ def hourly(
         max_event_ahead_hours: Events further ahead of as_of than this many hours are loaded and wait, because a clock
             must be wrong; the first run within these hours of their time decides them. With 0, everything later than
             as_of waits.
-        max_rejected_percent: The run fails when more than this share of its lines cannot be read; the others are
-            still loaded and decided.
+        max_rejected_percent: The run fails when more than this share of the lines, in one file or in all, cannot be
+            read; the others are still loaded and decided.
     """
 
     def options(settings: Settings) -> RunOptions:
