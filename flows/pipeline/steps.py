@@ -29,8 +29,8 @@ from src.marketing_messaging_service.reporting.tables import escaped, printable
 # The flows log one line per step themselves. Prefect's own lines about a task, and for a foreseeable failure a second
 # report with "NoneType: None" as its traceback, would bury them. An unforeseen traceback comes from the flow's logger.
 logging.getLogger("prefect.task_runs").setLevel(logging.CRITICAL)
-# Where the environment keeps Prefect from telling in each run how it came to its code (flows/processes.py does), the
-# lines of the run itself are wanted all the same.
+# Where the environment keeps Prefect from telling in each run how it came to its code (flows/local_server/place.py
+# does), the lines of the run itself are wanted all the same.
 logging.getLogger("prefect.flow_runs").setLevel(logging.NOTSET)
 
 
