@@ -18,11 +18,11 @@ from src.marketing_messaging_service.decisions import read_rules
 from src.marketing_messaging_service.earlier_runs import KnownFiles
 from src.marketing_messaging_service.settings import Settings
 from src.marketing_messaging_service.staging import discover
-from src.marketing_messaging_service.staging.line_parser import parse_line
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.stage import stage_files
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.prefect_home import make_home
+from tests.staging.outcomes import parse_line
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

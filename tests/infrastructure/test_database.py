@@ -28,7 +28,7 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import dialect
 from src.marketing_messaging_service.models import Ruleset
-from src.marketing_messaging_service.session import create_session
+from tests.database_session import create_session
 
 moments = Table("moments", MetaData(), Column("id", Integer, primary_key=True), Column("instant", UtcDateTime))
 

@@ -8,8 +8,8 @@ from sqlalchemy import Engine, text
 
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.loading import new_events
-from src.marketing_messaging_service.staging.line_parser import parse_line
 from tests.loading.raw_files import raw, rows
+from tests.staging.outcomes import parse_line
 
 MOVING = [raw(None, sent_at=f"2026-03-01T12:00:0{number}Z", retry=number) for number in range(3)]
 """One event, delivered three times."""

@@ -21,7 +21,7 @@ from src.marketing_messaging_service.models import (
     UnknownKey,
     UserTraits,
 )
-from src.marketing_messaging_service.session import create_session
+from tests.database_session import create_session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -4,13 +4,19 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from src.marketing_messaging_service.staging.columnar import STAGER, Stager
+from src.marketing_messaging_service.staging.columnar import Stager, stager_for
 from src.marketing_messaging_service.staging.line_parser import LineParser, ParsedLine
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.text_form import bare
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 from tests.staging.helpers import Row, raw_line
+
+STAGER = stager_for(frozenset())
+"""For producers whose deliveries have no keys of their own."""
+
+parse_line = LineParser(PAYLOAD).parse
+"""Looks closely at a line that holds an event of the payload that the models declare."""
 
 Outcome = tuple[list[Row], list[tuple[int, bytes, str, str | None, str]], Counter[str], int]
 """Events, rejected lines, unknown keys, number of blank lines."""

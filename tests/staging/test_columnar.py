@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.staging import columnar
-from src.marketing_messaging_service.staging.columnar import LONG_STREAK, STAGER
+from src.marketing_messaging_service.staging.columnar import LONG_STREAK
 from src.marketing_messaging_service.staging.line_parser import MOST_LEVELS
 from src.marketing_messaging_service.staging.lines import Chunk
 from src.marketing_messaging_service.staging.rejection import Rejection
@@ -17,7 +17,7 @@ from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from tests.effort import examples
 from tests.staging.helpers import PLAIN, line, line_with
 from tests.staging.odd_values import UNKNOWN_KEYS, VALUES
-from tests.staging.outcomes import Outcome, looked_at_closely, staged
+from tests.staging.outcomes import STAGER, Outcome, looked_at_closely, staged
 
 
 class TestTables:

@@ -7,12 +7,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.staging.columnar import Stager
-from src.marketing_messaging_service.staging.line_parser import LineParser, ParsedLine, parse_line
+from src.marketing_messaging_service.staging.line_parser import LineParser, ParsedLine
 from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD
 from src.marketing_messaging_service.vocabulary.values import RefusedValueError
 from tests.effort import examples
 from tests.staging.helpers import line
-from tests.staging.outcomes import staged
+from tests.staging.outcomes import parse_line, staged
 from tests.staging.test_any_payload import events_of
 from tests.vocabulary.payloads import payloads
 

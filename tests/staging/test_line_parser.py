@@ -7,15 +7,11 @@ from typing import Any
 import pytest
 
 from src.marketing_messaging_service.staging.content_id import CONTENT_ID_PREFIX
-from src.marketing_messaging_service.staging.line_parser import (
-    MAX_LENGTHS,
-    MOST_LEVELS,
-    ParsedLine,
-    parse_line,
-)
+from src.marketing_messaging_service.staging.line_parser import MAX_LENGTHS, MOST_LEVELS, ParsedLine
 from src.marketing_messaging_service.vocabulary import PAYLOAD, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import LARGEST_INTEGER, RefusedValueError, read_instant
 from tests.staging.helpers import line, line_with
+from tests.staging.outcomes import parse_line
 
 LENGTHS = {**MAX_LENGTHS, **{field.path: field.length for field in PAYLOAD.fields if field.length}}
 OPTIONAL_TEXTS = tuple(field.path for field in PAYLOAD.fields if field.length)

@@ -450,10 +450,6 @@ def stager_for(more_delivery_keys: frozenset[str]) -> Stager:
     return Stager(PAYLOAD, more_delivery_keys.union(DELIVERY_KEYS))
 
 
-STAGER = stager_for(frozenset())
-"""For producers whose deliveries have no keys of their own."""
-
-
 def _rejected_table(rejected: list[tuple[int, bytes, Rejection]]) -> pa.Table:
     rejected.sort(key=lambda row: row[0])
     rows = [

@@ -18,7 +18,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from src.marketing_messaging_service.models import Event
 from src.marketing_messaging_service.staging.content_id import content_ids
 from src.marketing_messaging_service.staging.text_form import bare
-from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Part, Payload, ReasonCode
+from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, Part, Payload, ReasonCode
 from src.marketing_messaging_service.vocabulary.values import (
     RefusedValueError,
     WrittenNumber,
@@ -311,7 +311,3 @@ def _nested_object(document: Mapping[str, Any], name: str, known: frozenset[str]
         refuse(ReasonCode.WRONG_TYPE, name, f"{name} must be an object or null, found {found(value)}.")
     _refuse_duplicates(value, known, f"{name}.")
     return value
-
-
-parse_line = LineParser(PAYLOAD).parse
-"""Looks closely at a line that holds an event of the payload that the models declare."""

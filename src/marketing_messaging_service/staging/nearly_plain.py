@@ -87,11 +87,6 @@ def struct_types(
     )
 
 
-def _own_field(named: tuple[str, Any]) -> tuple[Any, ...]:
-    name, type_ = named
-    return (name, type_, UNSET) if UnsetType in get_args(type_) else (name, type_)
-
-
 def _or_nothing(type_: Any) -> Any:
     # A raw value can itself be null, and msgspec does not allow a union with one.
     return type_ if type_ is msgspec.Raw else type_ | None | UnsetType

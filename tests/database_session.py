@@ -1,4 +1,4 @@
-"""The database through the models, for people and tests; the pipeline itself loads and decides through Core."""
+"""The database through the models; the pipeline itself loads and decides through Core."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
