@@ -158,7 +158,7 @@ class Stager:
         return self.into_tables(self.sort_lines(chunk))
 
     def sort_lines(self, chunk: Chunk) -> SortedLines:
-        """Look at each line of a chunk, and separate those that hold an event from blank and rejected ones."""
+        """Look at each line of a chunk, and separate lines with an event from blank and rejected ones."""
         sorting = SortedLines()
         runs, others, rest = self._plain_runs(chunk)
         self._sort_others(others, None, sorting)
@@ -238,7 +238,7 @@ class Stager:
             tables += self._parse(group, self._text_reader(text_paths), sorting)
         for number, _, _ in sorting.rejected:
             sorting.unknown_keys.pop(number, None)
-        # In one piece, because each piece would be loaded by its own statements.
+        # In one piece, because each piece would be loaded with statements of its own.
         found = tables or [self.schema.empty_table()]
         events = (found[0] if len(found) == 1 else pa.concat_tables(found)).combine_chunks()
         if groups > 1:

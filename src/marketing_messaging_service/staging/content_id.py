@@ -30,7 +30,7 @@ PlainForm = Callable[[Any], Any]
 
 
 class ContentIds(NamedTuple):
-    """The id that an event has by its content, and those under which earlier versions may have loaded it."""
+    """The id that an event's content gives it, and the ids under which earlier versions may have loaded it."""
 
     message_id: str
     former_ids: tuple[str, ...]
@@ -42,7 +42,7 @@ Unknown = Mapping[str, Mapping[str, Any]]
 
 
 class Content(NamedTuple):
-    """What an event says, in the form of which its id is made."""
+    """What an event says, in the form from which its id is made."""
 
     known: list[Any]
     """user_id, event_type and event_timestamp, a list of properties and one of traits, each in its plain form."""
@@ -63,7 +63,7 @@ def _count(value: Any) -> int:
 
 
 def _instant(value: Any) -> str:
-    """Return an instant as it is in the content. Raises RefusedValueError."""
+    """Return an instant in the form that it has in the content. Raises RefusedValueError."""
     return read_instant(value, "").isoformat(timespec="microseconds")
 
 
@@ -102,7 +102,7 @@ def content_ids(document: Mapping[str, Any], delivery_keys: Collection[str] = DE
 
 
 def _taken_out(top: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a copy of the object under a name, which is taken out; a value that is none stays."""
+    """Take the object under a name out, and return a copy of it; a value that is not an object stays."""
     value = top.get(name)
     if value is None or isinstance(value, dict):
         top.pop(name, None)
@@ -111,7 +111,7 @@ def _taken_out(top: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _plain_values(level: dict[str, Any], name: str) -> list[Any]:
-    """Return the values of a level that have a plain form, in that form; they are taken out."""
+    """Take out the values of a level that have a plain form, and return them in that form."""
     return [_plain(level.pop(key, None), form) for key, form in PLAIN_FORMS[name].items()]
 
 
@@ -144,7 +144,7 @@ def _id_of(known: list[Any], unknown: Mapping[str, Any]) -> str:
 def usual_content_id(
     user_id: str, event_type: str, instant: str, properties: Sequence[Any], traits: Sequence[Any]
 ) -> str:
-    """Return what `ids_of` returns of a content without other values, in half the time."""
+    """Return what `ids_of` returns, in half the time, for content without other values."""
     known = "".join(_canonical_json((user_id, event_type, instant, properties, traits), 0))
     text = f"[{known}, {_NOTHING_ELSE}]"
     return CONTENT_ID_PREFIX + hashlib.sha256(text.encode("ascii")).hexdigest()
@@ -173,7 +173,7 @@ def _encoder() -> Callable[[Any, int], Any]:
     make = getattr(encoder, "c_make_encoder", None)
     if make is None:
         return lambda content, _: plain.encode(content)
-    # What JSONEncoder.encode rebuilds for each call, which takes it nearly half of its time.
+    # JSONEncoder.encode would rebuild this on each call, which takes nearly half of its time.
     return make(None, _content_of_number, encoder.encode_basestring_ascii, None, ": ", ", ", True, False, True)  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""JSON documents that only their brackets separate: arrays on one or many lines, objects that are not one per line."""
+"""Finds JSON documents that only their brackets separate: arrays, and objects that are not one per line."""
 
 import re
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ and is one line."""
 
 
 def on_one_line(text: bytes) -> bytes:
-    """Return a document of several lines as one line that means the same."""
+    """Return a document of several lines as one line with the same meaning."""
     return text.translate(_TO_TABS)
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document, on one line whatever it was written on."""
+    """One document, put on one line."""
 
     text: bytes
     """All of it, or its beginning when it is too long."""
@@ -87,7 +87,7 @@ class DocumentScanner:
                 self._kept, self._let_go = b"", 0
             position, is_whole = self._end_of_document(text, position)
             if not is_whole:
-                # Of a text gone astray the whole document is kept, which may well begin before the fault.
+                # When a text has gone astray, the whole document is kept; it may begin before the fault.
                 break
             document = self._document(text[start:position])
             is_whole = document.length <= self._most_bytes
@@ -110,7 +110,7 @@ class DocumentScanner:
 
     @property
     def is_broken_off(self) -> bool:
-        """Whether a bracket is still to come, if the text ends here."""
+        """Whether a bracket would be missing if the text ended here."""
         return not self.is_astray and (self.is_in_array or self._is_in_document)
 
     def _next_document(self, text: bytes, position: int) -> int:
@@ -154,7 +154,7 @@ class DocumentScanner:
                 if not self._depth and not self.is_in_array:
                     return position, True
             else:
-                # A bracket that closes nothing.
+                # A closing bracket without an opening one.
                 self.is_astray = True
                 return position, False
 

@@ -1,4 +1,4 @@
-"""A folder that raw files land in: every regular file in it, and what is left out, each with its reason."""
+"""A folder that raw files land in: its regular files, and what is left out and why."""
 
 import errno
 import os
@@ -30,16 +30,16 @@ class FolderFile:
     path: Path
 
     def open(self) -> BufferedReader:
-        """Open it for reading. Raises OSError, also when it is no regular file any more."""
+        """Open it for reading. Raises OSError, also when it is no longer a regular file."""
         return open_regular(self.path)
 
     def signature(self) -> str:
-        """Return what it is known by as it lies there now. Raises FileNotFoundError when it has vanished."""
+        """Return its signature now. Raises FileNotFoundError when it has vanished."""
         return _signature(self.path.stat())
 
 
 class Folder(RawSource):
-    """A folder and its subfolders, looked through once."""
+    """A folder and its subfolders, searched once."""
 
     grows = True
     reads_at_once = 1
@@ -119,7 +119,7 @@ class Folder(RawSource):
         if not stat.S_ISDIR(status.st_mode):
             kind = kind_of_file(status.st_mode)
             self.problems.append(FileProblem(display_path, f"is {kind} and not a file; remove it from landing."))
-        # A link to a folder of landing is none to walk again.
+        # A folder of landing is walked anyway, so a link to it is not followed.
         return None
 
 

@@ -116,14 +116,14 @@ class _Splitter(Protocol):
         """Take the next piece of text, and yield the chunks that it completes."""
 
     def finish(self) -> Iterator[Chunk]:
-        """Yield what is left when the text has ended in good order."""
+        """Yield what is left when the text has ended properly."""
 
     def damaged(self, rejection: Rejection) -> Chunk:
         """Return what is left when the text breaks off, with what is unfinished as its fault."""
 
 
 class LinesInChunks:
-    """Lines on their way into chunks, numbered in order."""
+    """Collects lines into chunks, and numbers them in order."""
 
     def __init__(self, chunk_bytes: int) -> None:
         self._chunk_bytes = chunk_bytes
@@ -132,7 +132,7 @@ class LinesInChunks:
         self._size = 0
 
     def add(self, lines: list[bytes]) -> Iterator[Chunk]:
-        """Take further lines, and yield the chunks that they fill."""
+        """Add lines, and yield the chunks that they fill."""
         while lines:
             taken = CHUNK_LINES - len(self._lines)
             added, lines = lines[:taken], lines[taken:]
@@ -220,7 +220,7 @@ def _fits(document: Document) -> bool:
 
 
 def too_long(length: int) -> Rejection:
-    """Return why a line of so many bytes is not taken."""
+    """Return why a line of this many bytes is refused."""
     return Rejection(
         ReasonCode.LINE_TOO_LONG,
         None,
@@ -266,7 +266,7 @@ class _LineSplitter:
                 self._let_go(complete.pop(0))
                 yield self._overlong()
         if complete:
-            # Looked for in all of them at once, which is quicker than in each.
+            # One search through all of them is quicker than one search per line.
             yield from self._add(complete, has_returns=has_returns)
         if len(self._rest) > MAX_LINE_BYTES:
             self._rest = _with_little_padding(self._rest)
@@ -275,7 +275,7 @@ class _LineSplitter:
                 self._rest = b""
 
     def finish(self) -> Iterator[Chunk]:
-        """Yield what is left when the text has ended in good order."""
+        """Yield what is left when the text has ended properly."""
         if self._long_length:
             yield self._overlong()
         elif self._rest:

@@ -40,7 +40,7 @@ _Tree = Mapping[str, "_Tree"]
 
 
 class MappedLines:
-    """Looks closely at lines that are written as one mapping says."""
+    """Looks closely at lines that are written in the way of one mapping."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class MappedLines:
         return content_ids(self._mapping.content(raw), self._delivery_keys)
 
     def _closely(self, number: int, line: bytes, cells: Cells | None, sorting: SortedLines) -> bytes | None:
-        """Return the event on a raw line in plain form; None where there is none, which is entered."""
+        """Return the event on a raw line in plain form, or None after recording why there is none."""
         try:
             parsed = self.parse(line, cells)
         except DroppedEventError:
@@ -245,14 +245,14 @@ _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
 
 def _value_of_text(text: str, field: Field, cells: Cells) -> Any:
-    """Return what a text says for a field, or the text itself, of which the close look says what is wrong."""
+    """Return the value that a text has for a field, or the text itself if it has none; the close look then says why."""
     if field.kind.view_data_type is DataType.BOOLEAN:
         return cells.truths.get(text.lower(), text)
     if field.kind.view_data_type in {DataType.INTEGER, DataType.NUMBER}:
         if cells.decimal == ".":
             return WrittenNumber(text) if _NUMBER.fullmatch(text) else text
         number = text.translate({ord("."): cells.decimal, ord(cells.decimal): "."})
-        # Never unchanged: "1.234" is more than a thousand where decimals begin with a comma.
+        # Never as it is: "1.234" is more than a thousand where decimals begin with a comma.
         return WrittenNumber(number) if _NUMBER.fullmatch(number) else f"{text} (decimals begin with {cells.decimal})"
     return text
 

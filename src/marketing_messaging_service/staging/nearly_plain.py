@@ -1,7 +1,7 @@
 """Brings ordinary producers' lines that are not quite plain into plain form by compiled code.
 
-They have unknown keys, numbers as text, or no message_id. Nothing is decided here differently from `line_parser`;
-whatever is doubtful is left to it.
+They have unknown keys, numbers as text, or no message_id. Every line is judged as in `line_parser`, which gets whatever
+is doubtful.
 """
 
 import re

@@ -64,13 +64,13 @@ READER_VERSION = 3
 
 
 class RawPlace(Protocol):
-    """Where a raw file lies."""
+    """Where a raw file is."""
 
     def open(self) -> IO[bytes]:
         """Open it for reading. Raises OSError when it cannot be read there."""
 
     def signature(self) -> str:
-        """Return what it is known by as it lies there now. Raises FileNotFoundError when it has vanished."""
+        """Return its signature now. Raises FileNotFoundError when it has vanished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +115,12 @@ class Remark:
 
     @classmethod
     def on(cls, kind: RemarkKind, names: Sequence[str], explanation: str) -> "Remark":
-        """Return the one remark on files that have the reason in common."""
+        """Return one remark on files that share a reason."""
         return cls(kind, first_names(names), explanation, len(names))
 
 
 def first_names(names: Sequence[str]) -> str:
-    """Return the names of files in order, of many the first few and how many more they are."""
+    """Return the names of files in order; of many, the first few and how many more there are."""
     shown = ", ".join(sorted(names)[:MOST_NAMED])
     return f"{shown} and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else shown
 
@@ -149,7 +149,7 @@ class Discovery:
     """What is worth a line in the log."""
 
     def count(self, kind: RemarkKind) -> int:
-        """Return how many files are remarked on in one way."""
+        """Return how many files have a remark of one kind."""
         return sum(remark.file_count for remark in self.remarks if remark.kind is kind)
 
 

@@ -45,7 +45,7 @@ class SpoolWriter:
             self._close_file()
 
     def restart(self) -> None:
-        """Forget what was written, and start again."""
+        """Discard what was written, and start again."""
         with self._closed_on_error():
             self._writer.close()
             self.file.seek(0)

@@ -1,4 +1,4 @@
-"""Reads CSV as in RFC 4180, and as spreadsheets write it: rows of a table of texts."""
+"""Reads CSV as RFC 4180 defines it, and as spreadsheets write it, into rows of text."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -97,7 +97,7 @@ def _wrong_header(header: Sequence[str] | Refused, mapping: SourceMapping) -> Re
 
 
 class _Filling:
-    """Rows on their way into chunks, numbered in order."""
+    """Collects rows into chunks, and numbers them in order."""
 
     def __init__(self, cells: Cells, chunk_bytes: int) -> None:
         self.names: tuple[str, ...] = ()
@@ -116,7 +116,7 @@ class _Filling:
         self._refused: dict[int, Rejection] = {}
 
     def add(self, rows: SomeRows) -> Iterator[Chunk]:
-        """Take further rows, and yield the chunks that they fill."""
+        """Add rows, and yield the chunks that they fill."""
         start = 0
         while start < rows.count:
             room = lines.CHUNK_LINES - self.count

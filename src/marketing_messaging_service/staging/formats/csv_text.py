@@ -20,7 +20,7 @@ from src.marketing_messaging_service.vocabulary import ReasonCode
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something that is not a row, or not certainly one."""
+    """Something that is not a row, or may not be one."""
 
     raw: bytes
     rejection: Rejection
@@ -65,7 +65,7 @@ class CsvText:
     """The rows of a file, as RFC 4180 has them; what is odd about one is taken as Python's csv module takes it."""
 
     def __init__(self, text: Iterator[bytes], delimiter: str) -> None:
-        # One limit for the whole process; what is longer than a row may be is refused before.
+        # The limit counts for the whole process; a row that is too long is refused before it matters.
         csv.field_size_limit(2 * MAX_LINE_BYTES)
         self._text = text
         self._delimiter = delimiter
@@ -108,7 +108,7 @@ class CsvText:
         return self._read_carefully(text)
 
     def _read_carefully(self, text: bytes) -> tuple[SomeRows, bytes, Rejection | None]:
-        """Do the same row by row, so that each is known with what it was read from."""
+        """Do the same row by row, so that each row comes with the text it was read from."""
         raw_lines = text.splitlines(keepends=True)
         reader = _reader((line.decode("utf-8", "surrogateescape") for line in raw_lines), self._delimiter)
         rows: list[_Row] = []
@@ -140,7 +140,7 @@ class CsvText:
         row: _Row = Refused(raw.rstrip(b"\r\n"), wrong) if wrong else cells
         if is_header:
             self.header = row
-            # As text that every database takes.
+            # As text that every database accepts.
             self.header_line = raw.rstrip(b"\r\n").decode(errors="replace").replace("\0", "")
             return ()
         return row
@@ -173,7 +173,7 @@ def _without_mark(text: Iterator[bytes]) -> Iterator[bytes]:
 
 def _whole_lines(text: bytes) -> int:
     """Return where the last certainly complete line ends."""
-    # CR alone ends lines too, but may be the half of CRLF where the text ends.
+    # A CR alone ends a line too, but at the end of the text it may be half of a CRLF.
     return text.rfind(b"\n") + 1 or text.rfind(b"\r", 0, len(text) - 1) + 1
 
 
@@ -182,7 +182,7 @@ def _reader(text_lines: Iterable[str], delimiter: str) -> Any:
 
 
 def _read_quickly(text: bytes, delimiter: str, width: int) -> SomeRows | None:
-    """Return the rows of whole lines, None where any is odd."""
+    """Return the rows of whole lines, or None if any of them is odd."""
     try:
         rows = list(_reader(io.StringIO(text.decode(), newline=""), delimiter))
     except (csv.Error, UnicodeDecodeError):
@@ -200,7 +200,7 @@ def _in_columns(rows: Sequence[_Row], width: int) -> SomeRows:
 
 
 def _column(texts: pa.Array) -> pa.Array:
-    """Return texts of which an empty one is none."""
+    """Return texts, with None in place of an empty one."""
     is_empty = pc.equal(texts, "")
     return pc.if_else(is_empty, pa.scalar(None, pa.string()), texts) if is_empty.true_count else texts
 
@@ -253,7 +253,7 @@ def _quotes_are_in_place(text: bytes, delimiter: bytes) -> bool:
 
 
 def _places_of_nothing(columns: Sequence[pa.Array], row_count: int) -> list[int]:
-    """Return which rows have no text in any column."""
+    """Return the places of rows that have no text in any column."""
     places = np.arange(row_count)
     for column in columns:
         if not (column.null_count and len(places)):
@@ -272,7 +272,7 @@ def _invalid(sentence: str) -> Rejection:
 
 
 def _not_text(row: Sequence[str]) -> Rejection | None:
-    """Return what is wrong with a row with bytes that are not UTF-8."""
+    """Return what is wrong with a row that has bytes other than UTF-8."""
     for place, cell in enumerate(row, 1):
         if not cell.isascii() and _NO_TEXT.search(cell):
             return Rejection(ReasonCode.INVALID_UTF8, None, f"Cell {place} is not UTF-8 text; the file must be UTF-8.")

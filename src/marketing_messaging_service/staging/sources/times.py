@@ -1,4 +1,4 @@
-"""The forms in which producers write a time, each turned into ISO 8601 text with an offset."""
+"""Turns each form in which producers write a time into ISO 8601 text with an offset."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What sources.yaml may say: its typed form."""
+"""What sources.yaml may say, as types."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -50,7 +50,7 @@ _Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
 class _Part(BaseModel):
     """A part of the file: it has only its own keys, and never changes once read."""
 
-    # Built when a file is read: most runs have none.
+    # Built only when a file is read, since most runs have no sources.yaml.
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
@@ -70,7 +70,7 @@ Places = Annotated[tuple[_Place, ...], BeforeValidator(_list_of_one), Limits(min
 
 
 class FieldForm(_Part):
-    """One field: where its value is, and what an invalid one costs."""
+    """One field: where its value is, and what happens to an invalid one."""
 
     places: Annotated[Places | None, Limits(alias="from")] = None
     on_invalid: Annotated[bool, PlainValidator(_reject_or_null)] = False
