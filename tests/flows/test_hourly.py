@@ -30,7 +30,7 @@ from src.marketing_messaging_service.errors import DatabaseError, LeaseLostError
 from src.marketing_messaging_service.infrastructure.database import write_transaction
 from src.marketing_messaging_service.infrastructure.run_lock import run_lock
 from src.marketing_messaging_service.reporting import RunReport, read_run_report
-from src.marketing_messaging_service.staging import folder, opening, small_files
+from src.marketing_messaging_service.staging import landing_folder, opening, small_files
 
 SAMPLES = Path(__file__).parents[2] / "data" / "samples"
 
@@ -281,7 +281,7 @@ def test_a_file_that_a_network_cannot_give_for_a_moment_is_read_again_with_those
 ) -> None:
     try_again_at_once(monkeypatch)
     gone = Mock(wraps=opening.open_regular, side_effect=[*[DEFAULT] * 4, OSError(errno.EIO, "gone"), *[DEFAULT] * 9])
-    monkeypatch.setattr(folder, "open_regular", gone)
+    monkeypatch.setattr(landing_folder, "open_regular", gone)
     for name in ("a", "b", "c"):
         (landing / f"{name}.jsonl").write_text(GOOD_LINE.replace("m1", name))
     assert run().is_completed()
@@ -303,7 +303,7 @@ def test_a_file_that_a_network_does_not_give_again_is_left_for_the_next_run(
     for name in ("a", "b", "c"):
         (landing / f"{name}.jsonl").write_text(GOOD_LINE.replace("m1", name))
     with monkeypatch.context() as patched:
-        patched.setattr(folder, "open_regular", gone)
+        patched.setattr(landing_folder, "open_regular", gone)
         assert "b.jsonl cannot be read: gone." in str(run().message)
     assert count(landing, "events") == 2
     assert run().is_completed()

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 
 from src.marketing_messaging_service.earlier_runs import KnownFiles
-from src.marketing_messaging_service.staging.folder import FolderFile
 from src.marketing_messaging_service.staging.landing import discover
+from src.marketing_messaging_service.staging.landing_folder import FolderFile
 from src.marketing_messaging_service.staging.lines import CHUNK_BYTES
 from src.marketing_messaging_service.staging.results import EVENT_SCHEMA, REJECTED_SCHEMA, LandingFile
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, SourcesFile

@@ -16,7 +16,7 @@ from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.errors import LandingError
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.staging import discover, stage_file
-from src.marketing_messaging_service.staging.folder import LEADS_NOWHERE, LEADS_OUTSIDE, FolderFile
+from src.marketing_messaging_service.staging.landing_folder import LEADS_NOWHERE, LEADS_OUTSIDE, FolderFile
 from src.marketing_messaging_service.staging.results import Discovery, FileProblem, LandingFile, Remark
 from src.marketing_messaging_service.staging.sources.file import SHIPPED_SOURCES, parse_sources
 from src.marketing_messaging_service.staging.zstd_library import zstd

@@ -15,7 +15,7 @@ from src.marketing_messaging_service.models import OTHER_KEYS
 from src.marketing_messaging_service.staging import lines, packing, spool, stage_file
 from src.marketing_messaging_service.staging.columnar import Stager
 from src.marketing_messaging_service.staging.encoding import BYTE_ORDER_MARK
-from src.marketing_messaging_service.staging.folder import FolderFile
+from src.marketing_messaging_service.staging.landing_folder import FolderFile
 from src.marketing_messaging_service.staging.lines import (
     KEPT_BYTES_OF_LONG_LINE,
     KEPT_BYTES_OF_REFUSED_FILE,

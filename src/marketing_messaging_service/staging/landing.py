@@ -12,10 +12,10 @@ from typing import TypeVar
 from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.paths import Bucket, Place
-from src.marketing_messaging_service.staging.bucket import BucketSource
-from src.marketing_messaging_service.staging.folder import Folder, os_explanation
+from src.marketing_messaging_service.staging.landing_bucket import LandingBucket
+from src.marketing_messaging_service.staging.landing_folder import LandingFolder, os_explanation
+from src.marketing_messaging_service.staging.landing_place import LandingPlace, Sighting
 from src.marketing_messaging_service.staging.memory import Memory, is_same_file, was_delivered_after
-from src.marketing_messaging_service.staging.raw_source import RawSource, Sighting
 from src.marketing_messaging_service.staging.results import (
     MOST_NAMED,
     Discovery,
@@ -56,12 +56,12 @@ def discover(
     A file is taken when a pattern of the sources names it. One whose path and signature are known is not read again;
     every other one is hashed. A file that changed within the last `settle_seconds` is checked again after that time
     (all such files after one common wait), and left for the next run if it has changed meanwhile: it is still being
-    written. `folder` says what is passed over and where links lead, and `untaken` what happens to files that no pattern
-    names. A file that cannot be read becomes a problem, not an error. `tell` gets a sentence now and then if it takes
-    long. Raises LandingError when landing itself cannot be listed.
+    written. `landing_folder` says what is passed over and where links lead, and `untaken` what happens to files that no
+    pattern names. A file that cannot be read becomes a problem, not an error. `tell` gets a sentence now and then if it
+    takes long. Raises LandingError when landing itself cannot be listed.
     """
-    source = BucketSource(landing) if isinstance(landing, Bucket) else Folder(landing)
-    looking = _Looking(source, Memory(known, sources), sources, _Pace(str(landing), tell))
+    place = LandingBucket(landing) if isinstance(landing, Bucket) else LandingFolder(landing)
+    looking = _Looking(place, Memory(known, sources), sources, _Pace(str(landing), tell))
     looking.walk_through(settle_seconds, sleep)
     return looking.discovery()
 
@@ -86,7 +86,7 @@ class _Pace:
 class _Looking:
     """One look into landing."""
 
-    def __init__(self, landing: RawSource, memory: Memory, sources: SourcesFile, pace: "_Pace") -> None:
+    def __init__(self, landing: LandingPlace, memory: Memory, sources: SourcesFile, pace: "_Pace") -> None:
         self._pace = pace
         self._memory = memory
         self._sources = sources

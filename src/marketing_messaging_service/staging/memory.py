@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from src.marketing_messaging_service.earlier_runs import KnownFile, KnownFiles
-from src.marketing_messaging_service.staging.raw_source import Sighting
+from src.marketing_messaging_service.staging.landing_place import Sighting
 from src.marketing_messaging_service.staging.sources.file import SourcesFile
 from src.marketing_messaging_service.vocabulary import ReasonCode
 

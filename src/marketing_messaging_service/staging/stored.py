@@ -22,7 +22,7 @@ from typing import IO, Any, cast
 from src.marketing_messaging_service.errors import DaskError, LandingError
 from src.marketing_messaging_service.paths import STAGED_ENDING
 from src.marketing_messaging_service.staging.code_version import code_version
-from src.marketing_messaging_service.staging.folder import FolderFile
+from src.marketing_messaging_service.staging.landing_folder import FolderFile
 from src.marketing_messaging_service.staging.results import (
     FileFailure,
     LandingFile,

@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import IO
 
 from src.marketing_messaging_service.models import RemarkKind
+from src.marketing_messaging_service.staging.landing_place import Sighting
 from src.marketing_messaging_service.staging.packing import PACKINGS
-from src.marketing_messaging_service.staging.raw_source import Sighting
 from src.marketing_messaging_service.staging.refused_files import seeming
 from src.marketing_messaging_service.staging.results import FileProblem, Remark, first_names
 from src.marketing_messaging_service.staging.sources.file import SourcesFile

@@ -17,7 +17,7 @@ from src.marketing_messaging_service import loading, staging
 from src.marketing_messaging_service.infrastructure.database import read_transaction
 from src.marketing_messaging_service.loading.ledger import FileHistory
 from src.marketing_messaging_service.models import RejectedRow
-from src.marketing_messaging_service.staging.folder import FolderFile
+from src.marketing_messaging_service.staging.landing_folder import FolderFile
 from src.marketing_messaging_service.staging.results import LandingFile
 
 

@@ -22,7 +22,7 @@ from flows.pipeline.taking import Taking
 from flows.replay import replay
 from src.marketing_messaging_service.errors import DaskError, SpoolError
 from src.marketing_messaging_service.reporting import RunReport
-from src.marketing_messaging_service.staging import StagingOrder, Stored, folder, small_files, store
+from src.marketing_messaging_service.staging import StagingOrder, Stored, landing_folder, small_files, store
 from src.marketing_messaging_service.staging.results import LandingFile
 
 LINE = (
@@ -222,7 +222,7 @@ def without_network(error: OSError, times: int) -> Callable[[StagingOrder], Sequ
     def stage_it(order: StagingOrder) -> Sequence[Stored]:
         with pytest.MonkeyPatch.context() as patched:
             if left:
-                patched.setattr(folder, "open_regular", Mock(side_effect=left.pop()))
+                patched.setattr(landing_folder, "open_regular", Mock(side_effect=left.pop()))
             return store(order)
 
     return stage_it

@@ -9,14 +9,14 @@ from io import BufferedReader
 from pathlib import Path
 
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
-from src.marketing_messaging_service.staging.opening import kind_of_file, open_regular
-from src.marketing_messaging_service.staging.raw_source import (
+from src.marketing_messaging_service.staging.landing_place import (
     KEEPS_THE_FOLDER,
     PASSED_OVER,
-    RawSource,
+    LandingPlace,
     Sighting,
     printable_path,
 )
+from src.marketing_messaging_service.staging.opening import kind_of_file, open_regular
 from src.marketing_messaging_service.staging.results import FileProblem
 
 LEADS_OUTSIDE = "is a link that leads out of landing; copy its target into landing."
@@ -38,7 +38,7 @@ class FolderFile:
         return _signature(self.path.stat())
 
 
-class Folder(RawSource):
+class LandingFolder(LandingPlace):
     """A folder and its subfolders, searched once."""
 
     grows = True

@@ -32,7 +32,7 @@ class Sighting:
     its content was written, and the last identifies the file whatever its name."""
 
 
-class RawSource(ABC):
+class LandingPlace(ABC):
     """A place that raw files land in, looked through once."""
 
     grows: ClassVar[bool]

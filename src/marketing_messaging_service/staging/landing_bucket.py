@@ -8,7 +8,7 @@ from io import BufferedReader
 from src.marketing_messaging_service.errors import MAY_PASS, LandingError
 from src.marketing_messaging_service.infrastructure import buckets
 from src.marketing_messaging_service.paths import Bucket
-from src.marketing_messaging_service.staging.raw_source import PASSED_OVER, RawSource, Sighting, printable_path
+from src.marketing_messaging_service.staging.landing_place import PASSED_OVER, LandingPlace, Sighting, printable_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class BucketObject:
         return self.listed_signature
 
 
-class BucketSource(RawSource):
+class LandingBucket(LandingPlace):
     """The objects below a prefix, listed once."""
 
     grows = False
