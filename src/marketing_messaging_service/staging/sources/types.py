@@ -50,7 +50,7 @@ _Zone = Annotated[ZoneInfo, PlainValidator(_zone)]
 class _Part(BaseModel):
     """A part of the file: it has only its own keys, and never changes once read."""
 
-    # Built only when a file is read, since most runs have no sources.yaml.
+    # Built only when a file is read, because a run without one needs none of them.
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, defer_build=True)
 
 
