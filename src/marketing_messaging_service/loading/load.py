@@ -52,6 +52,7 @@ from src.marketing_messaging_service.staging.results import (
     LEFT_OUT,
     REJECTED_SCHEMA,
     StagedFile,
+    as_frame,
     lines_between,
     with_column,
 )
@@ -402,8 +403,9 @@ class _Loading:
             load.first_event_id = load.first_event_id or int(event_ids[place])
             place += count
             load.last_event_id = int(event_ids[place - 1])
+        frame = as_frame(events)
         for part in PAYLOAD.parts:
-            columns = part_columns(events, event_ids, part)
+            columns = part_columns(frame, event_ids, part)
             self._child_counts[part] += len(columns["event_id"])
             self._insert(insert(part.table), columns)
         self._insert_left_out(events, load_ids, event_ids)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from src.marketing_messaging_service.infrastructure.bulk import Columns
@@ -28,15 +28,19 @@ def event_columns(
     }
 
 
-def part_columns(events: pa.RecordBatch, event_ids: Numbers, part: Part) -> Columns:
-    """Return the columns of a part's table: a row for each event with at least one of its fields.
+def part_columns(events: pd.DataFrame, event_ids: Numbers, part: Part) -> Columns:
+    """Return the columns of a part's table: a row for each event of a frame with at least one of the part's fields.
 
     A field that no event has is left out, since most producers know only some fields, and writing nothing takes time.
     """
-    has_values = {field: are_there(events, field.staged_name) for field in part.fields}
-    fields = [field for field, has in has_values.items() if has.any()]
-    has_value = sum(has_values.values(), np.zeros(len(events), dtype=bool))
-    values = {field.name: _stored(events[field.staged_name].filter(pa.array(has_value)), field) for field in fields}
+    has_values = events[[field.staged_name for field in part.fields]].notna()
+    has_value = has_values.any(axis="columns").to_numpy()
+    children = events.loc[has_value, has_values.columns[has_values.any()]]
+    values = {
+        field.name: _stored(pa.array(children[field.staged_name]), field)
+        for field in part.fields
+        if field.staged_name in children
+    }
     return {"event_id": event_ids[has_value].tolist()} | values
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, Protocol
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,9 +15,6 @@ from src.marketing_messaging_service.earlier_runs import KeptLines
 from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.models import RemarkKind
 from src.marketing_messaging_service.vocabulary import PAYLOAD, Payload, ReasonCode
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FORMER_IDS = "former_ids"
 """The column of a frame of staged events with the ids, instead of message_id, under which an earlier version may have
@@ -232,11 +230,11 @@ class StagedFile:
         """The number of its last line in the rows."""
         return self.lines_before + self.read_count
 
-    def event_chunks(self) -> Iterator["pd.DataFrame"]:
+    def event_chunks(self) -> Iterator[pd.DataFrame]:
         """Yield its events in line order, as frames of EVENT_SCHEMA."""
         return self._own(self.rows.event_batches())
 
-    def rejected_chunks(self) -> Iterator["pd.DataFrame"]:
+    def rejected_chunks(self) -> Iterator[pd.DataFrame]:
         """Yield its rejected rows in line order, as frames of REJECTED_SCHEMA."""
         return self._own(self.rows.rejected_batches())
 
@@ -244,13 +242,10 @@ class StagedFile:
         """Give the disk space back."""
         self.rows.close()
 
-    def _own(self, batches: Iterable[pa.RecordBatch]) -> Iterator["pd.DataFrame"]:
-        # Only for people: no run needs frames, nor the 34 MB that pandas takes.
-        import pandas as pd  # noqa: PLC0415
-
+    def _own(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pd.DataFrame]:
         for batch in lines_between(batches, self.lines_before, self.last_line):
             numbers = pc.subtract(batch["line_number"], self.lines_before)
-            yield with_column(batch, "line_number", numbers).to_pandas(types_mapper=pd.ArrowDtype)
+            yield as_frame(with_column(batch, "line_number", numbers))
 
 
 def lines_between(batches: Iterable[pa.RecordBatch], before: int, last: int) -> Iterator[pa.RecordBatch]:
@@ -259,6 +254,12 @@ def lines_between(batches: Iterable[pa.RecordBatch], before: int, last: int) -> 
         start, end = np.searchsorted(batch["line_number"].to_numpy(), [before, last], side="right").tolist()
         if start < end:
             yield batch.slice(start, end - start)
+
+
+def as_frame(batch: pa.RecordBatch) -> pd.DataFrame:
+    """Return a batch as a frame in which each column has the ArrowDtype of its type; no value is copied."""
+    frame: pd.DataFrame = batch.to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
 
 
 def with_column(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
