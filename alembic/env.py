@@ -40,7 +40,7 @@ from src.marketing_messaging_service.infrastructure.migrations import (
 )
 from src.marketing_messaging_service.infrastructure.view_keeper import ViewKeeper
 from src.marketing_messaging_service.settings import load_settings
-from src.marketing_messaging_service.views.postgresql import VIEWS_OF_POSTGRESQL
+from src.marketing_messaging_service.views import selects_for
 from src.marketing_messaging_service.views.revision import complete_revision, render_type
 
 target_metadata = Base.metadata
@@ -88,7 +88,7 @@ def guard_of(connection: Connection, engine: Engine, scripts: Path) -> Migration
     """Return what accompanies a migration of this kind of database."""
     if (path := file_of(engine)) is not None:
         return MigrationGuard(connection, path, scripts, audience(), is_copied=is_copied())
-    return ViewKeeper(connection, context.script.get_heads(), VIEWS_OF_POSTGRESQL)
+    return ViewKeeper(connection, context.script.get_heads(), selects_for(engine.dialect.name))
 
 
 def tell_of_steps(migration: MigrationContext, guard: MigrationGuard | ViewKeeper) -> None:

@@ -1,18 +1,23 @@
 """What the product grows by is said once: the models declare the fields, and nobody lists them a second time."""
 
+from collections.abc import Iterator
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from typing import Any
 
 import pytest
 from sqlalchemy import Column, Float, ForeignKey, Integer, LargeBinary, MetaData, String, Table
 
+from src.marketing_messaging_service.decisions.shard import HexNumber
 from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS
+from src.marketing_messaging_service.infrastructure.dialects.dialect import Dialect
+from src.marketing_messaging_service.infrastructure.sql_function import SqlFunction
 from src.marketing_messaging_service.models import EventProperties, UserTraits
 from src.marketing_messaging_service.models.taken import Taken, taken
-from src.marketing_messaging_service.schema_drift.declared import VIEWS_BY_DIALECT
 from src.marketing_messaging_service.staging.formats import FORMATS
-from src.marketing_messaging_service.views import VIEWS
+from src.marketing_messaging_service.views import VIEWS, selects_for
 from src.marketing_messaging_service.vocabulary import (
     KINDS,
     PAYLOAD,
@@ -113,10 +118,23 @@ def test_every_format_has_endings_of_its_own_and_a_line_in_the_docs():
     assert [each.name for each in FORMATS.values() if f"`{each.name}`" not in page] == []
 
 
-def test_every_kind_of_database_has_the_select_of_every_view():
-    assert {name: set(selects) for name, selects in VIEWS_BY_DIALECT.items()} == {
-        dialect.name: {view.name for view in VIEWS} for dialect in DIALECTS
-    }
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_every_kind_of_database_has_the_select_of_every_view(dialect: Dialect):
+    assert set(selects_for(dialect.name)) == {view.name for view in VIEWS}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
+def test_every_kind_of_database_spells_every_function(dialect: Dialect):
+    for module in walk_packages([str(SOURCE / "marketing_messaging_service")], "src.marketing_messaging_service."):
+        import_module(module.name)
+    functions = {each.__name__ for each in leaves(SqlFunction)}
+    only_on_servers = set() if dialect.several_writers else {HexNumber.__name__}
+    assert set(dialect.spellings) == functions - only_on_servers
+
+
+def leaves(base: type[Any]) -> Iterator[type[Any]]:
+    for each in base.__subclasses__():
+        yield from leaves(each) if each.__subclasses__() else [each]
 
 
 def test_every_kind_holds_something_of_its_own():

@@ -1,15 +1,9 @@
 """Names a column so that the planner does not use it to find rows."""
 
-from typing import Any
-
-from sqlalchemy import ColumnElement
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from src.marketing_messaging_service.infrastructure.sql_function import SameValue
 
 
-class NotByIndex(FunctionElement[Any]):
+class NotByIndex(SameValue):
     """A column whose comparisons choose among rows already found, and do not find rows.
 
     The new events are found by the range of their ids. With the statistics of ANALYZE, and with few users and many
@@ -18,17 +12,3 @@ class NotByIndex(FunctionElement[Any]):
     """
 
     inherit_cache = True
-
-    def __init__(self, column: ColumnElement[Any] | InstrumentedAttribute[Any]) -> None:
-        super().__init__(column)
-        self.type = column.type
-
-
-@compiles(NotByIndex)
-def _not_by_index(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
-    return compiler.process(element.clauses, **options)
-
-
-@compiles(NotByIndex, "sqlite")
-def _not_by_index_sqlite(element: NotByIndex, compiler: SQLCompiler, **options: Any) -> str:
-    return f"+{compiler.process(element.clauses, **options)}"

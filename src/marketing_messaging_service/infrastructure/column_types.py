@@ -2,10 +2,16 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, Date, Dialect, Integer, Numeric, String, TypeDecorator
+import sqlalchemy
+from sqlalchemy import BigInteger, Date, Integer, Numeric, String, TypeDecorator
 from sqlalchemy.types import TypeEngine
+
+from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
+from src.marketing_messaging_service.infrastructure.dialects.dialect import Dialect
+
+_T = TypeVar("_T")
 
 WHOLE_NUMBER = BigInteger().with_variant(Integer, "sqlite")
 """A 64-bit whole number, used for every number and id. SQLite's INTEGER is one, and its only type that numbers rows."""
@@ -29,7 +35,21 @@ def units_of(amount: Decimal, scale: int) -> int | None:
     return -units if amount.is_signed() else units
 
 
-class Money(TypeDecorator[Decimal]):
+class HeldType(TypeDecorator[_T]):
+    """A type that kinds of database hold as different types of their own."""
+
+    cache_ok = True
+
+    def held_as(self, kind: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a kind of database."""
+        raise NotImplementedError
+
+    def load_dialect_impl(self, dialect: sqlalchemy.Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a database."""
+        return dialect.type_descriptor(self.held_as(dialect_named(dialect.name)))
+
+
+class Money(HeldType[Decimal]):
     """An exact decimal with a fixed number of digits after the point.
 
     SQLite has no decimals: it stores the amount as a whole number of the smallest unit (hundredths for a scale of 2).
@@ -42,45 +62,41 @@ class Money(TypeDecorator[Decimal]):
     def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale
-        self.elsewhere = Numeric(MONEY_DIGITS, scale)
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the type that holds it in a database."""
-        if dialect.name == "sqlite":
-            return dialect.type_descriptor(BigInteger())
-        return dialect.type_descriptor(self.elsewhere)
+    def held_as(self, kind: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a kind of database."""
+        return BigInteger() if kind.money_is_units else Numeric(MONEY_DIGITS, self.scale)
 
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: Decimal | None, dialect: sqlalchemy.Dialect) -> Any:
         """Turn an amount into what the database holds."""
         if value is None:
             return None
         units = units_of(value, self.scale)
         if units is None:
             raise ValueError(f"{value} is not an amount of {MONEY_DIGITS} digits, {self.scale} of them after the point")
-        return units if dialect.name == "sqlite" else value
+        return units if dialect_named(dialect.name).money_is_units else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+    def process_result_value(self, value: Any, dialect: sqlalchemy.Dialect) -> Decimal | None:
         """Turn what the database holds into an amount."""
         if value is None:
             return None
-        return Decimal(value).scaleb(-self.scale) if dialect.name == "sqlite" else Decimal(value)
+        return Decimal(value).scaleb(-self.scale if dialect_named(dialect.name).money_is_units else 0)
 
 
-class CalendarDate(TypeDecorator[date]):
+class CalendarDate(HeldType[date]):
     """A date without a time; text of the form 2026-11-23 in SQLite, so that comparing as text is comparing in time."""
 
     impl = String(10)
     cache_ok = True
-    elsewhere = Date()
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the type that holds it in a database."""
-        return dialect.type_descriptor(String(10) if dialect.name == "sqlite" else self.elsewhere)
+    def held_as(self, kind: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a kind of database."""
+        return String(10) if kind.times_are_text else Date()
 
-    def process_bind_param(self, value: date | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: date | None, dialect: sqlalchemy.Dialect) -> Any:
         """Turn a date into what the database holds."""
-        return value.isoformat() if value is not None and dialect.name == "sqlite" else value
+        return value.isoformat() if value is not None and dialect_named(dialect.name).times_are_text else value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> date | None:
+    def process_result_value(self, value: Any, dialect: sqlalchemy.Dialect) -> date | None:
         """Turn what the database holds into a date."""
         return date.fromisoformat(value) if isinstance(value, str) else value

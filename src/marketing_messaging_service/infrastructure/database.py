@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+import sqlalchemy
 from sqlalchemy import (
     URL,
     Connection,
     DateTime,
-    Dialect,
     Engine,
     MetaData,
     Text,
-    TypeDecorator,
     make_url,
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
@@ -22,9 +21,9 @@ from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.errors import DatabaseError, PipelineError, RefusedRowError
-from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
+from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER, HeldType
 from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS, dialect_named, dialect_of
-from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION
+from src.marketing_messaging_service.infrastructure.dialects.dialect import MIGRATES_OPTION, READS_OPTION, Dialect
 
 _OTHER_SCHEMA = (
     "Its tables, indexes or views are not as this program makes them. `python -m flows.check` says which, and "
@@ -54,7 +53,7 @@ class Base(DeclarativeBase):
     )
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class UtcDateTime(HeldType[datetime]):
     """An aware datetime in Python, UTC in the database: in SQLite text of one format.
 
     `DateTime(timezone=True)` on SQLite silently drops the offset; this type converts every instant to UTC on the way in
@@ -64,21 +63,20 @@ class UtcDateTime(TypeDecorator[datetime]):
 
     impl = DateTime
     cache_ok = True
-    elsewhere = DateTime()
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """Return the type that holds it in a database."""
-        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else self.elsewhere)
+    def held_as(self, kind: Dialect) -> TypeEngine[Any]:
+        """Return the type that holds it in a kind of database."""
+        return Text() if kind.times_are_text else DateTime()
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+    def process_bind_param(self, value: datetime | None, dialect: sqlalchemy.Dialect) -> Any:
         """Turn an aware instant into what the database holds."""
         if value is None:
             return None
-        if dialect.name == "sqlite":
+        if dialect_named(dialect.name).times_are_text:
             return timestamp_text(value)
         return _utc(value).replace(tzinfo=None)
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: sqlalchemy.Dialect) -> datetime | None:
         """Turn what the database holds into an aware instant."""
         if value is None:
             return None

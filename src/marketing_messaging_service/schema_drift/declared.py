@@ -9,17 +9,13 @@ import src.marketing_messaging_service.models  # noqa: F401  registers every tab
 from src.marketing_messaging_service.infrastructure.database import Base
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject, tokens
-from src.marketing_messaging_service.views import VIEWS
-from src.marketing_messaging_service.views.postgresql import VIEWS_OF_POSTGRESQL
-
-VIEWS_BY_DIALECT = {"sqlite": {view.name: view.select for view in VIEWS}, "postgresql": VIEWS_OF_POSTGRESQL}
-"""The SELECT of each view, in the words of each kind of database."""
+from src.marketing_messaging_service.views import selects_for
 
 
 def declared_objects(connection: Connection) -> tuple[SchemaObject, ...]:
     """Return every table, index and view of this project as the database describes it; none is a trigger."""
     name = connection.dialect.name
-    return tuple(dialect_named(name).declared_objects(connection, Base.metadata, VIEWS_BY_DIALECT[name]))
+    return tuple(dialect_named(name).declared_objects(connection, Base.metadata, selects_for(name)))
 
 
 def standing_objects(connection: Connection) -> list[SchemaObject]:

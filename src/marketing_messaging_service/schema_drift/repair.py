@@ -8,10 +8,10 @@ from sqlalchemy.exc import DBAPIError
 from src.marketing_messaging_service.infrastructure.database import cache_for_sorting, write_transaction
 from src.marketing_messaging_service.infrastructure.dialects.choice import dialect_named
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import Kind, SchemaObject
-from src.marketing_messaging_service.schema_drift.declared import VIEWS_BY_DIALECT, declared_objects, standing_objects
+from src.marketing_messaging_service.schema_drift.declared import declared_objects, standing_objects
 from src.marketing_messaging_service.schema_drift.differences import find_differences, refuse_older_schema
 from src.marketing_messaging_service.schema_drift.results import RepairedObject
-from src.marketing_messaging_service.views import VIEWS
+from src.marketing_messaging_service.views import VIEWS, selects_for
 
 
 def repair(engine: Engine) -> list[RepairedObject]:
@@ -56,7 +56,7 @@ def _make(connection: Connection, wanted: SchemaObject) -> RepairedObject:
 
 def _statement(connection: Connection, wanted: SchemaObject) -> str:
     """Return the statement that makes an object as a migration writes it, not as the database rewords it."""
-    select = VIEWS_BY_DIALECT[connection.dialect.name].get(wanted.name)
+    select = selects_for(connection.dialect.name).get(wanted.name)
     return wanted.sql if select is None else f"CREATE VIEW {wanted.name} AS\n{select}"
 
 

@@ -1,5 +1,8 @@
 """The views, one a file, declared beside what each of their columns means."""
 
+from collections.abc import Mapping
+from importlib import import_module
+
 from src.marketing_messaging_service.views.daily_messages import DAILY_MESSAGES
 from src.marketing_messaging_service.views.event_dates import EVENT_DATES
 from src.marketing_messaging_service.views.event_volumes import EVENT_VOLUMES
@@ -32,4 +35,11 @@ VIEWS = (
 )
 """Every view, in reading order."""
 
-__all__ = ["VIEWS", "View", "ViewColumn"]
+
+def selects_for(dialect_name: str) -> Mapping[str, str]:
+    """Return the SELECT of each view, by name, as the module here that is named like the kind of database has it."""
+    selects: Mapping[str, str] = import_module(f"{__name__}.{dialect_name}").SELECTS
+    return selects
+
+
+__all__ = ["VIEWS", "View", "ViewColumn", "selects_for"]

@@ -96,7 +96,7 @@ def _text(name: str, select: str) -> str:
     return _with_typed_nulls(_own_words(select)) if name == "user_timeline" else _own_words(select)
 
 
-VIEWS_OF_POSTGRESQL: Mapping[str, str] = {
+SELECTS: Mapping[str, str] = {
     view.name: _text(view.name, view.select)
     # Those that other views read come first.
     for view in sorted(VIEWS, key=lambda view: any(other.name in view.reads for other in VIEWS))

@@ -20,10 +20,11 @@ from alembic.operations.ops import (
 )
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Column
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlalchemy.types import TypeEngine
 
 from src.marketing_messaging_service.infrastructure import migrations
+from src.marketing_messaging_service.infrastructure.column_types import HeldType
+from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS
 from src.marketing_messaging_service.infrastructure.schema import newest_revision
 from src.marketing_messaging_service.views import VIEWS
 from src.marketing_messaging_service.views.view import View
@@ -124,16 +125,16 @@ def _render_dropped(_context: AutogenContext, operation: _DropFieldsOp) -> list[
 
 def render_type(kind: str, item: Any, _context: AutogenContext) -> str | Literal[False]:
     """Return a type of a column as it is frozen in a migration, for what Alembic itself renders."""
-    return type_text(item) if kind == "type" and isinstance(item, TypeDecorator) else False
+    return type_text(item) if kind == "type" and isinstance(item, HeldType) else False
 
 
 def type_text(type_: TypeEngine[Any]) -> str:
     """Return a column's type in SQLAlchemy's own words, so that a migration does not change with our types."""
-    if not isinstance(type_, TypeDecorator):
+    if not isinstance(type_, HeldType):
         return _own_words(type_)
-    text = _own_words(type_.load_dialect_impl(sqlite.dialect()))
-    elsewhere = getattr(type_, "elsewhere", None)
-    return text if elsewhere is None else f'{text}.with_variant({_own_words(elsewhere)}, "postgresql")'
+    words = {kind.name: _own_words(type_.held_as(kind)) for kind in DIALECTS}
+    first = next(iter(words.values()))
+    return first + "".join(f'.with_variant({own}, "{name}")' for name, own in words.items() if own != first)
 
 
 def _own_words(type_: TypeEngine[Any]) -> str:

@@ -6,10 +6,8 @@ from enum import Enum, StrEnum
 from typing import Any, Self
 
 from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, func
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
 
+from src.marketing_messaging_service.infrastructure.sql_function import SqlFunction
 from src.marketing_messaging_service.vocabulary.field import Kind
 
 Comparison = Callable[[Any, Any], ColumnElement[bool]]
@@ -35,25 +33,15 @@ class Takes(Enum):
         return {Takes.EVERYTHING: True, Takes.ORDERED: kind.is_ordered, Takes.TEXT: kind.is_text}[self]
 
 
-class _Position(FunctionElement[int]):
+class Position(SqlFunction[int]):
     """The place of a text in another, counted from 1; 0 if it is not in it. Letter by letter, unlike LIKE."""
 
     inherit_cache = True
     type = Integer()
 
 
-@compiles(_Position)
-def _position(element: _Position, compiler: SQLCompiler, **options: Any) -> str:
-    return f"instr({compiler.process(element.clauses, **options)})"
-
-
-@compiles(_Position, "postgresql")
-def _position_postgresql(element: _Position, compiler: SQLCompiler, **options: Any) -> str:
-    return f"strpos({compiler.process(element.clauses, **options)})"
-
-
 def _contains(column: SQLColumnExpression[str], text: str) -> ColumnElement[bool]:
-    return _Position(column, text) > 0
+    return Position(column, text) > 0
 
 
 def _starts_with(column: SQLColumnExpression[str], text: str) -> ColumnElement[bool]:

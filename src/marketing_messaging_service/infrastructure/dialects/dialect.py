@@ -115,8 +115,12 @@ class Dialect(Protocol):
 
     name: str
     """Its name in SQLAlchemy."""
+    spellings: Mapping[str, str]
+    """Its text of each `SqlFunction`, by the name of the class; {0}, {1} … are the arguments."""
     times_are_text: bool
-    """Whether instants are stored as text."""
+    """Whether instants and dates are stored as text."""
+    money_is_units: bool
+    """Whether money is stored as a whole number of the smallest unit."""
     has_frozen_views: bool
     """Whether it understands the view texts frozen in alembic/views."""
 

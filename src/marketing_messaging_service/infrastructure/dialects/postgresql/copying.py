@@ -6,8 +6,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
-from src.marketing_messaging_service.infrastructure.column_types import Money
-
 STAGE = "copied_rows"
 """The temporary table of rows, some of which may be there already; dropped after it is emptied."""
 
@@ -87,7 +85,8 @@ def _array(values: Sequence[Any]) -> Any:
 
 
 def _as_held(table: Table, name: str, values: Sequence[Any]) -> Sequence[Any]:
-    type_ = table.columns[name].type
-    if not isinstance(type_, Money):
+    # Only money has a scale: SQLite stores it as a whole number of the smallest unit.
+    scale = getattr(table.columns[name].type, "scale", None)
+    if scale is None:
         return values
-    return [None if value is None else Decimal(value).scaleb(-type_.scale) for value in values]
+    return [None if value is None else Decimal(value).scaleb(-scale) for value in values]

@@ -50,6 +50,7 @@ from src.marketing_messaging_service.infrastructure.dialects.postgresql.sessions
     engine_of,
     refuse_pooler,
 )
+from src.marketing_messaging_service.infrastructure.dialects.postgresql.spelling import SPELLINGS
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.url import MISSING_DRIVER, refuse_url, shown
 from src.marketing_messaging_service.infrastructure.dialects.postgresql.writers import PostgresqlWriters
 from src.marketing_messaging_service.infrastructure.dialects.schema_object import SchemaObject
@@ -72,7 +73,9 @@ class PostgresqlDialect:
     """
 
     name = "postgresql"
+    spellings = SPELLINGS
     times_are_text = False
+    money_is_units = False
     has_frozen_views = False
     rebuilds_indexes = False
     holds_views = True

@@ -42,6 +42,7 @@ from src.marketing_messaging_service.infrastructure.dialects.schema_object impor
 from src.marketing_messaging_service.infrastructure.dialects.sqlite import culprits, faults, wal
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.before_migrating import forget_copy
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.objects import declared_objects, standing_objects
+from src.marketing_messaging_service.infrastructure.dialects.sqlite.spelling import SPELLINGS
 from src.marketing_messaging_service.infrastructure.dialects.sqlite.url import refuse_url
 from src.marketing_messaging_service.infrastructure.file_lock import file_lock
 
@@ -120,7 +121,9 @@ class SqliteDialect:
     """SQLite, in one file."""
 
     name = "sqlite"
+    spellings = SPELLINGS
     times_are_text = True
+    money_is_units = True
     has_frozen_views = True
     rebuilds_indexes = True
     holds_views = False
