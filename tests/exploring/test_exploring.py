@@ -16,7 +16,7 @@ from src.marketing_messaging_service.errors import PipelineError
 from src.marketing_messaging_service.exploring import datasette_metadata, read_queries
 from src.marketing_messaging_service.exploring.__main__ import OPTIONS
 from src.marketing_messaging_service.exploring.metadata import FACETS, LABELS
-from src.marketing_messaging_service.exploring.queries import QUERIES_PATH
+from src.marketing_messaging_service.exploring.query_files import QUERIES_PATH
 from tests.pipeline import AS_OF, Pipeline
 
 DATA = Path(__file__).parents[2] / "data"

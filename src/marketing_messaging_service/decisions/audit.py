@@ -57,7 +57,7 @@ from src.marketing_messaging_service.decisions.known_then import (
 )
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.matching import OWN_ROW, has_trigger
-from src.marketing_messaging_service.decisions.one_by_one import PER_HASH_LENGTH
+from src.marketing_messaging_service.decisions.once_and_limits import PER_HASH_LENGTH
 from src.marketing_messaging_service.decisions.outcomes import dedupe_key
 from src.marketing_messaging_service.decisions.recorded_rules import (
     RecordedRules,

@@ -30,7 +30,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.decisions.audit_limits import wrong_limits
-from src.marketing_messaging_service.decisions.blocks import is_held_out
+from src.marketing_messaging_service.decisions.blocks_and_holdout import is_held_out
 from src.marketing_messaging_service.decisions.conditions import latest_traits
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import usable_files

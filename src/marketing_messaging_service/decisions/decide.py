@@ -30,8 +30,8 @@ from sqlalchemy import (
     update,
 )
 
-from src.marketing_messaging_service.decisions import again, judging, outcomes, waiting
-from src.marketing_messaging_service.decisions.blocks import (
+from src.marketing_messaging_service.decisions import again, outcomes, user_by_user, waiting
+from src.marketing_messaging_service.decisions.blocks_and_holdout import (
     blocked_user,
     held_out_user,
     insert_blocked_users,
@@ -539,7 +539,7 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
         _find_events_again(connection, batch)
     _let_wait(connection, batch, pending, looked_at)
     waiting.insert_due_matches(connection, batch.rules, batch.due_until, batch.shard)
-    judged = judging.one_by_one(connection, batch.whole, batch.rules)
+    judged = user_by_user.one_by_one(connection, batch.whole, batch.rules)
     with cache_for_sorting(connection):
         _insert_matches(connection, batch, pending, looked_at, judged)
         last_send_id, last_suppression_id = _last_ids(connection, batch)
@@ -549,7 +549,7 @@ def decide_batch(connection: Connection, batch: DecidedBatch, pending: Pending) 
             for statement in outcomes.suppress(at_once):
                 connection.execute(statement)
             if judged:
-                judging.judge(connection, batch.whole, batch.rules, judged, last_send_id)
+                user_by_user.judge(connection, batch.whole, batch.rules, judged, last_send_id)
         if judged:
             connection.execute(outcomes.take_back_judged())
     if batch.named:

@@ -48,7 +48,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import aliased
 
-from src.marketing_messaging_service.decisions.blocks import blocked_user, held_out_user
+from src.marketing_messaging_service.decisions.blocks_and_holdout import blocked_user, held_out_user
 from src.marketing_messaging_service.decisions.rules import Block, Exemption, Rule
 from src.marketing_messaging_service.decisions.shard import BesideKey
 from src.marketing_messaging_service.decisions.sql_time import EndOfUtcDay, StartOfUtcDay, UtcDay

@@ -15,12 +15,12 @@ from sqlalchemy.orm import aliased
 from src.marketing_messaging_service.decisions.calendar import moved
 from src.marketing_messaging_service.decisions.comparing import Comparer, comparer
 from src.marketing_messaging_service.decisions.conditions import happenings, latest_traits
-from src.marketing_messaging_service.decisions.judging import reach_of
 from src.marketing_messaging_service.decisions.looks import with_payload
-from src.marketing_messaging_service.decisions.one_by_one import Send
+from src.marketing_messaging_service.decisions.once_and_limits import Send
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import recorded_file
 from src.marketing_messaging_service.decisions.rules import Rule, Rules
+from src.marketing_messaging_service.decisions.user_by_user import reach_of
 from src.marketing_messaging_service.explaining.history import History, KnownEvent, Sight
 from src.marketing_messaging_service.explaining.standing import Decision, SentBefore, Standing
 from src.marketing_messaging_service.explaining.truth_tree import Node, Question, to_flip, truth_tree

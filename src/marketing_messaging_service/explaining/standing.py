@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from src.marketing_messaging_service.decisions.blocks import is_held_out
+from src.marketing_messaging_service.decisions.blocks_and_holdout import is_held_out
 from src.marketing_messaging_service.decisions.comparing import Comparer
-from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send
+from src.marketing_messaging_service.decisions.once_and_limits import Candidate, OneByOne, Send
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import Block, Exemption, Rule, Rules, Sign
 from src.marketing_messaging_service.explaining.history import History, KnownEvent, Sight

@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from src.marketing_messaging_service.dictionary import Entry, entries
-from src.marketing_messaging_service.exploring.queries import Query, read_queries
+from src.marketing_messaging_service.exploring.query_files import Query, read_queries
 
 FACETS: Mapping[str, Sequence[str]] = {
     "send_requests": ("template_name", "channel", "rule_name"),

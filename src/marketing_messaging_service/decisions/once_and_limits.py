@@ -1,4 +1,4 @@
-"""Decides matches that have to be taken one after the other: the messages of one user, in order.
+"""Counts the messages of one user for limits and longer onces: matches that have to be taken one after the other.
 
 Set-based SQL handles well what goes out once ever or once per UTC day. Whether a third e-mail of a week may go out
 depends on which of the two before it did, and that takes a loop. It takes one user after the other, is linear in their

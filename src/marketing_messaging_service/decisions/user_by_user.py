@@ -1,4 +1,4 @@
-"""Takes the matches that SQL cannot decide to `one_by_one`, user by user, and brings back its verdicts."""
+"""Takes the matches that SQL cannot decide to `once_and_limits`, user by user, and brings back its verdicts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from src.marketing_messaging_service.decisions.calendar import moved
 from src.marketing_messaging_service.decisions.looks import with_payload
 from src.marketing_messaging_service.decisions.not_by_index import NotByIndex
-from src.marketing_messaging_service.decisions.one_by_one import Candidate, OneByOne, Send, Verdict
+from src.marketing_messaging_service.decisions.once_and_limits import Candidate, OneByOne, Send, Verdict
 from src.marketing_messaging_service.decisions.outcomes import decision, decision_time, refusal, verdict
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import UTC, Exemption, Rule, Rules
