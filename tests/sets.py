@@ -19,12 +19,13 @@ from tests.effort import examples_of
 SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql", "bucket"})
 """Fixtures that start a server, of Prefect, PostgreSQL or object storage, or a process that does."""
 
-SHARED = {"_prefect": "flows", "system": "end_to_end", "demo": "demo"}
-"""Of these fixtures, those that many tests share, with the group whose tests run one after another in one worker of
-pytest: in several, each would start the server, which takes 10 s of CPU."""
+SHARED = {"_prefect": "flows", "system": "end_to_end", "demo": "demo", "starts": "torture", "copy": "copy"}
+"""Fixtures that many tests share, with the group whose tests run one after another in one worker of pytest: in several,
+each would make what the fixture gives, which takes 10 to 30 s of CPU."""
 
 SLOW_FOLDERS = frozenset({"torture"})
-"""Folders below tests/ in which every test starts processes and takes seconds."""
+"""Folders below tests/ in which every test starts processes and takes seconds. The tests of one file run in one worker:
+what they begin with takes as long as they do."""
 
 STARTS_A_SERVER = ("flows.", "uvicorn", "prefect")
 """How the words of a command begin that starts Prefect's server: each of our programs does for its run."""
@@ -44,6 +45,8 @@ def mark(item: pytest.Item, folder: str) -> None:
     if folder == "end_to_end":
         # Those that start a system of their own as well: one at a time leaves the other cores to other tests.
         groups.add(folder)
+    if folder in SLOW_FOLDERS and not groups:
+        groups.add(item.path.stem)
     for group in groups:
         item.add_marker(pytest.mark.xdist_group(group))
 

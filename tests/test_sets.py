@@ -88,7 +88,8 @@ class FakeItem(SimpleNamespace):
         (["tmp_path", "system"], "end_to_end", ["server", "xdist_group"]),
         (["tmp_path"], "end_to_end", ["xdist_group"]),
         (["demo"], "", ["server", "xdist_group"]),
-        (["tmp_path"], "torture", ["slow"]),
+        (["tmp_path"], "torture", ["slow", "xdist_group"]),
+        (["copy"], "vocabulary", ["xdist_group"]),
         (["tmp_path", "engine"], "loading", []),
     ],
 )
