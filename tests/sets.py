@@ -19,7 +19,7 @@ from tests.effort import examples_of
 SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql", "bucket"})
 """Fixtures that start a server, of Prefect, PostgreSQL or object storage, or a process that does."""
 
-SHARED = {"_prefect": "flows", "system": "end_to_end", "demo": "demo", "starts": "torture", "copy": "copy"}
+SHARED = {"_prefect": "flows", "system": "end_to_end", "demo": "demo", "starts": "torture", "project_copy": "copy"}
 """Fixtures that many tests share, with the group whose tests run one after another in one worker of pytest: in several,
 each would make what the fixture gives, which takes 10 to 30 s of CPU."""
 

@@ -89,7 +89,7 @@ class FakeItem(SimpleNamespace):
         (["tmp_path"], "end_to_end", ["xdist_group"]),
         (["demo"], "", ["server", "xdist_group"]),
         (["tmp_path"], "torture", ["slow", "xdist_group"]),
-        (["copy"], "vocabulary", ["xdist_group"]),
+        (["project_copy"], "vocabulary", ["xdist_group"]),
         (["tmp_path", "engine"], "loading", []),
     ],
 )

@@ -112,7 +112,7 @@ def declare(model: Path, part: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project_copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project to which a property and a trait of each type were added by the recipe of docs/fields.md."""
     folder = tmp_path_factory.mktemp("copy")
     for name in ("src", "alembic", "data", "docs", "tests", "flows"):
@@ -144,38 +144,38 @@ def test_there_is_a_line_here_for_every_kind() -> None:
 
 @pytest.mark.slow
 class TestACopyWithAFieldOfEachType:
-    def test_has_a_migration_that_is_complete_and_tidy(self, copy: Path) -> None:
+    def test_has_a_migration_that_is_complete_and_tidy(self, project_copy: Path) -> None:
         before = len(list((ROOT / "alembic" / "versions").glob("*.py")))
-        [path] = (copy / "alembic" / "versions").glob(f"{before + 1:04d}_add_many_fields.py")
+        [path] = (project_copy / "alembic" / "versions").glob(f"{before + 1:04d}_add_many_fields.py")
         text = path.read_text(encoding="utf-8")
         for name in (*names("p").values(), *names("t").values()):
             assert text.count(f'"{name}"') == 2
         assert re.findall(r'create_view\("(\w+)"', text) == ["user_timeline", "latest_user_traits"] * 2
-        assert run(copy, "-m", "ruff", "check", str(path))
-        assert run(copy, "-m", "ruff", "format", "--check", str(path))
+        assert run(project_copy, "-m", "ruff", "check", str(path))
+        assert run(project_copy, "-m", "ruff", "format", "--check", str(path))
 
-    def test_needs_no_second_migration(self, copy: Path) -> None:
-        before = frozen_files(copy)
-        run(copy, "-m", "alembic", "revision", "--autogenerate", "-m", "nothing")
-        assert frozen_files(copy) == before
+    def test_needs_no_second_migration(self, project_copy: Path) -> None:
+        before = frozen_files(project_copy)
+        run(project_copy, "-m", "alembic", "revision", "--autogenerate", "-m", "nothing")
+        assert frozen_files(project_copy) == before
 
-    def test_passes_the_tests_of_schema_views_dictionary_and_docs(self, copy: Path) -> None:
+    def test_passes_the_tests_of_schema_views_dictionary_and_docs(self, project_copy: Path) -> None:
         tests = ("tests/dictionary", "tests/views", "tests/vocabulary/test_one_place.py", "tests/models")
-        run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+        run(project_copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
         of_migrations = ("tests/infrastructure/test_migrations.py", "-k", "TestModels or TestTheHistory or one_step")
-        run(copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *of_migrations)
+        run(project_copy, "-m", "pytest", "-q", "-p", "no:cacheprovider", *of_migrations)
 
-    def test_loads_shows_and_decides_by_all_of_them(self, copy: Path) -> None:
+    def test_loads_shows_and_decides_by_all_of_them(self, project_copy: Path) -> None:
         rules = [
             rule(f"{part}_{type_}", f"{key}.{name}", *CONDITIONS[type_])
             for key, part in (("properties", "p"), ("user_traits", "t"))
             for type_, name in names(part).items()
         ]
-        write(copy, rules, [event("m1")])
-        found = run(copy, "-c", RUN)
+        write(project_copy, rules, [event("m1")])
+        found = run(project_copy, "-c", RUN)
         assert "inserted_count=1" in found
         assert found.endswith("[]\n")
-        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+        with closing(sqlite3.connect(project_copy / "messaging.db")) as database:
             for table, view, part in (
                 ("event_properties", "user_timeline", "p"),
                 ("user_traits", "latest_user_traits", "t"),
@@ -187,7 +187,7 @@ class TestACopyWithAFieldOfEachType:
             sent = database.execute("SELECT rule_name FROM send_requests ORDER BY rule_name").fetchall()
             assert sent == sorted((f"{part}_{type_}",) for part in "pt" for type_ in LINES)
 
-    def test_decides_by_money_dates_and_instants_wherever_a_rule_may_name_a_field(self, copy: Path) -> None:
+    def test_decides_by_money_dates_and_instants_wherever_a_rule_may_name_a_field(self, project_copy: Path) -> None:
         price, day, seen = (f"properties.{names('p')[type_]}" for type_ in ("Money", "CalendarDate", "UtcDateTime"))
         born = names("t")["CalendarDate"]
 
@@ -228,47 +228,49 @@ class TestACopyWithAFieldOfEachType:
             each["user_id"] = "bea"
             if each is not events[0]:
                 each["user_traits"] = {}
-        write(copy, rules, events, name="money.jsonl")
-        assert run(copy, "-c", RUN).endswith("[]\n")
+        write(project_copy, rules, events, name="money.jsonl")
+        assert run(project_copy, "-c", RUN).endswith("[]\n")
         decided = (
             "SELECT e.message_id, d.rule_name FROM events e JOIN (SELECT event_id, rule_name FROM send_requests "
             "UNION ALL SELECT event_id, rule_name || ' again' FROM suppressions) d ON d.event_id = e.id"
         )
-        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+        with closing(sqlite3.connect(project_copy / "messaging.db")) as database:
             found = database.execute(decided).fetchall()
         hold = {"exact", "among", "day", "instant", "same price", "same all", "where", "none", "latest"}
         assert {name for message_id, name in found if message_id == "here"} == {*hold, "once"}
         assert {name for message_id, name in found if message_id == "again"} == {*hold, "once again"}
 
-    def test_keeps_a_redelivery_that_says_something_else_and_calls_it_by_its_name(self, copy: Path) -> None:
+    def test_keeps_a_redelivery_that_says_something_else_and_calls_it_by_its_name(self, project_copy: Path) -> None:
         changed = {"String": "B", "Integer": 4, "Float": 1, "Boolean": False, "CalendarDate": "2000-01-01"}
         changed |= {"UtcDateTime": "2026-11-03T12:00:00.6+02:00", "Money": 1234567.9}
         # Tests of one class may run in processes of their own, so that this one cannot rely on the one before.
-        write(copy, [], [event("m1")])
-        run(copy, "-c", RUN)
+        write(project_copy, [], [event("m1")])
+        run(project_copy, "-c", RUN)
         for number, (type_, value) in enumerate(changed.items()):
-            write(copy, [], [event("m1", **{type_: value})], name=f"again{number}.jsonl")
-        run(copy, "-c", RUN)
-        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+            write(project_copy, [], [event("m1", **{type_: value})], name=f"again{number}.jsonl")
+        run(project_copy, "-c", RUN)
+        with closing(sqlite3.connect(project_copy / "messaging.db")) as database:
             found = [row[0] for row in database.execute("SELECT explanation FROM rejected_rows ORDER BY load_id")]
         told = [explanation.partition("the line differs in ")[2] for explanation in found]
         assert told == [f"{names('p')[type_]}, {names('t')[type_]}." for type_ in changed]
 
     @pytest.mark.parametrize("code", MENDED_VALUES)
-    def test_takes_a_line_whose_value_was_mended_as_its_reason_code_advises(self, copy: Path, code: ReasonCode) -> None:
+    def test_takes_a_line_whose_value_was_mended_as_its_reason_code_advises(
+        self, project_copy: Path, code: ReasonCode
+    ) -> None:
         type_, refused, mended = MENDED_VALUES[code]
         rules = [rule("thanks", f"properties.{names('p')['String']}", "equals", RAW["String"])]
-        write(copy, rules, [event(code, **{type_: refused})], name=f"{code}.jsonl")
-        run(copy, "-c", RUN)
+        write(project_copy, rules, [event(code, **{type_: refused})], name=f"{code}.jsonl")
+        run(project_copy, "-c", RUN)
         rejected = "SELECT r.reason_code FROM rejected_rows r WHERE r.raw_line LIKE ?"
         sent = "SELECT s.rule_name FROM events e LEFT JOIN send_requests s ON s.event_id = e.id WHERE e.message_id = ?"
-        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+        with closing(sqlite3.connect(project_copy / "messaging.db")) as database:
             assert database.execute(rejected, (f'%"{code}"%',)).fetchall() == [(code,)]
             assert database.execute(sent, (code,)).fetchall() == []
 
-        write(copy, rules, [event(code, **{type_: mended})], name=f"{code} again.jsonl")
-        run(copy, "-c", RUN)
-        with closing(sqlite3.connect(copy / "messaging.db")) as database:
+        write(project_copy, rules, [event(code, **{type_: mended})], name=f"{code} again.jsonl")
+        run(project_copy, "-c", RUN)
+        with closing(sqlite3.connect(project_copy / "messaging.db")) as database:
             assert database.execute(sent, (code,)).fetchall() == [("thanks",)]
 
 
