@@ -116,7 +116,7 @@ def check_by_decide(sample: Sample) -> float:
 
 
 def _growth(small: int) -> _Wanted:
-    what = f"growth: seconds a line at {LARGE:,} / at {small:,}, start of the process aside"
+    what = f"growth: seconds per line at {LARGE:,} / at {small:,}, start of the process aside"
     return _Wanted(what, work, f"ours {LARGE}", f"ours {small}", bound=1.2, is_per_line=True)
 
 

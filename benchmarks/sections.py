@@ -203,7 +203,7 @@ def peers(bench: Workbench) -> Section:
             peer("dlt", "dlt, merge on message_id, child tables", "dlt_merge:merge"),
             Measurement(
                 "service",
-                "ORM service, a commit an event, decides too",
+                "ORM service, one commit per event, decides too",
                 "orm_service:commit_each",
                 few.path,
                 few.line_count,

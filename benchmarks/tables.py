@@ -65,7 +65,7 @@ def _figures(results: Results) -> str:
 def _peers(results: Results) -> str:
     tables = [section["measurements"] for section in results["sections"]]
     [rows] = [rows for rows in tables if rows[0]["key"] == "ours clean"]
-    lines = ["| | wall a line | CPU a line | peak MB |", "|---|---:|---:|---:|"]
+    lines = ["| | wall per line | CPU per line | peak MB |", "|---|---:|---:|---:|"]
     for row in rows:
         share = rows[0]["lines"] / row["lines"]
         lines.append(
