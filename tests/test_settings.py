@@ -277,7 +277,7 @@ def test_what_names_no_dask_scheduler_is_an_error_that_says_what_would(monkeypat
     monkeypatch.setenv("DASK_SCHEDULER", text)
     assert error_of_load() == (
         "DASK_SCHEDULER: names no Dask scheduler; expected tcp://host:port, the address of a scheduler, or local:2 for "
-        "so many workers on this machine. Correct it in the environment or in .env."
+        "two workers on this machine. Correct it in the environment or in .env."
     )
 
 

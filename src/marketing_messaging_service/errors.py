@@ -124,7 +124,7 @@ class SourcesError(WrittenFileError):
 class RulesError(WrittenFileError):
     """rules.yaml cannot be used; the message names the rule, the key, what was found and what was expected."""
 
-    remedy = "Correct rules.yaml or sources.yaml where the sentence says; what waits until then, the next run takes."
+    remedy = "Correct rules.yaml or sources.yaml where the sentence says; the next run takes what has waited."
 
 
 class RulesTestsError(WrittenFileError):

@@ -9,7 +9,7 @@ MISSING_DASK = (
     "`pip install -r requirements-dask.lock`"
 )
 
-EXPECTED = "expected tcp://host:port, the address of a scheduler, or local:2 for so many workers on this machine"
+EXPECTED = "expected tcp://host:port, the address of a scheduler, or local:2 for two workers on this machine"
 
 MOST_LOCAL_WORKERS = 64
 

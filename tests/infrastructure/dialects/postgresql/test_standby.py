@@ -17,7 +17,7 @@ def test_on_a_standby_all_is_checked_but_the_schema_and_nothing_is_written(
         url_there = standby.url_of(str(make_url(url).database))
         (finding,) = check_database(url_there, INVARIANTS).broken
         assert finding.invariant == "schema_as_made"
-        assert finding.problem.startswith("a standby makes no tables to compare with")
+        assert finding.problem.startswith("a standby cannot create the tables to compare with")
         with (
             pytest.raises(DatabaseError, match="let DATABASE_URL name the primary server"),
             write_transaction(create_database_engine(url_there)),

@@ -75,12 +75,12 @@ def _plain(sql: str) -> str:
 def declared_objects(connection: Connection, own: MetaData, views: Mapping[str, str]) -> list[SchemaObject]:
     """Return what the models declare as the server describes it: made as temporary objects and rolled back at once.
 
-    Raises DatabaseError on a standby, which cannot make temporary objects.
+    Raises DatabaseError on a standby, which cannot create temporary objects.
     """
     if connection.exec_driver_sql("SELECT pg_is_in_recovery()").scalar_one():
         raise DatabaseError(
-            "a standby makes no tables to compare with; its schema is that of its primary: let DATABASE_URL name that "
-            "one to have it checked"
+            "a standby cannot create the tables to compare with; its schema is that of its primary: let DATABASE_URL "
+            "name the primary to check it"
         )
     connection.exec_driver_sql("BEGIN")
     try:
