@@ -282,6 +282,15 @@ def test_the_same_statements_are_sql_for_postgresql(rules_file):
     assert "+events" not in everything
 
 
+def test_the_rules_together_look_through_the_pending_events_once_where_that_is_asked(rules_file):
+    positions = dict(enumerate(rules_file.enabled_rules))
+    asked = Asked(Looks(looks_directly, lambda trait, _: trait.column), DECIDED_AT)
+    for reads_once, times in ((False, len(positions)), (True, 1)):
+        queries = every_match(positions, Event.id >= 1, asked, read_once=reads_once)
+        sql = str(outcomes.insert_matches([matches(together(queries), positions)]).compile(dialect=POSTGRESQL))
+        assert len(re.findall(r"FROM events\b(?! AS prior)", sql)) == times, sql
+
+
 def test_no_value_of_a_rule_is_written_into_the_sql(rules_file):
     for statement in statements(rules_file):
         sql = str(statement.compile(dialect=POSTGRESQL))

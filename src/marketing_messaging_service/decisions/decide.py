@@ -1,7 +1,7 @@
 """Decides everything that is waiting, in one transaction."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -699,7 +699,9 @@ def _insert_matches(
     tables = LookTables({position: rule.conditions for position, rule in asked_for.items()})
     tables.create(connection, lambda askers: _matches_of(pending, batch, {each: asked_for[each] for each in askers}))
     asked = Asked(tables.looks, batch.as_of, judged)
-    queries = [*every_match(looked_at, _pending_events(pending), asked)] if pending.event_count else []
+    queries: Sequence[Select[Any]] = ()
+    if pending.event_count:
+        queries = every_match(looked_at, _pending_events(pending), asked, read_once=pending.shard is not None)
     found = [matches(together(queries), looked_at)] if queries else []
     found += due_matches(due, asked)
     if any(rule.wait is None for rule in batch.named.values()):

@@ -114,11 +114,18 @@ def _lies_within(at: SQLColumnExpression[datetime], happened: Happened, row: Mat
     return at <= row.decision_time if start is None else at.between(start, row.decision_time)
 
 
-def with_payload(events: Select[Any]) -> Select[Any]:
-    """Return a query of events joined to their properties and traits, where they have some."""
-    return events.outerjoin(EventProperties, EventProperties.event_id == Event.id).outerjoin(
-        UserTraits, UserTraits.event_id == Event.id
-    )
+def with_payload(
+    events: Select[Any], event_id: SQLColumnExpression[int] = Event.id, *, after: ColumnElement[int] | None = None
+) -> Select[Any]:
+    """Return a query of events joined to their properties and traits, where they have some.
+
+    With `after`, all the events must have larger ids. PostgreSQL does not conclude by itself that it need not read the
+    properties and traits of all the others.
+    """
+    for table in (EventProperties, UserTraits):
+        of_event = table.event_id == event_id
+        events = events.outerjoin(table, of_event if after is None else and_(of_event, table.event_id > after))
+    return events
 
 
 def meets(where: Iterable[EventCondition]) -> list[ColumnElement[bool]]:

@@ -78,7 +78,7 @@ def _counts(
     newest = select(func.max(Event.id) - NEWEST_EVENTS).scalar_subquery()
     columns = [func.count(field.column) for field in asked]
     events: Select[*tuple[Any, ...]] = select(Event.event_type, func.count(), *columns).select_from(Event)
-    events = with_payload(events).where(Event.id > newest).group_by(Event.event_type)
+    events = with_payload(events, after=newest).where(Event.id > newest).group_by(Event.event_type)
     counts: dict[tuple[str, Field], int] = defaultdict(int)
     event_counts = {}
     for event_type, event_count, *having in connection.execute(events):
