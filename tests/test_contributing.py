@@ -35,6 +35,7 @@ def test_there_is_a_recipe_for_everything_that_the_product_grows_by() -> None:
         "operator",
         "once mode",
         "reason code",
+        "suppression reason",
         "format",
         "setting",
         "view",

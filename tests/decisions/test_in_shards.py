@@ -26,7 +26,6 @@ from src.marketing_messaging_service.infrastructure.database import (
 )
 from src.marketing_messaging_service.infrastructure.several_writers import create_engine_beside_others
 from src.marketing_messaging_service.models import (
-    BLOCKED_REASON,
     Batch,
     BatchShard,
     Load,
@@ -36,6 +35,7 @@ from src.marketing_messaging_service.models import (
 )
 from src.marketing_messaging_service.run_options import RunOptions
 from src.marketing_messaging_service.self_check import check
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 from tests import strategies
 from tests.effort import examples
 from tests.language_strategies import Document, language_documents
@@ -264,7 +264,7 @@ def test_the_self_check_knows_what_each_shard_knew_of_blocks(on_server: ServerTe
         pipeline.land(events(0, 15, "opted_out"))
         pipeline.take()
         in_shards.end_batches(pipeline.engine)
-        assert any(f"{BLOCKED_REASON}opted_out" in each for each in pipeline.suppressions())
+        assert any(f"{SuppressionReason.BLOCKED}opted_out" in each for each in pipeline.suppressions())
         assert pipeline.send_requests()
         assert broken(pipeline.database_url) == {}
         for number in (1, 2):

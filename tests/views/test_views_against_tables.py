@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from src.marketing_messaging_service.views import VIEWS
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 from tests import strategies
 from tests.effort import examples
 from tests.language_strategies import Document, language_documents
@@ -135,6 +136,13 @@ REASONS: Mapping[str, Callable[[str], bool]] = {
     "limited_count": lambda reason: reason.startswith("limit:"),
     "expired_count": lambda reason: reason == "expired",
 }
+
+
+def test_each_suppression_reason_is_counted_in_one_column_of_the_funnel():
+    counts = [
+        sum(is_it(f"{each}x" if each.has_name else each) for is_it in REASONS.values()) for each in SuppressionReason
+    ]
+    assert set(counts) == {1}
 
 
 def waits_of(tables: Tables) -> list[Row]:

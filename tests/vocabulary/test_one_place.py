@@ -14,7 +14,7 @@ from src.marketing_messaging_service.decisions.shard import HexNumber
 from src.marketing_messaging_service.infrastructure.dialects.choice import DIALECTS
 from src.marketing_messaging_service.infrastructure.dialects.dialect import Dialect
 from src.marketing_messaging_service.infrastructure.sql_function import SqlFunction
-from src.marketing_messaging_service.models import EventProperties, UserTraits
+from src.marketing_messaging_service.models import EventProperties, Suppression, UserTraits
 from src.marketing_messaging_service.models.taken import Taken, taken
 from src.marketing_messaging_service.staging.formats import FORMATS
 from src.marketing_messaging_service.views import VIEWS, selects_for
@@ -25,6 +25,7 @@ from src.marketing_messaging_service.vocabulary import (
     ReasonCode,
     RunEnding,
     SuppressionMode,
+    SuppressionReason,
     payload_of,
 )
 
@@ -95,6 +96,7 @@ def test_a_column_of_a_type_that_is_not_a_kind_is_refused_with_the_types_that_ar
         (SuppressionMode, ("words",)),
         (ReasonCode, ("meaning", "remedy")),
         (RunEnding, ("state", "meaning", "remedy")),
+        (SuppressionReason, ("what", "meaning", "passed", "stopped_by")),
     ],
 )
 def test_every_record_of_a_kind_says_all_there_is_to_say(kind: type[StrEnum], parts: tuple[str, ...]):
@@ -108,6 +110,19 @@ def test_a_reason_code_fits_its_column():
 def test_no_two_once_modes_reach_equally_far():
     reaches = [(mode.period, mode.needs_hours) for mode in SuppressionMode if mode.period or mode.needs_hours]
     assert len(set(reaches)) == len(reaches) > 1
+
+
+def test_each_mode_that_refuses_is_the_reason_once_and_no_text_is_two_reasons():
+    modes = [mode for mode in SuppressionMode if mode is not SuppressionMode.NONE]
+    assert {SuppressionReason.of(mode) for mode in modes} == {SuppressionReason.ONCE}
+    for reason in SuppressionReason:
+        assert [each for each in SuppressionReason if reason.startswith(each)] == [reason]
+
+
+def test_a_suppression_reason_has_a_place_of_its_own_in_the_funnel_and_a_column_for_what_stood_in_the_way():
+    assert sorted(reason.step for reason in SuppressionReason) == list(range(1, len(SuppressionReason) + 1))
+    columns = Suppression.__table__.c
+    assert all(each.blocked_by in columns if each.obstacle else not each.blocked_by for each in SuppressionReason)
 
 
 def test_every_format_has_endings_of_its_own_and_a_line_in_the_docs():

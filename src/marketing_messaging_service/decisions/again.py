@@ -46,7 +46,6 @@ from src.marketing_messaging_service.decisions.sql_time import SecondsAfter
 from src.marketing_messaging_service.errors import ParameterError
 from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NUMBER
 from src.marketing_messaging_service.models import (
-    EXPIRED_REASON,
     EndedWait,
     Event,
     FormerSuppression,
@@ -59,6 +58,7 @@ from src.marketing_messaging_service.models import (
     WaitingMatch,
 )
 from src.marketing_messaging_service.run_options import Window
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 from src.marketing_messaging_service.yaml_file import word
 
 MOST_NAMES = 10
@@ -153,7 +153,7 @@ def matches_again(
     has_own_expired = exists().where(
         Suppression.event_id == ranked.event_id,
         Suppression.rule_name == ranked.rule_name,
-        Suppression.suppression_reason == EXPIRED_REASON,
+        SuppressionReason.EXPIRED.holds(Suppression.suppression_reason),
     )
     expires_no_more: ColumnElement[bool] = not_(ranked.is_expired)
     if oldest_event_at is not None:
@@ -186,7 +186,7 @@ def waits_again(
     has_expired = exists().where(
         Suppression.event_id == Event.id,
         Suppression.rule_name == rule.name,
-        Suppression.suppression_reason == EXPIRED_REASON,
+        SuppressionReason.EXPIRED.holds(Suppression.suppression_reason),
     )
     has_decision = or_(
         *(

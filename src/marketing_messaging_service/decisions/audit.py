@@ -71,12 +71,8 @@ from src.marketing_messaging_service.decisions.truth import MatchRow, may_hold
 from src.marketing_messaging_service.errors import RulesError
 from src.marketing_messaging_service.infrastructure.sql_text import numbers_as_rows, told
 from src.marketing_messaging_service.models import (
-    BLOCKED_REASON,
     CALENDAR_KEY,
     EVER_KEY,
-    EXPIRED_REASON,
-    HOLDOUT_REASON,
-    LIMIT_REASON,
     Batch,
     EndedWait,
     Event,
@@ -91,7 +87,7 @@ from src.marketing_messaging_service.models import (
     WaitingMatch,
     WaitOutcome,
 )
-from src.marketing_messaging_service.vocabulary import Invariant, SuppressionMode
+from src.marketing_messaging_service.vocabulary import Invariant, SuppressionMode, SuppressionReason
 
 DecisionTable = type[SendRequest] | type[Suppression]
 EverDecisionTable = DecisionTable | type[FormerSuppression]
@@ -521,14 +517,14 @@ def _grounds_of_suppression(rule: Rule, table: EverDecisionTable) -> tuple[Colum
         return (false(),)
     # The mode `none` itself suppresses nothing.
     mode, reason = rule.suppression.mode, table.__table__.c.suppression_reason
-    reasons = [EXPIRED_REASON, *([] if mode is SuppressionMode.NONE else [mode.value])]
+    reasons = [SuppressionReason.EXPIRED.value, *([] if mode is SuppressionMode.NONE else [mode.value])]
     if Exemption.HOLDOUT not in rule.exempt_from:
-        reasons.append(HOLDOUT_REASON)
+        reasons.append(SuppressionReason.HOLDOUT.value)
     ways: list[ColumnElement[bool]] = [reason.in_(reasons)]
     if Exemption.BLOCKS not in rule.exempt_from:
-        ways.append(reason.startswith(BLOCKED_REASON, autoescape=True))
+        ways.append(SuppressionReason.BLOCKED.holds(reason))
     if Exemption.LIMITS not in rule.exempt_from:
-        ways.append(reason.startswith(LIMIT_REASON, autoescape=True))
+        ways.append(SuppressionReason.LIMIT.holds(reason))
     return (or_(*ways),)
 
 

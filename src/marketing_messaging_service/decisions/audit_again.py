@@ -18,7 +18,6 @@ from src.marketing_messaging_service.decisions.rules import Rule
 from src.marketing_messaging_service.decisions.truth import may_hold
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
-    EXPIRED_REASON,
     Batch,
     BatchRule,
     Event,
@@ -29,6 +28,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 
 DecisionTable = type[SendRequest] | type[Suppression]
 
@@ -125,7 +125,7 @@ def _has_expired_before(rule: Rule, batch: _AskedAgain) -> ColumnElement[bool]:
         goes_out = Event.event_timestamp >= batch.oldest_event_at
     return exists().where(
         *_own(Suppression, rule),
-        Suppression.suppression_reason == EXPIRED_REASON,
+        SuppressionReason.EXPIRED.holds(Suppression.suppression_reason),
         first.run_id == Suppression.run_id,
         first.id < batch.batch_id,
         goes_out,

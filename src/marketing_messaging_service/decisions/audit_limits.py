@@ -23,12 +23,12 @@ from src.marketing_messaging_service.decisions.recorded_rules import usable_file
 from src.marketing_messaging_service.decisions.rules import Exemption, Limit, Rule, Rules
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
-    LIMIT_REASON,
     Batch,
     RulesetRule,
     SendRequest,
     Suppression,
 )
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 
 MOST_TOLD = 100
 """How many breaches are looked for; beyond this many, the exact number matters little."""
@@ -103,7 +103,7 @@ def _held_to(whole: Rules, rule: Rule) -> Iterator[Limit]:
 
 def _decisions(limited: Sequence[int]) -> Select[Any]:
     """The sends, and the refusals by limits, of users whom a limit concerned; by user, in order of decision."""
-    of_limit = Suppression.suppression_reason.startswith(LIMIT_REASON, autoescape=True)
+    of_limit = SuppressionReason.LIMIT.holds(Suppression.suppression_reason)
     queries = []
     for table, conditions, columns in (
         (
@@ -216,7 +216,7 @@ def _breaches(decisions: Iterable[_Decision], files: Mapping[int, _File]) -> Ite
         for limit in file.limits_of(each.rule_name) if file else ():
             sent = counted[limit.channels, limit.templates]
             full_by = sent.blocker(limit, file.whole.timezone, each.decision_time) if file else None
-            is_named = each.reason == f"{LIMIT_REASON}{limit.name}"
+            is_named = each.reason == f"{SuppressionReason.LIMIT}{limit.name}"
             if each.reason is None and full_by is not None:
                 yield f"{each.place}: beyond the limit {limit.name}, with send_requests.id {full_by}"
             elif is_named and full_by is None:

@@ -42,10 +42,6 @@ from src.marketing_messaging_service.infrastructure.dialects.choice import diale
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
-    BLOCKED_REASON,
-    EXPIRED_REASON,
-    HOLDOUT_REASON,
-    LIMIT_REASON,
     Batch,
     BatchShard,
     EndedWait,
@@ -57,7 +53,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
     UserTraits,
 )
-from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Invariant
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Field, Invariant, SuppressionReason
 
 DecisionTable = type[SendRequest] | type[Suppression]
 
@@ -76,20 +72,15 @@ def _by_name(whole: Rules) -> Mapping[str, Rule]:
 # ---- which reasons a rule can have ----
 
 
+_OF_THE_FILE = (SuppressionReason.BLOCKED, SuppressionReason.HOLDOUT, SuppressionReason.LIMIT)
+
+
 def _unknown_reasons(connection: Connection) -> Iterator[Select[Any]]:
     """The suppressions by a block, limit or holdout that their file does not have, or does not apply to their rule."""
     files = dict(usable_files(connection))
     reasons = (
         select(Suppression.ruleset_id, Suppression.rule_name, Suppression.suppression_reason)
-        .where(
-            or_(
-                Suppression.suppression_reason == HOLDOUT_REASON,
-                *(
-                    Suppression.suppression_reason.startswith(beginning, autoescape=True)
-                    for beginning in (BLOCKED_REASON, LIMIT_REASON)
-                ),
-            )
-        )
+        .where(or_(*(each.holds(Suppression.suppression_reason) for each in _OF_THE_FILE)))
         .distinct()
     )
     for ruleset_id, rule_name, reason in connection.execute(reasons):
@@ -106,11 +97,11 @@ def _unknown_reasons(connection: Connection) -> Iterator[Select[Any]]:
 
 def _possible_reasons(whole: Rules, rule: Rule) -> Iterator[str]:
     if Exemption.BLOCKS not in rule.exempt_from:
-        yield from (f"{BLOCKED_REASON}{block.name}" for block in whole.blocks if block.covers(rule.action))
+        yield from (f"{SuppressionReason.BLOCKED}{block.name}" for block in whole.blocks if block.covers(rule.action))
     if Exemption.HOLDOUT not in rule.exempt_from and whole.holdout is not None:
-        yield HOLDOUT_REASON
+        yield SuppressionReason.HOLDOUT
     if Exemption.LIMITS not in rule.exempt_from:
-        yield from (f"{LIMIT_REASON}{limit.name}" for limit in whole.limits if limit.covers(rule.action))
+        yield from (f"{SuppressionReason.LIMIT}{limit.name}" for limit in whole.limits if limit.covers(rule.action))
 
 
 # ---- the holdout ----
@@ -124,7 +115,7 @@ def _wrong_holdout(connection: Connection) -> Iterator[Select[Any]]:
             continue
         held_to_it = [rule.name for rule in _by_name(whole).values() if Exemption.HOLDOUT not in rule.exempt_from]
         is_held_to_it = SendRequest.rule_name.in_(held_to_it), SendRequest.channel != ALERT_CHANNEL
-        is_refused = (Suppression.suppression_reason == HOLDOUT_REASON,)
+        is_refused = (SuppressionReason.HOLDOUT.holds(Suppression.suppression_reason),)
         ways: tuple[tuple[DecisionTable, tuple[ColumnElement[bool], ...], bool], ...] = (
             (Suppression, is_refused, True),
             (SendRequest, is_held_to_it, False),
@@ -178,7 +169,7 @@ def _wrong_blocks(connection: Connection) -> Iterator[Select[Any]]:
         rules = [rule for rule in _by_name(whole).values() if Exemption.BLOCKS not in rule.exempt_from]
         for block in whole.blocks:
             names = [rule.name for rule in rules if block.covers(rule.action)]
-            reason = f"{BLOCKED_REASON}{block.name}"
+            reason = f"{SuppressionReason.BLOCKED}{block.name}"
             refused = _asked(connection, Suppression, ruleset_ids, names, Suppression.suppression_reason == reason)
             yield _told(
                 Suppression, refused, not_(func.coalesce(_was_blocked(block, _row(refused), by=True), false())), reason
@@ -360,7 +351,8 @@ def _wrongly_late(connection: Connection) -> Iterator[Select[Any]]:
             is_wrong = and_(SendRequest.channel != ALERT_CHANNEL, or_(is_late, waited_too_old))
         else:
             is_wrong = and_(
-                Suppression.suppression_reason == EXPIRED_REASON, not_(or_(is_late, waited_too_old, _may_be_too_old()))
+                SuppressionReason.EXPIRED.holds(Suppression.suppression_reason),
+                not_(or_(is_late, waited_too_old, _may_be_too_old())),
             )
         yield (
             select(_place(table) + told(" for ", decided_for, " at ", Batch.as_of))

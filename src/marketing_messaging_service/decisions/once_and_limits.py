@@ -21,8 +21,8 @@ from zoneinfo import ZoneInfo
 from src.marketing_messaging_service.decisions.calendar import moved, period_of
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.rules import UTC, Exemption, Limit, Rule, Rules
-from src.marketing_messaging_service.models import CALENDAR_KEY, DAY_KEY, EVER_KEY, LIMIT_REASON
-from src.marketing_messaging_service.vocabulary import Period, SuppressionMode
+from src.marketing_messaging_service.models import CALENDAR_KEY, DAY_KEY, EVER_KEY
+from src.marketing_messaging_service.vocabulary import Period, SuppressionMode, SuppressionReason
 
 Values = tuple[Any, ...]
 """An event's values of the fields that some rule has in `per`, always in the same order."""
@@ -325,7 +325,7 @@ class OneByOne:
             return _HoursLimit(limit.at_most, timedelta(seconds=seconds))
 
         return _Test(
-            f"{LIMIT_REASON}{limit.name}",
+            f"{SuppressionReason.LIMIT}{limit.name}",
             lambda send: not send.is_exempt and limit.counts(send.channel, send.template_name),
             make,
         )

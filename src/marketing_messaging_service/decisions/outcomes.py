@@ -56,12 +56,9 @@ from src.marketing_messaging_service.infrastructure.column_types import WHOLE_NU
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
-    BLOCKED_REASON,
     DAY_KEY,
     EVER_KEY,
-    EXPIRED_REASON,
     HAS_OTHER_KEY,
-    HOLDOUT_REASON,
     Event,
     HeldEvent,
     Load,
@@ -69,7 +66,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
-from src.marketing_messaging_service.vocabulary import SuppressionMode
+from src.marketing_messaging_service.vocabulary import SuppressionMode, SuppressionReason
 
 AFTER_DAY_KEYS = DAY_KEY[:-1] + chr(ord(DAY_KEY[-1]) + 1)
 """Sorts after every dedupe key of a day."""
@@ -232,7 +229,9 @@ def insert_refusals(blocks: Sequence[Block], rules: Mapping[int, Rule], *, has_h
         if has_holdout and not rule.action.is_alert and Exemption.HOLDOUT not in rule.exempt_from
     ]
     if held_back:
-        rows = select(decision.c.sequence_number, literal(HOLDOUT_REASON), literal(None, WHOLE_NUMBER)).where(
+        rows = select(
+            decision.c.sequence_number, literal(SuppressionReason.HOLDOUT.value), literal(None, WHOLE_NUMBER)
+        ).where(
             decision.c.rule_position.in_(held_back),
             decision.c.user_id.in_(select(held_out_user.c.user_id)),
             ~exists().where(refusal.c.sequence_number == decision.c.sequence_number),
@@ -247,7 +246,7 @@ def _insert_blocked(blocks: Sequence[Block], places: Sequence[int], positions: S
     )
     reason = case(
         *(
-            (blocked_user.c.block_position == place, literal(f"{BLOCKED_REASON}{blocks[place].name}"))
+            (blocked_user.c.block_position == place, literal(f"{SuppressionReason.BLOCKED}{blocks[place].name}"))
             for place in places
         )
     )
@@ -369,7 +368,7 @@ def insert_suppressions(
         Suppression.user_id: refused.user_id,
         Suppression.event_id: refused.event_id,
         Suppression.template_name: refused.template_name,
-        Suppression.suppression_reason: case(*reasons, else_=literal(EXPIRED_REASON)),
+        Suppression.suppression_reason: case(*reasons, else_=literal(SuppressionReason.EXPIRED.value)),
         Suppression.decided_at: literal(batch.decided_at, UtcDateTime),
         Suppression.rule_name: refused.rule_name,
         Suppression.ruleset_id: literal(batch.ruleset_id),

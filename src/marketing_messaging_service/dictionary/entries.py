@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import src.marketing_messaging_service.models  # noqa: F401  registers every table on Base.metadata
 from src.marketing_messaging_service.infrastructure.database import Base
+from src.marketing_messaging_service.models import Suppression
 from src.marketing_messaging_service.views import VIEWS
-from src.marketing_messaging_service.vocabulary import PAYLOAD, DataType, data_type_of
+from src.marketing_messaging_service.vocabulary import PAYLOAD, REASONS_SENTENCE, DataType, data_type_of
 
 TABLE_ORDER = (
     "events",
@@ -57,7 +58,8 @@ def entries() -> tuple[Entry, ...]:
 
 
 def _tables() -> Iterator[Entry]:
-    sentences = {field.column: field.sentence for field in PAYLOAD.fields}
+    sentences: dict[Any, str] = {field.column: field.sentence for field in PAYLOAD.fields}
+    sentences[Suppression.__table__.c.suppression_reason] = REASONS_SENTENCE
     order = {name: position for position, name in enumerate(TABLE_ORDER)}
     for table in sorted(Base.metadata.tables.values(), key=lambda table: order.get(table.name, len(order))):
         yield Entry(table.name, 0, None, "table", None, table.comment or "")

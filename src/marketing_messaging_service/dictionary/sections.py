@@ -4,7 +4,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from src.marketing_messaging_service.dictionary.messages import error_messages, kind_of
-from src.marketing_messaging_service.vocabulary import DELIVERY_KEYS, PAYLOAD, Kind, Operator, ReasonCode, RunEnding
+from src.marketing_messaging_service.vocabulary import (
+    DELIVERY_KEYS,
+    PAYLOAD,
+    Kind,
+    Operator,
+    ReasonCode,
+    RunEnding,
+    SuppressionReason,
+)
 
 _BEGIN = "<!-- {} (written by `make docs`; a change here is lost) -->"
 _END = "<!-- end of {} -->"
@@ -46,6 +54,15 @@ def operators() -> str:
     )
 
 
+def suppression_reasons() -> str:
+    """Return why a message is suppressed, in the order in which a reason is recorded."""
+    rows = []
+    for number, reason in enumerate(SuppressionReason, start=1):
+        obstacle = f"{reason.obstacle}, in `{reason.blocked_by}`" if reason.blocked_by else "nothing more"
+        rows.append((f"{number}. {reason.what}", reason.written, obstacle))
+    return _table(("", "`suppression_reason`", "what stood in the way"), rows)
+
+
 def messages() -> str:
     """Return the ways in which a run can end, why lines are rejected, and every error sentence, with what to do."""
     endings = [(ending, f"{ending.state}: {ending.meaning}", ending.remedy) for ending in RunEnding]
@@ -64,7 +81,7 @@ def _in_a_cell(sentence: str) -> str:
 SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "raw-events.md": {"fields": raw_fields, "delivery keys": delivery_keys, "reason codes": reason_codes},
     "operations.md": {"messages": messages},
-    "rules.md": {"fields": rule_fields, "operators": operators},
+    "rules.md": {"fields": rule_fields, "operators": operators, "suppression reasons": suppression_reasons},
 }
 """The pages, and the content of each section by its name."""
 

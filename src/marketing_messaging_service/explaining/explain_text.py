@@ -10,10 +10,9 @@ from src.marketing_messaging_service.explaining.one_user import Explanation, cou
 from src.marketing_messaging_service.explaining.outline import Line
 from src.marketing_messaging_service.explaining.truth_tree import ALL, ANY, LEAF, Node
 from src.marketing_messaging_service.infrastructure.instants import instant_text
-from src.marketing_messaging_service.models import BLOCKED_REASON, EXPIRED_REASON, HOLDOUT_REASON, LIMIT_REASON
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.reporting.tables import many, printable
-from src.marketing_messaging_service.vocabulary import SuppressionMode
+from src.marketing_messaging_service.vocabulary import SuppressionMode, SuppressionReason
 
 VERSION = 1
 """Of the form that `--json` prints: raised when a reader of it would have to change."""
@@ -72,14 +71,9 @@ def _told(each: Explanation) -> Iterator[Line]:
 
 def _meaning(reason: str) -> str:
     """Return what a suppression's reason means, for readers who do not know the words of rules.yaml."""
-    known = {
-        **{mode.value: f"at most {mode.words}" for mode in SuppressionMode},
-        EXPIRED_REASON: "it was too late for the message",
-        BLOCKED_REASON: "the user was blocked",
-        HOLDOUT_REASON: "the user is in the holdout, which gets no messages",
-        LIMIT_REASON: "the user already had as many messages as it allows",
-    }
-    return next((words for beginning, words in known.items() if reason.startswith(beginning)), "")
+    found = SuppressionReason.of(reason)
+    once = {mode.value: mode.words for mode in SuppressionMode}.get(reason, reason)
+    return found.meaning.format(once=once) if found else ""
 
 
 def _branches(node: Node, depth: int) -> Iterator[Line]:

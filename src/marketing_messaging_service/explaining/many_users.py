@@ -52,10 +52,6 @@ from src.marketing_messaging_service.explaining.one_user import (
 from src.marketing_messaging_service.explaining.seen import looks_at, seen_by
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
-    BLOCKED_REASON,
-    EXPIRED_REASON,
-    HOLDOUT_REASON,
-    LIMIT_REASON,
     Batch,
     EndedWait,
     Event,
@@ -68,6 +64,7 @@ from src.marketing_messaging_service.models import (
     WaitingMatch,
     WaitOutcome,
 )
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 
 MOST_EXAMPLES = 3
 """How many users are named for each step."""
@@ -350,14 +347,12 @@ def _step(rule: Rule, row: Any) -> tuple[int, str, str] | None:
 
 def _reason(rule: Rule, reason: str) -> tuple[str, str]:
     """Return a reason's place among others, and what is true of events to which it did not apply."""
-    if reason == EXPIRED_REASON:
-        return "1", "in time for the message (else expired)"
-    if reason.startswith(BLOCKED_REASON):
-        return f"2{reason}", f"not blocked by {reason.removeprefix(BLOCKED_REASON)}"
-    if reason == HOLDOUT_REASON:
-        return "3", "not in the holdout, which gets no messages"
-    if reason.startswith(LIMIT_REASON):
-        return f"5{reason}", f"within the limit {reason.removeprefix(LIMIT_REASON)}"
+    found = SuppressionReason.of(reason) or SuppressionReason.ONCE
     hours = rule.suppression.hours
-    how = rule.suppression.mode.words if hours is None else f"once within {hours.normalize():f} h"
-    return f"4{reason}", f"no earlier {rule.action.template_name} in the way ({reason}: {how})"
+    passed = found.passed.format(
+        name=reason.removeprefix(found),
+        reason=reason,
+        once=rule.suppression.mode.words if hours is None else f"once within {hours.normalize():f} h",
+        template_name=rule.action.template_name,
+    )
+    return f"{found.step}{reason}", passed

@@ -16,7 +16,7 @@ from src.marketing_messaging_service.decisions.rules import Block, Exemption, Ru
 from src.marketing_messaging_service.explaining.history import History, KnownEvent, Sight
 from src.marketing_messaging_service.explaining.truth_tree import Question, truth_tree
 from src.marketing_messaging_service.infrastructure.instants import shifted
-from src.marketing_messaging_service.models import BLOCKED_REASON, EXPIRED_REASON, HOLDOUT_REASON
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,10 @@ class Standing:
         if Exemption.BLOCKS not in exempt:
             for block in decision.file.blocks:
                 if self._is_blocked(block, decision):
-                    yield f"{BLOCKED_REASON}{block.name}"
+                    yield f"{SuppressionReason.BLOCKED}{block.name}"
         holdout = decision.file.holdout
         if Exemption.HOLDOUT not in exempt and holdout is not None and is_held_out(holdout, self._user_id):
-            yield HOLDOUT_REASON
+            yield SuppressionReason.HOLDOUT.value
 
     def _is_blocked(self, block: Block, decision: Decision) -> bool:
         if not block.covers(decision.rule.action):
@@ -106,4 +106,4 @@ def _lateness(decision: Decision) -> Iterator[str]:
     hours = decision.rule.expires_after_hours
     last = None if hours is None else shifted(decision.decision_time, seconds_of(hours))
     if decision.is_too_old or (last is not None and decision.as_of > last):
-        yield EXPIRED_REASON
+        yield SuppressionReason.EXPIRED.value

@@ -30,10 +30,6 @@ from src.marketing_messaging_service.models.send_request import (
 )
 from src.marketing_messaging_service.models.source_file import SourceFile
 from src.marketing_messaging_service.models.suppression import (
-    BLOCKED_REASON,
-    EXPIRED_REASON,
-    HOLDOUT_REASON,
-    LIMIT_REASON,
     Suppression,
 )
 from src.marketing_messaging_service.models.unknown_key import OTHER_KEYS, UnknownKey
@@ -42,14 +38,10 @@ from src.marketing_messaging_service.models.waiting_match import WaitingMatch
 
 __all__ = [
     "ALERT_CHANNEL",
-    "BLOCKED_REASON",
     "CALENDAR_KEY",
     "DAY_KEY",
     "EVER_KEY",
-    "EXPIRED_REASON",
     "HAS_OTHER_KEY",
-    "HOLDOUT_REASON",
-    "LIMIT_REASON",
     "OTHER_KEYS",
     "READ_COUNTS",
     "Batch",

@@ -11,19 +11,6 @@ from src.marketing_messaging_service.infrastructure.database import Base, UtcDat
 from src.marketing_messaging_service.models.event import Event
 from src.marketing_messaging_service.models.send_request import SendRequest
 
-EXPIRED_REASON = "expired"
-"""The suppression_reason of a message that would have gone out if its event had not been too old for the run."""
-
-
-BLOCKED_REASON = "blocked:"
-"""How the suppression_reason of a message to a blocked user begins; the name of the block follows."""
-
-HOLDOUT_REASON = "holdout"
-"""The suppression_reason of a message to a user of the holdout."""
-
-LIMIT_REASON = "limit:"
-"""How the suppression_reason of a message beyond a limit begins; the name of the limit follows."""
-
 
 class Suppression(Base):
     """One refused message, why, and what was in the way: an earlier send, or the event by which the user is blocked.
@@ -58,8 +45,7 @@ class Suppression(Base):
     )
     suppression_reason: Mapped[str] = mapped_column(
         Text,
-        comment="What refused it: the suppression mode, such as once_ever; `blocked:` and the name of a block; "
-        "holdout; `limit:` and the name of a limit; or expired, when it was too late for the message.",
+        comment="What refused it, one of SuppressionReason.",
     )
     decided_at: Mapped[datetime] = mapped_column(
         UtcDateTime,

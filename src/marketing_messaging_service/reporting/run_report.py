@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from src.marketing_messaging_service.models import (
-    EXPIRED_REASON,
     FlowName,
     RemarkKind,
     ReplayOutcome,
@@ -14,6 +13,7 @@ from src.marketing_messaging_service.models import (
     RunState,
 )
 from src.marketing_messaging_service.reporting.masking import masked
+from src.marketing_messaging_service.vocabulary import SuppressionReason
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -308,4 +308,6 @@ class RunReport:
     @property
     def expired_count(self) -> int:
         """The part of the messages refused whose event was too old."""
-        return sum(count for rule in self.rules for reason, count in rule.suppressed if reason == EXPIRED_REASON)
+        return sum(
+            count for rule in self.rules for reason, count in rule.suppressed if reason == SuppressionReason.EXPIRED
+        )

@@ -22,7 +22,6 @@ from sqlalchemy.orm import aliased
 
 from src.marketing_messaging_service.infrastructure.sql_text import told
 from src.marketing_messaging_service.models import (
-    EXPIRED_REASON,
     Batch,
     BatchRule,
     EndedWait,
@@ -35,7 +34,7 @@ from src.marketing_messaging_service.models import (
     SendRequest,
     Suppression,
 )
-from src.marketing_messaging_service.vocabulary import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant, SuppressionReason
 
 EverDecisionTable = type[SendRequest] | type[Suppression] | type[FormerSuppression]
 
@@ -150,7 +149,7 @@ def _former_without_successor(_connection: Connection) -> Iterator[Select[Any]]:
         .outerjoin(BatchRule, and_(BatchRule.batch_id == Batch.id, BatchRule.rule_name == former.rule_name))
         .where(
             or_(
-                former.suppression_reason != EXPIRED_REASON,
+                ~SuppressionReason.EXPIRED.holds(former.suppression_reason),
                 BatchRule.batch_id.is_(None),
                 func.coalesce(first.id >= Batch.id, false()),
                 and_(former.event_id.is_not(None), not_(or_(*successors))),

@@ -28,12 +28,8 @@ from sqlalchemy.orm import aliased
 from src.marketing_messaging_service.infrastructure.sql_text import day_told, told
 from src.marketing_messaging_service.models import (
     ALERT_CHANNEL,
-    BLOCKED_REASON,
     DAY_KEY,
     EVER_KEY,
-    EXPIRED_REASON,
-    HOLDOUT_REASON,
-    LIMIT_REASON,
     Batch,
     BatchRule,
     Event,
@@ -48,7 +44,7 @@ from src.marketing_messaging_service.models import (
     Suppression,
 )
 from src.marketing_messaging_service.self_check.again import EVER_DECIDED, EverDecisionTable, is_decided_again
-from src.marketing_messaging_service.vocabulary import Invariant
+from src.marketing_messaging_service.vocabulary import Invariant, SuppressionReason
 
 DecisionTable = type[SendRequest] | type[Suppression]
 
@@ -218,18 +214,19 @@ def _sends_after_one_of(template_names: Sequence[str], *reach: SQLColumnExpressi
 def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
     send, event = aliased(SendRequest, name="send"), aliased(Event, name="blocking")
     reason, blocked_by = Suppression.suppression_reason, Suppression.blocked_by_send_request_id
-    is_limit, is_block = reason.startswith(LIMIT_REASON), reason.startswith(BLOCKED_REASON)
+    blocking = Suppression.blocked_by_event_id
     # A file that names a time zone may mean its days, which are not distinguished here. As a list; otherwise the text
     # of the rules is searched for each suppression: with 300 rules, that took twice as long as deciding.
     names_zone = Suppression.ruleset_id.in_(select(Ruleset.id).where(Ruleset.yaml_text.contains("timezone")))
     is_on_day = day_told(_decision_time(send)) == day_told(_decision_time(Suppression))
     has_reason = and_(
         send.user_id == Suppression.user_id,
-        or_(is_limit, send.template_name == Suppression.template_name),
+        or_(SuppressionReason.LIMIT.holds(reason), send.template_name == Suppression.template_name),
         send.channel != ALERT_CHANNEL,
         or_(reason != DAILY, names_zone, is_on_day),
     )
-    needs_no_send = or_(is_block, reason.in_([EXPIRED_REASON, HOLDOUT_REASON]))
+    needs_no_send = or_(*(each.holds(reason) for each in SuppressionReason if each.blocked_by != blocked_by.key))
+    needs_event = or_(*(each.holds(reason) for each in SuppressionReason if each.blocked_by == blocking.key))
     yield (
         select(told(_place(Suppression), ": ", reason, " by send_requests.id ", blocked_by))
         .select_from(Suppression)
@@ -238,17 +235,16 @@ def _unjustified_suppressions(_connection: Connection) -> Iterator[Select[Any]]:
         .where(
             Suppression.rule_name.is_not(None),
             case(
-                (needs_no_send, and_(blocked_by.is_not(None), reason != EXPIRED_REASON)),
+                (needs_no_send, and_(blocked_by.is_not(None), ~SuppressionReason.EXPIRED.holds(reason))),
                 else_=or_(blocked_by.is_(None), not_(has_reason)),
             ),
         )
     )
-    blocking = Suppression.blocked_by_event_id
     yield (
         select(told(_place(Suppression), ": ", reason, " by the event events.id ", blocking))
         .select_from(Suppression)
         .outerjoin(event, event.id == blocking)
-        .where(blocking.is_not(None), or_(not_(is_block), event.user_id != Suppression.user_id))
+        .where(blocking.is_not(None), or_(not_(needs_event), event.user_id != Suppression.user_id))
     )
 
 
@@ -272,7 +268,7 @@ def _wrongly_expired(connection: Connection) -> Iterator[Select[Any]]:
         limit = case((or_(*by_own_limit), deciding.oldest_event_at), else_=loading.oldest_event_at)
         return func.coalesce(table.event_timestamp < limit, false())
 
-    has_expired = Suppression.suppression_reason == EXPIRED_REASON
+    has_expired = SuppressionReason.EXPIRED.holds(Suppression.suppression_reason)
     is_blocked = Suppression.blocked_by_send_request_id.is_not(None)
     wrong: dict[EverDecisionTable, ColumnElement[bool]] = {
         # What waited was held to the age limit of the run that first decided on its event; its wait keeps that.

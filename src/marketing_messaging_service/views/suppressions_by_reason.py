@@ -3,7 +3,7 @@
 from src.marketing_messaging_service.models import Suppression
 from src.marketing_messaging_service.views.event_dates import EVENT_DATE
 from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
-from src.marketing_messaging_service.vocabulary import DataType
+from src.marketing_messaging_service.vocabulary import REASONS_SENTENCE, DataType
 
 SUPPRESSIONS_BY_REASON = View(
     name="suppressions_by_reason",
@@ -13,7 +13,7 @@ SUPPRESSIONS_BY_REASON = View(
         EVENT_DATE,
         passed_on(Suppression.rule_name),
         passed_on(Suppression.template_name),
-        passed_on(Suppression.suppression_reason),
+        ViewColumn("suppression_reason", DataType.TEXT, REASONS_SENTENCE),
         ViewColumn(
             "blocked_by_rule_name",
             DataType.TEXT,

@@ -1,14 +1,20 @@
 """Which rules' messages stop which others."""
 
 from src.marketing_messaging_service.models import (
-    BLOCKED_REASON,
-    EXPIRED_REASON,
-    HOLDOUT_REASON,
-    LIMIT_REASON,
     Suppression,
 )
 from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
-from src.marketing_messaging_service.vocabulary import DataType
+from src.marketing_messaging_service.vocabulary import DataType, SuppressionReason
+
+_ONCE = SuppressionReason.ONCE.stopped_by
+_NAMED = [each for each in reversed(SuppressionReason) if each.has_name and each.stopped_by != _ONCE]
+_WHOLE = [each for each in SuppressionReason if not each.has_name]
+
+_FOLLOWING_NAMES = "\n        ".join(
+    f"WHEN '{each.stopped_by}' THEN substr(refused.suppression_reason, {len(each) + 1})" for each in _NAMED
+)
+_KINDS = "\n            ".join(f"WHEN suppression_reason LIKE '{each}%' THEN '{each.stopped_by}'" for each in _NAMED)
+_QUOTED = ", ".join(f"'{each}'" for each in _WHOLE)
 
 WHO_STOPS_WHOM = View(
     name="who_stops_whom",
@@ -19,7 +25,8 @@ WHO_STOPS_WHOM = View(
         ViewColumn(
             "stopped_by_kind",
             DataType.TEXT,
-            "What stood in its way: rule (a message had used up the once), limit, block, holdout or expired.",
+            "What stood in its way: rule (a message had used up the once), "
+            f"{', '.join(each.stopped_by for each in _NAMED + _WHOLE[:-1])} or {_WHOLE[-1].stopped_by}.",
         ),
         ViewColumn(
             "stopped_by_name",
@@ -41,9 +48,8 @@ SELECT
     refused.rule_name,
     refused.stopped_by_kind,
     CASE refused.stopped_by_kind
-        WHEN 'limit' THEN substr(refused.suppression_reason, {len(LIMIT_REASON) + 1})
-        WHEN 'block' THEN substr(refused.suppression_reason, {len(BLOCKED_REASON) + 1})
-        WHEN 'rule' THEN blocking.rule_name
+        {_FOLLOWING_NAMES}
+        WHEN '{_ONCE}' THEN blocking.rule_name
         ELSE refused.stopped_by_kind
     END AS stopped_by_name,
     blocking.rule_name AS blocking_rule_name,
@@ -56,10 +62,9 @@ FROM (
         suppression_reason,
         blocked_by_send_request_id,
         CASE
-            WHEN suppression_reason LIKE '{LIMIT_REASON}%' THEN 'limit'
-            WHEN suppression_reason LIKE '{BLOCKED_REASON}%' THEN 'block'
-            WHEN suppression_reason IN ('{HOLDOUT_REASON}', '{EXPIRED_REASON}') THEN suppression_reason
-            ELSE 'rule'
+            {_KINDS}
+            WHEN suppression_reason IN ({_QUOTED}) THEN suppression_reason
+            ELSE '{_ONCE}'
         END AS stopped_by_kind
     FROM suppressions
 ) AS refused

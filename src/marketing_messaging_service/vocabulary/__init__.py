@@ -1,4 +1,4 @@
-"""The records that the other rooms iterate over: fields and their kinds, operators, reason codes, run endings.
+"""The records that the other rooms iterate over: fields and their kinds, operators, reason codes and so on.
 
 Each kind of thing that the product grows by is a list of records here, with everything that any room needs to know;
 none is listed a second time anywhere.
@@ -22,12 +22,14 @@ from src.marketing_messaging_service.vocabulary.operators import Operand, Operat
 from src.marketing_messaging_service.vocabulary.periods import Period
 from src.marketing_messaging_service.vocabulary.reason_codes import ReasonCode
 from src.marketing_messaging_service.vocabulary.run_endings import RunEnding
+from src.marketing_messaging_service.vocabulary.suppression_reasons import REASONS_SENTENCE, SuppressionReason
 
 __all__ = [
     "DELIVERY_KEYS",
     "KINDS",
     "PAYLOAD",
     "PROPERTIES",
+    "REASONS_SENTENCE",
     "TRAITS",
     "DataType",
     "Field",
@@ -41,6 +43,7 @@ __all__ = [
     "ReasonCode",
     "RunEnding",
     "SuppressionMode",
+    "SuppressionReason",
     "Takes",
     "UnfitValueError",
     "data_type_of",
