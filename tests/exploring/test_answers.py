@@ -1,5 +1,6 @@
 """What the questions answer where an easy answer would be a false one."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -327,6 +328,31 @@ def test_what_waits_is_reported_by_what_it_waits_for(connection):
     ]
 
 
+def test_a_message_that_waits_is_reported_with_its_day_and_that_none_waits_is_said(
+    connection, migrated_template, tmp_path
+):
+    (row,) = answer(connection, "waiting-messages")
+    assert row["remark"] == "No message waits."
+    waiting = Pipeline(tmp_path / "run", migrated_template)
+    waiting.land([event("ada", "cart", 20), event("ada", "cart", 21), event("bob", "cart", 23)])
+    waiting.do(
+        waiting.options(as_of=MARCH + timedelta(hours=21)), {"rules": [rule("remind", "cart") | {"wait": {"hours": 2}}]}
+    )
+    with closing(sqlite3.connect(waiting.database_path)) as copied:
+        copied.row_factory = sqlite3.Row
+        rows = answer(copied, "waiting-messages")
+    assert [(row["rule_name"], row["decide_date"], row["message_count"], row["user_count"]) for row in rows] == [
+        ("remind", "2026-03-01", 2, 1),
+        ("remind", "2026-03-02", 1, 1),
+    ]
+
+
+def test_who_hits_the_daily_cap_is_counted_from_a_day_on(connection):
+    (row,) = answer(connection, "users-at-daily-cap", since_date="2026-03-01")
+    assert (row["user_id"], row["suppression_count"], row["day_count"]) == ("ada", 2, 1)
+    assert answer(connection, "users-at-daily-cap", since_date="2026-03-02") == []
+
+
 def test_in_a_timeline_what_waits_says_so(connection):
     remarks = {
         user_id: [row["remark"] for row in answer(connection, "timeline-of-user", user_id=user_id)]
@@ -417,3 +443,8 @@ def test_a_rejected_line_that_was_replayed_is_reported_beside_what_came_of_its_e
     assert " A replay took it at 20" in after["rejected, then replayed"]
     assert after["rejected, then replayed"].startswith(before["rejected"])
     assert sum(each is not None for each in replayed) == 1
+
+
+def test_no_query_is_left_out_here():
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in QUERIES if not re.search(rf'answer\(\w+, "{name}"', here)] == []
