@@ -13,6 +13,7 @@ import pytest
 from src.marketing_messaging_service.exploring import read_queries
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.run_options import Window
+from src.marketing_messaging_service.vocabulary import SuppressionMode, SuppressionReason
 from tests.pipeline import Pipeline
 from tests.self_check.databases import rule
 
@@ -127,6 +128,12 @@ class TestWhyAUserGotNothing:
             ("funds_again", "suppressed: once_per_calendar_day", "funds"),
         ]
         assert [outcome for outcome, _ in why(connection, "ada", "welcome")] == ["sent", "suppressed: once_ever"]
+
+    def test_every_reason_there_is_has_a_sentence(self):
+        modes = [mode for mode in SuppressionMode if mode is not SuppressionMode.NONE]
+        reasons = [reason for reason in SuppressionReason if reason is not SuppressionReason.ONCE]
+        sql = QUERIES["why-no-message"].sql
+        assert [each for each in (*modes, *reasons) if f"WHEN 'suppressed: {each}'" not in sql] == []
 
     def test_without_a_rule_every_rule_answers(self, connection):
         rows = answer(connection, "why-no-message", user_id="bob")
