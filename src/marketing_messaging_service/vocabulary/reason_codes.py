@@ -101,7 +101,7 @@ class ReasonCode(StrEnum):
     )
     INVALID_ROW = (
         "invalid_row",
-        "a row of a CSV has more or fewer cells than its header, or a single quote mark within a quoted cell",
+        "a row of a CSV has more or fewer cells than its header, or a lone quote mark within a quoted cell",
         "quote a text that holds the delimiter, a quote mark (written twice) or a line end, and replay the row or "
         "deliver the file again",
     )
