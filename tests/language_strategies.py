@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from src.marketing_messaging_service.vocabulary import Operand, Operator, Period, SuppressionMode, Takes
 from tests.strategies import EVENT_TYPES, FIELD_VALUES, ORDERED_FIELDS, RULE_NAMES, TEMPLATES
 
 Document = dict[str, Any]
@@ -17,14 +18,6 @@ TRAIT_FIELDS = tuple(name.removeprefix("user_traits.") for name in FIELDS if nam
 
 HOURS = (0.5, 1, 12, 24, 36)
 TIMEZONES = ("UTC", "Europe/Paris", "America/Sao_Paulo", "Asia/Kathmandu", "Pacific/Apia", "Australia/Lord_Howe")
-MODES = (
-    "none",
-    "once_ever",
-    "once_per_calendar_day",
-    "once_per_calendar_week",
-    "once_per_calendar_month",
-    "once_per_hours",
-)
 PER = (None, None, ["properties.order_id"], ["user_traits.country", "properties.attempt_number"])
 CHANNELS = ("email", "sms")
 
@@ -74,12 +67,12 @@ def _rule(draw: st.DrawFn, name: str, looks_at_as_of: bool, is_dense: bool) -> D
     }
     if is_alert:
         return rule
-    mode = draw(st.sampled_from(MODES))
-    suppression: Document = {"mode": mode}
-    if mode == "once_per_hours":
+    mode = draw(st.sampled_from(SuppressionMode))
+    suppression: Document = {"mode": mode.value}
+    if mode.needs_hours:
         suppression["hours"] = draw(st.sampled_from(HOURS))
     per = draw(st.sampled_from(PER))
-    if per is not None and mode != "none":
+    if per is not None and mode is not SuppressionMode.NONE:
         suppression["per"] = per
     rule["suppression"] = suppression
     if looks_at_as_of and draw(st.sampled_from((False, False, True))):
@@ -119,21 +112,17 @@ def latest_trait(draw: st.DrawFn) -> Document:
 
 @st.composite
 def _operator_and_value(draw: st.DrawFn, name: str) -> Document:
-    operators = ["equals", "not_equals", "in", "not_in", "exists", "not_exists"]
-    if name in ORDERED_FIELDS:
-        operators += ["gt", "gte", "lt", "lte"]
-    if name in TEXT_FIELDS:
-        operators += ["contains", "starts_with", "ends_with"]
-    operator = draw(st.sampled_from(operators))
+    takes = {Takes.EVERYTHING: FIELDS, Takes.ORDERED: ORDERED_FIELDS, Takes.TEXT: TEXT_FIELDS}
+    operator = draw(st.sampled_from([each for each in Operator if name in takes[each.takes]]))
     values = st.sampled_from(FIELDS[name])
-    if operator in ("exists", "not_exists"):
-        return {"operator": operator}
-    if operator in ("in", "not_in"):
-        return {"operator": operator, "value": draw(st.lists(values, min_size=1, max_size=3, unique=True))}
+    if operator.operand is Operand.NOTHING:
+        return {"operator": operator.value}
+    if operator.operand is Operand.LIST:
+        return {"operator": operator.value, "value": draw(st.lists(values, min_size=1, max_size=3, unique=True))}
     value = draw(values)
-    if operator in ("contains", "starts_with", "ends_with"):
+    if operator.takes is Takes.TEXT:
         value = draw(st.sampled_from((value, value[:1], value[-2:], value[1:], "%", "_", "")))
-    return {"operator": operator, "value": value}
+    return {"operator": operator.value, "value": value}
 
 
 @st.composite
@@ -205,7 +194,7 @@ def _limit(draw: st.DrawFn, name: str) -> Document:
     if draw(st.booleans()):
         limit["hours"] = draw(st.sampled_from(HOURS))
     else:
-        limit["calendar"] = draw(st.sampled_from(("day", "week", "month")))
+        limit["calendar"] = draw(st.sampled_from(Period)).value
     return limit
 
 

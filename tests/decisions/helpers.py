@@ -1,7 +1,7 @@
 """Short ways to write events and rules, and to read what was decided."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +115,9 @@ def with_value(document: Mapping[str, Any], keys: str, value: Any) -> dict[str, 
     """A copy of a document with another value under a dotted path of keys."""
     key, _, rest = keys.partition(".")
     return {**document, key: with_value(document.get(key, {}), rest, value) if rest else value}
+
+
+def any_of(names: Iterable[str]) -> str:
+    """How an error lists what it expected one of: 'a', 'b' or 'c'."""
+    *first, last = (f"'{name}'" for name in names)
+    return f"{', '.join(first)} or {last}"

@@ -11,6 +11,7 @@ from src.marketing_messaging_service.vocabulary import (
     Operator,
     ReasonCode,
     RunEnding,
+    SuppressionMode,
     SuppressionReason,
 )
 
@@ -54,6 +55,12 @@ def operators() -> str:
     )
 
 
+def once_modes() -> str:
+    """Return the suppression modes, and how often each lets a user have a message."""
+    rows = [(f"`{mode}`{', with `hours`' if mode.needs_hours else ''}", mode.words) for mode in SuppressionMode]
+    return _table(("mode", "a user gets the message at most"), rows)
+
+
 def suppression_reasons() -> str:
     """Return why a message is suppressed, in the order in which a reason is recorded."""
     rows = []
@@ -81,7 +88,12 @@ def _in_a_cell(sentence: str) -> str:
 SECTIONS: Mapping[str, Mapping[str, Callable[[], str]]] = {
     "raw-events.md": {"fields": raw_fields, "delivery keys": delivery_keys, "reason codes": reason_codes},
     "operations.md": {"messages": messages},
-    "rules.md": {"fields": rule_fields, "operators": operators, "suppression reasons": suppression_reasons},
+    "rules.md": {
+        "fields": rule_fields,
+        "operators": operators,
+        "once modes": once_modes,
+        "suppression reasons": suppression_reasons,
+    },
 }
 """The pages, and the content of each section by its name."""
 

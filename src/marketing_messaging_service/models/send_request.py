@@ -117,7 +117,7 @@ class SendRequest(Base):
     dedupe_key: Mapped[str] = mapped_column(
         String(128),
         comment="The scope within which the user gets this template once: `ever`, `day:<UTC date>`, "
-        "`calendar:<time zone>:<day, week or month>`, or `event:<event id>:<rule>` where nothing guards it; with "
+        "`calendar:<time zone>:<period>`, or `event:<event id>:<rule>` where nothing guards it; with "
         "`per`, a hash of the values follows.",
     )
     decision_time: Mapped[datetime | None] = mapped_column(
