@@ -85,7 +85,5 @@ def run_once(flow: Flow[..., State[RunReport]], options: Mapping[str, Any]) -> i
         return refused(error)
     run_report = result_of(state)
     if isinstance(run_report, RunReport):
-        # The summary should be the last thing on the terminal; Prefect would report its server's end after it.
-        logging.getLogger("prefect").setLevel(logging.WARNING)
         print(summary_text(run_report), flush=True)
     return exit_code(state)

@@ -169,8 +169,8 @@ def _staged_money(amounts: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
 
 
 def _stored_money(amounts: pa.Array, field: Field) -> pa.Array:
-    units = pa.scalar(Decimal(10 ** _scale(field)), pa.decimal128(_scale(field) + 1, 0))
-    return pc.cast(pc.multiply(amounts, units), pa.int64())
+    # A decimal of 64 bits is its number of smallest units.
+    return amounts.cast(pa.decimal64(MONEY_DIGITS, _scale(field))).view(pa.int64())
 
 
 def _amount(value: Any, field: Field) -> Decimal:

@@ -1,4 +1,4 @@
-"""The temporary server that Prefect starts for a run without one."""
+"""The temporary server of a run without one."""
 
 import os
 import subprocess
@@ -8,20 +8,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, temporary_settings
 
 from flows.command_line import temporary_server
 from flows.local_server import PROJECT
+from tests.prefect_home import make_home
 
 SECONDS = 30.0
 
 RUN = """
-import subprocess, sys, time
-from flows.command_line.temporary_server import _Subprocess
-arguments = [sys.executable, "-m", "uvicorn", "--app-dir", sys.argv[1], "app:app", "--port", "0", "--lifespan", "off"]
-print(_Subprocess().Popen(arguments).pid, flush=True)
+import os, sys, time
+from flows.command_line.temporary_server import start_bound
+process, _ = start_bound(["--app-dir", sys.argv[1], "app:app", "--port", "0", "--lifespan", "off"], os.environ)
+print(process.pid, flush=True)
 time.sleep(600)
 """
-"""A run that starts a server as Prefect does, and then takes long."""
+"""A run that starts a server, and then takes long."""
+
+ASKED = """
+import sys
+from flows.command_line.temporary_server import bind_to_this_process
+bind_to_this_process()
+from prefect.client.orchestration import get_client
+with get_client(sync_client=True) as client:
+    print(client.api_healthcheck(), get_client(sync_client=True).api_url == client.api_url, "fastapi" in sys.modules)
+"""
+"""A process that asks a server whether it is there."""
 
 
 @pytest.fixture
@@ -61,15 +73,31 @@ def test_it_is_out_of_reach_of_ctrl_c_on_the_terminal_of_its_run(run: "subproces
 
 
 def test_why_it_does_not_start_can_be_read() -> None:
-    process = temporary_server._Subprocess().Popen([sys.executable, "-m", "uvicorn", "--no-such-option"])
+    process, said = temporary_server.start_bound(["--no-such-option"], os.environ)
     process.wait(SECONDS)
-    assert process.stderr is not None
-    assert "No such option" in str(process.stderr.read())
-    process.stderr.close()
+    said.seek(0)
+    assert b"No such option" in said.read()
+    said.close()
     assert process.stdin is not None
     process.stdin.close()
 
 
-def test_other_processes_are_started_as_they_are() -> None:
-    process = temporary_server._Subprocess().Popen([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE)
-    assert process.communicate()[0] == b"1\n"
+@pytest.mark.server
+def test_prefect_takes_it_for_its_own_without_importing_a_server(tmp_path: Path) -> None:
+    make_home(tmp_path / "home")
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment = {**outside, "PREFECT_HOME": str(tmp_path / "home")}
+    told = subprocess.run(
+        [sys.executable, "-c", ASKED], cwd=PROJECT, env=environment, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.split() == ["None", "True", "False"]
+
+
+@pytest.mark.server
+def test_one_that_cannot_start_is_reported_with_what_it_said(tmp_path: Path) -> None:
+    nowhere = f"sqlite+aiosqlite:///{tmp_path}/nowhere/prefect.db"
+    with (
+        temporary_settings({PREFECT_API_DATABASE_CONNECTION_URL: nowhere}),
+        pytest.raises(RuntimeError, match=r"(?s)^Timed out .* exit code 3 and said: .*unable to open database file"),
+    ):
+        temporary_server.TemporaryServer().start()
