@@ -9,7 +9,7 @@ ARGS ?=
 WORKERS = $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 THOROUGHLY = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --hypothesis-profile thorough
 
-# What a run needs besides: the driver of PostgreSQL and the client of object storage, where a setting names such.
+# What a run also needs if a setting names it: the driver of PostgreSQL, the client of object storage, Dask.
 DRIVER := $(VENV)/installed$(if $(filter postgresql%,$(DATABASE_URL)),-postgresql)
 DRIVER += $(if $(filter s3://%,$(LANDING_PATH) $(PUBLISH_PATH)),$(VENV)/installed-s3)
 DRIVER += $(if $(strip $(DASK_SCHEDULER)),$(VENV)/installed-dask)
@@ -20,8 +20,8 @@ DRIVER += $(if $(strip $(DASK_SCHEDULER)),$(VENV)/installed-dask)
 help: ## List these commands
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 
-# Only one that stands on the command line itself counts: the demo is not for the database of the environment. By export,
-# because what stands in a recipe's line stands in the list of processes.
+# Only a DATABASE_URL on the command line counts: the demo must not use the database of the environment. It is exported,
+# because whatever is in a recipe's line is also in the list of processes.
 demo: export DATABASE_URL := $(if $(filter command line,$(origin DATABASE_URL)),$(DATABASE_URL),sqlite:///./demo.db)
 demo: export LANDING_PATH := data/samples
 demo: export SOURCES_PATH := data/sources.yaml

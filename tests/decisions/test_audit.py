@@ -260,7 +260,9 @@ class TestARuleset:
 
     def test_whose_text_is_no_text_any_more_is_reported(self, decided):
         by_hand(decided, "UPDATE rulesets SET yaml_text = ?", b"rules: []")
-        assert audit(decided)["usable_rulesets"] == ("rulesets.id 1: its text is not text, as in a damaged file",)
+        assert audit(decided)["usable_rulesets"] == (
+            "rulesets.id 1: its text is stored as bytes or a number, as in a damaged file",
+        )
 
     def test_of_text_beyond_ascii_has_its_hash(self, pipeline):
         pipeline.land([event("1")])

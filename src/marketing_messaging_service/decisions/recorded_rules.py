@@ -105,7 +105,7 @@ def read_recorded(content_hash: str, yaml_text: Any) -> tuple[Rule, ...]:
 
 def _whole_of_recorded(content_hash: str, yaml_text: Any) -> Rules:
     if not isinstance(yaml_text, str):
-        raise RulesError("its text is not text, as in a damaged file")
+        raise RulesError("its text is stored as bytes or a number, as in a damaged file")
     if text_hash(yaml_text) != content_hash:
         raise RulesError(f"its text does not match its hash, {content_hash}")
     return whole_of_text(yaml_text, "its text")
