@@ -66,12 +66,12 @@ def backfill(  # noqa: PLR0917  the fields of a form
     """Take the events of a window out of raw files, and decide which messages they earn.
 
     Begin with the mode *preview*: its report shows what would be sent and refused, and nothing is kept. A backfill
-    can be started at any time: it decides no event twice and leaves to the hourly job what is not its own.
+    can be started at any time: it decides no event twice, and leaves everything else to the hourly run.
 
     Args:
         start: First instant of the window, UTC. An event exactly at it is taken.
         end: End of the window, UTC. An event exactly at it is not taken.
-        source: Folder of raw files, subfolders included. Left empty, the setting LANDING_PATH counts.
+        source: Folder of raw files, subfolders included. Left empty, the setting LANDING_PATH is used.
         mode: **preview** reports what would be decided, and keeps nothing. **load and decide** takes the events and
             decides their messages. **load only** keeps them as history and decides nothing, until a later backfill
             covers them.

@@ -49,7 +49,7 @@ def hourly(
     Args:
         as_of: Logical time of the run, recorded with every load. Left empty, it is the scheduled start time.
         landing_path: Folder of raw files, subfolders included, or `s3://bucket/prefix`. Left empty, the setting
-            LANDING_PATH counts.
+            LANDING_PATH is used.
         max_event_age_hours: Events older than this many hours at as_of are kept as history but earn no message; a rule
             that matches one writes a suppression with the reason expired. 0 means no limit.
         max_event_ahead_hours: Events further ahead of as_of than this many hours are loaded and wait, because a clock

@@ -128,13 +128,13 @@ def write(database_url: str, folder: Path, stop: StopRequest) -> tuple[Published
 
 @flow(name="publish", flow_run_name=named_by_start("publish"))
 def publish(publish_path: str = "") -> State[tuple[PublishedFile, ...]]:
-    """Write a consistent copy of the database, and Parquet of each table and view, all of one moment.
+    """Write a consistent copy of the database, and Parquet of each table and view, all as of one moment.
 
     Safe to start at any time, also during an hourly run, which it does not hold up. Readers always find whole files,
     either the old ones or the new.
 
     Args:
-        publish_path: Folder to write into, or `s3://bucket/prefix`. Left empty, the setting PUBLISH_PATH counts.
+        publish_path: Folder to write into, or `s3://bucket/prefix`. Left empty, the setting PUBLISH_PATH is used.
     """
     page, stop = RunPage("published-files"), StopRequest(_UNPUBLISHED)
     try:

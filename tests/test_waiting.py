@@ -141,7 +141,7 @@ def test_a_run_says_what_waits_for_the_data_alone_also_where_it_decides_nothing(
     for hour in (10, 12):
         pipeline.do(pipeline.options(as_of=at(hour)), document)
     said = said_of_last_run(pipeline)
-    assert "Matches of rules with wait: 1 wait now (1 of them for the data to come so far)." in said
+    assert "Matches of rules with wait: 1 wait now (1 of them only for later data)." in said
 
     pipeline.land([{**ORDER, "message_id": "2", "event_type": "opened", "event_timestamp": "2026-11-23T11:30:00Z"}])
     pipeline.do(pipeline.options(as_of=at(13)), document)

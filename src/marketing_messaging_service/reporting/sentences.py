@@ -156,7 +156,7 @@ def expired_sentence(report: RunReport) -> str:
     if not count:
         return ""
     were_not = "would not be" if report.is_preview else "was not" if count == 1 else "were not"
-    limit = f"the limit of {hours} h" if hours else "the limit of age of the run that loaded them"
+    limit = f"the limit of {hours} h" if hours else "the age limit of the run that loaded them"
     their_events = "its event is" if count == 1 else "their events are"
     messages = f"{many(count, 'message')} {were_not} sent, because {their_events} older than {limit}."
     if report.is_preview:
@@ -180,7 +180,7 @@ def waits_sentence(waits: WaitsReport, *, is_preview: bool = False) -> str:
         parts.append(f"{waits.ended_count} had waited long enough ({'; '.join(outcomes)})")
     if not parts and not waits.waiting_count:
         return ""
-    late = f" ({waits.late_count} of them for the data to come so far)" if waits.late_count else ""
+    late = f" ({waits.late_count} of them only for later data)" if waits.late_count else ""
     parts.append(f"{waits.waiting_count} {'would wait' if is_preview else 'wait'} now{late}")
     return f"Matches of rules with wait: {', '.join(parts)}."
 

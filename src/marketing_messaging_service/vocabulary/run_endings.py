@@ -70,7 +70,7 @@ class RunEnding(StrEnum):
     EXPIRED = (
         "… messages were not sent, because their events are older than the limit of … h.",
         "Completed",
-        "the run's limit of age, `max_event_age_hours`, held them back",
+        "the run's age limit, `max_event_age_hours`, held them back",
         "nothing, if they may stay unsent (they are in `suppressions`, with the reason `expired`); else start a "
         "backfill of their time with `decide_again` and a larger `max_event_age_hours`",
     )
