@@ -291,6 +291,14 @@ def test_the_rules_together_look_through_the_pending_events_once_where_that_is_a
         assert len(re.findall(r"FROM events\b(?! AS prior)", sql)) == times, sql
 
 
+def test_earlier_sends_with_other_keys_are_not_looked_for_where_there_are_none(rules_file):
+    for has_other_keys in (True, False):
+        statements = outcomes.suppress(rules_file.enabled_rules, has_other_keys=has_other_keys)
+        sql = "\n".join(str(statement.compile(dialect=POSTGRESQL)) for statement in statements)
+        assert ("substr(dedupe_key" in sql) == has_other_keys
+        assert "send_requests.dedupe_key = " in sql
+
+
 def test_no_value_of_a_rule_is_written_into_the_sql(rules_file):
     for statement in statements(rules_file):
         sql = str(statement.compile(dialect=POSTGRESQL))

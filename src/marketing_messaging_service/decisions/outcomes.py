@@ -270,17 +270,21 @@ def take_back_judged() -> Update:
     return update(decision).where(decision.c.sequence_number.in_(refused)).values(is_send=False)
 
 
-def suppress(rules: Sequence[Rule]) -> list[Insert | Update]:
-    """Return the statements that take back the sends that must not go out, in the order in which they have to run."""
+def suppress(rules: Sequence[Rule], *, has_other_keys: bool = True) -> list[Insert | Update]:
+    """Return the statements that take back the sends that must not go out, in the order in which they have to run.
+
+    Without `has_other_keys`, no earlier send may have a key that names neither "ever" nor a UTC day.
+    """
+    ways = slice(None if has_other_keys else -1)
     statements: list[Insert | Update] = []
     if once_ever := _templates(rules, SuppressionMode.ONCE_EVER):
         firsts = _firsts(decision.c.user_id, decision.c.template_name)
         statements.append(_insert_daily_sends_of_history(once_ever))
-        statements.append(_take_back(SuppressionMode.ONCE_EVER, firsts, _sent_before_ever()))
+        statements.append(_take_back(SuppressionMode.ONCE_EVER, firsts, _sent_before_ever(ways)))
     if _templates(rules, SuppressionMode.ONCE_PER_CALENDAR_DAY):
         day = UtcDay(decision.c.event_timestamp)
         firsts = _firsts(decision.c.user_id, decision.c.template_name, day)
-        statements.append(_take_back(SuppressionMode.ONCE_PER_CALENDAR_DAY, firsts, _sent_before_on_day()))
+        statements.append(_take_back(SuppressionMode.ONCE_PER_CALENDAR_DAY, firsts, _sent_before_on_day(ways)))
     return statements
 
 
@@ -381,6 +385,13 @@ def insert_suppressions(
     return insert(Suppression).from_select(list(columns), select(*columns.values()))
 
 
+def first_with_other_key() -> Select[int]:
+    """Return the query of a send whose key names neither "ever" nor a UTC day; by the order of the index of these."""
+    send = SendRequest
+    in_order = send.user_id, send.template_name, send.event_timestamp
+    return select(send.id).where(HAS_OTHER_KEY).order_by(*in_order).limit(1)
+
+
 def _templates(rules: Sequence[Rule], mode: SuppressionMode) -> frozenset[str]:
     return frozenset(rule.action.template_name for rule in rules if rule.suppression.mode is mode)
 
@@ -435,15 +446,16 @@ def _is_daily_send_of_message() -> ColumnElement[bool]:
     )
 
 
-def _sent_before_ever() -> ColumnElement[bool]:
-    """Whether an earlier batch sent the template to the user at any time."""
-    ways = (exists().where(_is_send_of_message(SendRequest), way) for way in _ways_to_name_no_day(SendRequest))
-    return or_(*ways, exists().where(_is_daily_send_of_message()))
+def _sent_before_ever(which: slice) -> ColumnElement[bool]:
+    """Whether an earlier batch sent the template to the user at any time, by some of the ways to tell."""
+    ways = _ways_to_name_no_day(SendRequest)[which]
+    sent = (exists().where(_is_send_of_message(SendRequest), way) for way in ways)
+    return or_(*sent, exists().where(_is_daily_send_of_message()))
 
 
-def _sent_before_on_day() -> ColumnElement[bool]:
-    """Whether an earlier batch sent the template to the user on the decision's UTC day."""
-    ways = _ways_to_be_on_day(SendRequest)
+def _sent_before_on_day(which: slice) -> ColumnElement[bool]:
+    """Whether an earlier batch sent the template to the user on the decision's UTC day, by some of the ways to tell."""
+    ways = _ways_to_be_on_day(SendRequest)[which]
     return or_(*(exists().where(_is_send_of_message(SendRequest), way) for way in ways))
 
 
@@ -465,7 +477,7 @@ def _ways_to_be_on_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]
 
 
 def _ways_to_name_no_day(send: type[SendRequest]) -> Sequence[ColumnElement[bool]]:
-    """Conditions on a send; one of them holds if its key names no day."""
+    """Conditions on a send; one holds if its key names no day, the last one if it does not name "ever" either."""
     return send.dedupe_key == EVER_KEY, HAS_OTHER_KEY
 
 
