@@ -1,5 +1,6 @@
 """Brings a database to the schema that this code expects."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -138,8 +139,14 @@ def current_revision(connection: Connection) -> str | None:
 
 def revisions_after(config: Config, revision: str | None) -> list[str]:
     """Return the revision ids that lead from one revision (None: an empty database) to head, oldest first."""
-    script = ScriptDirectory.from_config(config)
+    script = _history(str(config.get_main_option("script_location")))
     return [entry.revision for entry in script.iterate_revisions("head", revision or "base")][::-1]
+
+
+@cache
+def _history(location: str) -> ScriptDirectory:
+    """Return the migrations of a folder, each a module that is loaded once in a process."""
+    return ScriptDirectory(location)
 
 
 def where(condition: TextClause) -> dict[str, Any]:
