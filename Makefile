@@ -53,6 +53,9 @@ s3: $(VENV)/installed-s3 ## Install the client of object storage, for a LANDING_
 
 dask: $(VENV)/installed-dask ## Install Dask, for a DASK_SCHEDULER on whose workers many files are staged at once
 
+# Where it is set, as in many images of containers, each of the many processes that tests start would compile all anew.
+test test-all test-rest test-ui: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(VENV)/installed-dev ## Run the tests that are quick and need no server, in about three minutes (ARGS="-k rules -x")
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
