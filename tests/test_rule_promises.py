@@ -12,7 +12,7 @@ import pytest
 from src.marketing_messaging_service.infrastructure.database import preview_engine
 from src.marketing_messaging_service.models import RunMode
 from src.marketing_messaging_service.run_options import Window
-from src.marketing_messaging_service.vocabulary import Operand, Operator, SuppressionMode
+from src.marketing_messaging_service.vocabulary import PAYLOAD, Operand, Operator, SuppressionMode
 from tests.pipeline import Pipeline
 from tests.test_rule_language import Raw, audited, event, field, happened, instant, outcomes, rule, run
 
@@ -50,10 +50,8 @@ class TestAMissingValue:
     def test_meets_no_operator_but_not_exists_and_not_of_it_holds(
         self, pipeline: Pipeline, path: str, value: Any
     ) -> None:
-        kind = {TEXT: "text", NUMBER: "number"}.get(path, "text" if value != False else "truth")  # noqa: E712
-        ordered, texts = {"gt", "gte", "lt", "lte"}, {"contains", "starts_with", "ends_with"}
-        left_out = {"text": ordered, "number": texts, "truth": ordered | texts}[kind]
-        operators = [operator for operator in Operator if operator.value not in left_out]
+        kind = PAYLOAD.by_path[path.replace("latest_traits", "user_traits")].kind
+        operators = [operator for operator in Operator if operator.takes.suits(kind)]
         rules = []
         for operator in operators:
             condition = asked(path, operator, value)
