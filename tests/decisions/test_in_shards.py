@@ -25,14 +25,7 @@ from src.marketing_messaging_service.infrastructure.database import (
     write_transaction,
 )
 from src.marketing_messaging_service.infrastructure.several_writers import create_engine_beside_others
-from src.marketing_messaging_service.models import (
-    Batch,
-    BatchShard,
-    Load,
-    LoadState,
-    Ruleset,
-    SendRequest,
-)
+from src.marketing_messaging_service.models import Batch, BatchShard, Load, LoadState, Ruleset, SendRequest
 from src.marketing_messaging_service.run_options import RunOptions
 from src.marketing_messaging_service.self_check import check
 from src.marketing_messaging_service.vocabulary import SuppressionReason

@@ -21,13 +21,7 @@ from src.marketing_messaging_service.decisions.calendar import moved, period_of
 from src.marketing_messaging_service.decisions.parts import seconds_of
 from src.marketing_messaging_service.decisions.recorded_rules import usable_files
 from src.marketing_messaging_service.decisions.rules import Exemption, Limit, Rule, Rules
-from src.marketing_messaging_service.models import (
-    ALERT_CHANNEL,
-    Batch,
-    RulesetRule,
-    SendRequest,
-    Suppression,
-)
+from src.marketing_messaging_service.models import ALERT_CHANNEL, Batch, RulesetRule, SendRequest, Suppression
 from src.marketing_messaging_service.vocabulary import SuppressionReason
 
 MOST_TOLD = 100

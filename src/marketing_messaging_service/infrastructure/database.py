@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import sqlalchemy
-from sqlalchemy import (
-    URL,
-    Connection,
-    DateTime,
-    Engine,
-    MetaData,
-    Text,
-    make_url,
-)
+from sqlalchemy import URL, Connection, DateTime, Engine, MetaData, Text, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError, ProgrammingError
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeEngine

@@ -29,9 +29,7 @@ from src.marketing_messaging_service.models.send_request import (
     SendRequest,
 )
 from src.marketing_messaging_service.models.source_file import SourceFile
-from src.marketing_messaging_service.models.suppression import (
-    Suppression,
-)
+from src.marketing_messaging_service.models.suppression import Suppression
 from src.marketing_messaging_service.models.unknown_key import OTHER_KEYS, UnknownKey
 from src.marketing_messaging_service.models.user_traits import UserTraits
 from src.marketing_messaging_service.models.waiting_match import WaitingMatch

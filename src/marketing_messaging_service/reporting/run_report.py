@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from src.marketing_messaging_service.models import (
-    FlowName,
-    RemarkKind,
-    ReplayOutcome,
-    RunMode,
-    RunState,
-)
+from src.marketing_messaging_service.models import FlowName, RemarkKind, ReplayOutcome, RunMode, RunState
 from src.marketing_messaging_service.reporting.masking import masked
 from src.marketing_messaging_service.vocabulary import SuppressionReason
 

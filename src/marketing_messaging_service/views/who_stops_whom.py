@@ -1,8 +1,6 @@
 """Which rules' messages stop which others."""
 
-from src.marketing_messaging_service.models import (
-    Suppression,
-)
+from src.marketing_messaging_service.models import Suppression
 from src.marketing_messaging_service.views.view import View, ViewColumn, passed_on
 from src.marketing_messaging_service.vocabulary import DataType, SuppressionReason
 
