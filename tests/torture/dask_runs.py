@@ -26,6 +26,11 @@ LONGEST_WAIT_SECONDS = 60
 LONGEST_PAUSE_SECONDS = 0.3
 """How long after a file was loaded harm comes at most, which is about as long as the next one takes."""
 
+CUT_SHORT = "did not get to their end"
+UNHARMED = "did all the same"
+OVER = "were over before"
+"""What becomes of a run that harm comes to."""
+
 Harm = Callable[[Cluster, Victim, random.Random], None]
 
 
@@ -107,14 +112,15 @@ def survive(
     harm: Harm,
     chance: random.Random,
     folder: Path,
-) -> tuple[bool, list[str]]:
-    """Let a run come to harm at some moment and run again; return whether it was hit, and all that is not right."""
+) -> tuple[str, list[str]]:
+    """Let a run come to harm at some moment and run again; return what became of it, and all that is not right."""
     cluster.mend(WORKERS)
     scene = land_all(empty_scene(folder), files)
     victim = Victim(forks, order(scene, cluster))
     # By what is loaded, and not by the clock, or most harm would come before or after the work on a busy machine.
     _wait_for_loads(scene, chance.randrange(len(wanted.rows["files"])))
     time.sleep(chance.uniform(0, LONGEST_PAUSE_SECONDS))
+    survival = OVER if victim.has_ended() else UNHARMED
     harm(cluster, victim, chance)
     ending = victim.wait()
     found = [fault] if (fault := ending.fault()) is not None else []
@@ -132,4 +138,4 @@ def survive(
         staged = scene.folder / "staged"
         found += [f"{left.name} is never removed" for left in (staged.iterdir() if staged.exists() else ())]
     shutil.rmtree(folder, ignore_errors=True)
-    return ending.exit_code != 0, [f"{harm.__name__}: {each}" for each in found]
+    return survival if ending.exit_code == 0 else CUT_SHORT, [f"{harm.__name__}: {each}" for each in found]

@@ -70,6 +70,10 @@ class Victim:
         """Send it a signal."""
         os.kill(self.process_id, number)
 
+    def has_ended(self) -> bool:
+        """Return whether it is over."""
+        return Path(f"/proc/{self.process_id}/stat").read_text().rpartition(") ")[2].startswith("Z")
+
     def wait_until_stopped(self) -> bool:
         """Wait until it stands still, or has ended; return whether it stands still."""
         return bool(self._server.ask(f"wait-until-stopped {self.process_id}"))

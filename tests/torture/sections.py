@@ -514,7 +514,7 @@ def on_dask(rig: Rig) -> Verdict:
     """Kill Dask's workers, its scheduler and the run, and let them stand still, while files are staged there."""
     files = several.shared_files(rig.seed)
 
-    def harm_all(forks: ForkServer, folder: Path) -> list[tuple[bool, list[str]]]:
+    def harm_all(forks: ForkServer, folder: Path) -> list[tuple[str, list[str]]]:
         chance = Random(f"{rig.seed} dask")
         wanted = several.expected(forks, folder, files)
         cluster = Cluster(folder / "dask")
@@ -528,8 +528,9 @@ def on_dask(rig: Rig) -> Verdict:
             cluster.stop()
 
     (found,) = rig.run_all([harm_all])
-    hit = sum(was_hit for was_hit, _ in found)
-    told = f"runs on Dask came to harm, {hit} of them did not get to their end"
+    counts = Counter(outcome for outcome, _ in found)
+    outcomes = (dask_runs.CUT_SHORT, dask_runs.UNHARMED, dask_runs.OVER)
+    told = f"runs on Dask came to harm: {', '.join(f'{counts[each]} {each}' for each in outcomes)}"
     return Verdict(len(found), told, tuple(breach for _, breaches in found for breach in breaches))
 
 
