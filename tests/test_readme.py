@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -21,7 +22,6 @@ from src.marketing_messaging_service.staging import discover
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.stage import stage_files
 from src.marketing_messaging_service.vocabulary import ReasonCode
-from tests.prefect_home import make_home
 from tests.staging.outcomes import parse_line
 
 ROOT = Path(__file__).parents[1]
@@ -187,10 +187,12 @@ def test_every_make_target_that_the_readme_names_exists() -> None:
     assert named | set(re.findall(r"`([a-z-]+)`", listed)) <= targets
 
 
-@pytest.mark.server
-def test_a_failed_run_exits_with_1_and_says_what_to_do(tmp_path: Path) -> None:
+def test_a_failed_run_exits_with_1_and_says_what_to_do(
+    demo: tuple[subprocess.CompletedProcess[str], Path], tmp_path: Path
+) -> None:
     settings = {"DATABASE_URL": f"sqlite:///{tmp_path}/messaging.db", "LANDING_PATH": str(tmp_path / "nowhere")}
-    make_home(tmp_path / "prefect")
+    # Prefect's own database takes 5 s of CPU to make.
+    shutil.copytree(demo[1].parent / "prefect", tmp_path / "prefect")
     result = run_hourly(settings, tmp_path)
     assert result.returncode == 1
     assert "nowhere, which is not a folder; create it, or correct LANDING_PATH." in result.stderr

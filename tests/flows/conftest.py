@@ -12,7 +12,6 @@ from tests.postgresql import Server
 
 @pytest.fixture(scope="package")
 def _prefect() -> Iterator[None]:
-    # No longer than this folder needs it: an idle server keeps half a core busy.
     # A busy machine may take a minute to start it; 30 s is what Prefect waits by itself.
     with prefect_test_harness(server_startup_timeout=180):
         yield
