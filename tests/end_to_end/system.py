@@ -50,10 +50,10 @@ class System:
         """What the command has said so far, on both of its streams."""
         return (self.folder / "printed").read_text(encoding="utf-8")
 
-    def start_run(self, deployment: str) -> FlowRun:
-        """Start a run by hand, as the UI does."""
+    def start_run(self, deployment: str, **settings: str) -> FlowRun:
+        """Start a run by hand, as the UI does, with settings other than the worker's."""
         found = self.client.read_deployment_by_name(deployment)
-        return self.client.create_flow_run_from_deployment(found.id)
+        return self.client.create_flow_run_from_deployment(found.id, job_variables={"env": settings})
 
     def run_in_state(self, run: FlowRun, name: str) -> FlowRun:
         """Wait until a run is in a state, and return it then."""
@@ -99,6 +99,13 @@ class System:
         for pid in self.place.process_ids():
             if f"prefect\0{name}\0start" in Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8"):
                 os.kill(pid, signal.SIGKILL)
+
+    def dies_with_its(self, victim: str) -> None:
+        """Kill its process of a name, and see that it says so and stops the rest."""
+        self.kill(victim)
+        assert self.process.wait(30) == 1
+        assert f"The {victim} was ended by SIGKILL." in self.printed
+        assert self.place.process_ids() == []
 
     def cut_the_power(self) -> None:
         """Kill every process of it at once."""

@@ -1,6 +1,6 @@
 """What dies without a word, all of it or a part, and what the next start makes of it.
 
-The tests of the first start after a power cut go on from one another, because each start takes 20 s of CPU.
+The tests go on from one another, because each start takes 20 s of CPU.
 """
 
 import shutil
@@ -60,17 +60,4 @@ def test_when_only_the_command_itself_was_killed_the_next_one_ends_what_it_left_
     with started(system.folder) as second:
         assert not orphans & set(second.place.process_ids())
         assert second.place.is_answering()
-        _dies_with_its(second, "server")
-
-
-def test_when_its_worker_dies_it_says_so_and_stops_the_rest(tmp_path: Path) -> None:
-    with started(tmp_path) as system:
-        _dies_with_its(system, "worker")
-
-
-def _dies_with_its(system: System, victim: str) -> None:
-    """Kill one of its processes: it says so and stops the rest."""
-    system.kill(victim)
-    assert system.process.wait(30) == 1
-    assert f"The {victim} was ended by SIGKILL." in system.printed
-    assert system.place.process_ids() == []
+        second.dies_with_its("server")
