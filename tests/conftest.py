@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -28,6 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         sets.mark(item, item.path.relative_to(Path(__file__).parent).parts[0])
     items.sort(key=sets.turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sets.ByUnit | None:
+    """Keep tests in one worker that share what is costly to make, unless another distribution is asked for."""
+    return sets.ByUnit(config, log) if config.getoption("dist") == "loadgroup" else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,19 +13,23 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.effort import examples_of
 
 SERVER_FIXTURES = frozenset({"_prefect", "system", "demo", "postgresql", "bucket"})
 """Fixtures that start a server, of Prefect, PostgreSQL or object storage, or a process that does."""
 
-SHARED = {"_prefect": "flows", "system": "end_to_end", "demo": "demo", "starts": "torture", "project_copy": "copy"}
-"""Fixtures that many tests share, with the group whose tests run one after another in one worker of pytest: in several,
-each would make what the fixture gives, which takes 10 to 30 s of CPU."""
+TOGETHER = (
+    *("tests/flows/", "tests/end_to_end/", "tests/test_readme.py", "tests/vocabulary/test_adding_a_field.py"),
+    *(f"tests/torture/test_{name}.py" for name in ("dask_runs", "full_servers", "past_one_machine", "servers")),
+    *("tests/torture/test_several.py", "tests/torture/"),
+)
+"""Where tests share what takes 10 to 30 s of CPU to make, such as a server: those below one of these, the first that
+fits, run one after another in one worker of pytest, because in several each would make it."""
 
 SLOW_FOLDERS = frozenset({"torture"})
-"""Folders below tests/ in which every test starts processes and takes seconds. The tests of one file run in one worker:
-what they begin with takes as long as they do."""
+"""Folders below tests/ in which every test starts processes and takes seconds."""
 
 STARTS_A_SERVER = ("flows.", "uvicorn", "prefect")
 """How the words of a command begin that starts Prefect's server: each of our programs does for its run."""
@@ -41,14 +45,21 @@ def mark(item: pytest.Item, folder: str) -> None:
         item.add_marker(pytest.mark.server)
     if folder in SLOW_FOLDERS:
         item.add_marker(pytest.mark.slow)
-    groups = {group for fixture, group in SHARED.items() if fixture in fixtures}
-    if folder == "end_to_end":
-        # Those that start a system of their own as well: one at a time leaves the other cores to other tests.
-        groups.add(folder)
-    if folder in SLOW_FOLDERS and not groups:
-        groups.add(item.path.stem)
-    for group in groups:
-        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def unit_of(test_id: str) -> str:
+    """The unit that a test is a part of: all of a unit runs in one worker."""
+    return next((place for place in TOGETHER if test_id.startswith(place)), test_id)
+
+
+class ByUnit(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type information
+    """Gives units to workers, the largest first.
+
+    In place of xdist's own groups, which pytest 9.2 passes over without a word (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid)
 
 
 def turn(item: pytest.Item) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from prefect.testing.utilities import prefect_test_harness
 
 from tests import sets
+from tests.conftest import pytest_xdist_make_scheduler
 
 ROOT = Path(__file__).parents[1]
 ADDED = re.findall(r'^addopts = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
@@ -84,12 +85,10 @@ class FakeItem(SimpleNamespace):
 @pytest.mark.parametrize(
     ("fixtures", "folder", "markers"),
     [
-        (["tmp_path", "landing", "_prefect"], "flows", ["server", "xdist_group"]),
-        (["tmp_path", "system"], "end_to_end", ["server", "xdist_group"]),
-        (["tmp_path"], "end_to_end", ["xdist_group"]),
-        (["demo"], "", ["server", "xdist_group"]),
-        (["tmp_path"], "torture", ["slow", "xdist_group"]),
-        (["project_copy"], "vocabulary", ["xdist_group"]),
+        (["tmp_path", "landing", "_prefect"], "flows", ["server"]),
+        (["tmp_path", "system"], "end_to_end", ["server"]),
+        (["demo"], "", ["server"]),
+        (["tmp_path"], "torture", ["slow"]),
         (["tmp_path", "engine"], "loading", []),
     ],
 )
@@ -99,6 +98,27 @@ def test_a_test_is_marked_by_what_it_asks_for_and_where_it_lies(
     item: Any = FakeItem(fixturenames=fixtures, path=Path("test_one.py"), markers=[])
     sets.mark(item, folder)
     assert item.markers == markers
+
+
+@pytest.mark.parametrize("fixture", ["_prefect", "system", "demo", "starts", "project_copy"])
+def test_what_is_costly_to_make_is_made_in_one_worker(request: pytest.FixtureRequest, fixture: str) -> None:
+    asking = [item.nodeid for item in request.session.items if fixture in getattr(item, "fixturenames", ())]
+    units = {sets.unit_of(test_id) for test_id in asking}
+    assert len(units) <= 1
+    assert units <= set(sets.TOGETHER)
+
+
+def test_tests_of_one_file_that_share_nothing_costly_are_units_of_their_own() -> None:
+    ids = ["tests/test_paths.py::test_one", "tests/test_paths.py::test_two[a]"]
+    assert [sets.unit_of(test_id) for test_id in ids] == ids
+
+
+@pytest.mark.parametrize("target", ["test-all", "test-rest"])
+def test_thorough_runs_give_whole_units_to_workers(target: str) -> None:
+    words = command_of(target)
+    chosen_there = {"dist": words[words.index("--dist") + 1]}
+    config: Any = SimpleNamespace(getoption=chosen_there.get, getvalue=lambda _: ["popen"])
+    assert isinstance(pytest_xdist_make_scheduler(config, None), sets.ByUnit)
 
 
 class FakeTest(SimpleNamespace):
