@@ -1,4 +1,4 @@
-"""Whatever lands, the tables hold what one event at a time, in plain Python, ends in."""
+"""Whatever lands, the tables hold what plain Python makes of it, one event at a time."""
 
 import shutil
 from contextlib import closing
@@ -42,7 +42,7 @@ def test_the_loaded_tables_equal_the_reference(
         engine = create_database_engine(f"sqlite:///{folder}/test.db")
         for number, file in enumerate(files):
             expected = reference.load(file)
-            # Each file has a landing of its own, so that files of the same content all come to the load.
+            # Each file has a landing folder of its own, so that files with the same content are all loaded.
             with closing(stage(folder / str(number), "a.jsonl", *file, chunk_rows=chunk_rows)) as staged:
                 result = load_file(engine, staged, as_of=AS_OF)
             if not isinstance(result, LoadResult):

@@ -178,7 +178,7 @@ def test_a_preview_keeps_none_and_can_look_at_several_files(engine: Engine, land
 
 
 class TestAFieldThatWasDeclaredLater:
-    """What an event said in a key that nobody knew then is not known; a redelivery says the same as it did."""
+    """What an event had under a key that was unknown then was not kept; a redelivery counts as the same."""
 
     @pytest.fixture(autouse=True)
     def _event_from_before(self, engine: Engine, load: Load) -> None:

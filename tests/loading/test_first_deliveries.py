@@ -15,7 +15,7 @@ few_ids = st.lists(st.sampled_from(["a", "b", "c", "", "é", "e\u0301", "A", "a 
 
 
 def told_by_a_set(known: Sequence[str], chunks: Sequence[Sequence[str]]) -> list[list[bool]]:
-    """Which of the message ids that come have not been there before."""
+    """Which of these message ids were not there before."""
     seen = set(known)
     told = []
     for chunk in chunks:

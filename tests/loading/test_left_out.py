@@ -1,4 +1,4 @@
-"""What a mapping leaves out: values that are invalid, and events of types that nobody wants."""
+"""What a mapping leaves out: invalid values, and events of types that nobody wants."""
 
 import json
 from pathlib import Path

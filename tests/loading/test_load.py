@@ -247,7 +247,7 @@ def test_the_size_of_the_chunks_changes_nothing(engine, load, chunk_rows):
 
 
 def _content(engine: Engine) -> list[list[tuple[Any, ...]]]:
-    """All that a load writes, but for the moment of the load and the file's own identity."""
+    """Everything that a load writes, except its time and the file's own identity."""
     return [
         rows(engine, sql)
         for sql in (

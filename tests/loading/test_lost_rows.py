@@ -1,4 +1,4 @@
-"""What a trigger keeps out, or takes away again, is neither inserted nor a duplicate: nothing of the file is kept."""
+"""A row that a trigger refuses or deletes is neither inserted nor a duplicate: nothing of its file is kept."""
 
 import pytest
 from sqlalchemy import Engine, text

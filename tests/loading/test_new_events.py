@@ -43,7 +43,7 @@ def schema_version(engine: Engine) -> int:
 
 
 def without_clocks(tables: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of what a load fills with what was in its file."""
+    """The rows of the tables that a load fills from its file."""
     names = ("events", "event_properties", "user_traits", "conflicts", "rejected_rows", "unknown_keys")
     created_at = 4
     return {

@@ -109,7 +109,7 @@ INSERT INTO loads (id, source_file_id, as_of, state, read_count, inserted_count,
 INSERT INTO rejected_rows (load_id, line_number, raw_line, reason_code, explanation)
 VALUES (1, {line_number}, '{raw_line}', 'corrupt_gzip', 'The file is named .gz but does not begin like one.')
 """
-"""What an older reader has left of a file without a line that it could read."""
+"""What an older reader recorded for a file in which it could read no line."""
 
 
 def refuse_before(engine: Engine, landing: Path, line_number: int, raw_line: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that are staged and loaded together leave what they leave one after the other."""
+"""Files that are staged and loaded together leave the same rows as one after the other."""
 
 import gzip
 import json
@@ -70,7 +70,7 @@ LEFT_OUT = {
     "decided_at",
     "created_at",
 }
-"""Columns that a clock, or the file system, has a say in."""
+"""Columns whose values come from a clock or the file system."""
 
 
 def stored(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
@@ -95,7 +95,7 @@ def counts(outcomes: Outcomes) -> list[object]:
 
 @st.composite
 def landed(draw: st.DrawFn) -> list[bytes]:
-    """Files of events, good and bad lines among each other, some without a line."""
+    """Files of events, with good and bad lines mixed; some files are empty."""
     files = []
     for file in draw(strategies.event_batches(max_files=6, max_events=6)):
         lines = [json.dumps(event).encode() for event in file]
