@@ -6,7 +6,7 @@ none is listed a second time anywhere.
 
 from src.marketing_messaging_service.vocabulary.data_types import DataType
 from src.marketing_messaging_service.vocabulary.delivery_keys import DELIVERY_KEYS
-from src.marketing_messaging_service.vocabulary.field import Field, Kind
+from src.marketing_messaging_service.vocabulary.derived_field import Field, Kind
 from src.marketing_messaging_service.vocabulary.fields_of_models import (
     PAYLOAD,
     PROPERTIES,

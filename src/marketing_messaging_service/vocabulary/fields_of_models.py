@@ -11,7 +11,7 @@ from sqlalchemy import Column, Table
 
 from src.marketing_messaging_service.models import Event, EventProperties, UserTraits
 from src.marketing_messaging_service.models.taken import taken_by
-from src.marketing_messaging_service.vocabulary.field import Field
+from src.marketing_messaging_service.vocabulary.derived_field import Field
 from src.marketing_messaging_service.vocabulary.kinds import kind_of
 
 STAGED_BESIDE = frozenset(

@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeEngine
 from src.marketing_messaging_service.infrastructure.column_types import MONEY_DIGITS, CalendarDate, Money, units_of
 from src.marketing_messaging_service.infrastructure.database import UtcDateTime
 from src.marketing_messaging_service.vocabulary.data_types import DataType
-from src.marketing_messaging_service.vocabulary.field import Field, Kind
+from src.marketing_messaging_service.vocabulary.derived_field import Field, Kind
 from src.marketing_messaging_service.vocabulary.values import (
     LARGEST_INTEGER,
     SMALLEST_INTEGER,

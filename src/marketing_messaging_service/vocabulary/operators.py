@@ -8,7 +8,7 @@ from typing import Any, Self
 from sqlalchemy import ColumnElement, Integer, SQLColumnExpression, func
 
 from src.marketing_messaging_service.infrastructure.sql_function import SqlFunction
-from src.marketing_messaging_service.vocabulary.field import Kind
+from src.marketing_messaging_service.vocabulary.derived_field import Kind
 
 Comparison = Callable[[Any, Any], ColumnElement[bool]]
 

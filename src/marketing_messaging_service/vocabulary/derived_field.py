@@ -1,4 +1,4 @@
-"""A field of the payload and its kind: what there is to know of each, which no other file can say without the other."""
+"""A field of the payload as derived from its column in the models, with its kind."""
 
 import re
 from collections.abc import Callable
