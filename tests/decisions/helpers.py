@@ -85,7 +85,7 @@ def sent(pipeline: Pipeline) -> list[str]:
 
 
 def blockers(pipeline: Pipeline) -> dict[str, str]:
-    """Of each suppression the send that stood in its way, both as "message_id rule"."""
+    """For each suppression the send that blocked it, both as "message_id rule"."""
     return dict(
         pipeline.rows(
             "SELECT e.message_id || ' ' || s.rule_name, b.message_id || ' ' || r.rule_name "
@@ -101,7 +101,7 @@ def column(pipeline: Pipeline, sql: str) -> list[Any]:
 
 
 def refusal(folder: Path, content: str | bytes) -> str:
-    """What is said when the content of a rules file is refused, without the path."""
+    """The error when the content of a rules file is refused, without the path."""
     path = folder / "rules.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     with pytest.raises(RulesError) as caught:
@@ -118,6 +118,6 @@ def with_value(document: Mapping[str, Any], keys: str, value: Any) -> dict[str, 
 
 
 def any_of(names: Iterable[str]) -> str:
-    """How an error lists what it expected one of: 'a', 'b' or 'c'."""
+    """How an error lists the values it expected: 'a', 'b' or 'c'."""
     *first, last = (f"'{name}'" for name in names)
     return f"{', '.join(first)} or {last}"

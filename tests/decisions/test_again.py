@@ -23,7 +23,7 @@ DAY = Window(NOON - timedelta(hours=12), NOON + timedelta(hours=12))
 MORNING = Window(DAY.start, NOON)
 
 HOURS_TO_NOON = int((AS_OF - NOON).total_seconds() // 3600)
-"""A limit of age by which what happened before noon of the day is too old."""
+"""A limit of age by which events before noon of the day are too old."""
 
 
 def at(hour: int) -> str:

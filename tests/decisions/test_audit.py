@@ -155,7 +155,7 @@ class TestADecision:
     def test_under_a_ruleset_without_enabled_rules_is_groundless(self, pipeline):
         pipeline.run([[event("1")]], {"rules": [rule("r")]})
         pipeline.run([[event("2", "other")]], {"rules": [rule("s")]})
-        # An older version let such a ruleset decide.
+        # An older version allowed such a ruleset to decide.
         off = json.dumps({"rules": [rule("r", enabled=False)]})
         by_hand(pipeline, "UPDATE rulesets SET yaml_text = ?, content_hash = ? WHERE id = 2", off, text_hash(off))
         assert "decisions_have_grounds" not in audit(pipeline)
@@ -233,7 +233,7 @@ class TestAnExclusiveGroup:
 class TestARuleset:
     @pytest.fixture
     def decided(self, pipeline):
-        """A decision, taken away again, so that every ruleset that can be used finds something."""
+        """A decision that was deleted again, so that every usable ruleset finds something."""
         pipeline.run([[event("1")]], {"rules": [rule()]})
         by_hand(pipeline, "DELETE FROM send_requests")
         return pipeline
@@ -275,7 +275,7 @@ class TestARuleset:
 
 
 AS_IF_MANY = "1000000 1 1 1"
-"""The statistics of a table of a million rows whose indexes tell all of them apart."""
+"""The statistics of a table of a million rows, each with values of its own in every index."""
 
 
 def audit_queries(pipeline: Pipeline) -> list[str]:

@@ -46,7 +46,7 @@ ANA, BEN, CLEO, DAN, EVE = [user(number) for number in range(99) if not is_held_
 
 @pytest.fixture(scope="module")
 def decided(migrated_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database in which everything stood against something."""
+    """A database in which every kind of refusal happened."""
     pipeline = Pipeline(tmp_path_factory.mktemp("decided"), migrated_template)
     run(
         pipeline,

@@ -111,7 +111,7 @@ def test_batches_that_are_decided_at_once_decide_each_event_once(pipeline: Pipel
 
 @contextmanager
 def held_table(pipeline: Pipeline, name: str) -> Iterator[None]:
-    """Keep everybody from writing into a table for a while."""
+    """Block all writes to a table for a while."""
     with create_database_engine(pipeline.database_url).connect() as connection:
         driver: Any = connection.connection.driver_connection
         driver.execute(f"BEGIN; LOCK TABLE {name} IN SHARE MODE")

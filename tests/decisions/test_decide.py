@@ -41,7 +41,7 @@ def take(pipeline: Pipeline, *files: list[dict[str, Any]]) -> None:
 
 
 def contents(pipeline: Pipeline) -> dict[str, list[tuple[Any, ...]]]:
-    """The content of all that deciding may write to."""
+    """The content of every table that deciding may write to."""
     return {table: pipeline.rows(f"SELECT * FROM {table}") for table in (*DECIDED_TABLES, "loads")}
 
 

@@ -167,7 +167,7 @@ def events(first: int, last: int, event_type: str = "signup_completed") -> list[
 
 
 class CutOffError(Exception):
-    """What ends a run in the midst of deciding."""
+    """What ends a run in the middle of deciding."""
 
 
 @pytest.fixture

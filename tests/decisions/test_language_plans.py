@@ -74,9 +74,9 @@ GROWS = (
 )
 
 ONCE = {
-    # How far the data have come is read off the end of the index on time.
+    # How far the data have come is read from the end of the index on time.
     "SCAN events USING INDEX ix_events_event_timestamp_event_type",
-    # What waits is counted once a version of the rules, and the due of it once a run where there are hardly any.
+    # Waiting matches are counted once per version of the rules, and those due once per run where there are hardly any.
     "SCAN waiting_matches",
     "SCAN waiting_matches USING INDEX sqlite_autoindex_waiting_matches_1",
 }

@@ -23,7 +23,7 @@ LACKING: dict[str, dict[str, Any]] = {
     "unknown only": {"properties": {"unknown": 1}, "user_traits": {"unknown": 1}},
     "absent": {},
 }
-"""Events that have no value in any known field."""
+"""Events without a value in any known field."""
 
 NUMBER_TABLE: Table = [
     ("equals", 2, {"2"}),

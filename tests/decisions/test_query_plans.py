@@ -1,4 +1,4 @@
-"""How the database goes about it: by way of the new events and the composite indexes, whatever the history holds."""
+"""How the database finds rows: through the new events and the composite indexes, whatever the history holds."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""What a rule may say, and how the rest is refused: by rule, key, what stood there and what was expected."""
+"""What a rule may say, and how the rest is refused: with the rule, the key, what was found and what was expected."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ VALUES = {
     "user_traits.marketing_opt_in": True,
     **dict.fromkeys(TEXT_FIELDS, "x"),
 }
-"""A fitting value of each field."""
+"""A valid value of each field."""
 
 HOURS = "a number of hours such as 24 or 0.5 (above 0, at most 87840, in whole seconds)"
 NUMBER = "a finite number of at most 64 bits"

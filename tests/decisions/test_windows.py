@@ -1,4 +1,4 @@
-"""What a run decides that has a window or a limit of age: held events, cut-off backfills, and what has expired."""
+"""What a run with a window or a limit of age decides: held events, interrupted backfills, expired matches."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ MORNING = Window(DAY, DAY + timedelta(hours=12))
 NEVER = 0
 
 HOURS_TO_NOON = int((AS_OF - MORNING.end).total_seconds() // 3600)
-"""A limit of age by which what happened before noon of the day is too old."""
+"""A limit of age by which events before noon of the day are too old."""
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def stage(
     chunk_bytes: int = CHUNK_BYTES,
     sources: SourcesFile = SHIPPED_SOURCES,
 ) -> Staged:
-    """Stage bytes as a raw file, and see to it that its counts add up and every line is in its place."""
+    """Stage bytes as a raw file, and check that its counts add up and every line is in its place."""
     staged = stage_file(landed(folder, content, name, sources), chunk_bytes=chunk_bytes, sources=sources)
     events = [row for frame in staged.event_chunks() for row in rows(frame, EVENT_SCHEMA)]
     rejected = [row for frame in staged.rejected_chunks() for row in rows(frame, REJECTED_SCHEMA)]

@@ -50,7 +50,7 @@ _times = st.sampled_from(
 
 @st.composite
 def mappings(draw: st.DrawFn, payload: Payload) -> SourceMapping:
-    """Our own words, Segment's, or those of anybody."""
+    """Our own words, Segment's, or those of any producer."""
     base = draw(st.sampled_from((NATIVE, replace(NATIVE, name="shop"), SEGMENT)))
     if base is NATIVE:
         return base

@@ -1,4 +1,4 @@
-"""Values as JSON text, crowded around what goes wrong."""
+"""Values as JSON text, most of them close to what goes wrong."""
 
 TIMESTAMPS = (
     *("2026-11-03T10:00:00.123456Z", "2026-11-03T10:00:00+05:30", "2026-11-03T10:00:00.123456789Z"),

@@ -446,7 +446,7 @@ def test_a_fifo_put_in_a_files_place_after_the_folder_was_listed_is_a_problem_an
 
 
 def discovered_before_it_became(path: Path, make: Callable[[Path], None]) -> tuple[LandingFile, ...]:
-    """The file at a path, in whose place something else is put as soon as it has been discovered."""
+    """The file at a path, which something else replaces as soon as it has been discovered."""
     path.unlink()
     path.write_text("events")
     files = discover(path.parent, NOTHING_KNOWN).new_files

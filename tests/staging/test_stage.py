@@ -89,7 +89,7 @@ FOUND_ELSEWHERE = {
     ReasonCode.INVALID_HEADER,
     ReasonCode.INVALID_ROW,
 }
-"""What no line in our own words can be refused for; test_mapped and the tests of the formats have it."""
+"""Reasons that never apply to a line in our own words; test_mapped and the tests of the formats cover them."""
 
 FOUND_BY_LOADING = {ReasonCode.MESSAGE_ID_COLLISION}
 """What only a comparison with the events in the tables can tell."""
@@ -437,7 +437,7 @@ class TestChunks:
 
     @pytest.fixture
     def content(self, monkeypatch: pytest.MonkeyPatch) -> bytes:
-        """A file with all that can happen in it, in which any line of over 1,500 bytes is too long."""
+        """A file in which everything happens that can; lines of over 1,500 bytes are too long in it."""
         monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1_500)
         monkeypatch.setattr(lines, "KEPT_BYTES_OF_LONG_LINE", 20)
         numbered = (line(f', "k{number % 7}": {number}', message_id=f'"m-{number}"') for number in range(40))

@@ -78,7 +78,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def there_and_back(order: StagingOrder, files: Sequence[LandingFile]) -> list[StagedFiles]:
-    """What a run has of an order that another process has carried out."""
+    """What a run gets from an order that another process has carried out."""
     sent = as_sent(order)
     parts: list[StagedFiles] = []
     for each in as_sent(store(sent)):

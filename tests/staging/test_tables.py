@@ -262,7 +262,7 @@ def as_parquet(events: Sequence[Mapping[str, Any]], row_group_size: int) -> byte
 
 
 def told(found: Staged, *, rows_before: int = 0) -> object:
-    """Everything that became of a file but for its rejected lines as such, lines counted without those before."""
+    """What became of a file, except the text of its rejected lines; lines are counted after the first `rows_before`."""
     events = [{**row, "line_number": row["line_number"] - rows_before} for row in found.events]
     reasons = [(row["line_number"] - rows_before, row["reason_code"], row["field_name"]) for row in found.rejected]
     return events, reasons, found.unknown_keys, found.read_count - rows_before, found.blank_count - rows_before
