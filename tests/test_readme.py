@@ -21,6 +21,7 @@ from src.marketing_messaging_service.settings import Settings
 from src.marketing_messaging_service.staging import discover
 from src.marketing_messaging_service.staging.sources.file import parse_sources
 from src.marketing_messaging_service.staging.stage import stage_files
+from src.marketing_messaging_service.views import VIEWS
 from src.marketing_messaging_service.vocabulary import ReasonCode
 from tests.staging.outcomes import parse_line
 
@@ -252,3 +253,7 @@ def test_every_link_and_picture_of_a_page_leads_somewhere(page: Path) -> None:
 
 def test_pictures_are_small() -> None:
     assert all(picture.stat().st_size < 150_000 for picture in (ROOT / "docs" / "images").glob("*.png"))
+
+
+def test_every_view_is_named_for_analysts() -> None:
+    assert [view.name for view in VIEWS if f"`{view.name}`" not in README] == []

@@ -10,7 +10,7 @@ _IN_PART = True
 class ReasonCode(StrEnum):
     """Why a raw line was rejected.
 
-    To add a code, add it only here: the table of docs/raw-events.md is made from this, in this order.
+    The table of docs/raw-events.md is made from this, in this order; CONTRIBUTING.md says what else a new code needs.
     """
 
     meaning: str
