@@ -743,6 +743,29 @@ class TestFilesThatWentOnGrowing:
 
         assert third.grown_from == (hash_of(EVENT), second.content_hash)
 
+    def test_are_recognised_beside_another_earlier_file_of_the_same_size(
+        self, landing: Path, known: KnownFiles
+    ) -> None:
+        (landing / "hour-09.jsonl").write_text(EVENT.upper())
+        [other] = discover(landing, known).new_files
+        with (landing / "events.jsonl").open("a") as stream:
+            stream.write(EVENT)
+        (landing / "events.jsonl").rename(landing / "hour-09.jsonl")
+
+        for files in ((*known.files, as_known(other)), (as_known(other), *known.files)):
+            [grown] = discover(landing, KnownFiles(files)).new_files
+            assert grown.grown_from == (hash_of(EVENT),)
+
+    def test_of_two_states_of_one_size_tell_the_one_they_begin_with(self, landing: Path, known: KnownFiles) -> None:
+        path = landing / "events.jsonl"
+        path.write_text(EVENT.upper())
+        [rewritten] = discover(landing, known).new_files
+        path.write_text(EVENT * 2)
+
+        [grown] = discover(landing, KnownFiles((*known.files, as_known(rewritten)))).new_files
+
+        assert grown.grown_from == (hash_of(EVENT),)
+
     def test_under_another_name_are_taken_with_their_tail_and_a_note(self, landing: Path, known: KnownFiles) -> None:
         rotated = (landing / "events.jsonl").rename(landing / "events.jsonl.1")
         with rotated.open("a") as stream:

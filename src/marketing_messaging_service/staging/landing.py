@@ -240,11 +240,9 @@ def _grouped(problems: Iterable[FileProblem]) -> list[FileProblem]:
 
 def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFile:
     """Return a file with its hash, and the hashes of the earlier files that it begins with."""
-    shorter = {file.size_bytes: file for file in earlier if 0 < file.size_bytes < sighting.size_bytes}
-    content_hash, beginnings = _hashes(sighting.place, sorted(shorter))
-    grown_from = [
-        shorter[size].content_hash for size, found in beginnings.items() if found == shorter[size].content_hash
-    ]
+    sizes = {file.size_bytes for file in earlier if 0 < file.size_bytes < sighting.size_bytes}
+    content_hash, beginnings = _hashes(sighting.place, sorted(sizes))
+    known = {file.content_hash for file in earlier}
     return LandingFile(
         place=sighting.place,
         display_path=sighting.display_path,
@@ -252,7 +250,7 @@ def _landing_file(sighting: Sighting, earlier: Sequence[KnownFile]) -> LandingFi
         size_bytes=sighting.size_bytes,
         modified_at=_instant(sighting.modified),
         file_signature=sighting.signature,
-        grown_from=tuple(grown_from),
+        grown_from=tuple(each for each in beginnings if each in known),
     )
 
 
@@ -262,33 +260,32 @@ def grown_since(file: LandingFile, known: Iterable[KnownFile]) -> LandingFile:
     One that has changed or vanished is returned as it was found: staging will report it.
     """
     shorter = {
-        each.size_bytes: each.content_hash
+        each.content_hash: each.size_bytes
         for each in known
         if 0 < each.size_bytes < file.size_bytes and each.content_hash not in file.grown_from
     }
     if file.place is None or not shorter:
         return file
     try:
-        content_hash, beginnings = _hashes(file.place, sorted(shorter))
+        content_hash, beginnings = _hashes(file.place, sorted(set(shorter.values())))
     except OSError:
         return file
     if content_hash != file.content_hash:
         return file
-    found = (shorter[size] for size, beginning in beginnings.items() if beginning == shorter[size])
-    return replace(file, grown_from=(*file.grown_from, *found))
+    return replace(file, grown_from=(*file.grown_from, *(each for each in beginnings if each in shorter)))
 
 
-def _hashes(place: RawPlace, sizes: Sequence[int]) -> tuple[str, dict[int, str]]:
+def _hashes(place: RawPlace, sizes: Sequence[int]) -> tuple[str, list[str]]:
     """Return the SHA-256 of a file, and of its beginnings of given sizes, in rising order."""
     with place.open() as stream:
         digest = hashlib.sha256()
-        beginnings: dict[int, str] = {}
+        beginnings: list[str] = []
         read = 0
         for size in sizes:
             while read < size and (data := stream.read(min(HASHED_BYTES, size - read))):
                 digest.update(data)
                 read += len(data)
-            beginnings[size] = digest.hexdigest()
+            beginnings.append(digest.hexdigest())
         while data := stream.read(HASHED_BYTES):
             digest.update(data)
         return digest.hexdigest(), beginnings
