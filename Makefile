@@ -82,8 +82,7 @@ bench: $(VENV)/installed-dev $(PEERS)/installed ## Measure speed and memory, as 
 	@$(BIN)/python -m benchmarks.tables
 
 format: $(VENV)/installed-dev ## Format the code and fix what the linter can
-	@$(BIN)/ruff check --fix .
-	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .; found=$$?; $(BIN)/ruff format . && exit $$found
 
 samples: $(VENV)/installed ## Write data/samples again
 	@$(BIN)/python data/generate_samples.py

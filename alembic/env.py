@@ -129,7 +129,7 @@ def compare() -> None:
         url = url_of(Path(folder) / "compared.db")
         # In its own process, because there is only one Alembic context per process.
         migrating = f"from {upgrade_to_head.__module__} import upgrade_to_head as up; import sys; up(sys.argv[1])"
-        subprocess.run([sys.executable, "-c", migrating, url], cwd=SCRIPT_LOCATION.parent, check=True)  # noqa: S603  our own
+        subprocess.run([sys.executable, "-c", migrating, url], cwd=SCRIPT_LOCATION.parent, check=True)  # noqa: S603  our own words
         with create_database_engine(url, foreign_keys=False).connect() as connection:
             context.configure(
                 connection=connection,

@@ -60,9 +60,9 @@ class TemporaryServer:
                 atexit.register(_stop, self.server_process)
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        # Here, because this file is also the server, and that needs neither.
-        import prefect  # noqa: PLC0415
-        from prefect.settings import get_current_settings  # noqa: PLC0415
+        # This file is also the server's program, which needs neither before it starts.
+        import prefect  # noqa: PLC0415  see above
+        from prefect.settings import get_current_settings  # noqa: PLC0415  see above
 
         settings = get_current_settings()
         environment = {
@@ -105,7 +105,7 @@ class TemporaryServer:
 def start_bound(
     arguments: Sequence[str], environment: Mapping[str, str]
 ) -> tuple["subprocess.Popen[bytes]", IO[bytes]]:
-    """Start uvicorn such that it ends with this process; return it, and the file into which it says what it says."""
+    """Start uvicorn so that it ends with this process; return it, and the file that its output goes to."""
     said = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     process = subprocess.Popen(  # noqa: S603  the arguments are our own
         [sys.executable, "-P", __file__, *arguments],

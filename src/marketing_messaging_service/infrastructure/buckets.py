@@ -51,7 +51,7 @@ def usable_place(text: str) -> Place:
 def client() -> Any:
     """Return the client of this process. Credentials, region and endpoint are found as boto3 finds them."""
     import boto3  # noqa: PLC0415  0.2 s and 20 MB, for those alone who have a bucket
-    from botocore.config import Config  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415  with boto3
 
     settings = Config(connect_timeout=10, read_timeout=60, retries={"mode": "standard", "max_attempts": 5})
     return boto3.session.Session().client("s3", config=settings)
@@ -88,7 +88,7 @@ def put_file(bucket: Bucket, name: str, path: Path) -> None:
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn boto3's errors into an OSError with words for a sentence, and a number that shows if a retry may help."""
-    from boto3.exceptions import Boto3Error  # noqa: PLC0415
+    from boto3.exceptions import Boto3Error  # noqa: PLC0415  an extra, imported by then
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
     try:
@@ -98,7 +98,7 @@ def explained() -> Iterator[None]:
 
 
 def _explained(error: Exception) -> OSError:
-    from botocore import exceptions  # noqa: PLC0415
+    from botocore import exceptions  # noqa: PLC0415  an extra, imported by then
 
     if isinstance(error, exceptions.ClientError):
         code = str(error.response.get("Error", {}).get("Code", ""))

@@ -173,7 +173,8 @@ def _encoder() -> Callable[[Any, int], Any]:
     make = getattr(encoder, "c_make_encoder", None)
     if make is None:
         return lambda content, _: plain.encode(content)
-    # JSONEncoder.encode would rebuild this on each call, which takes nearly half of its time.
+    # JSONEncoder.encode would rebuild this on each call, which takes nearly half of its time. What
+    # is compiled has no types.
     return make(None, _content_of_number, encoder.encode_basestring_ascii, None, ": ", ", ", True, False, True)  # type: ignore[no-any-return]
 
 

@@ -74,7 +74,7 @@ def _csv(values: Mapping[str, Sequence[Any]]) -> Any:
 
 
 def _array(values: Sequence[Any]) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa  # noqa: PLC0415  as in _csv
 
     array = pa.array(values)
     if pa.types.is_null(array.type):

@@ -73,7 +73,7 @@ def _bytes_of(connection: Connection, tables: Collection[str], database_bytes: i
     """Return the size of tables with their indexes; the whole database's if SQLite lacks dbstat."""
     places = ", ".join("?" * len(tables))
     query = (
-        "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN "  # noqa: S608  places only
+        "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = TRUE AND name IN "  # noqa: S608  question marks only
         f"(SELECT name FROM sqlite_master WHERE lower(tbl_name) IN ({places}))"
     )
     try:
